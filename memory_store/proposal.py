@@ -1,0 +1,74 @@
+"""What a worker contributes to an update, as a commutative monoid.
+
+MNAD's update (Park et al., CVPR 2020, eq. 4-6) of item p_m needs, over the queries q_n that are nearest to it,
+
+    p_m <- normalise(p_m + sum_n v'_nm q_n),    v'_nm = exp(s_nm) / max_n' exp(s_n'm),    s = q . p
+
+with the maximum over *all* queries (the published code; the softmax denominators cancel). The pair
+
+    (running maximum  a_m = max_n s_nm,   rescaled sum  u_m = sum_n exp(s_nm - a_m) q_n)
+
+is enough, and two pairs merge exactly, as in a streaming log-sum-exp. So whatever way frames were spread over workers,
+merging their pairs in any order gives what one process with all the frames would have written.
+
+Dimensions: M items, C channels.
+"""
+
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+NEVER = np.float32(np.finfo(np.float32).min)
+"""Running maximum of an item no query was ever held against. Finite, so that it can travel and subtract."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemSums:
+    """Mergeable statistics of queries held against one version of a bank.
+
+    Attributes:
+        running_max_M: largest similarity of any query to each item, in [-1, 1] for unit vectors; ``NEVER`` if none.
+        sums_MC: over the queries assigned to each item, sum of exp(similarity - running_max) * query.
+        counts_M: how many queries were assigned to each item (float32, so that it merges and travels like the rest).
+    """
+
+    running_max_M: Float32
+    sums_MC: Float32
+    counts_M: Float32
+
+    @classmethod
+    def empty(cls, num_items: int, item_dim: int) -> "ItemSums":
+        """The neutral element."""
+        return cls(
+            np.full(num_items, NEVER, np.float32),
+            np.zeros((num_items, item_dim), np.float32),
+            np.zeros(num_items, np.float32),
+        )
+
+    def merge(self, other: "ItemSums") -> "ItemSums":
+        """Statistics of both sets of queries; commutative, and associative up to rounding."""
+        running_max_M = np.maximum(self.running_max_M, other.running_max_M)
+        left_M, right_M = (np.exp(part.running_max_M - running_max_M) for part in (self, other))
+        return ItemSums(
+            running_max_M,
+            left_M[:, None] * self.sums_MC + right_M[:, None] * other.sums_MC,
+            self.counts_M + other.counts_M,
+        )
+
+    def updated(self, items_MC: Float32) -> Float32:
+        """New items, unit length: normalise(items + sums). Items nobody chose are only normalised again."""
+        return normalised(items_MC + self.sums_MC)
+
+
+def merge_all(parts: list[ItemSums]) -> ItemSums:
+    """Merge one or more proposals."""
+    return reduce(ItemSums.merge, parts)
+
+
+def normalised(rows_MC: Float32) -> Float32:
+    """Rows divided by their Euclidean length (at least 1e-12)."""
+    lengths_M = np.linalg.norm(rows_MC, axis=1, keepdims=True)
+    return np.asarray(rows_MC / np.maximum(lengths_M, 1e-12), dtype=np.float32)

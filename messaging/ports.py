@@ -1,0 +1,228 @@
+"""The roles a partitioned log plays for Engram. Everything outside ``messaging`` sees these types only.
+
+Order holds within a partition, and a record's key chooses its partition, so all records of one camera stay in order.
+
+A *claim* is one ownership of one partition. It ends at a rebalance; whatever was computed under a claim that ended must
+have no effect. The two ways to make progress durable:
+
+* ``Outbox.commit``: output records, camera states and input positions become visible together or not at all (a Kafka
+  transaction). Workers use it, so a crash neither skips a frame nor publishes a score twice.
+* ``Subscription.commit``: positions alone, after the effects are durable elsewhere (at least once). The coordinator
+  uses it, because its effect is an idempotent compare-and-set in the store.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OutRecord:
+    """A record to be published. ``value`` None is a tombstone on a compacted topic."""
+
+    topic: str
+    key: str
+    value: bytes | None
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as it was read: raw bytes, because decoding belongs to the reader, who can send it to dead letters."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    timestamp_ms: int
+
+    def header(self, name: str) -> bytes | None:
+        """Value of the first header called ``name``."""
+        return next((value for key, value in self.headers if key == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One ownership of one partition by this process; ``epoch`` grows with every assignment and rewind."""
+
+    topic: str
+    partition: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """A partition has just become ours.
+
+    Attributes:
+        committed_offset: first offset not yet handled by any earlier owner.
+        states: newest value per key of the same-numbered partition of the state topic (empty without one).
+    """
+
+    claim: Claim
+    committed_offset: int
+    states: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One record under a claim. ``is_replay``: handled before by an earlier owner, delivered to refill windows only."""
+
+    record: Record
+    claim: Claim
+    is_replay: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What happened since the last ``receive``, to be handled in this order: revoked, assigned, deliveries."""
+
+    revoked: tuple[Claim, ...] = ()
+    assigned: tuple[Assigned, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a claim was handled.
+
+    Attributes:
+        next_offset: the first offset not handled yet.
+        replay_from: the oldest offset a new owner must read again to refill its windows; at most ``next_offset``.
+    """
+
+    claim: Claim
+    next_offset: int
+    replay_from: int
+
+
+class Publisher(Protocol):
+    """Sends records without waiting; memory in flight is bounded in bytes."""
+
+    def publish(self, record: OutRecord, on_done: Callable[[Exception | None], None] | None = None) -> None:
+        """Hand over one record. ``on_done`` is called exactly once, from any thread, with None or the error.
+
+        Raises:
+            BufferFullError: the bytes in flight are at their bound; nothing was taken, ``on_done`` is not called.
+            BadMessageError: the record can never be sent (larger than the topic takes).
+        """
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until all that was handed over is done with; False if the deadline came first."""
+
+    def close(self, timeout_s: float) -> None:
+        """Flush and release. Records still open at the deadline get an error."""
+
+
+class Subscription(Protocol):
+    """Membership of a consumer group, with backpressure: what is not received stays in the log."""
+
+    def receive(self, max_records: int, timeout_s: float) -> Intake:
+        """Wait for something to happen, at most ``timeout_s``.
+
+        Raises:
+            FatalError: the membership is beyond repair (poll thread dead, group unstable for too long).
+        """
+
+    def commit(self, progress: Sequence[Progress]) -> None:
+        """Make positions durable. Claims that have ended are skipped.
+
+        Raises:
+            TransientError: broker away or group moved on; the records will come again.
+        """
+
+    def rewind(self) -> None:
+        """End every claim; each partition comes back as newly assigned, from its committed offset."""
+
+    def lag(self) -> int:
+        """Records in the log that this member has not received yet, over its partitions, as last known."""
+
+    def close(self) -> None:
+        """Leave the group at once, so that others take over without waiting for a time-out."""
+
+
+class Outbox(Protocol):
+    """Atomic output of one worker: records, states and input positions in one transaction."""
+
+    def commit(self, records: Sequence[OutRecord], progress: Sequence[Progress]) -> None:
+        """Publish all of it or nothing.
+
+        Raises:
+            OwnershipLostError: a claim has ended, or this writer was fenced; nothing was published: rewind.
+            TransientError: broker away; it is unknown whether the transaction went through: rewind.
+        """
+
+    def close(self) -> None:
+        """Release without publishing anything."""
+
+
+class Reader(Protocol):
+    """Reads topics without a group: for followers of events and for restoring compacted topics."""
+
+    def read(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+        """The next committed records in offset order per partition; empty at the deadline."""
+
+    def read_to_end(self, timeout_s: float) -> Sequence[Record]:
+        """Everything from here to the end as it was at the call.
+
+        Raises:
+            TransientError: the end was not reached by the deadline.
+        """
+
+    def close(self) -> None:
+        """Release."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """One topic as it must exist. ``retention_ms`` None = as the broker does by default; ignored when compacted."""
+
+    name: str
+    partitions: int
+    compacted: bool = False
+    retention_ms: int | None = None
+    max_message_bytes: int | None = None
+
+
+class Bus(Protocol):
+    """Where publishers, subscriptions and readers come from. One per process."""
+
+    def publisher(self) -> Publisher:
+        """A new publisher."""
+
+    def subscription(self, topics: Sequence[str], group: str, state_topic: str | None = None) -> Subscription:
+        """Join ``group`` on ``topics``, which must exist.
+
+        Args:
+            topics: names, with prefix.
+            group: consumer group id.
+            state_topic: compacted topic with as many partitions as the single subscribed topic; its partition p is
+                written by the owner of partition p, through an outbox, and handed to the next owner.
+
+        Raises:
+            FatalError: a topic does not exist, or the state topic has another number of partitions.
+            TransientError: broker away.
+        """
+
+    def outbox(self, subscription: Subscription, writer_id: str) -> Outbox:
+        """The atomic output that goes with ``subscription``; a new outbox of the same ``writer_id`` fences the old."""
+
+    def reader(self, topics: Sequence[str], from_beginning: bool) -> Reader:
+        """Read ``topics`` from their first record, or only what comes from now on."""
+
+    def create_topics(self, specs: Sequence[TopicSpec]) -> Sequence[str]:
+        """Create what is missing; the names created.
+
+        Raises:
+            FatalError: a topic exists with another number of partitions.
+        """
+
+    def existing_topics(self) -> Mapping[str, int]:
+        """Name to number of partitions. Raises TransientError when the broker does not answer."""
+
+    def close(self) -> None:
+        """Release everything this bus made that is still open."""

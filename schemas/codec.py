@@ -1,0 +1,115 @@
+"""Bytes on the wire: JSON for what people read, raw arrays with one JSON header for what they do not.
+
+| message | value | header ``engram`` |
+|---|---|---|
+| frame | JPEG | ``FrameHeader`` JSON |
+| update proposal | running_max (M), sums (M, C), counts (M), float32 little-endian, in this order | ``ProposalHeader`` JSON |
+| bank | items (M, C) float32 little-endian | ``BankHeader`` JSON |
+| score, event | the message's JSON | (none; events: ``content-type``) |
+"""
+
+import hashlib
+import json
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from schemas.errors import BadMessageError
+from schemas.messages import BankHeader, Message, ProposalHeader
+
+HEADER = "engram"
+EVENT_HEADERS: tuple[tuple[str, bytes], ...] = (("content-type", b"application/cloudevents+json"),)
+MAX_HEADER_BYTES = 16 * 1024
+
+M = TypeVar("M", bound=Message)
+Float32 = NDArray[np.float32]
+
+
+def encode_message(message: Message) -> bytes:
+    """Compact UTF-8 JSON."""
+    return message.model_dump_json().encode()
+
+
+def encode_header(message: Message) -> tuple[tuple[str, bytes], ...]:
+    """The record headers that carry ``message``."""
+    return ((HEADER, encode_message(message)),)
+
+
+def decode_message(kind: type[M], payload: bytes | None) -> M:
+    """Parse and validate JSON bytes.
+
+    Raises:
+        BadMessageError: ``missing_header``, ``foreign`` (not our JSON), ``future_version`` or ``invalid_message``.
+    """
+    if payload is None:
+        raise BadMessageError("missing_header", f"a {kind.__name__} must be in header '{HEADER}', there is none")
+    try:
+        return kind.model_validate_json(payload)
+    except ValidationError as error:
+        raise _explain(kind, payload, error) from error
+
+
+def _explain(kind: type[Message], payload: bytes, error: ValidationError) -> BadMessageError:
+    try:
+        content: Any = json.loads(payload)
+    except ValueError:
+        return BadMessageError("foreign", f"a {kind.__name__} must be JSON, got {payload[:60]!r}")
+    if not isinstance(content, dict) or "schema_version" not in content:
+        return BadMessageError("foreign", f"a {kind.__name__} must be a JSON object with schema_version")
+    known = kind.model_fields["schema_version"].default
+    version = content["schema_version"]
+    if isinstance(version, int) and version > known:
+        text = f"{kind.__name__} has schema_version {version}, this reader knows {known}; update Engram here first"
+        return BadMessageError("future_version", text)
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return BadMessageError("invalid_message", f"{kind.__name__}.{where}: {first['msg']}, got {first.get('input')!r:.80}")
+
+
+def items_digest(items_MC: Float32) -> str:
+    """SHA-256 (hex) of the little-endian float32 bytes: the identity of a bank's content."""
+    return hashlib.sha256(encode_items(items_MC)).hexdigest()
+
+
+def encode_items(items_MC: Float32) -> bytes:
+    """Little-endian float32 bytes, row by row."""
+    return np.ascontiguousarray(items_MC, dtype="<f4").tobytes()
+
+
+def decode_items(header: BankHeader, value: bytes | None) -> Float32:
+    """Items (M, C) of a committed bank.
+
+    Raises:
+        BadMessageError: ``bad_payload`` if length, digest or finiteness do not hold.
+    """
+    items_MC = _floats(value, header.num_items * header.item_dim).reshape(header.num_items, header.item_dim)
+    if items_digest(items_MC) != header.digest:
+        raise BadMessageError("bad_payload", f"items of bank '{header.bank_id}' v{header.version} fail their digest")
+    return items_MC
+
+
+def encode_proposal_arrays(running_max_M: Float32, sums_MC: Float32, counts_M: Float32) -> bytes:
+    """The value of a proposal record."""
+    return b"".join(encode_items(part) for part in (running_max_M, sums_MC, counts_M))
+
+
+def decode_proposal_arrays(header: ProposalHeader, value: bytes | None) -> tuple[Float32, Float32, Float32]:
+    """Inverse of ``encode_proposal_arrays``.
+
+    Raises:
+        BadMessageError: ``bad_payload`` if the length does not fit the header or a number is not finite.
+    """
+    M, C = header.num_items, header.item_dim
+    flat = _floats(value, M * (C + 2))
+    return flat[:M], flat[M : M + M * C].reshape(M, C), flat[M + M * C :]
+
+
+def _floats(value: bytes | None, count: int) -> Float32:
+    if value is None or len(value) != 4 * count:
+        raise BadMessageError("bad_payload", f"value must have {4 * count} bytes, got {len(value or b'')}")
+    array = np.frombuffer(value, dtype="<f4").astype(np.float32, copy=False)
+    if not np.isfinite(array).all():
+        raise BadMessageError("bad_payload", "every number must be finite, got NaN or infinity")
+    return array

@@ -1,0 +1,212 @@
+"""Everything that travels over a topic, as frozen models. ``codec`` turns them into bytes and back.
+
+Ids are plain text that is safe in topic keys, file names and Redis keys. Times are UTC with a zone. Every message has
+a ``schema_version``; a reader refuses versions newer than it knows instead of guessing.
+"""
+
+from datetime import datetime, timezone
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,95}$")]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+UtcTime = Annotated[AwareDatetime, AfterValidator(lambda value: value.astimezone(timezone.utc))]
+Unit = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=0)]
+
+Clock = Literal["ntp", "camera", "arrival", "media"]
+"""Where ``captured_at`` comes from: a synchronised clock, the camera, the producer on arrival, or a file's timeline."""
+
+MemoryState = Literal["live", "frozen", "stale", "initial"]
+"""live: the store's newest; frozen: updates switched off; stale: store away, last good copy; initial: as trained."""
+
+EventPhase = Literal["start", "update", "end"]
+EndReason = Literal["cleared", "session_ended", "camera_lost", "timeout", "shutdown"]
+
+
+class Message(BaseModel):
+    """Base of all wire models: frozen, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class FrameHeader(Message):
+    """Metadata of one frame; the JPEG itself is the record's value (empty for ``end_of_session``)."""
+
+    schema_version: Literal[1] = 1
+    kind: Literal["frame", "end_of_session"] = "frame"
+    camera_id: Id
+    session_id: Id = Field(description="one run of a producer on one camera; frame_index counts within it")
+    frame_index: Count
+    captured_at: UtcTime
+    clock: Clock
+    width: int = Field(ge=0, le=65535, description="pixels of the encoded image; 0 for end_of_session")
+    height: int = Field(ge=0, le=65535)
+    fps: float = Field(gt=0, le=1000, description="frames a second this session means to send")
+
+
+class FrameScore(Message):
+    """What a worker found on one frame. ``warming`` frames fill a window and have no numbers yet."""
+
+    schema_version: Literal[1] = 1
+    camera_id: Id
+    session_id: Id
+    frame_index: Count
+    captured_at: UtcTime
+    status: Literal["scored", "warming"]
+    psnr_db: float | None = Field(description="of the prediction, on [0, 1] images; high = normal")
+    feature_distance: float | None = Field(description="mean squared distance of queries to their item; high = irregular")
+    regular_score: float | None = Field(description="MNAD's weighted pixel error; high = irregular")
+    patch_error: float | None = Field(description="mean squared error of the worst patch, [0, 1] images")
+    anomaly_score: Unit | None = Field(description="calibrated and causal; high = anomalous")
+    bank_id: Id
+    bank_version: Count
+    bank_digest: Digest
+    memory_state: MemoryState
+    bundle_digest: Digest
+    proposed: bool = Field(description="whether this frame passed the gate and feeds an update proposal")
+    worker_id: Id
+    scored_at: UtcTime
+
+
+class FrameSpan(Message):
+    """The frames of one session that an event covers, and how they fared."""
+
+    first: Count
+    last: Count
+    scored: Count
+
+
+class ScorePoint(Message):
+    """One point of an event's score curve."""
+
+    frame_index: Count
+    anomaly_score: Unit
+
+
+class Peak(Message):
+    """The frame of an event with the highest anomaly score."""
+
+    frame_index: Count
+    captured_at: UtcTime
+    anomaly_score: Unit
+    psnr_db: float
+    feature_distance: float
+    regular_score: float
+
+
+class Region(Message):
+    """A part of the image that stood out at the peak; box = x, y, width, height in fractions of the image."""
+
+    box: tuple[Unit, Unit, Unit, Unit]
+    score: Unit
+
+
+class HeatMap(Message):
+    """The peak frame's prediction error on a coarse grid; 255 = the worst patch of that frame. Rows top to bottom."""
+
+    rows: Count
+    columns: Count
+    values: tuple[Annotated[int, Field(ge=0, le=255)], ...]
+
+
+class Threshold(Message):
+    """The bounds an event was opened and closed by, and where they come from."""
+
+    enter: Unit
+    exit: Unit
+    method: Literal["calibrated", "fixed"]
+    target_false_alarms_per_day: float | None
+
+
+class Provenance(Message):
+    """What is needed to compute this event's scores again."""
+
+    model: str
+    bundle_digest: Digest
+    bank_id: Id
+    bank_version: Count
+    bank_digest: Digest
+    memory_state: MemoryState
+    worker_id: Id
+    software: str
+
+
+class EventData(Message):
+    """State of one event at one phase. Each phase carries the whole state, so any one of them can be read alone."""
+
+    schema_version: Literal[1] = 1
+    event_id: Id = Field(description="<camera>:<session>:<first frame>; the same after a re-run")
+    phase: EventPhase
+    camera_id: Id
+    session_id: Id
+    started_at: UtcTime
+    last_at: UtcTime = Field(description="capture time of the last anomalous frame so far")
+    ended_at: UtcTime | None
+    end_reason: EndReason | None
+    frames: FrameSpan
+    current_score: Unit
+    peak: Peak
+    heat_map: HeatMap
+    regions: tuple[Region, ...]
+    curve: tuple[ScorePoint, ...]
+    threshold: Threshold
+    provenance: Provenance
+
+
+class AnomalyEvent(Message):
+    """CloudEvents 1.0 envelope, structured JSON. Drop repeats by ``source`` + ``id``, order by ``sequence``."""
+
+    specversion: Literal["1.0"] = "1.0"
+    id: Id = Field(description="event_id and the message's number within the event")
+    source: str = Field(description="/engram/<camera_id>")
+    type: Literal["dev.engram.anomaly.start.v1", "dev.engram.anomaly.update.v1", "dev.engram.anomaly.end.v1"]
+    subject: str
+    time: UtcTime = Field(description="capture time of the frame that caused this message")
+    datacontenttype: Literal["application/json"] = "application/json"
+    dataschema: str = "urn:engram:schema:anomaly-event:1"
+    partitionkey: Id
+    sequence: str = Field(pattern=r"^\d{20}$")
+    data: EventData
+
+
+class ProposalHeader(Message):
+    """Header of an update proposal; the value holds running_max (M), sums (M, C) and counts (M), see ``codec``."""
+
+    schema_version: Literal[1] = 1
+    proposal_id: Id = Field(description="<camera>:<session>:<first frame>-<last frame>; the same after a re-run")
+    bank_id: Id
+    base_version: Count
+    base_digest: Digest = Field(description="digest of the items the proposal was computed against")
+    bundle_digest: Digest
+    camera_id: Id
+    session_id: Id
+    first_frame: Count
+    last_frame: Count
+    num_frames: int = Field(ge=1)
+    captured_from: UtcTime
+    captured_to: UtcTime
+    num_items: int = Field(ge=1, le=65536)
+    item_dim: int = Field(ge=1, le=65536)
+
+
+class BankHeader(Message):
+    """Header of one committed bank version; the value holds the items, float32 (M, C), little-endian."""
+
+    schema_version: Literal[1] = 1
+    bank_id: Id
+    version: Count
+    epoch: Id = Field(description="made anew whenever the bank is created or restored; a lower version needs a new one")
+    bundle_digest: Digest
+    digest: Digest = Field(description="SHA-256 of the item bytes")
+    previous_digest: Digest | None
+    num_items: int = Field(ge=1, le=65536)
+    item_dim: int = Field(ge=1, le=65536)
+    committed_at: UtcTime
+    audit: dict[str, Any] = Field(default_factory=dict, description="the audit entry of this commit")
+
+
+def utc_now() -> datetime:
+    """The wall clock, UTC. Shells pass it down as a parameter; the core never calls it."""
+    return datetime.now(timezone.utc)
