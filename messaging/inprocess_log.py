@@ -1,0 +1,147 @@
+"""Partitioned logs in memory, bounded in bytes. Plain data without locks: ``inprocess`` calls it under its own.
+
+A record leaves memory when nobody needs it any more and room is wanted: see ``TopicLog.make_room``. What a group still
+needs is never dropped; then the topic is full and its writers hear so.
+"""
+
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from itertools import islice
+
+from messaging.ports import OutRecord, Record, TopicSpec
+from schemas.errors import BadMessageError
+
+RECORD_OVERHEAD_BYTES = 256
+"""What one record costs besides its payload, so that many small records are bounded too."""
+
+DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
+"""A Kafka broker's default, so that what is too large there is too large here."""
+
+NeededFrom = Callable[[int], int]
+"""Partition to the oldest offset that some group must still be able to read."""
+
+
+def payload_bytes(record: OutRecord) -> int:
+    """Bytes of key, value and headers."""
+    headers = sum(len(name) + len(value) for name, value in record.headers)
+    return len(record.key.encode()) + len(record.value or b"") + headers
+
+
+def _held_bytes(record: Record) -> int:
+    headers = sum(len(name) + len(value) for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers + RECORD_OVERHEAD_BYTES
+
+
+class PartitionLog:
+    """One partition: records by offset. A compacted one keeps the newest record of each key."""
+
+    def __init__(self, compacted: bool) -> None:
+        self.end = 0
+        self.num_bytes = 0
+        self._compacted = compacted
+        self._records: OrderedDict[int, Record] = OrderedDict()
+        self._newest: dict[bytes | None, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @property
+    def start(self) -> int:
+        """Offset of the oldest record still held; the end if there is none."""
+        return next(iter(self._records), self.end)
+
+    def append(self, record: Record) -> None:
+        """Add ``record``, whose offset must be ``end``."""
+        if self._compacted:
+            older = self._newest.get(record.key)
+            if older is not None:
+                self._forget(older)
+            self._newest[record.key] = record.offset
+        self._records[record.offset] = record
+        self.num_bytes += _held_bytes(record)
+        self.end += 1
+
+    def drop_oldest(self) -> None:
+        """Let go of the oldest record."""
+        self._forget(self.start)
+
+    def read(self, position: int, max_records: int) -> list[Record]:
+        """Up to ``max_records`` records from ``position`` on, in offset order."""
+        if self._compacted:
+            return list(islice((record for record in self._records.values() if record.offset >= position), max_records))
+        first = max(position, self.start)
+        return [self._records[offset] for offset in range(first, min(self.end, first + max_records))]
+
+    def newest_values(self) -> dict[str, bytes]:
+        """Newest value per key; a tombstone removes its key."""
+        return {
+            record.key.decode(): record.value
+            for record in self._records.values()
+            if record.key is not None and record.value is not None
+        }
+
+    def _forget(self, offset: int) -> None:
+        self.num_bytes -= _held_bytes(self._records.pop(offset))
+
+
+class TopicLog:
+    """All partitions of a topic, with one bound in bytes over them.
+
+    Args:
+        spec: name, partitions, whether compacted, largest message.
+        max_bytes: bound over all partitions; a compacted topic is bounded by its number of keys instead.
+        ring_records: how many records that no group needs a partition keeps for readers.
+    """
+
+    def __init__(self, spec: TopicSpec, max_bytes: int, ring_records: int) -> None:
+        self.spec = spec
+        self.partitions = [PartitionLog(spec.compacted) for _ in range(spec.partitions)]
+        self._max_bytes = max_bytes
+        self._ring_records = ring_records
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes held, with the overhead per record."""
+        return sum(log.num_bytes for log in self.partitions)
+
+    def partition_of(self, key: str) -> int:
+        """The same partition for the same key, always."""
+        return zlib.crc32(key.encode()) % len(self.partitions)
+
+    def check_size(self, record: OutRecord) -> None:
+        """Refuse what the topic can never take.
+
+        Raises:
+            BadMessageError: ``too_large``.
+        """
+        limit = min(self.spec.max_message_bytes or DEFAULT_MAX_MESSAGE_BYTES, self._max_bytes - RECORD_OVERHEAD_BYTES)
+        size = payload_bytes(record)
+        if size > limit:
+            text = (
+                f"a record for topic '{self.spec.name}' must have at most {limit} bytes, got {size}; send a smaller one"
+            )
+            raise BadMessageError("too_large", text)
+
+    def make_room(self, records: Sequence[OutRecord], needed_from: NeededFrom) -> bool:
+        """Drop the oldest records no group needs until ``records`` fit; False if they cannot."""
+        if self.spec.compacted:
+            return True
+        wanted = sum(payload_bytes(record) + RECORD_OVERHEAD_BYTES for record in records)
+        while self.num_bytes + wanted > self._max_bytes:
+            droppable = [
+                log for number, log in enumerate(self.partitions) if log.start < min(log.end, needed_from(number))
+            ]
+            if not droppable:
+                return False
+            max(droppable, key=lambda log: log.num_bytes).drop_oldest()
+        return True
+
+    def append(self, record: OutRecord, timestamp_ms: int, needed_from: NeededFrom) -> None:
+        """Add ``record`` to the partition of its key; the ring lets go of what it pushes out."""
+        number = self.partition_of(record.key)
+        log = self.partitions[number]
+        key = record.key.encode()
+        log.append(Record(self.spec.name, number, log.end, key, record.value, record.headers, timestamp_ms))
+        while not self.spec.compacted and len(log) > self._ring_records and log.start < needed_from(number):
+            log.drop_oldest()

@@ -1,0 +1,37 @@
+"""What both adapters demand of topics, in one place so that they refuse the same things with the same words."""
+
+from collections.abc import Mapping
+
+from messaging.ports import TopicSpec
+from schemas.errors import FatalError
+
+
+def check_partitions(spec: TopicSpec, existing: int) -> None:
+    """A topic that exists must have the number of partitions asked for.
+
+    Raises:
+        FatalError: it has another one; keys would move, and with them the order per camera.
+    """
+    if existing != spec.partitions:
+        raise FatalError(
+            f"topic '{spec.name}' must have {spec.partitions} partitions, it has {existing}; "
+            f"set the number in the settings to {existing}, or delete the topic and create it anew"
+        )
+
+
+def check_state_topic(name: str, partitions: int, subscribed: Mapping[str, int]) -> None:
+    """A state topic needs one subscribed topic with as many partitions.
+
+    Args:
+        name: the state topic.
+        partitions: how many it has.
+        subscribed: the subscribed topics and their partitions.
+
+    Raises:
+        FatalError: several topics are subscribed, or the numbers differ.
+    """
+    if list(subscribed.values()) != [partitions]:
+        raise FatalError(
+            f"state topic '{name}' must have as many partitions as the single subscribed topic, "
+            f"it has {partitions} and subscribed are {dict(subscribed)}; run `engram topics create` on a fresh prefix"
+        )
