@@ -1,0 +1,26 @@
+"""Settings of every process: sections with units in their names, and a loader that knows where each value came from."""
+
+from schemas.settings.load import Loaded, load_settings, load_with_origins, masked
+from schemas.settings.processes import (
+    AllSettings,
+    ConsumerSettings,
+    CoordinatorSettings,
+    ProducerSettings,
+    Settings,
+    WatchSettings,
+    WorkerSettings,
+)
+
+__all__ = [
+    "AllSettings",
+    "ConsumerSettings",
+    "CoordinatorSettings",
+    "Loaded",
+    "ProducerSettings",
+    "Settings",
+    "WatchSettings",
+    "WorkerSettings",
+    "load_settings",
+    "load_with_origins",
+    "masked",
+]

@@ -1,0 +1,86 @@
+"""Sections about what lies outside: broker, store, log output."""
+
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_data_path
+from pydantic import Field, SecretStr, model_validator
+
+from schemas.settings.section import MIB, Seconds, Section
+
+
+def default_store_url() -> str:
+    """A SQLite file in the user's data folder."""
+    return f"sqlite:///{user_data_path('engram') / 'banks.db'}"
+
+
+class KafkaSection(Section):
+    """The broker, the topics' names and sizes, and the group of the workers."""
+
+    bootstrap_servers: str = Field(default="127.0.0.1:9092", min_length=1, description="host:port, comma separated")
+    client_id: str = Field(default="engram", description="how this process names itself to the broker")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="SASL_SSL wherever the network is not yours alone"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        default=None, description="needed with SASL_*; the broker must offer it"
+    )
+    username: str | None = Field(default=None, description="SASL user")
+    password: SecretStr | None = Field(default=None, description="SASL password; by environment or mounted file only")
+    ssl_cafile: Path | None = Field(default=None, description="certificate authority to trust; none = the system's")
+    topic_prefix: str = Field(
+        default="", pattern=r"^[A-Za-z0-9._-]{0,100}$", description="put before every topic name, for example 'site-a.'"
+    )
+    group: str = Field(default="engram-workers", min_length=1, description="consumer group that shares the frames")
+    frames_partitions: int = Field(
+        default=12,
+        ge=1,
+        le=1024,
+        description="partitions of frames and camera-states: the most workers that can share the load",
+    )
+    session_timeout_s: float = Field(
+        default=10.0, ge=1, le=300, description="a worker not heard of for so long is dead and its cameras move"
+    )
+    frames_retention_s: float = Field(default=3600.0, gt=0, description="how long the broker keeps frames")
+    scores_retention_s: float = Field(
+        default=7 * 86400.0, gt=0, description="how long the broker keeps scores and dead letters"
+    )
+    events_retention_s: float = Field(default=30 * 86400.0, gt=0, description="how long the broker keeps events")
+
+    @model_validator(mode="after")
+    def _sasl_is_complete(self) -> "KafkaSection":
+        sasl = (self.sasl_mechanism, self.username, self.password)
+        if self.security_protocol.startswith("SASL") and not all(sasl):
+            raise ValueError(f"{self.security_protocol} needs sasl_mechanism, username and password")
+        return self
+
+
+class StoreSection(Section):
+    """Where banks are kept: Redis for a fleet, a SQLite file for one machine."""
+
+    url: str = Field(
+        default_factory=default_store_url,
+        pattern=r"^(redis|rediss|unix|sqlite)://",
+        description="redis://host:6379/0, rediss://… (TLS) or sqlite:///path; default: in the user's data folder",
+    )
+    username: str | None = Field(default=None, description="Redis user (ACL)")
+    password: SecretStr | None = Field(default=None, description="Redis password; by environment or mounted file only")
+    key_prefix: str = Field(
+        default="engram", pattern=r"^[A-Za-z0-9._:-]{1,100}$", description="put before every key of the store"
+    )
+    timeout_s: Seconds = Field(default=1.0, description="longest wait for one answer of the store")
+
+
+class LogSection(Section):
+    """What the process says about itself, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least severity written")
+    format: Literal["text", "json"] = Field(default="text", description="text for people, json for collectors")
+
+
+class WireLimits(Section):
+    """Bounds that both ends of the frames topic keep."""
+
+    max_frame_bytes: int = Field(
+        default=256 * 1024, ge=1024, le=8 * MIB, description="largest JPEG; larger ones are refused undecoded"
+    )

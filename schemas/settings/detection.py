@@ -1,0 +1,133 @@
+"""Sections about the work itself: capture, inference, memory, events, coordination."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from schemas.messages import Id
+from schemas.settings.connections import WireLimits
+from schemas.settings.section import MIB, Fraction, Polygons, Seconds, Section
+
+
+def host_and_pid() -> str:
+    """An id for this process: host name and process id, with letters that ids may have."""
+    host = "".join(letter if letter.isalnum() or letter in "-." else "-" for letter in socket.gethostname())
+    return f"{host[:48].lstrip('-.') or 'host'}-{os.getpid()}"
+
+
+class MemorySection(Section):
+    """Which bank a camera reads and whether it may change."""
+
+    bank_id: str = Field(
+        default="shared",
+        pattern=r"^([A-Za-z0-9]|\{camera_id\})([A-Za-z0-9._-]|\{camera_id\})*$",
+        description="bank of a camera; '{camera_id}' gives each its own, a plain name shares one among all",
+    )
+    updates: bool = Field(default=True, description="propose updates from normal frames; false freezes the memory")
+    refresh_interval_s: Seconds = Field(
+        default=1.0, description="how often a worker asks the store for a newer version"
+    )
+    max_age_s: float | None = Field(
+        default=None, gt=0, description="stop when the store was away for so long; none = go on with the last good copy"
+    )
+
+
+class ProducerSection(WireLimits):
+    """How frames are taken, made small and sent."""
+
+    fps: float = Field(
+        default=10.0, gt=0, le=240, description="frames a second to send; a bundle says what it was trained at"
+    )
+    width: int | None = Field(default=None, ge=16, le=8192, description="pixels to resize to; none = as captured")
+    height: int | None = Field(default=None, ge=16, le=8192, description="pixels to resize to; none = as captured")
+    mask: Polygons = Field(default=(), description="areas to black out before a frame leaves the machine, in fractions")
+    jpeg_quality: int = Field(default=90, ge=1, le=100, description="JPEG quality")
+    pace: Literal["live", "backfill"] = Field(
+        default="live",
+        description="live: at capture speed, drops when the broker is slow; backfill: every frame, fast as may be",
+    )
+    buffer_bytes: int = Field(default=64 * MIB, ge=MIB, description="most bytes of frames in flight to the broker")
+    num_frames: int | None = Field(
+        default=None, ge=1, description="stop after so many frames a camera; none = until the source ends"
+    )
+
+    @model_validator(mode="after")
+    def _size_is_whole(self) -> "ProducerSection":
+        if (self.width is None) != (self.height is None):
+            raise ValueError("width and height must be given both or not at all")
+        return self
+
+
+class WorkerSection(WireLimits):
+    """Batching, decoding and hand-over of one scoring process."""
+
+    worker_id: Id = Field(default_factory=host_and_pid, description="names this process in scores; give a stable one")
+    bundle: Path | None = Field(default=None, description="folder of the trained bundle")
+    device: str = Field(
+        default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto = CUDA when there is one"
+    )
+    threads: int | None = Field(
+        default=None, ge=1, description="threads of the inference library; none = its own choice"
+    )
+    max_batch: int = Field(default=8, ge=1, le=1024, description="clips in one forward pass")
+    max_wait_ms: float = Field(default=20.0, ge=0, description="longest wait to fill a batch")
+    decode_threads: int = Field(default=2, ge=1, le=64, description="threads that decode JPEGs")
+    commit_interval_ms: float = Field(
+        default=100.0, ge=0, description="how often scores, events and positions are made durable"
+    )
+    proposal_interval_s: float = Field(
+        default=1.0, ge=0, description="frames of a camera gathered in one proposal; 0 = each its own"
+    )
+    max_pixels: int = Field(default=4_194_304, ge=1024, description="largest image that is decoded, width times height")
+    max_staleness_s: float | None = Field(
+        default=None, gt=0, description="skip (and count) frames older than this; none = score every frame"
+    )
+    camera_timeout_s: Seconds = Field(
+        default=30.0, description="no frame for so long ends an open event as camera_lost"
+    )
+
+
+class EventsSection(Section):
+    """When anomalous frames become an event and when it is over."""
+
+    enter: Fraction | None = Field(default=None, description="anomaly score that opens; none = from the calibration")
+    exit: Fraction | None = Field(
+        default=None, description="score below which it may close; none = from the calibration"
+    )
+    target_false_alarms_per_day: Seconds = Field(default=1.0, description="of one camera, for the calibrated threshold")
+    min_duration_s: float = Field(default=0.3, ge=0, description="shorter stretches are no event")
+    merge_gap_s: float = Field(default=2.0, ge=0, description="stretches closer than this are one event")
+    update_interval_s: Seconds = Field(default=1.0, description="time between updates of an open event")
+    max_duration_s: Seconds = Field(default=300.0, description="a longer event ends with reason timeout")
+
+    @model_validator(mode="after")
+    def _exit_is_not_above_enter(self) -> "EventsSection":
+        if self.enter is not None and self.exit is not None and self.exit > self.enter:
+            raise ValueError(f"exit must be at most enter, got exit {self.exit} and enter {self.enter}")
+        return self
+
+
+class CoordinatorSection(Section):
+    """The single writer of a bank, and the guards an update must pass."""
+
+    writer_id: Id = Field(default_factory=host_and_pid, description="names this process in the audit log")
+    lease_s: Seconds = Field(default=10.0, description="a standby takes over when the writer was silent for so long")
+    round_s: float = Field(
+        default=60.0, ge=0, description="time proposals are gathered for one commit; 0 = each its own"
+    )
+    quarantine_s: float = Field(
+        default=30.0, ge=0, description="age a proposal must reach, so that a late event can stop it"
+    )
+    max_anchor_distance: float | None = Field(
+        default=None,
+        gt=0,
+        description="largest distance of an item from its trained self (0 to 2); none = the coordinator's default",
+    )
+    change_budget_per_hour: float | None = Field(
+        default=None, gt=0, description="most a bank may move in an hour; none = the coordinator's default"
+    )
+    guard_frames: int = Field(default=10, ge=0, description="frames before an event's start that must not teach either")
+    history: int = Field(default=200, ge=1, description="versions kept for reading back and rolling back")

@@ -1,0 +1,135 @@
+"""Where settings come from: a TOML file and the environment, each as flat ``section.key`` values with their origin."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from schemas.errors import SettingsError
+from schemas.settings.processes import AllSettings
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover - the same library under its old name
+    import tomli as tomllib
+
+ENV_PREFIX = "ENGRAM_"
+ENV_RESERVED = ("ENGRAM_HOME", "ENGRAM_REFERENCE", "ENGRAM_CONFIG")
+ENV_RESERVED_PREFIX = "ENGRAM_TEST_"
+MAX_SECRET_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One value as somebody wrote it, and where."""
+
+    value: object
+    origin: str
+
+
+Layer = Mapping[str, Given]
+"""Key: ``section.key``."""
+
+
+def known_paths() -> frozenset[str]:
+    """Every ``section.key`` there is."""
+    sections = AllSettings.model_fields.items()
+    return frozenset(f"{name}.{key}" for name, field in sections for key in _keys(field.annotation))
+
+
+def _keys(section: object) -> tuple[str, ...]:
+    return tuple(getattr(section, "model_fields"))  # noqa: B009 - annotation is typed as object
+
+
+def file_layer(path: Path) -> Layer:
+    """Values of a TOML file.
+
+    Raises:
+        SettingsError: not readable, not TOML, or a key that does not exist.
+    """
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"settings file must be readable, got {error.strerror}: {path}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings file must be TOML: {path}: {error}") from error
+    return {key: Given(value, f"file {path}") for key, value in _flat(content, path)}
+
+
+def _flat(content: Mapping[str, object], path: Path) -> Iterator[tuple[str, object]]:
+    for section, keys in content.items():
+        if not isinstance(keys, dict):
+            require_known(section, f"{path}: {section}")
+            raise SettingsError(f"{path}: [{section}] must be a table, got {keys!r:.60}")
+        if section not in AllSettings.model_fields:
+            require_known(section, f"{path}: [{section}]")
+        for key, value in keys.items():
+            require_known(f"{section}.{key}", f"{path}: {section}.{key}")
+            yield f"{section}.{key}", value
+
+
+def environment_layer(environ: Mapping[str, str]) -> Layer:
+    """Values of ``ENGRAM_SECTION__KEY``, and of files named by ``ENGRAM_SECTION__KEY_FILE``. Empty counts as not given.
+
+    Raises:
+        SettingsError: a name that no setting has, both forms of one setting, or a file that cannot be read.
+    """
+    layer: dict[str, Given] = {}
+    for name in sorted(environ):
+        if not _is_setting(name) or not environ[name]:
+            continue
+        key, given = _from_environment(name, environ[name])
+        if key in layer:
+            raise SettingsError(f"{name} and {layer[key].origin} must not both be given; unset one")
+        layer[key] = given
+    return layer
+
+
+def _is_setting(name: str) -> bool:
+    reserved = name in ENV_RESERVED or name.startswith(ENV_RESERVED_PREFIX)
+    return name.startswith(ENV_PREFIX) and not reserved
+
+
+def _from_environment(name: str, text: str) -> tuple[str, Given]:
+    key = name.removeprefix(ENV_PREFIX).lower().replace("__", ".", 1)
+    plain = key.removesuffix("_file")
+    if key not in known_paths() and plain in known_paths():
+        return plain, Given(_secret_of(name, Path(text)), f"env {name}")
+    require_known(key, f"environment: {name}", as_environment)
+    return key, Given(text, f"env {name}")
+
+
+def _secret_of(name: str, path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_SECRET_BYTES).decode("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{name} must name a readable text file, got {path}: {error}") from error
+
+
+def as_environment(key: str) -> str:
+    """The variable of ``section.key``."""
+    return ENV_PREFIX + key.upper().replace(".", "__")
+
+
+def flag_layer(overrides: Mapping[str, object]) -> Layer:
+    """Values from the command line; None counts as not given.
+
+    Raises:
+        SettingsError: a key that does not exist.
+    """
+    given = {key: value for key, value in overrides.items() if value is not None}
+    for key in given:
+        require_known(key, f"flag: {key}")
+    return {key: Given(value, "flag") for key, value in given.items()}
+
+
+def require_known(key: str, where: str, spell: Callable[[str], str] = str) -> None:
+    """Raise a ``SettingsError`` with the nearest known key unless ``key`` exists."""
+    known = known_paths()
+    if key in known:
+        return
+    near = get_close_matches(key, sorted(known | set(AllSettings.model_fields)), n=1, cutoff=0.5)
+    hint = f"; did you mean {spell(near[0])}?" if near else "; see 'engram config show' for all settings"
+    raise SettingsError(f"{where} is no setting{hint}")

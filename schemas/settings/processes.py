@@ -1,0 +1,63 @@
+"""Which sections each process has. One file may hold the sections of all of them."""
+
+from pydantic import Field
+
+from schemas.settings.connections import KafkaSection, LogSection, StoreSection
+from schemas.settings.detection import (
+    CoordinatorSection,
+    EventsSection,
+    MemorySection,
+    ProducerSection,
+    WorkerSection,
+)
+from schemas.settings.section import Section
+
+
+class Settings(Section):
+    """What every process has."""
+
+    kafka: KafkaSection = Field(default_factory=KafkaSection)
+    log: LogSection = Field(default_factory=LogSection)
+
+
+class ProducerSettings(Settings):
+    """``engram produce``."""
+
+    producer: ProducerSection = Field(default_factory=ProducerSection)
+
+
+class WorkerSettings(Settings):
+    """``engram work``."""
+
+    store: StoreSection = Field(default_factory=StoreSection)
+    memory: MemorySection = Field(default_factory=MemorySection)
+    worker: WorkerSection = Field(default_factory=WorkerSection)
+    events: EventsSection = Field(default_factory=EventsSection)
+
+
+class CoordinatorSettings(Settings):
+    """``engram coordinate`` and ``engram bank``."""
+
+    store: StoreSection = Field(default_factory=StoreSection)
+    memory: MemorySection = Field(default_factory=MemorySection)
+    worker: WorkerSection = Field(default_factory=WorkerSection, description="for the bundle")
+    coordinator: CoordinatorSection = Field(default_factory=CoordinatorSection)
+
+
+class ConsumerSettings(Settings):
+    """``engram events``."""
+
+
+class WatchSettings(Settings):
+    """``engram watch``: everything in one process."""
+
+    store: StoreSection = Field(default_factory=StoreSection)
+    memory: MemorySection = Field(default_factory=MemorySection)
+    producer: ProducerSection = Field(default_factory=ProducerSection)
+    worker: WorkerSection = Field(default_factory=WorkerSection)
+    events: EventsSection = Field(default_factory=EventsSection)
+    coordinator: CoordinatorSection = Field(default_factory=CoordinatorSection)
+
+
+AllSettings = WatchSettings
+"""Has every section there is; a file is held against it, whichever process reads it."""
