@@ -1,0 +1,168 @@
+"""Events: hysteresis, minimum length, merging, and always an end."""
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.messages import HeatMap, Peak
+from workers.tracker import (
+    MAX_CURVE_POINTS,
+    BankRef,
+    EventRules,
+    Happening,
+    Observation,
+    Report,
+    close,
+    step,
+)
+
+START = datetime(2026, 1, 5, 10, 0, tzinfo=timezone.utc)
+BANK = BankRef("shared", 3, "0" * 64, "live")
+RULES = EventRules(enter=0.6, exit=0.4, min_duration_s=0.3, merge_gap_s=1.0, update_interval_s=1.0, max_duration_s=20.0)
+
+
+def seen(index: int, score: float, fps: float = 10.0) -> Observation:
+    at = START + timedelta(seconds=index / fps)
+    peak = Peak(
+        frame_index=index, captured_at=at, anomaly_score=score, psnr_db=30.0, feature_distance=0.1, regular_score=0.01
+    )
+    return Observation("s1", peak, HeatMap(rows=1, columns=1, values=(int(255 * score),)), (), BANK)
+
+
+def run(scores: list[float], rules: EventRules = RULES) -> tuple[list[Report], Happening | None]:
+    state: Happening | None = None
+    reports = []
+    for index, score in enumerate(scores):
+        outcome = step(state, seen(index, score), rules)
+        state = outcome.state
+        if outcome.report:
+            reports.append(outcome.report)
+    return reports, state
+
+
+def phases(scores: list[float], rules: EventRules = RULES) -> list[str]:
+    return [report.phase for report in run(scores, rules)[0]]
+
+
+def test_calm_scores_say_nothing() -> None:
+    assert run([0.1, 0.59, 0.3] * 20) == ([], None)
+
+
+def test_opens_after_the_minimum_length_and_ends_after_the_merge_gap() -> None:
+    reports, state = run([0.1] * 3 + [0.9] * 5 + [0.1] * 20)
+    assert state is None
+    start, end = reports
+    assert (start.phase, start.happening.first_frame, start.at) == ("start", 3, seen(6, 0).captured_at)
+    assert (end.phase, end.end_reason) == ("end", "cleared")
+    assert (end.happening.last_frame, end.happening.num_scored) == (7, 5)
+    assert end.at - end.happening.last_at > timedelta(seconds=1)
+
+
+def test_a_spike_shorter_than_the_minimum_is_no_event() -> None:
+    assert run([0.1] * 3 + [0.99] * 3 + [0.1] * 30) == ([], None)
+
+
+def test_between_the_bounds_an_event_goes_on_but_none_begins() -> None:
+    assert phases([0.5] * 20) == []
+    reports, state = run([0.9] * 4 + [0.5] * 5)
+    assert [report.phase for report in reports] == ["start"]
+    assert state is not None
+    assert state.last_frame == 8
+
+
+def test_after_a_dip_only_the_upper_bound_carries_on() -> None:
+    _, state = run([0.9] * 4 + [0.1] + [0.5] * 4)
+    assert state is not None
+    assert (state.last_frame, state.num_calm) == (3, 5)
+
+
+def test_close_bursts_are_one_event_and_distant_ones_two() -> None:
+    near = [0.9] * 5 + [0.1] * 5 + [0.9] * 5 + [0.1] * 20
+    far = [0.9] * 5 + [0.1] * 15 + [0.9] * 5 + [0.1] * 20
+    assert phases(near) == ["start", "update", "end"]
+    assert phases(far) == ["start", "end", "start", "end"]
+    merged = run(near)[0][-1].happening
+    assert (merged.first_frame, merged.last_frame, merged.num_scored) == (0, 14, 15)
+
+
+def test_updates_come_at_their_interval() -> None:
+    reports, _ = run([0.9] * 40)
+    assert [report.phase for report in reports] == ["start", "update", "update", "update"]
+    assert [report.happening.sequence for report in reports] == [1, 2, 3, 4]
+    gaps = {later.at - earlier.at for earlier, later in zip(reports, reports[1:], strict=False)}
+    assert gaps == {timedelta(seconds=1)}
+
+
+def test_an_endless_anomaly_ends_by_timeout_and_the_next_event_begins() -> None:
+    reports, _ = run([0.9] * 260)
+    ends = [report for report in reports if report.phase == "end"]
+    assert [end.end_reason for end in ends] == ["timeout"]
+    again = [report for report in reports if report.phase == "start"]
+    assert [report.happening.first_frame for report in again] == [0, ends[0].happening.last_frame + 1]
+
+
+def test_the_peak_keeps_its_frame_and_its_map() -> None:
+    reports, _ = run([0.7, 0.8, 0.95, 0.85, 0.7, 0.7] + [0.0] * 15)
+    peak = reports[-1].happening
+    assert (peak.peak.frame_index, peak.heat_map.values) == (2, (242,))
+
+
+def test_the_curve_is_thinned_but_spans_the_event() -> None:
+    _, state = run([0.9] * 190)
+    assert state is not None
+    assert 30 <= len(state.curve) <= MAX_CURVE_POINTS
+    indices = [point.frame_index for point in state.curve]
+    assert indices[0] == 0
+    assert {b - a for a, b in zip(indices, indices[1:], strict=False)} == {state.curve_stride}
+
+
+def test_closing_tells_of_open_events_only() -> None:
+    _, candidate = run([0.9] * 2)
+    _, open_event = run([0.9] * 6)
+    assert close(None, "shutdown", START).report is None
+    assert close(candidate, "shutdown", START).report is None
+    closed = close(open_event, "session_ended", START)
+    assert closed.state is None
+    assert closed.report is not None
+    assert closed.report.end_reason == "session_ended"
+
+
+@pytest.mark.parametrize("fps", [1.0, 2.0, 30.0])
+def test_lengths_are_seconds_whatever_the_frame_rate(fps: float) -> None:
+    state: Happening | None = None
+    for index in range(200):
+        outcome = step(state, seen(index, 0.9, fps), RULES)
+        state = outcome.state
+        if outcome.report:
+            lasted = outcome.report.happening.last_at - outcome.report.happening.started_at
+            assert lasted >= timedelta(seconds=0.3)
+            assert lasted < timedelta(seconds=0.3 + 1.01 / fps)
+            return
+    pytest.fail("an anomaly of 200 frames must open an event")
+
+
+@given(st.lists(st.floats(0, 1), max_size=300))
+def test_phases_alternate_numbers_are_gapless_and_events_do_not_overlap(scores: list[float]) -> None:
+    reports, state = run(scores)
+    if state is not None:
+        last = close(state, "shutdown", START + timedelta(days=1)).report
+        reports += [last] if last else []
+    open_first: int | None = None
+    last_frame = -1
+    sequence = 0
+    for report in reports:
+        happening = report.happening
+        if report.phase == "start":
+            assert open_first is None
+            assert happening.first_frame > last_frame
+            open_first, sequence = happening.first_frame, 0
+        assert happening.first_frame == open_first
+        sequence += 1
+        assert happening.sequence == sequence
+        assert max(scores[happening.first_frame : happening.last_frame + 1]) == happening.peak.anomaly_score
+        assert happening.num_scored == happening.last_frame - happening.first_frame + 1
+        if report.phase == "end":
+            open_first, last_frame = None, happening.last_frame
+    assert open_first is None

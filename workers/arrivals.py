@@ -1,0 +1,83 @@
+"""From raw records to parsed headers and decoded images; what is wrong with a record stays with it as an error."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from messaging.ports import Delivery, Headers, OutRecord, Record
+from schemas.codec import HEADER, MAX_HEADER_BYTES, decode_message
+from schemas.errors import BadMessageError
+from schemas.messages import FrameHeader
+from workers.decode import DecodeLimits, FrameFormat, decode_frame
+
+UInt8 = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One delivery with its header and the image on its way, or the error that makes it a dead letter."""
+
+    delivery: Delivery
+    header: FrameHeader | None
+    error: BadMessageError | None = None
+    image: "Future[UInt8] | None" = None
+
+
+class Decoder:
+    """Parses headers at once and decodes images in threads (OpenCV releases the interpreter lock)."""
+
+    def __init__(self, target: FrameFormat, limits: DecodeLimits, num_threads: int) -> None:
+        self._target = target
+        self._limits = limits
+        self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="decode")
+
+    def begin(self, deliveries: Sequence[Delivery]) -> list[Arrival]:
+        """Parse all headers and start decoding; ``Arrival.image`` holds the pixels or a BadMessageError."""
+        return [self._begin(delivery) for delivery in deliveries]
+
+    def close(self) -> None:
+        """Stop the threads; what has not begun is dropped."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _begin(self, delivery: Delivery) -> Arrival:
+        record = delivery.record
+        try:
+            header = parse_header(record)
+        except BadMessageError as error:
+            return Arrival(delivery, None, error)
+        if header.kind == "end_of_session":
+            return Arrival(delivery, header)
+        future = self._pool.submit(decode_frame, record.value or b"", self._target, self._limits)
+        return Arrival(delivery, header, image=future)
+
+
+def parse_header(record: Record) -> FrameHeader:
+    """The frame header of a record.
+
+    Raises:
+        BadMessageError: no header, not ours, from the future, too long, or under another camera's key.
+    """
+    payload = record.header(HEADER)
+    if payload is not None and len(payload) > MAX_HEADER_BYTES:
+        raise BadMessageError("oversized_header", f"header must have at most {MAX_HEADER_BYTES} bytes: {len(payload)}")
+    header = decode_message(FrameHeader, payload)
+    if record.key != header.camera_id.encode():
+        text = f"the key must be the camera id '{header.camera_id}', got {record.key!r:.80}"
+        raise BadMessageError("wrong_key", text)
+    return header
+
+
+def dead_letter(record: Record, error: BadMessageError, topic: str, worker_id: str) -> OutRecord:
+    """The bytes as they came, with what was wrong and where they stood in the headers."""
+    told: Headers = (
+        ("engram-reason", error.reason.encode()),
+        ("engram-message", str(error).encode()[:1024]),
+        ("engram-source", f"{record.topic}/{record.partition}/{record.offset}".encode()),
+        ("engram-worker", worker_id.encode()),
+    )
+    kept = tuple((name, value) for name, value in record.headers[:16] if len(value) <= MAX_HEADER_BYTES)
+    key = (record.key or b"unknown").decode(errors="replace")
+    return OutRecord(topic, key, record.value or b"", (*told, *kept))

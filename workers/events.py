@@ -1,0 +1,80 @@
+"""Reports of the tracker as CloudEvents. Ids derive from the data alone, so a re-run sends the same ids."""
+
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from schemas.messages import AnomalyEvent, EventData, EventPhase, FrameSpan, Provenance, Threshold
+from workers.tracker import EventRules, Report
+
+SOFTWARE = f"engram {version('engram')}"
+
+_TYPES = {
+    "start": "dev.engram.anomaly.start.v1",
+    "update": "dev.engram.anomaly.update.v1",
+    "end": "dev.engram.anomaly.end.v1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is known of where and by whom a report was made."""
+
+    camera_id: str
+    model: str
+    bundle_digest: str
+    worker_id: str
+
+
+def event_message(report: Report, scene: Scene, rules: EventRules) -> AnomalyEvent:
+    """The message to publish for one report of the tracker."""
+    event_id = f"{scene.camera_id}:{report.happening.session_id}:{report.happening.first_frame}"
+    sequence = report.happening.sequence - 1
+    return AnomalyEvent.model_validate(
+        {
+            "id": f"{event_id}:{sequence}",
+            "source": f"/engram/{scene.camera_id}",
+            "type": _TYPES[report.phase],
+            "subject": f"events/{event_id}",
+            "time": report.at,
+            "partitionkey": scene.camera_id,
+            "sequence": f"{sequence:020d}",
+            "data": _data(event_id, report, scene, rules),
+        }
+    )
+
+
+def _data(event_id: str, report: Report, scene: Scene, rules: EventRules) -> EventData:
+    happening = report.happening
+    phase: EventPhase = report.phase
+    return EventData(
+        event_id=event_id,
+        phase=phase,
+        camera_id=scene.camera_id,
+        session_id=happening.session_id,
+        started_at=happening.started_at,
+        last_at=happening.last_at,
+        ended_at=happening.last_at if phase == "end" else None,
+        end_reason=report.end_reason,
+        frames=FrameSpan(first=happening.first_frame, last=happening.last_frame, scored=happening.num_scored),
+        current_score=happening.current_score,
+        peak=happening.peak,
+        heat_map=happening.heat_map,
+        regions=happening.regions,
+        curve=happening.curve,
+        threshold=Threshold(
+            enter=rules.enter,
+            exit=rules.exit,
+            method=rules.method,
+            target_false_alarms_per_day=rules.target_false_alarms_per_day,
+        ),
+        provenance=Provenance(
+            model=scene.model,
+            bundle_digest=scene.bundle_digest,
+            bank_id=happening.bank.bank_id,
+            bank_version=happening.bank.version,
+            bank_digest=happening.bank.digest,
+            memory_state=happening.bank.memory_state,
+            worker_id=scene.worker_id,
+            software=SOFTWARE,
+        ),
+    )

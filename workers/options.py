@@ -1,0 +1,53 @@
+"""What can be set about a worker. The command line maps settings to this; tests build it directly."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from schemas.topics import TopicNames
+from workers.decode import DecodeLimits
+
+
+@dataclass(frozen=True, slots=True)
+class EventOptions:
+    """How events are cut from scores; ``enter`` and ``exit`` None = from the calibration and the target rate."""
+
+    enter: float | None = None
+    exit: float | None = None
+    target_false_alarms_per_day: float = 1.0
+    min_duration_s: float = 0.3
+    merge_gap_s: float = 2.0
+    update_interval_s: float = 1.0
+    max_duration_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """Options of one worker.
+
+    Attributes:
+        worker_id: names this worker in its output, and fences an earlier process of the same name.
+        bank_id: which bank a camera reads; may contain ``{camera_id}``.
+        updates: whether normal frames contribute to updates at all.
+        max_batch, max_wait_s: a micro-batch goes to the network when it is full or this old.
+        commit_interval_s: how often output and progress are made durable together.
+        proposal_interval_s: capture time that one contribution to the memory spans.
+        max_staleness_s: skip frames captured longer ago (live use); None = take every frame.
+        camera_timeout_s: a camera silent for so long is lost: its event ends, its window starts anew.
+        on_stop: ``hand_over`` leaves open events to the next owner; ``end_events`` ends them (nobody follows).
+    """
+
+    worker_id: str
+    topics: TopicNames = field(default_factory=lambda: TopicNames.with_prefix(""))
+    group: str = "engram-workers"
+    bank_id: str = "shared"
+    updates: bool = True
+    max_batch: int = 8
+    max_wait_s: float = 0.02
+    decode_threads: int = 2
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
+    commit_interval_s: float = 0.1
+    proposal_interval_s: float = 1.0
+    max_staleness_s: float | None = None
+    camera_timeout_s: float = 30.0
+    on_stop: Literal["hand_over", "end_events"] = "hand_over"
+    events: EventOptions = field(default_factory=EventOptions)

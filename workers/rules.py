@@ -1,0 +1,29 @@
+"""Event rules for a frame rate: bounds as set, or from the calibration and the rate of false alarms one will put up with."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import lru_cache
+
+from bundles.calibration import Calibration
+from workers.options import EventOptions
+from workers.scoring import thresholds_for
+from workers.tracker import EventRules
+
+
+def event_rules(options: EventOptions, calibration: Calibration) -> Callable[[float], EventRules]:
+    """A function from frames a second to rules. ``enter`` alone may be set; ``exit`` then keeps its calibrated ratio."""
+
+    @lru_cache(maxsize=64)
+    def rules(fps: float) -> EventRules:
+        enter, leave = thresholds_for(calibration, options.target_false_alarms_per_day, fps)
+        fixed = options.enter is not None or options.exit is not None
+        chosen = enter if options.enter is None else options.enter
+        told = asdict(options) | {
+            "enter": chosen,
+            "exit": min(chosen, leave * chosen / enter if options.exit is None else options.exit),
+            "method": "fixed" if fixed else "calibrated",
+            "target_false_alarms_per_day": None if fixed else options.target_false_alarms_per_day,
+        }
+        return EventRules(**told)
+
+    return rules

@@ -1,0 +1,223 @@
+"""The worker's shell: the loop around windows, network, scores and the outbox.
+
+One turn: take what has arrived and start decoding it; meanwhile run the network on what was decoded during the turn
+before; when the commit interval is over, publish everything since the last commit in one transaction. If that fails, or
+a partition is lost, all that is not durable is forgotten and read again from the log, so nothing is skipped or doubled.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from memory_store.views import BankCache, BankView
+from messaging.ports import Bus, Claim, Delivery, Intake, OutRecord
+from schemas.errors import OwnershipLostError, TransientError
+from schemas.messages import EndReason
+from workers.arrivals import Arrival, Decoder
+from workers.assessment import Assessor
+from workers.camera import Camera, decode_states, encode_state
+from workers.engine import ClipResult, Engine
+from workers.options import WorkerOptions
+from workers.output import Output, Tally
+from workers.partition import Admitted, Partition, oldest_wanted
+from workers.rules import event_rules
+from workers.tracker import BankRef, close
+
+log = logging.getLogger(__name__)
+
+IDLE_WAIT_S = 0.2
+FIRST_BACKOFF_S = 0.2
+MAX_BACKOFF_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSnapshot:
+    """Where a worker stands: durable counts, partitions and cameras held, records not yet received."""
+
+    tally: Tally
+    partitions: int
+    cameras: int
+    lag: int
+
+
+class Worker:
+    """Consumes frames, publishes scores, events, proposals; see the module's docstring for how."""
+
+    def __init__(
+        self, bus: Bus, engine: Engine, banks: BankCache, options: WorkerOptions, clock: Callable[[], datetime]
+    ) -> None:
+        self._options = options
+        self._engine = engine
+        self._banks = banks
+        self._clock = clock
+        topics = options.topics
+        self._subscription = bus.subscription([topics.frames], options.group, topics.camera_states)
+        self._outbox = bus.outbox(self._subscription, options.worker_id)
+        self._decoder = Decoder(engine.frame_format, options.limits, options.decode_threads)
+        rules = event_rules(options.events, engine.bundle.calibration)
+        self._assessor = Assessor(options, engine.bundle, rules, clock)
+        self._partitions: dict[Claim, Partition] = {}
+        self._ahead: list[Arrival] = []
+        self._output = Output()
+        self._committed_at_s = time.monotonic()
+        self._backoff_s = FIRST_BACKOFF_S
+        self._tally = Tally()
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until ``stop`` is set, then drain: finish what is in hand, commit it, leave the group.
+
+        Raises:
+            FatalError: going on makes no sense; everything durable is consistent, a restart continues from it.
+        """
+        try:
+            while not stop.is_set():
+                self._guarded(self._turn, stop)
+            self._guarded(self._drain, stop)
+        finally:
+            self._outbox.close()
+            self._subscription.close()
+            self._decoder.close()
+
+    def snapshot(self) -> WorkerSnapshot:
+        """Counters and sizes, callable from any thread."""
+        partitions = list(self._partitions.values())
+        cameras = sum(len(partition.cameras) for partition in partitions)
+        return WorkerSnapshot(self._tally, len(partitions), cameras, self._subscription.lag())
+
+    def _guarded(self, action: Callable[[], None], stop: threading.Event) -> None:
+        try:
+            action()
+        except TransientError as error:
+            log.warning("starting over from the last commit in %.1f s: %s", self._backoff_s, error)
+            self._forget()
+            self._subscription.rewind()
+            stop.wait(self._backoff_s)
+            self._backoff_s = min(2 * self._backoff_s, MAX_BACKOFF_S)
+
+    def _turn(self) -> None:
+        arrivals = self._receive()
+        self._process(self._ahead)
+        self._ahead = arrivals
+        self._notice_silent_cameras()
+        if time.monotonic() - self._committed_at_s >= self._options.commit_interval_s:
+            self._commit()
+
+    def _drain(self) -> None:
+        self._process(self._ahead)
+        self._ahead = []
+        for claim, camera in self._cameras():
+            self._assessor.flush_draft(camera, self._output)
+            if self._options.on_stop == "end_events":
+                self._end_event(claim, camera, "shutdown")
+        self._commit()
+
+    def _receive(self) -> list[Arrival]:
+        """Up to a batch of arrivals; waits longer only when there is nothing at all to do."""
+        options = self._options
+        wait_s = 0.0 if self._ahead else min(IDLE_WAIT_S, options.commit_interval_s)
+        arrivals = self._accept(self._subscription.receive(options.max_batch, wait_s))
+        deadline_s = time.monotonic() + options.max_wait_s
+        while arrivals and not self._ahead and len(arrivals) < options.max_batch:
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                break
+            arrivals += self._accept(self._subscription.receive(options.max_batch - len(arrivals), left_s))
+        return arrivals
+
+    def _accept(self, intake: Intake) -> list[Arrival]:
+        if intake.revoked or intake.assigned:
+            self._rebalance(intake)
+        deliveries: Sequence[Delivery] = [d for d in intake.deliveries if d.claim in self._partitions]
+        return self._decoder.begin(deliveries)
+
+    def _rebalance(self, intake: Intake) -> None:
+        for claim in intake.revoked:
+            self._partitions.pop(claim, None)
+        if self._output.claims & set(intake.revoked):
+            # One transaction holds the output of all partitions: without the lost one's it would be another output.
+            raise OwnershipLostError("a partition went to another worker with output of ours not yet committed")
+        for assigned in intake.assigned:
+            states, unreadable = decode_states(assigned.states)
+            for error in unreadable.values():
+                log.warning("%s", error)
+            partition = Partition.from_assignment(assigned, dict(states), self._engine.clip_length)
+            self._partitions[assigned.claim] = partition
+            log.info("partition %d is ours from offset %d", assigned.claim.partition, assigned.committed_offset)
+
+    def _process(self, arrivals: list[Arrival]) -> None:
+        """Windows, then the network on all clips at once, then scores and events, each in log order."""
+        not_before = oldest_wanted(self._clock(), self._options.max_staleness_s)
+        now_s = time.monotonic()
+        admitted = [
+            self._partitions[arrival.delivery.claim].admit(arrival, not_before, now_s)
+            for arrival in arrivals
+            if arrival.delivery.claim in self._partitions
+        ]
+        banks = [self._bank(record) for record in admitted]
+        results = iter(self._infer(admitted, banks))
+        for record, bank in zip(admitted, banks, strict=True):
+            result = next(results) if record.outcome == "clip" else None
+            self._assessor.assess(record, result, _ref(bank), self._output)
+
+    def _bank(self, record: Admitted) -> BankView | None:
+        """The bank version to score this record with; one version per bank and batch, as the cache refreshes by time."""
+        if record.camera is None or record.outcome not in ("clip", "warming"):
+            return None
+        return self._banks.view(self._options.bank_id.format(camera_id=record.camera.camera_id))
+
+    def _infer(self, admitted: list[Admitted], banks: list[BankView | None]) -> list[ClipResult]:
+        pairs = [(a.clip_THWC, v.bank.items_MC) for a, v in zip(admitted, banks, strict=True) if a.clip_THWC is not None and v]
+        if not pairs:
+            return []
+        clips, items = zip(*pairs, strict=True)
+        return self._engine.infer(clips, np.stack(items))
+
+    def _commit(self) -> None:
+        output, self._output = self._output, Output()
+        self._committed_at_s = time.monotonic()
+        if output.is_empty():
+            return
+        progress = [self._partitions[claim].progress() for claim in output.claims]
+        self._outbox.commit([*output.records, *self._state_records(output)], progress)
+        self._tally.add(output.tally)
+        self._backoff_s = FIRST_BACKOFF_S
+
+    def _state_records(self, output: Output) -> list[OutRecord]:
+        cameras = [self._partitions[claim].camera(camera_id) for claim, camera_id in output.dirty]
+        states = [(camera.camera_id, camera.state()) for camera in cameras]
+        topic = self._options.topics.camera_states
+        return [OutRecord(topic, camera_id, encode_state(state)) for camera_id, state in states if state is not None]
+
+    def _notice_silent_cameras(self) -> None:
+        """End the event of a camera that fell silent: its end must come, and nobody but the owner can tell."""
+        silent_since_s = time.monotonic() - self._options.camera_timeout_s
+        for claim, camera in self._cameras():
+            if camera.happening is not None and camera.seen_at_s < silent_since_s:
+                self._end_event(claim, camera, "camera_lost")
+                camera.window.clear()
+
+    def _end_event(self, claim: Claim, camera: Camera, reason: EndReason) -> None:
+        if camera.happening is not None:
+            self._assessor.close_event(camera, close(camera.happening, reason, camera.happening.last_at), self._output)
+            self._output.dirty.add((claim, camera.camera_id))
+            self._output.claims.add(claim)
+
+    def _cameras(self) -> list[tuple[Claim, Camera]]:
+        return [(claim, camera) for claim, part in self._partitions.items() for camera in part.cameras.values()]
+
+    def _forget(self) -> None:
+        """Drop all that is not durable; the log has it."""
+        self._partitions.clear()
+        self._ahead = []
+        self._output = Output()
+
+
+def _ref(view: BankView | None) -> BankRef | None:
+    if view is None:
+        return None
+    return BankRef(view.bank.bank_id, view.bank.version, view.bank.digest, view.memory_state)
