@@ -1,5 +1,6 @@
 """Sections about what lies outside: broker, store, log output."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -10,8 +11,9 @@ from schemas.settings.section import MIB, Seconds, Section
 
 
 def default_store_url() -> str:
-    """A SQLite file in the user's data folder."""
-    return f"sqlite:///{user_data_path('engram') / 'banks.db'}"
+    """A SQLite file in ``$ENGRAM_HOME``, or in the user's data folder when that is not set."""
+    home = os.environ.get("ENGRAM_HOME")
+    return f"sqlite:///{(Path(home).absolute() if home else user_data_path('engram')) / 'banks.db'}"
 
 
 class KafkaSection(Section):

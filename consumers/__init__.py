@@ -1,0 +1,1 @@
+"""Reference readers of what workers publish: events, scores, and pictures made of both."""

@@ -1,0 +1,115 @@
+"""A video to look at: each frame with its score as a bar, and during an event its heat map and a banner.
+
+Dimensions: H, W pixels of the picture.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import FatalError
+from schemas.messages import EventData, FrameScore, HeatMap
+
+Image = NDArray[np.uint8]
+
+BAR_PX = 14
+BANNER_PX = 22
+MIN_WIDTH_PX = 320
+RED, GREEN, WHITE, DARK = (60, 60, 220), (90, 180, 90), (255, 255, 255), (40, 40, 40)
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredFrame:
+    """One frame to draw.
+
+    Attributes:
+        image: uint8 (H, W, 3), BGR.
+        score: what the worker found on it.
+        event: state of the event that covers it, if one does.
+    """
+
+    image: Image
+    score: FrameScore
+    event: EventData | None
+
+
+def annotate_video(frames: Iterable[ScoredFrame], path: Path, fps: float) -> int:
+    """Write an MP4 of all frames, at the size of the first; the number of frames written.
+
+    Raises:
+        FatalError: the video library cannot write this file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer: cv2.VideoWriter | None = None
+    count = 0
+    try:
+        for frame in frames:
+            picture = annotated(frame)
+            writer = writer or _open(path, picture, fps)
+            writer.write(picture)
+            count += 1
+    finally:
+        if writer is not None:
+            writer.release()
+    return count
+
+
+def _open(path: Path, picture: Image, fps: float) -> cv2.VideoWriter:
+    height, width = picture.shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
+    if not writer.isOpened():
+        raise FatalError(f"{path} must be a file that can be written as MP4; check the folder and its free space")
+    return writer
+
+
+def annotated(frame: ScoredFrame) -> Image:
+    """The picture of one frame, at least 320 pixels wide, with a bar below and an even height."""
+    picture = _enlarged(frame.image)
+    if frame.event is not None:
+        picture = _with_heat(picture, frame.event.heat_map)
+        _draw_banner(picture, frame.event)
+    return _with_bar(picture, frame)
+
+
+def _enlarged(image_HW3: Image) -> Image:
+    factor = -(-MIN_WIDTH_PX // image_HW3.shape[1])
+    if factor <= 1:
+        return image_HW3.copy()
+    return np.asarray(cv2.resize(image_HW3, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def _with_heat(picture: Image, heat_map: HeatMap) -> Image:
+    """Blend red over the picture, as strongly as the heat map says (at most 60 %)."""
+    if not heat_map.values:
+        return picture
+    grid = np.asarray(heat_map.values, np.uint8).reshape(heat_map.rows, heat_map.columns)
+    height, width = picture.shape[:2]
+    heat_HW = np.asarray(cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC), np.float32) / 255.0
+    weight_HW1 = 0.6 * heat_HW[..., None] ** 2
+    blended = picture * (1 - weight_HW1) + np.asarray(RED, np.float32) * weight_HW1
+    return np.asarray(np.rint(blended), np.uint8)
+
+
+def _draw_banner(picture: Image, event: EventData) -> None:
+    cv2.rectangle(picture, (0, 0), (picture.shape[1], BANNER_PX), RED, cv2.FILLED)
+    text = f"EVENT since frame {event.frames.first}   peak {event.peak.anomaly_score:.3f}"
+    cv2.putText(picture, text, (6, BANNER_PX - 7), FONT, 0.42, WHITE, 1, cv2.LINE_AA)
+
+
+def _with_bar(picture: Image, frame: ScoredFrame) -> Image:
+    height, width = picture.shape[:2]
+    framed = np.full((height + BAR_PX + (height + BAR_PX) % 2, width, 3), DARK, np.uint8)
+    framed[:height] = picture
+    score = frame.score.anomaly_score
+    colour = RED if frame.event is not None else GREEN
+    cv2.rectangle(
+        framed, (0, height + 1), (round((score or 0.0) * (width - 1)), height + BAR_PX - 1), colour, cv2.FILLED
+    )
+    text = f"{frame.score.camera_id} #{frame.score.frame_index}  " + ("warming" if score is None else f"{score:.3f}")
+    cv2.putText(framed, text, (4, height + BAR_PX - 3), FONT, 0.36, WHITE, 1, cv2.LINE_AA)
+    return framed

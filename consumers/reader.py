@@ -1,0 +1,140 @@
+"""Following the events and scores topics: validate, drop repeats, filter, count what was left out.
+
+Delivery may repeat a message (a producer's retry, a consumer that reads from an older position), so a message is taken
+once per identity, remembered in a bounded memory. A bad message is skipped and counted, never fatal: a reader must not
+be stopped by one record.
+"""
+
+import logging
+from abc import ABC, abstractmethod
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from messaging.ports import Reader, Record
+from schemas.codec import decode_message
+from schemas.errors import BadMessageError
+from schemas.messages import AnomalyEvent, FrameScore, Message
+
+_log = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=Message)
+MEMORY = 100_000
+"""Identities remembered. An event has a few hundred messages at most, so this spans hundreds of events."""
+BATCH = 500
+
+
+@dataclass(slots=True)
+class ReadCounts:
+    """What happened to the records so far; they add up: received = taken + repeated + filtered + all of bad."""
+
+    received: int = 0
+    taken: int = 0
+    repeated: int = 0
+    filtered: int = 0
+    bad: Counter[str] = field(default_factory=Counter)
+
+
+class MessageReader(ABC, Generic[M]):
+    """Turns records of one topic into messages. Not thread-safe: one follower, one reader.
+
+    Args:
+        reader: where records come from; closed by ``close``.
+        kind: the message's model.
+        camera_ids: only these cameras; empty = all.
+        memory: how many identities are remembered for dropping repeats.
+    """
+
+    def __init__(self, reader: Reader, kind: type[M], camera_ids: Collection[str] = (), memory: int = MEMORY) -> None:
+        self._reader = reader
+        self._kind = kind
+        self._camera_ids = frozenset(camera_ids)
+        self._memory = memory
+        self._seen: OrderedDict[Hashable, None] = OrderedDict()
+        self.counts = ReadCounts()
+
+    def read(self, timeout_s: float, max_records: int = BATCH) -> list[M]:
+        """The next messages; empty at the deadline, or when all that came was left out."""
+        return self._taken(self._reader.read(max_records, timeout_s))
+
+    def read_to_end(self, timeout_s: float) -> list[M]:
+        """Every message from here to the end as it is now.
+
+        Raises:
+            TransientError: the end was not reached by the deadline.
+        """
+        return self._taken(self._reader.read_to_end(timeout_s))
+
+    def close(self) -> None:
+        """Release the reader."""
+        self._reader.close()
+
+    @abstractmethod
+    def camera_of(self, message: M) -> str:
+        """The camera a message is about."""
+
+    @abstractmethod
+    def identity_of(self, message: M) -> Hashable:
+        """What two deliveries of the same message have in common."""
+
+    def _taken(self, records: Sequence[Record]) -> list[M]:
+        decoded = (self._decoded(record) for record in records)
+        return [message for message in decoded if message is not None and self._is_wanted(message)]
+
+    def _decoded(self, record: Record) -> M | None:
+        self.counts.received += 1
+        try:
+            return decode_message(self._kind, record.value)
+        except BadMessageError as error:
+            self.counts.bad[error.reason] += 1
+            _log.warning("skipped %s/%d@%d: %s", record.topic, record.partition, record.offset, error)
+            return None
+
+    def _is_wanted(self, message: M) -> bool:
+        if self._camera_ids and self.camera_of(message) not in self._camera_ids:
+            self.counts.filtered += 1
+            return False
+        if not self._is_new(self.identity_of(message)):
+            self.counts.repeated += 1
+            return False
+        self.counts.taken += 1
+        return True
+
+    def _is_new(self, identity: Hashable) -> bool:
+        is_new = identity not in self._seen
+        self._seen[identity] = None
+        self._seen.move_to_end(identity)
+        if len(self._seen) > self._memory:
+            self._seen.popitem(last=False)
+        return is_new
+
+
+class EventReader(MessageReader[AnomalyEvent]):
+    """Follows the events topic; a repeat has the same CloudEvents ``source`` and ``id``."""
+
+    def __init__(self, reader: Reader, camera_ids: Collection[str] = (), memory: int = MEMORY) -> None:
+        super().__init__(reader, AnomalyEvent, camera_ids, memory)
+
+    def camera_of(self, message: AnomalyEvent) -> str:
+        """See ``MessageReader``."""
+        return message.data.camera_id
+
+    def identity_of(self, message: AnomalyEvent) -> Hashable:
+        """See ``MessageReader``."""
+        return message.source, message.id
+
+
+class ScoreReader(MessageReader[FrameScore]):
+    """Follows the scores topic; a repeat is of the same frame."""
+
+    def __init__(self, reader: Reader, camera_ids: Collection[str] = (), memory: int = MEMORY) -> None:
+        super().__init__(reader, FrameScore, camera_ids, memory)
+
+    def camera_of(self, message: FrameScore) -> str:
+        """See ``MessageReader``."""
+        return message.camera_id
+
+    def identity_of(self, message: FrameScore) -> Hashable:
+        """See ``MessageReader``."""
+        return message.camera_id, message.session_id, message.frame_index
