@@ -12,7 +12,7 @@ from bundles.bundle import Bundle
 from messaging.ports import OutRecord
 from schemas.codec import EVENT_HEADERS, encode_message
 from schemas.errors import BadMessageError
-from schemas.messages import FrameHeader, FrameScore, Peak
+from schemas.messages import EndReason, FrameHeader, FrameScore, HeatMap, Peak
 from workers.arrivals import dead_letter
 from workers.camera import Camera
 from workers.engine import ClipResult
@@ -22,8 +22,19 @@ from workers.options import WorkerOptions
 from workers.output import Output
 from workers.partition import Admitted
 from workers.proposals import begin, extend, proposal_record
-from workers.scoring import live_score
+from workers.scoring import FrameMeasures, live_score
 from workers.tracker import BankRef, EventRules, Observation, Step, close, step
+
+NO_MAP = HeatMap(rows=0, columns=0, values=())
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One clip's result, and what it was computed from."""
+
+    header: FrameHeader
+    result: ClipResult
+    bank: BankRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +56,36 @@ class Assessor:
         """Take one admitted record to its end.
 
         Args:
-            admitted: the record; ``clip`` needs ``result`` and ``bank``, ``warming`` needs ``bank``.
+            admitted: the record; a ``clip`` needs ``result`` and ``bank``, a ``warming`` frame needs ``bank``.
             result: what the network measured on the clip.
             bank: the bank version that was read.
             output: where records, states and counts go.
         """
-        delivery = admitted.arrival.delivery
+        delivery, camera, header = admitted.arrival.delivery, admitted.camera, admitted.arrival.header
         if delivery.is_replay:
             return
         output.claims.add(delivery.claim)
         output.tally.received += 1
-        if admitted.camera is not None and admitted.outcome != "skipped":
-            output.dirty.add((delivery.claim, admitted.camera.camera_id))
-        self._assess(admitted, result, bank, output)
+        if admitted.skip is not None:
+            output.tally.skipped[admitted.skip] += 1
+        elif admitted.error is not None:
+            self._bury(admitted, admitted.error, output)
+        if camera is None or header is None or admitted.skip is not None:
+            return
+        output.dirty.add((delivery.claim, camera.camera_id))
+        if camera.happening is not None and camera.happening.session_id != header.session_id:
+            self.end_event(camera, "session_ended", output)
+        if admitted.outcome == "session_end":
+            self._end_session(camera, output)
+        elif admitted.outcome == "warming" and bank is not None:
+            self._warm(camera, header, bank, output)
+        elif result is not None and bank is not None:
+            self._judge(admitted, Finding(header, result, bank), camera, output)
 
-    def close_event(self, camera: Camera, step_out: Step, output: Output) -> None:
-        """Publish the end of whatever was open on a camera, and forget what it was about to contribute."""
-        self._tell(camera, step_out, output)
-        self.flush_draft(camera, output)
+    def end_event(self, camera: Camera, reason: EndReason, output: Output) -> None:
+        """End whatever event is open on a camera."""
+        if camera.happening is not None:
+            self._tell(camera, close(camera.happening, reason, camera.happening.last_at), output)
 
     def flush_draft(self, camera: Camera, output: Output) -> None:
         """Publish what a camera has gathered for the memory, if anything."""
@@ -72,85 +95,49 @@ class Assessor:
             output.tally.proposals["published"] += 1
             camera.draft = None
 
-    def _assess(self, admitted: Admitted, result: ClipResult | None, bank: BankRef | None, output: Output) -> None:
-        header, camera = admitted.arrival.header, admitted.camera
-        if admitted.outcome == "skipped":
-            output.tally.skipped[admitted.skip or "unknown"] += 1
-        elif admitted.outcome == "dead":
-            assert admitted.error is not None
-            self._bury(admitted, admitted.error, output)
-        elif header is not None and camera is not None:
-            if camera.happening is not None and camera.happening.session_id != header.session_id:
-                self.close_event(camera, close(camera.happening, "session_ended", camera.happening.last_at), output)
-            self._in_session(admitted, (camera, header), (result, bank), output)
+    def _end_session(self, camera: Camera, output: Output) -> None:
+        output.tally.session_ends += 1
+        camera.smoothing = None
+        self.end_event(camera, "session_ended", output)
+        self.flush_draft(camera, output)
 
-    def _in_session(
-        self,
-        admitted: Admitted,
-        where: tuple[Camera, FrameHeader],
-        found: tuple[ClipResult | None, BankRef | None],
-        output: Output,
-    ) -> None:
-        (camera, header), (result, bank) = where, found
-        if admitted.outcome == "session_end":
-            output.tally.session_ends += 1
-            self.close_event(camera, close(camera.happening, "session_ended", header.captured_at), output)
-            camera.smoothing = None
-            return
-        assert bank is not None
-        if admitted.outcome == "warming":
-            camera.smoothing = None
-            output.tally.warming += 1
-            self._publish_score(self._unscored(header, bank), output)
-            return
-        assert result is not None
-        if not result.finite:
-            text = f"every measure must be finite; camera '{header.camera_id}' frame {header.frame_index} gave NaN"
-            self._bury(admitted, BadMessageError("not_finite", text), output)
+    def _warm(self, camera: Camera, header: FrameHeader, bank: BankRef, output: Output) -> None:
+        """A frame without enough others before it: smoothing must not reach over the gap."""
+        output.tally.warming += 1
+        camera.smoothing = None
+        self._publish_score(self._score_record(header, bank), output)
+
+    def _judge(self, admitted: Admitted, found: Finding, camera: Camera, output: Output) -> None:
+        if not found.result.finite:
+            where = f"camera '{camera.camera_id}' frame {found.header.frame_index}"
+            error = BadMessageError("not_finite", f"every measure must be finite, {where} gave NaN or infinity")
+            self._bury(admitted, error, output)
             return
         output.tally.scored += 1
-        self._score(camera, header, result, bank, output)
-
-    def _score(
-        self, camera: Camera, header: FrameHeader, result: ClipResult, bank: BankRef, output: Output
-    ) -> None:
-        live = live_score(result.measures, camera.smoothing, self.bundle.calibration)
+        measures = found.result.measures
+        live = live_score(measures, camera.smoothing, self.bundle.calibration)
         camera.smoothing = live.smoothing
-        seen = _observation(header, result, live.anomaly_score, bank)
-        rules = self.rules(header.fps)
-        self._tell(camera, step(camera.happening, seen, rules), output)
-        proposed = self._propose(camera, header, result, bank, output)
-        measures = result.measures
-        score = replace_numbers(
-            self._unscored(header, bank),
-            status="scored",
-            psnr_db=measures.psnr_db,
-            feature_distance=measures.feature_distance,
-            regular_score=measures.regular_score,
-            patch_error=measures.patch_error,
-            anomaly_score=live.anomaly_score,
-            proposed=proposed,
-        )
-        self._publish_score(score, output)
+        rules = self.rules(found.header.fps)
+        self._tell(camera, step(camera.happening, _observation(found, live.anomaly_score, rules), rules), output)
+        score = self._score_record(found.header, found.bank, measures, live.anomaly_score)
+        self._publish_score(score.model_copy(update={"proposed": self._propose(camera, found, output)}), output)
 
-    def _propose(
-        self, camera: Camera, header: FrameHeader, result: ClipResult, bank: BankRef, output: Output
-    ) -> bool:
+    def _propose(self, camera: Camera, found: Finding, output: Output) -> bool:
         """Gate (MNAD section 3.3: update only with frames whose regular score is low), then join the camera's draft."""
-        if camera.draft is not None and not camera.draft.continued_by(header, bank):
+        if camera.draft is not None and not camera.draft.continued_by(found.header, found.bank):
             self.flush_draft(camera, output)
         if camera.happening is not None:
-            if camera.draft is not None:
+            if camera.draft is not None:  # the second before an anomaly may already hold some of it
                 camera.draft = None
                 output.tally.proposals["withdrawn"] += 1
             return False
-        passes = result.measures.regular_score < self.bundle.calibration.gate_threshold
-        if not (self.options.updates and passes and bank.memory_state in ("live", "initial")):
+        passes = found.result.measures.regular_score < self.bundle.calibration.gate_threshold
+        if not (passes and self.options.updates and found.bank.memory_state in ("live", "initial")):
             return False
         if camera.draft is None:
-            camera.draft = begin(header, bank, result.sums)
+            camera.draft = begin(found.header, found.bank, found.result.sums)
         else:
-            camera.draft = extend(camera.draft, header, result.sums)
+            camera.draft = extend(camera.draft, found.header, found.result.sums)
         if camera.draft.is_due(self.options.proposal_interval_s):
             self.flush_draft(camera, output)
         return True
@@ -175,18 +162,24 @@ class Assessor:
         topic = self.options.topics.frame_scores
         output.records.append(OutRecord(topic, score.camera_id, encode_message(score)))
 
-    def _unscored(self, header: FrameHeader, bank: BankRef) -> FrameScore:
+    def _score_record(
+        self,
+        header: FrameHeader,
+        bank: BankRef,
+        measures: FrameMeasures | None = None,
+        anomaly_score: float | None = None,
+    ) -> FrameScore:
         return FrameScore(
             camera_id=header.camera_id,
             session_id=header.session_id,
             frame_index=header.frame_index,
             captured_at=header.captured_at,
-            status="warming",
-            psnr_db=None,
-            feature_distance=None,
-            regular_score=None,
-            patch_error=None,
-            anomaly_score=None,
+            status="warming" if measures is None else "scored",
+            psnr_db=measures.psnr_db if measures else None,
+            feature_distance=measures.feature_distance if measures else None,
+            regular_score=measures.regular_score if measures else None,
+            patch_error=measures.patch_error if measures else None,
+            anomaly_score=anomaly_score,
             bank_id=bank.bank_id,
             bank_version=bank.version,
             bank_digest=bank.digest,
@@ -198,21 +191,17 @@ class Assessor:
         )
 
 
-def replace_numbers(score: FrameScore, **numbers: object) -> FrameScore:
-    """A copy with other values, validated (``model_copy`` would not)."""
-    return FrameScore.model_validate({**dict(score), **numbers})
-
-
-def _observation(header: FrameHeader, result: ClipResult, anomaly_score: float, bank: BankRef) -> Observation:
+def _observation(found: Finding, anomaly_score: float, rules: EventRules) -> Observation:
+    """What the tracker sees. The map is drawn only where it can matter, which is on few frames."""
     peak = Peak(
-        frame_index=header.frame_index,
-        captured_at=header.captured_at,
+        frame_index=found.header.frame_index,
+        captured_at=found.header.captured_at,
         anomaly_score=anomaly_score,
-        psnr_db=result.measures.psnr_db,
-        feature_distance=result.measures.feature_distance,
-        regular_score=result.measures.regular_score,
+        psnr_db=found.result.measures.psnr_db,
+        feature_distance=found.result.measures.feature_distance,
+        regular_score=found.result.measures.regular_score,
     )
-    errors_RK = result.patch_errors_RK
-    return Observation(header.session_id, peak, heat_map(errors_RK), regions(errors_RK), bank)
-
-
+    if anomaly_score < rules.exit:
+        return Observation(found.header.session_id, peak, NO_MAP, (), found.bank)
+    errors_RK = found.result.patch_errors_RK
+    return Observation(found.header.session_id, peak, heat_map(errors_RK), regions(errors_RK), found.bank)

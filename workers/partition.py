@@ -1,7 +1,7 @@
 """The cameras of one claimed partition, and the first half of a frame's way: from arrival to a full window.
 
-Records of a partition pass through here in log order, once. Afterwards each is either a clip to score, a warming frame, an
-end of session, a dead letter, or skipped with a reason; nothing falls through.
+Records of a partition pass through here in log order, once. Afterwards each is either a clip to score, a warming frame,
+an end of session, a dead letter, or skipped with a reason; nothing falls through.
 """
 
 from dataclasses import dataclass, field
@@ -29,8 +29,8 @@ class Admitted:
     """What became of one arrival.
 
     Attributes:
-        outcome: ``clip`` and ``warming`` lead to a score record, ``session_end`` may close an event, ``dead`` goes to the
-            dead letters with ``error``, ``skipped`` is only counted, under ``skip``.
+        outcome: ``clip`` and ``warming`` lead to a score record, ``session_end`` may close an event, ``dead`` goes to
+            the dead letters with ``error``, ``skipped`` is only counted, under ``skip``.
         clip_THWC: the window at this frame, for ``clip``.
     """
 

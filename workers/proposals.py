@@ -1,7 +1,7 @@
 """What one camera contributes to the next update of its bank, gathered over about a second of capture time.
 
-Only normal frames contribute: their regular score passed the gate and no event is open or about to open. One draft holds
-frames of one session against one version of one bank; a change of either closes it.
+Only normal frames contribute: their regular score passed the gate and no event is open or about to open. One draft
+holds frames of one session against one version of one bank; a change of either closes it.
 """
 
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Event rules for a frame rate: bounds as set, or from the calibration and the rate of false alarms one will put up with."""
+"""Event rules for a frame rate: bounds as set, or from the calibration and the false alarms one will put up with."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,7 +11,7 @@ from workers.tracker import EventRules
 
 
 def event_rules(options: EventOptions, calibration: Calibration) -> Callable[[float], EventRules]:
-    """A function from frames a second to rules. ``enter`` alone may be set; ``exit`` then keeps its calibrated ratio."""
+    """From frames a second to rules. ``enter`` alone may be set; ``exit`` then keeps its calibrated ratio to it."""
 
     @lru_cache(maxsize=64)
     def rules(fps: float) -> EventRules:

@@ -175,9 +175,7 @@ def _begin(seen: Observation) -> Happening:
 
 def _extend(state: Happening, seen: Observation) -> Happening:
     num_scored = state.num_scored + state.num_calm + 1
-    longer = replace(
-        state, last_frame=seen.frame_index, last_at=seen.captured_at, num_scored=num_scored, num_calm=0
-    )
+    longer = replace(state, last_frame=seen.frame_index, last_at=seen.captured_at, num_scored=num_scored, num_calm=0)
     if seen.score > state.peak.anomaly_score:
         longer = replace(longer, peak=seen.peak, heat_map=seen.heat_map, regions=seen.regions)
     return _observe(longer, seen)

@@ -26,7 +26,7 @@ from workers.options import WorkerOptions
 from workers.output import Output, Tally
 from workers.partition import Admitted, Partition, oldest_wanted
 from workers.rules import event_rules
-from workers.tracker import BankRef, close
+from workers.tracker import BankRef
 
 log = logging.getLogger(__name__)
 
@@ -165,17 +165,19 @@ class Worker:
             self._assessor.assess(record, result, _ref(bank), self._output)
 
     def _bank(self, record: Admitted) -> BankView | None:
-        """The bank version to score this record with; one version per bank and batch, as the cache refreshes by time."""
+        """The bank version to score this record with."""
         if record.camera is None or record.outcome not in ("clip", "warming"):
             return None
         return self._banks.view(self._options.bank_id.format(camera_id=record.camera.camera_id))
 
     def _infer(self, admitted: list[Admitted], banks: list[BankView | None]) -> list[ClipResult]:
-        pairs = [(a.clip_THWC, v.bank.items_MC) for a, v in zip(admitted, banks, strict=True) if a.clip_THWC is not None and v]
-        if not pairs:
+        pairs = zip(admitted, banks, strict=True)
+        clips = [
+            (record.clip_THWC, view.bank.items_MC) for record, view in pairs if view and record.clip_THWC is not None
+        ]
+        if not clips:
             return []
-        clips, items = zip(*pairs, strict=True)
-        return self._engine.infer(clips, np.stack(items))
+        return self._engine.infer([clip for clip, _ in clips], np.stack([items_MC for _, items_MC in clips]))
 
     def _commit(self) -> None:
         output, self._output = self._output, Output()
@@ -203,7 +205,7 @@ class Worker:
 
     def _end_event(self, claim: Claim, camera: Camera, reason: EndReason) -> None:
         if camera.happening is not None:
-            self._assessor.close_event(camera, close(camera.happening, reason, camera.happening.last_at), self._output)
+            self._assessor.end_event(camera, reason, self._output)
             self._output.dirty.add((claim, camera.camera_id))
             self._output.claims.add(claim)
 

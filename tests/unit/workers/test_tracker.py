@@ -1,6 +1,7 @@
 """Events: hysteresis, minimum length, merging, and always an end."""
 
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -91,7 +92,7 @@ def test_updates_come_at_their_interval() -> None:
     reports, _ = run([0.9] * 40)
     assert [report.phase for report in reports] == ["start", "update", "update", "update"]
     assert [report.happening.sequence for report in reports] == [1, 2, 3, 4]
-    gaps = {later.at - earlier.at for earlier, later in zip(reports, reports[1:], strict=False)}
+    gaps = {later.at - earlier.at for earlier, later in pairwise(reports)}
     assert gaps == {timedelta(seconds=1)}
 
 
@@ -115,7 +116,7 @@ def test_the_curve_is_thinned_but_spans_the_event() -> None:
     assert 30 <= len(state.curve) <= MAX_CURVE_POINTS
     indices = [point.frame_index for point in state.curve]
     assert indices[0] == 0
-    assert {b - a for a, b in zip(indices, indices[1:], strict=False)} == {state.curve_stride}
+    assert {b - a for a, b in pairwise(indices)} == {state.curve_stride}
 
 
 def test_closing_tells_of_open_events_only() -> None:
