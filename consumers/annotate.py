@@ -79,8 +79,8 @@ def annotated(frame: ScoredFrame) -> Image:
 def _enlarged(image_HW3: Image) -> Image:
     factor = -(-MIN_WIDTH_PX // image_HW3.shape[1])
     if factor <= 1:
-        return image_HW3.copy()
-    return np.asarray(cv2.resize(image_HW3, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR), np.uint8)
+        return np.array(image_HW3, np.uint8)
+    return np.asarray(cv2.resize(image_HW3, None, fx=factor, fy=factor), np.uint8)
 
 
 def _with_heat(picture: Image, heat_map: HeatMap) -> Image:

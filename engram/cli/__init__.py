@@ -1,0 +1,1 @@
+"""The commands. Each module imports what is heavy, or needs an extra, only when its command runs."""

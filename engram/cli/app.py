@@ -1,0 +1,38 @@
+"""The program ``engram``: all commands under one root."""
+
+from typing import Annotated
+
+import typer
+
+from engram import __version__
+from engram.cli import config, schemas
+
+app = typer.Typer(
+    name="engram",
+    help="Streaming video anomaly detection that remembers what normal looks like.\n\n"
+    "Start with 'engram demo' (nothing else needed), then 'engram watch VIDEO --bundle DIR'.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"engram {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Take the options that come before a command."""
+
+
+for module in (config, schemas):
+    module.register(app)

@@ -1,0 +1,66 @@
+"""From exceptions to one line on standard error and an exit code: 0 ok, 1 fault, 2 usage or settings."""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from schemas.errors import EngramError, FatalError
+
+EXIT_FAULT = 1
+EXIT_USAGE = 2
+
+EXTRA_OF = {
+    "torch": "worker",
+    "redis": "coordinator",
+    "safetensors": "coordinator",
+    "matplotlib": "demo",
+    "sklearn": "train",
+    "tqdm": "train",
+    "tensorboard": "train",
+}
+"""Which extra brings a library that the base install lacks."""
+
+
+@contextmanager
+def reported_errors() -> Iterator[None]:
+    """Turn an exception into its line and exit code; the traceback comes with ``--log-level debug`` only."""
+    try:
+        yield
+    except (typer.Exit, typer.Abort):
+        raise
+    except BrokenPipeError:
+        # The reader has gone (as in `engram events | head`): say nothing, and keep the interpreter from flushing again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(EXIT_FAULT) from None
+    except Exception as error:
+        if _is_usage(error):
+            raise
+        _say(error)
+        raise typer.Exit(EXIT_USAGE if isinstance(error, FatalError) else EXIT_FAULT) from error
+
+
+def _is_usage(error: Exception) -> bool:
+    """Typer's own complaints about arguments, which it prints with the usage line."""
+    return isinstance(error, typer.BadParameter)
+
+
+def _say(error: Exception) -> None:
+    if logging.getLogger().isEnabledFor(logging.DEBUG):
+        traceback.print_exception(error, file=sys.stderr)
+    print(f"error: {one_line(error)}", file=sys.stderr)
+
+
+def one_line(error: Exception) -> str:
+    """What a person should read: what is wrong and what to do."""
+    if isinstance(error, ModuleNotFoundError):
+        root = (error.name or "").partition(".")[0]
+        if root in EXTRA_OF:
+            return f"this command needs {root}, which is not installed; run: pip install 'engram[{EXTRA_OF[root]}]'"
+    if isinstance(error, EngramError):
+        return str(error)
+    return f"{type(error).__name__}: {error} (unexpected; --log-level debug shows where)"

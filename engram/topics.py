@@ -1,0 +1,34 @@
+"""Which topics there are and how each must be made."""
+
+from messaging.ports import TopicSpec
+from schemas.settings.connections import KafkaSection
+from schemas.settings.section import MIB
+from schemas.topics import TopicNames
+
+NUM_BANK_PARTITIONS = 3
+"""Banks are few and their records rare; more partitions would only cost files."""
+HEADER_ROOM_BYTES = 64 * 1024
+
+
+def topic_specs(kafka: KafkaSection, max_frame_bytes: int) -> tuple[TopicSpec, ...]:
+    """Every topic under the prefix of ``kafka``.
+
+    ``camera-states`` has as many partitions as ``frames``, because the owner of a partition of frames owns the
+    same-numbered one of states. Scores and events have as many too, which keeps a camera's order at the same spread.
+    """
+    names = TopicNames.with_prefix(kafka.topic_prefix)
+    spread = kafka.frames_partitions
+    frames_ms, scores_ms, events_ms = (
+        int(1000 * seconds)
+        for seconds in (kafka.frames_retention_s, kafka.scores_retention_s, kafka.events_retention_s)
+    )
+    frame_bytes = max_frame_bytes + HEADER_ROOM_BYTES
+    return (
+        TopicSpec(names.frames, spread, retention_ms=frames_ms, max_message_bytes=frame_bytes),
+        TopicSpec(names.frame_scores, spread, retention_ms=scores_ms),
+        TopicSpec(names.anomaly_events, spread, retention_ms=events_ms),
+        TopicSpec(names.memory_updates, NUM_BANK_PARTITIONS, retention_ms=frames_ms, max_message_bytes=8 * MIB),
+        TopicSpec(names.memory_banks, NUM_BANK_PARTITIONS, compacted=True, max_message_bytes=8 * MIB),
+        TopicSpec(names.camera_states, spread, compacted=True),
+        TopicSpec(names.dead_letters, NUM_BANK_PARTITIONS, retention_ms=scores_ms, max_message_bytes=2 * frame_bytes),
+    )
