@@ -62,7 +62,7 @@ class Camera:
 
 
 def skip_reason(cursor: Cursor | None, header: FrameHeader) -> SkipReason | None:
-    """Why a record must not be handled (again), if so: frames of a session come in order, what is not new is a repeat."""
+    """Why a record must not be handled (again), if so. Frames come in order, so what is not new is a repeat."""
     if cursor is None:
         return None
     if header.session_id in cursor.closed_sessions:

@@ -1,0 +1,52 @@
+"""Arrivals for tests: real headers and images, without a log behind them."""
+
+from concurrent.futures import Future
+from datetime import datetime, timedelta, timezone
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from messaging.ports import Claim, Delivery, Record
+from schemas.codec import encode_header
+from schemas.errors import BadMessageError
+from schemas.messages import FrameHeader
+from workers.arrivals import Arrival
+
+CLAIM = Claim("frames", 0, 1)
+START = datetime(2026, 1, 5, 10, 0, tzinfo=timezone.utc)
+
+
+def header(
+    index: int,
+    camera: str = "cam1",
+    session: str = "s1",
+    kind: Literal["frame", "end_of_session"] = "frame",
+    size: tuple[int, int] = (4, 3),
+) -> FrameHeader:
+    at = START + timedelta(seconds=index / 10)
+    return FrameHeader(
+        kind=kind,
+        camera_id=camera,
+        session_id=session,
+        frame_index=index,
+        captured_at=at,
+        clock="media",
+        width=size[0],
+        height=size[1],
+        fps=10,
+    )
+
+
+def delivery(offset: int, told: FrameHeader, value: bytes = b"", replay: bool = False) -> Delivery:
+    key = told.camera_id.encode()
+    return Delivery(Record("frames", 0, offset, key, value, encode_header(told), 0), CLAIM, replay)
+
+
+def arrival(offset: int, told: FrameHeader, replay: bool = False, error: BadMessageError | None = None) -> Arrival:
+    image: Future[NDArray[np.uint8]] = Future()
+    if error is None:
+        image.set_result(np.full((3, 4, 1), told.frame_index % 256, np.uint8))
+    else:
+        image.set_exception(error)
+    return Arrival(delivery(offset, told, replay=replay), told, image=image if told.kind == "frame" else None)
