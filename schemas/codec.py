@@ -65,7 +65,9 @@ def _explain(kind: type[Message], payload: bytes, error: ValidationError) -> Bad
         return BadMessageError("future_version", text)
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
-    return BadMessageError("invalid_message", f"{kind.__name__}.{where}: {first['msg']}, got {first.get('input')!r:.80}")
+    return BadMessageError(
+        "invalid_message", f"{kind.__name__}.{where}: {first['msg']}, got {first.get('input')!r:.80}"
+    )
 
 
 def items_digest(items_MC: Float32) -> str:

@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
-Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,95}$")]
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+DerivedId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,255}$")]
+"""Made of several ``Id`` joined by colons, so that it can be taken apart again."""
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 UtcTime = Annotated[AwareDatetime, AfterValidator(lambda value: value.astimezone(timezone.utc))]
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -56,7 +58,9 @@ class FrameScore(Message):
     captured_at: UtcTime
     status: Literal["scored", "warming"]
     psnr_db: float | None = Field(description="of the prediction, on [0, 1] images; high = normal")
-    feature_distance: float | None = Field(description="mean squared distance of queries to their item; high = irregular")
+    feature_distance: float | None = Field(
+        description="mean squared distance of queries to their item; high = irregular"
+    )
     regular_score: float | None = Field(description="MNAD's weighted pixel error; high = irregular")
     patch_error: float | None = Field(description="mean squared error of the worst patch, [0, 1] images")
     anomaly_score: Unit | None = Field(description="calibrated and causal; high = anomalous")
@@ -137,7 +141,7 @@ class EventData(Message):
     """State of one event at one phase. Each phase carries the whole state, so any one of them can be read alone."""
 
     schema_version: Literal[1] = 1
-    event_id: Id = Field(description="<camera>:<session>:<first frame>; the same after a re-run")
+    event_id: DerivedId = Field(description="<camera>:<session>:<first frame>; the same after a re-run")
     phase: EventPhase
     camera_id: Id
     session_id: Id
@@ -159,7 +163,7 @@ class AnomalyEvent(Message):
     """CloudEvents 1.0 envelope, structured JSON. Drop repeats by ``source`` + ``id``, order by ``sequence``."""
 
     specversion: Literal["1.0"] = "1.0"
-    id: Id = Field(description="event_id and the message's number within the event")
+    id: DerivedId = Field(description="event_id and the message's number within the event")
     source: str = Field(description="/engram/<camera_id>")
     type: Literal["dev.engram.anomaly.start.v1", "dev.engram.anomaly.update.v1", "dev.engram.anomaly.end.v1"]
     subject: str
@@ -175,7 +179,7 @@ class ProposalHeader(Message):
     """Header of an update proposal; the value holds running_max (M), sums (M, C) and counts (M), see ``codec``."""
 
     schema_version: Literal[1] = 1
-    proposal_id: Id = Field(description="<camera>:<session>:<first frame>-<last frame>; the same after a re-run")
+    proposal_id: DerivedId = Field(description="<camera>:<session>:<first frame>-<last frame>; the same after a re-run")
     bank_id: Id
     base_version: Count
     base_digest: Digest = Field(description="digest of the items the proposal was computed against")
