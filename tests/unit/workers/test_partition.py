@@ -33,7 +33,9 @@ def test_frames_warm_the_window_then_give_a_clip_each() -> None:
 
 
 def test_cameras_of_a_partition_have_windows_of_their_own() -> None:
-    mixed = [arrival(2 * index + place, header(index, camera)) for index in range(5) for place, camera in enumerate("ab")]
+    mixed = [
+        arrival(2 * index + place, header(index, camera)) for index in range(5) for place, camera in enumerate("ab")
+    ]
     assert outcomes(fresh(), *mixed)[-2:] == ["clip", "clip"]
 
 
@@ -104,7 +106,7 @@ def states_of(partition: Partition) -> dict[str, CameraState]:
 
 @given(st.lists(st.integers(0, 3), max_size=40), st.data())
 def test_a_new_owner_goes_on_exactly_where_the_old_one_stopped(steps: list[int], data: st.DataObject) -> None:
-    """Steps: 0 next frame, 1 a gap, 2 a repeat, 3 a new session. Whoever takes over anywhere gives the same outcomes."""
+    """Steps: 0 next frame, 1 a gap, 2 a repeat, 3 a new session. A take-over anywhere changes no outcome."""
     log, index, session = [], -1, 0
     for offset, kind in enumerate(steps):
         session, index = (session + 1, 0) if kind == 3 else (session, max(0, index + (1, 2, 0, 0)[kind]))

@@ -1,0 +1,113 @@
+"""Records that cannot be handled are told apart by reason and keep their bytes."""
+
+from collections.abc import Callable, Iterator
+
+import cv2
+import numpy as np
+import pytest
+
+from messaging.ports import Claim, Delivery, Record
+from schemas.codec import HEADER, MAX_HEADER_BYTES, encode_header
+from schemas.errors import BadMessageError
+from tests.unit.workers.arriving import delivery, header
+from workers.arrivals import Arrival, Decoder, dead_letter, parse_header
+from workers.decode import DecodeLimits, FrameFormat
+
+
+@pytest.fixture
+def decoder() -> Iterator[Decoder]:
+    made = Decoder(FrameFormat(8, 6, 1), DecodeLimits(), num_threads=2)
+    yield made
+    made.close()
+
+
+def jpeg() -> bytes:
+    ok, encoded = cv2.imencode(".jpg", np.full((6, 8), 77, np.uint8))
+    assert ok
+    return encoded.tobytes()
+
+
+def one(decoder: Decoder, each: Delivery) -> Arrival:
+    return decoder.begin([each])[0]
+
+
+def test_a_sound_frame_brings_header_and_image(decoder: Decoder) -> None:
+    arrived = one(decoder, delivery(3, header(7), jpeg()))
+    assert arrived.header == header(7)
+    assert arrived.image is not None
+    assert np.abs(arrived.image.result(10).astype(int) - 77).max() <= 1
+
+
+def test_the_end_of_a_session_has_no_image(decoder: Decoder) -> None:
+    arrived = one(decoder, delivery(3, header(7, kind="end_of_session")))
+    assert (arrived.image, arrived.error) == (None, None)
+
+
+def test_images_come_in_the_order_of_their_records(decoder: Decoder) -> None:
+    arrived = decoder.begin([delivery(index, header(index), jpeg()) for index in range(20)])
+    assert [each.header.frame_index for each in arrived if each.header] == list(range(20))
+
+
+def test_a_bad_image_is_an_error_of_its_record_only(decoder: Decoder) -> None:
+    bad, good = decoder.begin([delivery(0, header(0), b""), delivery(1, header(1), jpeg())])
+    assert bad.image is not None
+    assert good.image is not None
+    with pytest.raises(BadMessageError):
+        bad.image.result(10)
+    assert good.image.result(10).shape == (6, 8, 1)
+
+
+def raw(headers: tuple[tuple[str, bytes], ...], key: bytes | None = b"cam1") -> Record:
+    return Record("frames", 2, 41, key, b"bytes as they came", headers, 0)
+
+
+JSON = encode_header(header(0))[0][1]
+
+
+@pytest.mark.parametrize(
+    ("reason", "record"),
+    [
+        ("missing_header", raw(())),
+        ("foreign", raw(((HEADER, b"\x00\x01"),))),
+        ("foreign", raw(((HEADER, b'{"hello": 1}'),))),
+        ("future_version", raw(((HEADER, JSON.replace(b'"schema_version":1', b'"schema_version":2')),))),
+        ("invalid_message", raw(((HEADER, JSON.replace(b'"frame_index":0', b'"frame_index":-4')),))),
+        ("oversized_header", raw(((HEADER, b"x" * (MAX_HEADER_BYTES + 1)),))),
+        ("wrong_key", raw(((HEADER, JSON),), key=b"cam2")),
+        ("wrong_key", raw(((HEADER, JSON),), key=None)),
+    ],
+)
+def test_each_fault_has_its_reason(decoder: Decoder, reason: str, record: Record) -> None:
+    arrived = one(decoder, Delivery(record, Claim("frames", 2, 1), False))
+    assert arrived.header is None
+    assert arrived.error is not None
+    assert arrived.error.reason == reason
+
+
+def test_a_dead_letter_keeps_the_bytes_and_says_why_and_where() -> None:
+    record = raw((("other", b"kept"), ("long", b"x" * (MAX_HEADER_BYTES + 1))))
+    letter = dead_letter(record, BadMessageError("foreign", "not ours"), "dead-letters", "w1")
+    headers = dict(letter.headers)
+    assert (letter.topic, letter.key, letter.value) == ("dead-letters", "cam1", b"bytes as they came")
+    assert headers["engram-reason"] == b"foreign"
+    assert headers["engram-message"] == b"not ours"
+    assert headers["engram-source"] == b"frames/2/41"
+    assert headers["other"] == b"kept"
+    assert "long" not in headers
+
+
+@pytest.mark.parametrize("key", [None, b"\xff\xfe", "кам".encode()])
+def test_any_key_can_be_buried(key: bytes | None) -> None:
+    letter = dead_letter(raw((), key), BadMessageError("foreign", "not ours"), "dead-letters", "w1")
+    assert letter.key
+
+
+def explain(change: Callable[[bytes], bytes]) -> str:
+    with pytest.raises(BadMessageError) as refused:
+        parse_header(raw(((HEADER, change(JSON)),)))
+    return str(refused.value)
+
+
+def test_messages_name_field_and_value() -> None:
+    assert "frame_index" in explain(lambda json: json.replace(b'"frame_index":0', b'"frame_index":-4'))
+    assert "update Engram" in explain(lambda json: json.replace(b'"schema_version":1', b'"schema_version":7'))
