@@ -7,7 +7,7 @@ from typing import Literal
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, model_validator
 
-from schemas.settings.section import MIB, Seconds, Section
+from schemas.settings.section import MIB, Section
 
 
 def default_store_url() -> str:
@@ -62,15 +62,14 @@ class StoreSection(Section):
 
     url: str = Field(
         default_factory=default_store_url,
-        pattern=r"^(redis|rediss|unix|sqlite)://",
+        pattern=r"^(redis|rediss|sqlite)://",
         description="redis://host:6379/0, rediss://… (TLS) or sqlite:///path; default: in the user's data folder",
     )
     username: str | None = Field(default=None, description="Redis user (ACL)")
     password: SecretStr | None = Field(default=None, description="Redis password; by environment or mounted file only")
     key_prefix: str = Field(
-        default="engram", pattern=r"^[A-Za-z0-9._:-]{1,100}$", description="put before every key of the store"
+        default="engram", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="put before every key of the store"
     )
-    timeout_s: Seconds = Field(default=1.0, description="longest wait for one answer of the store")
 
 
 class LogSection(Section):

@@ -1,0 +1,108 @@
+"""``engram bank``: look into the memory."""
+
+from typing import Annotated
+
+import typer
+
+from engram.cli.invocation import Invocation, command
+from engram.cli.output import OutputOption, print_json_line, print_table
+from engram.wiring import open_store
+from memory_store.bank import AuditEntry, Bank
+from schemas.errors import FatalError
+from schemas.settings import CoordinatorSettings
+
+BankArgument = Annotated[str, typer.Argument(metavar="BANK", help="Name of the bank.")]
+StoreOption = Annotated[str | None, typer.Option("--store", help="redis://host:6379/0 or sqlite:///path.")]
+NewestOption = Annotated[int, typer.Option("--newest", "-n", min=1, help="How many entries, counted from the newest.")]
+SHORT = 12
+"""Hex digits of a digest that a person compares."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    group = typer.Typer(no_args_is_help=True, help="Look into memory banks: versions, audit log.")
+    command(group, "list")(list_banks)
+    command(group, "show")(show)
+    command(group, "log")(log)
+    app.add_typer(group, name="bank")
+
+
+def list_banks(run: Invocation, store: StoreOption = None, output: OutputOption = "text") -> None:
+    """List all banks of the store with their newest version.
+
+    Example: engram bank list --store redis://127.0.0.1:6379/0
+    """
+    settings = run.settings(CoordinatorSettings, {"store.url": store})
+    with open_store(settings.store) as banks:
+        found = [bank for bank in map(banks.read, banks.list_banks()) if bank is not None]
+    if output == "json":
+        print_json_line([_facts(bank) for bank in found])
+    else:
+        rows = [(bank.bank_id, bank.version, _state(bank), bank.committed_at, bank.digest[:SHORT]) for bank in found]
+        print_table("banks", ("bank", "version", "updates", "committed", "digest"), rows)
+
+
+def show(
+    run: Invocation, bank: BankArgument = "shared", store: StoreOption = None, output: OutputOption = "text"
+) -> None:
+    """Show the newest version of a bank.
+
+    Example: engram bank show shared
+    """
+    settings = run.settings(CoordinatorSettings, {"store.url": store})
+    with open_store(settings.store) as banks:
+        found = banks.read(bank)
+        known = banks.list_banks() if found is None else ()
+    if found is None:
+        raise FatalError(f"bank '{bank}' must exist, the store has {list(known)}; 'engram coordinate' creates it")
+    if output == "json":
+        print_json_line(_facts(found))
+    else:
+        print_table(f"bank {bank}", ("", ""), list(_facts(found).items()))
+
+
+def log(
+    run: Invocation,
+    bank: BankArgument = "shared",
+    newest: NewestOption = 20,
+    store: StoreOption = None,
+    output: OutputOption = "text",
+) -> None:
+    """Show the audit log of a bank: who changed it, when, why, and from how many frames of which cameras.
+
+    Example: engram bank log shared -n 50 -o json
+    """
+    settings = run.settings(CoordinatorSettings, {"store.url": store})
+    with open_store(settings.store) as banks:
+        entries = banks.log(bank, newest)
+    if output == "json":
+        print_json_line([entry.to_json() for entry in entries])
+    else:
+        columns = ("version", "action", "committed", "frames", "cameras", "moved", "from anchor", "author", "reason")
+        print_table(f"log of {bank}", columns, [_row(entry) for entry in entries])
+
+
+def _row(entry: AuditEntry) -> tuple[object, ...]:
+    change = entry.change
+    at = entry.committed_at.strftime("%Y-%m-%d %H:%M:%S")
+    numbers = (change.num_frames, change.num_cameras, f"{change.moved:.4f}", f"{change.anchor_distance:.4f}")
+    return entry.version, change.action, at, *numbers, change.author, change.reason
+
+
+def _facts(bank: Bank) -> dict[str, object]:
+    num_items, item_dim = bank.items_MC.shape
+    return {
+        "bank_id": bank.bank_id,
+        "version": bank.version,
+        "updates": _state(bank),
+        "items": num_items,
+        "item_dim": item_dim,
+        "committed_at": bank.committed_at.isoformat(),
+        "epoch": bank.epoch,
+        "digest": bank.digest,
+        "bundle_digest": bank.bundle_digest,
+    }
+
+
+def _state(bank: Bank) -> str:
+    return "frozen" if bank.frozen else "allowed"

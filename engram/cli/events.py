@@ -1,0 +1,76 @@
+"""``engram events``: read or follow the events topic."""
+
+import logging
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+
+from consumers.reader import EventReader
+from engram.cli.event_lines import event_line
+from engram.cli.invocation import Invocation, command
+from engram.cli.output import Output, OutputOption, print_json_line
+from engram.cli.topics import BootstrapOption, PrefixOption
+from engram.shutdown import stop_on_signals
+from engram.wiring import open_bus
+from schemas.messages import AnomalyEvent
+from schemas.settings import ConsumerSettings
+from schemas.topics import TopicNames
+
+FollowOption = Annotated[bool, typer.Option("--follow", "-f", help="Stay, and print what comes from now on.")]
+BeginningOption = Annotated[bool, typer.Option("--from-beginning", help="With --follow: print the old ones first.")]
+CameraOption = Annotated[list[str] | None, typer.Option("--camera", help="Only this camera; may be repeated.")]
+TIMEOUT_S = 30.0
+POLL_S = 0.5
+
+log = logging.getLogger(__name__)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    command(app, "events")(events)
+
+
+def events(
+    run: Invocation,
+    follow: FollowOption = False,
+    from_beginning: BeginningOption = False,
+    camera: CameraOption = None,
+    bootstrap_servers: BootstrapOption = None,
+    topic_prefix: PrefixOption = None,
+    output: OutputOption = "text",
+) -> None:
+    """Print anomaly events: all that the topic holds, or with --follow those to come.
+
+    With -o json each line is one CloudEvents document. Repeats are dropped.
+
+    Example: engram events --follow --camera gate -o json
+    """
+    overrides = {"kafka.bootstrap_servers": bootstrap_servers, "kafka.topic_prefix": topic_prefix}
+    kafka = run.settings(ConsumerSettings, overrides).kafka
+    topic = TopicNames.with_prefix(kafka.topic_prefix).anomaly_events
+    with open_bus(kafka) as bus, stop_on_signals() as stop:
+        reader = EventReader(bus.reader([topic], from_beginning or not follow), camera or ())
+        try:
+            if not follow:
+                print_events(in_order(reader.read_to_end(TIMEOUT_S)), output)
+            while follow and not stop.is_set():
+                print_events(reader.read(POLL_S), output)
+        finally:
+            reader.close()
+    if reader.counts.bad:
+        log.warning("skipped messages that could not be read: %s", dict(reader.counts.bad))
+
+
+def in_order(messages: Iterable[AnomalyEvent]) -> list[AnomalyEvent]:
+    """By time across cameras; the messages of one event keep their sequence."""
+    return sorted(messages, key=lambda event: (event.time, event.data.event_id, event.sequence))
+
+
+def print_events(messages: Iterable[AnomalyEvent], output: Output) -> None:
+    """One line a message."""
+    for event in messages:
+        if output == "json":
+            print_json_line(event)
+        else:
+            print(event_line(event), flush=True)

@@ -1,0 +1,65 @@
+"""``engram bank`` over a real SQLite store."""
+
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from engram.cli.app import app
+from engram.wiring import open_store
+from memory_store.bank import Bank, Change, next_epoch
+from memory_store.proposal import normalised
+from memory_store.store import CommitRequest
+from schemas.settings.connections import StoreSection
+
+runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
+NOW = datetime(2026, 3, 1, tzinfo=timezone.utc)
+
+
+def items(seed: int) -> np.ndarray:
+    return normalised(np.random.default_rng(seed).normal(size=(4, 8)).astype(np.float32))
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A store with bank 'shared' at version 1."""
+    made = f"sqlite:///{tmp_path / 'banks.db'}"
+    with open_store(StoreSection(url=made)) as store:
+        first = Bank("shared", 0, next_epoch(), "b" * 64, items(0), NOW)
+        first = store.create(first, Change("create", "c1", "as trained", "create-1"))
+        lease = store.acquire("shared", "c1", 10.0)
+        assert lease is not None
+        change = Change("update", "c1", "round", "commit-1", 3, 30, 2, (("cam1", 20), ("cam2", 10)), 0.01, 0.02)
+        store.commit(CommitRequest(lease, first.followed_by(items(1), NOW), change))
+    return made
+
+
+def test_list(url: str) -> None:
+    (bank,) = json.loads(runner.invoke(app, ["bank", "list", "--store", url, "-o", "json"]).stdout)
+    assert (bank["bank_id"], bank["version"], bank["updates"]) == ("shared", 1, "allowed")
+    assert (bank["items"], bank["item_dim"]) == (4, 8)
+    assert "shared" in runner.invoke(app, ["bank", "list", "--store", url]).stdout
+
+
+def test_show(url: str) -> None:
+    result = runner.invoke(app, ["bank", "show", "shared", "--store", url])
+    assert result.exit_code == 0
+    assert "b" * 64 in result.stdout
+
+
+def test_log_tells_who_why_and_from_what(url: str) -> None:
+    entries = json.loads(runner.invoke(app, ["bank", "log", "--store", url, "-o", "json"]).stdout)
+    assert [entry["version"] for entry in entries] == [0, 1]
+    assert entries[1]["num_frames"] == 30
+    newest = json.loads(runner.invoke(app, ["bank", "log", "-n", "1", "--store", url, "-o", "json"]).stdout)
+    assert [entry["version"] for entry in newest] == [1]
+    assert "as trained" in runner.invoke(app, ["bank", "log", "--store", url]).stdout
+
+
+def test_a_bank_that_is_not_there(url: str) -> None:
+    result = runner.invoke(app, ["bank", "show", "other", "--store", url])
+    assert result.exit_code == 2
+    assert "bank 'other' must exist, the store has ['shared']" in result.stderr
