@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote, urlsplit, urlunsplit
 
 from memory_store.store import BankStore
 from messaging.ports import Bus
@@ -52,20 +51,11 @@ def _sqlite(url: str) -> BankStore:
 
 
 def _redis(store: StoreSection, for_worker: bool) -> BankStore:
-    from memory_store.redis_store import RedisStore  # noqa: PLC0415 - needs an extra
+    from memory_store.redis_store import RedisAddress, RedisStore  # noqa: PLC0415 - needs an extra
 
-    make = RedisStore.for_worker if for_worker else RedisStore.for_coordinator
-    return make(address_with_credentials(store), store.key_prefix)
-
-
-def address_with_credentials(store: StoreSection) -> str:
-    """The store's address with user and password from the settings in it. For the client only, never for a log."""
-    if store.username is None and store.password is None:
-        return store.url
-    parts = urlsplit(store.url)
-    password = store.password.get_secret_value() if store.password is not None else ""
-    user = f"{quote(store.username or '', safe='')}:{quote(password, safe='')}"
-    return urlunsplit(parts._replace(netloc=f"{user}@{parts.netloc.rpartition('@')[2]}"))
+    password = None if store.password is None else store.password.get_secret_value()
+    address = RedisAddress(store.url, store.key_prefix, store.username, password, store.timeout_s)
+    return RedisStore.for_worker(address) if for_worker else RedisStore.for_coordinator(address)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Literal
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, model_validator
 
-from schemas.settings.section import MIB, Section
+from schemas.settings.section import MIB, Seconds, Section
 
 
 def default_store_url() -> str:
@@ -30,6 +30,8 @@ class KafkaSection(Section):
     username: str | None = Field(default=None, description="SASL user")
     password: SecretStr | None = Field(default=None, description="SASL password; by environment or mounted file only")
     ssl_cafile: Path | None = Field(default=None, description="certificate authority to trust; none = the system's")
+    ssl_certfile: Path | None = Field(default=None, description="our own certificate, where the broker asks for one")
+    ssl_keyfile: Path | None = Field(default=None, description="its key")
     topic_prefix: str = Field(
         default="", pattern=r"^[A-Za-z0-9._-]{0,100}$", description="put before every topic name, for example 'site-a.'"
     )
@@ -42,6 +44,9 @@ class KafkaSection(Section):
     )
     session_timeout_s: float = Field(
         default=10.0, ge=1, le=300, description="a worker not heard of for so long is dead and its cameras move"
+    )
+    replication_factor: int = Field(
+        default=-1, ge=-1, le=16, description="of topics created; -1 = the broker's default"
     )
     frames_retention_s: float = Field(default=3600.0, gt=0, description="how long the broker keeps frames")
     scores_retention_s: float = Field(
@@ -62,7 +67,7 @@ class StoreSection(Section):
 
     url: str = Field(
         default_factory=default_store_url,
-        pattern=r"^(redis|rediss|sqlite)://",
+        pattern=r"^(redis|rediss|unix|sqlite)://",
         description="redis://host:6379/0, rediss://… (TLS) or sqlite:///path; default: in the user's data folder",
     )
     username: str | None = Field(default=None, description="Redis user (ACL)")
@@ -70,6 +75,7 @@ class StoreSection(Section):
     key_prefix: str = Field(
         default="engram", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="put before every key of the store"
     )
+    timeout_s: Seconds = Field(default=1.0, description="longest wait for one answer; workers wait 0.2 s at most")
 
 
 class LogSection(Section):

@@ -1,11 +1,10 @@
-"""From a store's address to an adapter that works, and credentials that reach only the client."""
+"""From a store's address to an adapter that works."""
 
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
-from engram.wiring import address_with_credentials, open_store, open_store_for_worker
+from engram.wiring import open_store, open_store_for_worker
 from schemas.errors import SettingsError
 from schemas.settings.connections import StoreSection
 
@@ -29,18 +28,3 @@ def test_a_relative_sqlite_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_an_address_without_a_path_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="must be sqlite:///path"), open_store(StoreSection(url=url)):
         pass
-
-
-@pytest.mark.parametrize(
-    ("url", "user", "password", "expected"),
-    [
-        ("redis://h:1/0", None, None, "redis://h:1/0"),
-        ("redis://h:1/0", "me", None, "redis://me:@h:1/0"),
-        ("redis://h:1/0", None, "p@ss/word", "redis://:p%40ss%2Fword@h:1/0"),
-        ("redis://old:one@h:1/2", "me", "new", "redis://me:new@h:1/2"),
-    ],
-)
-def test_credentials_are_put_into_the_address(url: str, user: str | None, password: str | None, expected: str) -> None:
-    secret = None if password is None else SecretStr(password)
-    section = StoreSection(url=url, username=user, password=secret)
-    assert address_with_credentials(section) == expected
