@@ -14,8 +14,8 @@ merging their pairs in any order gives what one process with all the frames woul
 Dimensions: M items, C channels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,22 +50,24 @@ class ItemSums:
 
     def merge(self, other: "ItemSums") -> "ItemSums":
         """Statistics of both sets of queries; commutative, and associative up to rounding."""
-        running_max_M = np.maximum(self.running_max_M, other.running_max_M)
-        left_M, right_M = (np.exp(part.running_max_M - running_max_M) for part in (self, other))
-        return ItemSums(
-            running_max_M,
-            left_M[:, None] * self.sums_MC + right_M[:, None] * other.sums_MC,
-            self.counts_M + other.counts_M,
-        )
+        return merge_all([self, other])
 
     def updated(self, items_MC: Float32) -> Float32:
         """New items, unit length: normalise(items + sums). Items nobody chose are only normalised again."""
         return normalised(items_MC + self.sums_MC)
 
 
-def merge_all(parts: list[ItemSums]) -> ItemSums:
-    """Merge one or more proposals."""
-    return reduce(ItemSums.merge, parts)
+def merge_all(parts: Sequence[ItemSums]) -> ItemSums:
+    """Merge one or more proposals, in double precision, so that thousands add up without drift."""
+    maxima_PM = np.stack([part.running_max_M for part in parts]).astype(np.float64)
+    running_max_M = maxima_PM.max(axis=0)
+    scales_PM = np.exp(maxima_PM - running_max_M)
+    sums_MC = np.zeros(parts[0].sums_MC.shape)
+    counts_M = np.zeros(parts[0].counts_M.shape)
+    for part, scale_M in zip(parts, scales_PM, strict=True):
+        sums_MC += scale_M[:, None] * part.sums_MC
+        counts_M += part.counts_M
+    return ItemSums(running_max_M.astype(np.float32), sums_MC.astype(np.float32), counts_M.astype(np.float32))
 
 
 def normalised(rows_MC: Float32) -> Float32:

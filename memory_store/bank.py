@@ -1,0 +1,206 @@
+"""One version of a memory bank and the log entry that says how it came about.
+
+Dimensions: M items, C channels.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+import numpy as np
+
+from memory_store.proposal import Float32
+from schemas.codec import decode_items, encode_items, items_digest
+from schemas.errors import FatalError
+from schemas.messages import BankHeader
+
+Action = Literal["create", "update", "restore", "rollback"]
+GENESIS = "0" * 64
+"""What the first entry of a log names as its predecessor."""
+MAX_NAMED_CAMERAS = 100
+"""An entry travels in a record header, so it names the largest contributors only."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bank:
+    """A bank as read from a store; two are the same content if and only if their digests are.
+
+    Attributes:
+        bank_id: name of the bank.
+        version: 0 is the bundle's initial bank; each commit adds one.
+        epoch: made anew whenever the bank is created or restored; text that sorts by age, see ``next_epoch``.
+        bundle_digest: the bundle whose encoder the items belong to.
+        items_MC: float32, read-only for good (it lies over immutable bytes).
+        committed_at: when this version was written, UTC.
+        frozen: whether updates were switched off when it was read.
+        digest: SHA-256 of the items' bytes, computed here.
+    """
+
+    bank_id: str
+    version: int
+    epoch: str
+    bundle_digest: str
+    items_MC: Float32
+    committed_at: datetime
+    frozen: bool = False
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.items_MC.ndim != 2 or not np.isfinite(self.items_MC).all():
+            text = f"items must be a finite (M, C) array, got shape {self.items_MC.shape}; bank '{self.bank_id}'"
+            raise FatalError(f"{text} v{self.version}; load the bundle or the bank again")
+        frozen_MC = np.frombuffer(encode_items(self.items_MC), dtype="<f4").reshape(self.items_MC.shape)
+        object.__setattr__(self, "items_MC", frozen_MC)
+        object.__setattr__(self, "digest", items_digest(frozen_MC))
+
+    @property
+    def age_order(self) -> tuple[str, int]:
+        """Sorts the versions of one bank from oldest to newest, across restores."""
+        return self.epoch, self.version
+
+    def followed_by(self, items_MC: Float32, committed_at: datetime) -> "Bank":
+        """The next version in the same epoch."""
+        return Bank(self.bank_id, self.version + 1, self.epoch, self.bundle_digest, items_MC, committed_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Why a version was written, as its writer says.
+
+    Attributes:
+        action: what was done.
+        author: id of the coordinator or the operator.
+        reason: in words.
+        commit_id: the same for the same attempt, so that a repeated write has no second effect.
+        num_proposals: proposals merged.
+        num_frames: frames behind them.
+        num_cameras: cameras behind them.
+        cameras: frames by camera, largest first, at most ``MAX_NAMED_CAMERAS``.
+        moved: mean Euclidean distance of the items to the version before, in [0, 2].
+        anchor_distance: largest Euclidean distance of an item to the bundle's, in [0, 2].
+    """
+
+    action: Action
+    author: str
+    reason: str
+    commit_id: str
+    num_proposals: int = 0
+    num_frames: int = 0
+    num_cameras: int = 0
+    cameras: tuple[tuple[str, int], ...] = ()
+    moved: float = 0.0
+    anchor_distance: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One line of a bank's log. Each names the digest of the line before, so a changed line shows.
+
+    Attributes:
+        change: why, by whom.
+        version: version written.
+        epoch: epoch written.
+        digest: of the items written.
+        previous_digest: of the items before; None if there were none.
+        committed_at: UTC.
+        previous_entry: ``digest()`` of the entry before, ``GENESIS`` for the first.
+    """
+
+    change: Change
+    version: int
+    epoch: str
+    digest: str
+    previous_digest: str | None
+    committed_at: datetime
+    previous_entry: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as they go into ``BankHeader.audit`` and into the stores."""
+        content = {name: getattr(self.change, name) for name in _CHANGE_FIELDS}
+        content["cameras"] = [list(pair) for pair in self.change.cameras]
+        content["committed_at"] = self.committed_at.astimezone(timezone.utc).isoformat()
+        return content | {name: getattr(self, name) for name in _ENTRY_FIELDS}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "AuditEntry":
+        """Inverse of ``to_json``.
+
+        Raises:
+            FatalError: a field is missing: the log was written by something else.
+        """
+        try:
+            change = Change(**{name: content[name] for name in _CHANGE_FIELDS if name != "cameras"})
+            cameras = tuple((str(camera), int(frames)) for camera, frames in content["cameras"])
+            at = datetime.fromisoformat(content["committed_at"])
+            rest = {name: content[name] for name in _ENTRY_FIELDS}
+            return cls(change=replace(change, cameras=cameras), committed_at=at, **rest)
+        except (KeyError, TypeError, ValueError) as error:
+            raise FatalError(
+                f"an audit entry must have all its fields, {error!r} is wrong; got {content!r:.200}"
+            ) from error
+
+    def digest_of_entry(self) -> str:
+        """SHA-256 of the entry's canonical JSON."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
+
+_CHANGE_FIELDS = tuple(item.name for item in fields(Change))
+_ENTRY_FIELDS = ("version", "epoch", "digest", "previous_digest", "previous_entry")
+
+
+def entry_for(bank: Bank, change: Change, previous_digest: str | None, previous_entry: str | None) -> AuditEntry:
+    """The log entry of writing ``bank`` after the entry with digest ``previous_entry``."""
+    head = previous_entry or GENESIS
+    return AuditEntry(change, bank.version, bank.epoch, bank.digest, previous_digest, bank.committed_at, head)
+
+
+def first_broken_link(entries: Sequence[AuditEntry]) -> int | None:
+    """Index of the first entry that does not follow from the one before it, oldest first; None if all do."""
+    for index in range(1, len(entries)):
+        before, entry = entries[index - 1], entries[index]
+        continues = entry.version == before.version + 1 if entry.epoch == before.epoch else entry.epoch > before.epoch
+        linked = entry.previous_entry == before.digest_of_entry() and entry.previous_digest == before.digest
+        if not (continues and linked):
+            return index
+    return None
+
+
+def to_wire(bank: Bank, entry: AuditEntry) -> tuple[BankHeader, bytes]:
+    """Header and value of the bank as a record."""
+    num_items, item_dim = bank.items_MC.shape
+    header = BankHeader(
+        bank_id=bank.bank_id,
+        version=bank.version,
+        epoch=bank.epoch,
+        bundle_digest=bank.bundle_digest,
+        digest=bank.digest,
+        previous_digest=entry.previous_digest,
+        num_items=num_items,
+        item_dim=item_dim,
+        committed_at=bank.committed_at,
+        audit=entry.to_json(),
+    )
+    return header, encode_items(bank.items_MC)
+
+
+def from_wire(header: BankHeader, value: bytes | None, frozen: bool = False) -> Bank:
+    """Inverse of ``to_wire``.
+
+    Raises:
+        BadMessageError: the value does not fit its header.
+    """
+    items_MC = decode_items(header, value)
+    return Bank(
+        header.bank_id, header.version, header.epoch, header.bundle_digest, items_MC, header.committed_at, frozen
+    )
+
+
+def next_epoch(*known: str | None) -> str:
+    """A new epoch that sorts after every known one: a generation number, and noise that tells two firsts apart."""
+    generations = [epoch.partition("-")[0] for epoch in known if epoch]
+    newest = max((int(text) for text in generations if text.isdecimal()), default=0)
+    return f"{newest + 1:08d}-{secrets.token_hex(8)}"

@@ -1,0 +1,300 @@
+"""The memory store of one machine: one file, any number of processes, no server.
+
+Write-ahead log, so readers do not wait for the writer; every write is one immediate transaction.
+"""
+
+import functools
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from memory_store.bank import AuditEntry, Bank, Change, entry_for, from_wire, to_wire
+from memory_store.store import (
+    KEPT_ENTRIES,
+    KEPT_VERSIONS,
+    CommitOutcome,
+    CommitRequest,
+    Lease,
+    RestoreRequest,
+    checked_id,
+)
+from schemas.codec import decode_message, encode_message
+from schemas.errors import (
+    BadMessageError,
+    EngramError,
+    FatalError,
+    OwnershipLostError,
+    StaleVersionError,
+    TransientError,
+)
+from schemas.messages import BankHeader
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS bank (bank_id TEXT PRIMARY KEY, version INTEGER NOT NULL, epoch TEXT NOT NULL,
+  header BLOB NOT NULL, items BLOB NOT NULL, last TEXT NOT NULL, head TEXT NOT NULL, frozen INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS version (bank_id TEXT NOT NULL, version INTEGER NOT NULL, header BLOB NOT NULL,
+  items BLOB NOT NULL, PRIMARY KEY (bank_id, version));
+CREATE TABLE IF NOT EXISTS log (seq INTEGER PRIMARY KEY AUTOINCREMENT, bank_id TEXT NOT NULL, entry TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS log_by_bank ON log (bank_id, seq);
+CREATE TABLE IF NOT EXISTS lease (bank_id TEXT PRIMARY KEY, holder TEXT, expires_at REAL NOT NULL,
+  token INTEGER NOT NULL);
+"""
+
+_PUT = """
+INSERT INTO bank (bank_id, version, epoch, header, items, last, head) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (bank_id) DO UPDATE SET version = excluded.version, epoch = excluded.epoch, header = excluded.header,
+  items = excluded.items, last = excluded.last, head = excluded.head
+"""
+
+
+def _translated(call: Callable[P, R]) -> Callable[P, R]:
+    """Turn the library's errors into ours, once, at the edge."""
+
+    @functools.wraps(call)
+    def translating(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return call(*args, **kwargs)
+        except sqlite3.Error as error:
+            raise _explained(error, call.__name__) from error
+
+    return translating
+
+
+def _explained(error: sqlite3.Error, step: str) -> EngramError:
+    if isinstance(error, sqlite3.OperationalError):
+        return TransientError(f"the SQLite store is away at '{step}': {error}")
+    return FatalError(f"the SQLite store must be a sound database, '{step}' said: {error}; put back a good copy")
+
+
+class SqliteStore:
+    """A ``BankStore`` in one file; safe for several threads and several processes, each with its own instance.
+
+    Args:
+        path: the file; its folder must exist.
+        kept_versions: how many versions of each bank stay readable.
+        busy_timeout_s: how long a write waits for another process's.
+        clock: seconds; the same for all processes of the machine. Leases end by it, fencing does not need it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        kept_versions: int = KEPT_VERSIONS,
+        busy_timeout_s: float = 2.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._kept_versions = kept_versions
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._connection = _opened(path, busy_timeout_s)
+
+    @_translated
+    def read(self, bank_id: str) -> Bank | None:
+        """See ``BankReader``."""
+        return self._one_bank("SELECT header, items, frozen FROM bank WHERE bank_id = ?", checked_id(bank_id))
+
+    @_translated
+    def read_if_newer(self, known: Bank) -> Bank | None:
+        """See ``BankReader``."""
+        rows = self._rows("SELECT version, epoch, frozen FROM bank WHERE bank_id = ?", checked_id(known.bank_id))
+        if rows and rows[0] == (known.version, known.epoch, int(known.frozen)):
+            return known
+        return self.read(known.bank_id)
+
+    @_translated
+    def read_version(self, bank_id: str, version: int) -> Bank | None:
+        """See ``BankReader``."""
+        query = "SELECT header, items, 0 FROM version WHERE bank_id = ? AND version = ?"
+        return self._one_bank(query, checked_id(bank_id), version)
+
+    @_translated
+    def log(self, bank_id: str, newest: int = 1000) -> Sequence[AuditEntry]:
+        """See ``BankReader``."""
+        query = "SELECT entry FROM log WHERE bank_id = ? ORDER BY seq DESC LIMIT ?"
+        rows = self._rows(query, checked_id(bank_id), newest)
+        return [AuditEntry.from_json(json.loads(entry)) for (entry,) in reversed(rows)]
+
+    @_translated
+    def list_banks(self) -> Sequence[str]:
+        """See ``BankReader``."""
+        return [bank_id for (bank_id,) in self._rows("SELECT bank_id FROM bank ORDER BY bank_id")]
+
+    @_translated
+    def create(self, bank: Bank, change: Change) -> Bank:
+        """See ``BankStore``."""
+        with self._transaction() as cursor:
+            existing = _current(cursor, bank.bank_id)
+            if existing is None:
+                self._put(cursor, bank, change, None)
+                return bank
+        found = self.read(bank.bank_id)
+        if found is None:
+            raise StaleVersionError(f"bank '{bank.bank_id}' vanished while it was created; try again")
+        return found
+
+    @_translated
+    def acquire(self, bank_id: str, holder: str, ttl_s: float) -> Lease | None:
+        """See ``BankStore``."""
+        with self._transaction() as cursor:
+            now = self._clock()
+            row = cursor.execute(
+                "SELECT holder, expires_at, token FROM lease WHERE bank_id = ?", (checked_id(bank_id),)
+            )
+            owner, expires_at, token = row.fetchone() or (None, 0.0, 0)
+            is_mine = owner == holder and expires_at > now
+            if owner is not None and expires_at > now and not is_mine:
+                return None
+            token = token if is_mine else token + 1
+            values = (bank_id, holder, now + ttl_s, token)
+            cursor.execute("INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?)", values)
+            return Lease(bank_id, holder, token)
+
+    @_translated
+    def renew(self, lease: Lease, ttl_s: float) -> None:
+        """See ``BankStore``."""
+        now = self._clock()
+        query = "UPDATE lease SET expires_at = ? WHERE bank_id = ? AND holder = ? AND token = ? AND expires_at > ?"
+        with self._transaction() as cursor:
+            cursor.execute(query, (now + ttl_s, lease.bank_id, lease.holder, lease.token, now))
+            if cursor.rowcount == 0:
+                raise OwnershipLostError(f"the lease on '{lease.bank_id}' of {lease.holder} has run out")
+
+    @_translated
+    def release(self, lease: Lease) -> None:
+        """See ``BankStore``."""
+        query = "UPDATE lease SET holder = NULL WHERE bank_id = ? AND holder = ? AND token = ?"
+        with self._transaction() as cursor:
+            cursor.execute(query, (lease.bank_id, lease.holder, lease.token))
+
+    @_translated
+    def commit(self, request: CommitRequest) -> CommitOutcome:
+        """See ``BankStore``."""
+        bank, lease = request.bank, request.lease
+        with self._transaction() as cursor:
+            current = _current(cursor, bank.bank_id)
+            if current and current["last"] == request.change.commit_id:
+                return CommitOutcome("duplicate", _last_entry(cursor, bank.bank_id))
+            row = cursor.execute("SELECT token FROM lease WHERE bank_id = ?", (bank.bank_id,)).fetchone()
+            if row != (lease.token,):
+                raise OwnershipLostError(f"token {lease.token} of {lease.holder} for '{bank.bank_id}' is fenced")
+            if current is None or (current["version"], current["epoch"]) != (bank.version - 1, bank.epoch):
+                raise _stale(bank)
+            if current["frozen"]:
+                return CommitOutcome("frozen", None)
+            return CommitOutcome("applied", self._put(cursor, bank, request.change, current))
+
+    @_translated
+    def restore(self, request: RestoreRequest) -> CommitOutcome:
+        """See ``BankStore``."""
+        bank, replaces = request.bank, request.replaces
+        with self._transaction() as cursor:
+            current = _current(cursor, bank.bank_id)
+            if current and current["last"] == request.change.commit_id:
+                return CommitOutcome("duplicate", _last_entry(cursor, bank.bank_id))
+            found = (current["version"], current["epoch"]) if current else None
+            if found != ((replaces.version, replaces.epoch) if replaces else None):
+                raise _stale(bank)
+            return CommitOutcome("applied", self._put(cursor, bank, request.change, current))
+
+    @_translated
+    def freeze(self, bank_id: str) -> None:
+        """See ``BankStore``."""
+        self._set_frozen(bank_id, 1)
+
+    @_translated
+    def unfreeze(self, bank_id: str) -> None:
+        """See ``BankStore``."""
+        self._set_frozen(bank_id, 0)
+
+    def close(self) -> None:
+        """See ``BankReader``."""
+        with self._lock:
+            self._connection.close()
+
+    def _put(self, cursor: sqlite3.Cursor, bank: Bank, change: Change, current: dict[str, Any] | None) -> AuditEntry:
+        before = decode_message(BankHeader, current["header"]).digest if current else None
+        entry = entry_for(bank, change, before, current["head"] if current else None)
+        header, items = to_wire(bank, entry)
+        text = encode_message(header)
+        row = (bank.bank_id, bank.version, bank.epoch, text, items, change.commit_id, entry.digest_of_entry())
+        cursor.execute(_PUT, row)
+        oldest = bank.version - self._kept_versions + 1
+        span = (bank.bank_id, oldest, bank.version)
+        cursor.execute("DELETE FROM version WHERE bank_id = ? AND NOT version BETWEEN ? AND ?", span)
+        cursor.execute("INSERT OR REPLACE INTO version VALUES (?, ?, ?, ?)", (bank.bank_id, bank.version, text, items))
+        content = json.dumps(entry.to_json())
+        cursor.execute("INSERT INTO log (bank_id, entry) VALUES (?, ?)", (bank.bank_id, content))
+        cursor.execute(
+            "DELETE FROM log WHERE bank_id = ? AND seq <= ?", (bank.bank_id, (cursor.lastrowid or 0) - KEPT_ENTRIES)
+        )
+        return entry
+
+    def _set_frozen(self, bank_id: str, flag: int) -> None:
+        with self._transaction() as cursor:
+            cursor.execute("UPDATE bank SET frozen = ? WHERE bank_id = ?", (flag, checked_id(bank_id)))
+            if cursor.rowcount == 0:
+                raise FatalError(f"to be frozen or unfrozen a bank must exist, there is no '{bank_id}'; see list_banks")
+
+    def _one_bank(self, query: str, *values: Any) -> Bank | None:
+        rows = self._rows(query, *values)
+        if not rows:
+            return None
+        header, items, frozen = rows[0]
+        try:
+            return from_wire(decode_message(BankHeader, header), items, frozen=bool(frozen))
+        except BadMessageError as error:
+            raise FatalError(
+                f"what the SQLite store holds must be a bank: {error}; restore an earlier version"
+            ) from error
+
+    def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Cursor]:
+        """One immediate transaction; any exception takes it back."""
+        with self._lock:
+            cursor = self._connection.cursor()
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                yield cursor
+            except BaseException:
+                cursor.execute("ROLLBACK")
+                raise
+            cursor.execute("COMMIT")
+
+
+def _opened(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.executescript(_SCHEMA)
+    except sqlite3.Error as error:
+        text = f"the SQLite store must be a database in an existing folder, '{path}' is not: {error}"
+        raise FatalError(f"{text}; make the folder, or move the file away") from error
+    return connection
+
+
+def _current(cursor: sqlite3.Cursor, bank_id: str) -> dict[str, Any] | None:
+    names = ("version", "epoch", "header", "last", "head", "frozen")
+    row = cursor.execute(f"SELECT {', '.join(names)} FROM bank WHERE bank_id = ?", (checked_id(bank_id),)).fetchone()
+    return dict(zip(names, row, strict=True)) if row else None
+
+
+def _last_entry(cursor: sqlite3.Cursor, bank_id: str) -> AuditEntry:
+    query = "SELECT entry FROM log WHERE bank_id = ? ORDER BY seq DESC LIMIT 1"
+    return AuditEntry.from_json(json.loads(cursor.execute(query, (bank_id,)).fetchone()[0]))
+
+
+def _stale(bank: Bank) -> StaleVersionError:
+    return StaleVersionError(f"bank '{bank.bank_id}' has moved on, v{bank.version} does not follow; read it again")

@@ -1,0 +1,151 @@
+"""The port of a memory store: versions of banks, leases, compare-and-set, log.
+
+Every write is atomic and idempotent by ``Change.commit_id``: repeated because its answer was lost, it changes nothing.
+Errors: ``TransientError`` store away, ``FatalError`` refused by the store (credentials, corrupt content).
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from memory_store.bank import AuditEntry, Bank, Change
+from schemas.errors import SettingsError
+
+KEPT_VERSIONS = 200
+"""How many versions of each bank stay readable."""
+KEPT_ENTRIES = 20_000
+"""How many log entries of each bank are kept at least."""
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,100}")
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write one bank for a while. ``token`` grows with each change of holder and fences the old ones."""
+
+    bank_id: str
+    holder: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRequest:
+    """Write ``bank`` if the store has version ``bank.version - 1`` of its epoch and the lease's token is current."""
+
+    lease: Lease
+    bank: Bank
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """Put ``bank``, of a new epoch, in the place of exactly ``replaces`` (None: of nothing).
+
+    No lease is needed: the new epoch makes every commit that is under way stale.
+    """
+
+    bank: Bank
+    replaces: Bank | None
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class CommitOutcome:
+    """What a write came to.
+
+    Attributes:
+        status: ``applied``; ``duplicate``: it had been applied before; ``frozen``: refused, updates are switched off.
+        entry: the log entry as stored; None if frozen.
+    """
+
+    status: Literal["applied", "duplicate", "frozen"]
+    entry: AuditEntry | None
+
+
+class BankReader(Protocol):
+    """What a worker may do."""
+
+    def read(self, bank_id: str) -> Bank | None:
+        """The newest version, None if there is no such bank."""
+
+    def read_if_newer(self, known: Bank) -> Bank | None:
+        """``known`` itself if the store's version, epoch and frozen flag are the same; else as ``read``."""
+
+    def read_version(self, bank_id: str, version: int) -> Bank | None:
+        """An earlier version, None if it was never written or is no longer kept."""
+
+    def log(self, bank_id: str, newest: int = 1000) -> Sequence[AuditEntry]:
+        """The ``newest`` entries, oldest first."""
+
+    def list_banks(self) -> Sequence[str]:
+        """Ids of all banks, sorted."""
+
+    def close(self) -> None:
+        """Release connections."""
+
+
+class BankStore(BankReader, Protocol):
+    """What a coordinator or an operator may do."""
+
+    def create(self, bank: Bank, change: Change) -> Bank:
+        """Write ``bank`` if there is none of its id; the bank that is there afterwards."""
+
+    def acquire(self, bank_id: str, holder: str, ttl_s: float) -> Lease | None:
+        """Take the lease or prolong one's own; None while another holds it."""
+
+    def renew(self, lease: Lease, ttl_s: float) -> None:
+        """Prolong.
+
+        Raises:
+            OwnershipLostError: it ran out or belongs to somebody else.
+        """
+
+    def release(self, lease: Lease) -> None:
+        """Give it up; without effect if it is somebody else's by now."""
+
+    def commit(self, request: CommitRequest) -> CommitOutcome:
+        """Write the next version.
+
+        Raises:
+            OwnershipLostError: another holder took the lease since; the token is fenced.
+            StaleVersionError: the store has another version or epoch, or no such bank.
+        """
+
+    def restore(self, request: RestoreRequest) -> CommitOutcome:
+        """Write a bank under a new epoch. Version history above ``bank.version`` is dropped.
+
+        Raises:
+            StaleVersionError: the store does not hold ``replaces``.
+        """
+
+    def freeze(self, bank_id: str) -> None:
+        """Refuse updates until ``unfreeze``. Raises FatalError if there is no such bank."""
+
+    def unfreeze(self, bank_id: str) -> None:
+        """Allow updates again. Raises FatalError if there is no such bank."""
+
+
+def checked_id(text: str) -> str:
+    """A bank id that is safe in keys.
+
+    Raises:
+        SettingsError: it is not.
+    """
+    return _checked(text, "a bank id", _ID)
+
+
+def checked_prefix(text: str) -> str:
+    """A key prefix that cannot be taken for a pattern.
+
+    Raises:
+        SettingsError: it can.
+    """
+    return _checked(text, "a key prefix", _PREFIX)
+
+
+def _checked(text: str, what: str, pattern: re.Pattern[str]) -> str:
+    if not pattern.fullmatch(text):
+        raise SettingsError(f"{what} must match {pattern.pattern}, got {text!r}; choose a plainer name")
+    return text

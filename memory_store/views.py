@@ -1,0 +1,138 @@
+"""A worker's view of the banks: its own copy, renewed about once a second, and how far it can be trusted."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from memory_store.bank import Bank
+from memory_store.proposal import Float32
+from memory_store.store import BankReader
+from schemas.errors import BundleError, TransientError
+from schemas.messages import MemoryState
+
+_log = logging.getLogger(__name__)
+
+INITIAL_EPOCH = "initial"
+"""Epoch of a bank that no store has seen yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class InitialBank:
+    """The items a bundle was trained with: version 0 of every bank, and the anchor that it must stay near to."""
+
+    bundle_digest: str
+    items_MC: Float32
+
+    def as_bank(self, bank_id: str, epoch: str = INITIAL_EPOCH, committed_at: datetime | None = None) -> Bank:
+        """Version 0 of bank ``bank_id``."""
+        at = committed_at or datetime.fromtimestamp(0, timezone.utc)
+        return Bank(bank_id, 0, epoch, self.bundle_digest, self.items_MC, at)
+
+
+@dataclass(frozen=True, slots=True)
+class BankView:
+    """A bank to score with, and whether it is the newest."""
+
+    bank: Bank
+    memory_state: MemoryState
+
+
+@dataclass(slots=True)
+class _Copy:
+    """The last good copy of one bank. ``confirmed_at`` None: the store was never reached for it."""
+
+    view: BankView
+    asked_at: float
+    confirmed_at: float | None
+
+
+class BankCache:
+    """Reads each bank at most once per ``refresh_s``, so a dead store costs one time-out per interval, not per frame.
+
+    Args:
+        store: where banks are read.
+        initial: the bundle's bank; what a bank must fit.
+        refresh_s: age at which a copy is read again.
+        max_age_s: oldest unconfirmed copy to go on with; None = any.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        store: BankReader,
+        initial: InitialBank,
+        refresh_s: float = 1.0,
+        max_age_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._initial = initial
+        self._refresh_s = refresh_s
+        self._max_age_s = max_age_s
+        self._clock = clock
+        self._began_at = clock()
+        self._copies: dict[str, _Copy] = {}
+
+    def view(self, bank_id: str) -> BankView:
+        """The bank to score with now.
+
+        Raises:
+            BundleError: the store's bank does not fit the bundle.
+            TransientError: the copy is older than ``max_age_s``.
+        """
+        now = self._clock()
+        copy = self._copies.get(bank_id)
+        if copy is None or now - copy.asked_at >= self._refresh_s:
+            copy = self._renewed(bank_id, copy)
+            self._copies[bank_id] = copy
+        self._check_age(copy, now)
+        return copy.view
+
+    def age_s(self, bank_id: str) -> float | None:
+        """Seconds since the store last confirmed the copy of ``bank_id``; None if it never did."""
+        copy = self._copies.get(bank_id)
+        return None if copy is None or copy.confirmed_at is None else self._clock() - copy.confirmed_at
+
+    def _renewed(self, bank_id: str, copy: _Copy | None) -> _Copy:
+        known = copy.view.bank if copy and copy.view.bank.epoch != INITIAL_EPOCH else None
+        confirmed_at = copy.confirmed_at if copy else None
+        try:
+            found = self._store.read_if_newer(known) if known else self._store.read(bank_id)
+        except TransientError as error:
+            if copy is None or copy.view.memory_state != "stale":
+                _log.warning("bank %s: going on with the last good copy: %s", bank_id, error)
+            bank = known or self._initial.as_bank(bank_id)
+            # Asked at the answer, not at the question: the pause between attempts does not shrink by the time-out.
+            return _Copy(BankView(bank, "stale"), self._clock(), confirmed_at)
+        now = self._clock()
+        if found is None:
+            return self._without_bank(bank_id, known, now, confirmed_at)
+        self._check_fit(found)
+        if known is not None and found.epoch == known.epoch and found.version < known.version:
+            _log.warning("bank %s: the store went back from v%d to v%d", bank_id, known.version, found.version)
+            return _Copy(BankView(known, "stale"), now, confirmed_at)
+        return _Copy(BankView(found, "frozen" if found.frozen else "live"), now, now)
+
+    def _without_bank(self, bank_id: str, known: Bank | None, now: float, confirmed_at: float | None) -> _Copy:
+        if known is None:
+            return _Copy(BankView(self._initial.as_bank(bank_id), "initial"), now, now)
+        return _Copy(BankView(known, "stale"), now, confirmed_at)  # wiped: the coordinator will restore it
+
+    def _check_age(self, copy: _Copy, now: float) -> None:
+        age_s = now - (self._began_at if copy.confirmed_at is None else copy.confirmed_at)
+        if self._max_age_s is not None and copy.view.memory_state == "stale" and age_s > self._max_age_s:
+            bank = copy.view.bank
+            text = f"a copy must be at most {self._max_age_s} s old, that of bank '{bank.bank_id}' v{bank.version} is"
+            raise TransientError(f"{text} {age_s:.1f} s; bring the store back, or raise the limit")
+
+    def _check_fit(self, bank: Bank) -> None:
+        """Raise unless the bank belongs to this worker's bundle."""
+        wanted, shape = self._initial.bundle_digest, self._initial.items_MC.shape
+        if (bank.bundle_digest, bank.items_MC.shape) == (wanted, shape):
+            return
+        raise BundleError(
+            f"a bank must fit the bundle: bundle {wanted} has items {shape}; bank '{bank.bank_id}' v{bank.version} has "
+            f"items {bank.items_MC.shape} of bundle {bank.bundle_digest}; use that bundle, or another bank"
+        )
