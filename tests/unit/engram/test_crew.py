@@ -1,0 +1,51 @@
+"""Threads that stand or fall together."""
+
+import threading
+
+import pytest
+
+from engram.crew import Crew
+
+
+def test_work_runs_under_its_name_and_ends() -> None:
+    crew, names, go = Crew(), [], threading.Event()
+
+    def work() -> None:
+        go.wait(10)
+        names.append(threading.current_thread().name)
+
+    crew.start("one", work)
+    assert crew.is_running("one")
+    go.set()
+    assert crew.join(10) == ()
+    assert not crew.is_running("one")
+    assert names == ["one"]
+    crew.raise_error()
+
+
+def test_the_first_error_is_announced_and_kept() -> None:
+    crew = Crew()
+    later = threading.Event()
+
+    def first() -> None:
+        raise KeyError("first")
+
+    def second() -> None:
+        later.wait(10)
+        raise KeyError("second")
+
+    crew.start("second", second)
+    crew.start("first", first)
+    assert crew.failed.wait(10)
+    later.set()
+    assert crew.join(10) == ()
+    with pytest.raises(KeyError, match="first"):
+        crew.raise_error()
+
+
+def test_who_does_not_end_is_named() -> None:
+    crew, go = Crew(), threading.Event()
+    crew.start("stuck", lambda: go.wait(30) and None)
+    assert crew.join(0.0) == ("stuck",)
+    go.set()
+    assert crew.join(10) == ()
