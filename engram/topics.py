@@ -1,5 +1,7 @@
 """Which topics there are and how each must be made."""
 
+from collections.abc import Mapping
+
 from messaging.ports import TopicSpec
 from schemas.settings.connections import KafkaSection
 from schemas.settings.section import MIB
@@ -32,3 +34,11 @@ def topic_specs(kafka: KafkaSection, max_frame_bytes: int) -> tuple[TopicSpec, .
         TopicSpec(names.camera_states, spread, compacted=True),
         TopicSpec(names.dead_letters, NUM_BANK_PARTITIONS, retention_ms=scores_ms, max_message_bytes=2 * frame_bytes),
     )
+
+
+def topic_state(spec: TopicSpec, existing: Mapping[str, int]) -> str:
+    """``ok``, ``missing``, or what is different."""
+    if spec.name not in existing:
+        return "missing"
+    found = existing[spec.name]
+    return "ok" if found == spec.partitions else f"has {found} partitions, settings say {spec.partitions}"

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from engram.cli.invocation import Invocation, command
+from engram.cli.options import StoreOption
 from engram.cli.output import OutputOption, print_json_line, print_table
 from engram.wiring import open_store
 from memory_store.bank import AuditEntry, Bank
@@ -12,7 +13,6 @@ from schemas.errors import FatalError
 from schemas.settings import CoordinatorSettings
 
 BankArgument = Annotated[str, typer.Argument(metavar="BANK", help="Name of the bank.")]
-StoreOption = Annotated[str | None, typer.Option("--store", help="redis://host:6379/0 or sqlite:///path.")]
 NewestOption = Annotated[int, typer.Option("--newest", "-n", min=1, help="How many entries, counted from the newest.")]
 SHORT = 12
 """Hex digits of a digest that a person compares."""

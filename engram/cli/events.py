@@ -9,8 +9,8 @@ import typer
 from consumers.reader import EventReader
 from engram.cli.event_lines import event_line
 from engram.cli.invocation import Invocation, command
+from engram.cli.options import BootstrapOption, PrefixOption, kafka_overrides
 from engram.cli.output import Output, OutputOption, print_json_line
-from engram.cli.topics import BootstrapOption, PrefixOption
 from engram.shutdown import stop_on_signals
 from engram.wiring import open_bus
 from schemas.messages import AnomalyEvent
@@ -46,8 +46,7 @@ def events(
 
     Example: engram events --follow --camera gate -o json
     """
-    overrides = {"kafka.bootstrap_servers": bootstrap_servers, "kafka.topic_prefix": topic_prefix}
-    kafka = run.settings(ConsumerSettings, overrides).kafka
+    kafka = run.settings(ConsumerSettings, kafka_overrides(bootstrap_servers, topic_prefix)).kafka
     topic = TopicNames.with_prefix(kafka.topic_prefix).anomaly_events
     with open_bus(kafka) as bus, stop_on_signals() as stop:
         reader = EventReader(bus.reader([topic], from_beginning or not follow), camera or ())

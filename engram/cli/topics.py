@@ -1,22 +1,18 @@
 """``engram topics``: make and check the topics."""
 
-from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
 from engram.cli.errors import EXIT_FAULT
 from engram.cli.invocation import Invocation, command
+from engram.cli.options import BootstrapOption, PrefixOption, kafka_overrides
 from engram.cli.output import OutputOption, print_json_line, print_table
-from engram.topics import topic_specs
+from engram.topics import topic_specs, topic_state
 from engram.wiring import open_bus
 from messaging.ports import TopicSpec
 from schemas.settings import AllSettings
 
-BootstrapOption = Annotated[
-    str | None, typer.Option("--bootstrap-servers", help="Kafka addresses, host:port, comma separated.")
-]
-PrefixOption = Annotated[str | None, typer.Option("--topic-prefix", help="Put before every topic name.")]
 PartitionsOption = Annotated[
     int | None, typer.Option("--partitions", help="Of frames: the most workers that can share the load.")
 ]
@@ -40,7 +36,9 @@ def create(
 
     Example: engram topics create --bootstrap-servers 127.0.0.1:9092 --partitions 12
     """
-    settings = run.settings(AllSettings, _overrides(bootstrap_servers, topic_prefix, partitions))
+    settings = run.settings(
+        AllSettings, kafka_overrides(bootstrap_servers, topic_prefix) | {"kafka.frames_partitions": partitions}
+    )
     with open_bus(settings.kafka) as bus:
         created = bus.create_topics(_specs(settings))
     for spec in _specs(settings):
@@ -57,7 +55,7 @@ def list_topics(
 
     Example: engram topics list -o json
     """
-    settings = run.settings(AllSettings, _overrides(bootstrap_servers, topic_prefix, None))
+    settings = run.settings(AllSettings, kafka_overrides(bootstrap_servers, topic_prefix))
     with open_bus(settings.kafka) as bus:
         existing = bus.existing_topics()
     states = {spec.name: topic_state(spec, existing) for spec in _specs(settings)}
@@ -69,21 +67,5 @@ def list_topics(
         raise typer.Exit(EXIT_FAULT)
 
 
-def topic_state(spec: TopicSpec, existing: Mapping[str, int]) -> str:
-    """``ok``, ``missing``, or what is different."""
-    if spec.name not in existing:
-        return "missing"
-    found = existing[spec.name]
-    return "ok" if found == spec.partitions else f"has {found} partitions, settings say {spec.partitions}"
-
-
 def _specs(settings: AllSettings) -> tuple[TopicSpec, ...]:
     return topic_specs(settings.kafka, max(settings.producer.max_frame_bytes, settings.worker.max_frame_bytes))
-
-
-def _overrides(servers: str | None, prefix: str | None, partitions: int | None) -> dict[str, object]:
-    return {
-        "kafka.bootstrap_servers": servers,
-        "kafka.topic_prefix": prefix,
-        "kafka.frames_partitions": partitions,
-    }

@@ -1,0 +1,46 @@
+"""``engram doctor``: is everything there."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from engram.cli.errors import EXIT_FAULT
+from engram.cli.invocation import Invocation, command
+from engram.cli.options import BundleOption
+from engram.cli.output import OutputOption, print_json_line
+from schemas.settings import AllSettings
+
+SourceOption = Annotated[str | None, typer.Option("--source", help="Also take a frame from this camera or file.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    command(app, "doctor")(doctor)
+
+
+def doctor(
+    run: Invocation, source: SourceOption = None, bundle: BundleOption = None, output: OutputOption = "text"
+) -> None:
+    """Check broker, topics, store, bundle and, if named, a camera; say what to do where something is wrong.
+
+    Exits with 1 if anything fails.
+
+    Example: engram doctor --source rtsp://camera/stream --bundle bundles/lobby
+    """
+    from engram.doctor import diagnoses  # noqa: PLC0415 - needs an extra
+
+    settings = run.settings(AllSettings, {"worker.bundle": bundle})
+    found = []
+    console = Console(markup=False, highlight=False, soft_wrap=True)
+    for diagnosis in diagnoses(settings, source):
+        found.append(diagnosis)
+        if output == "text":
+            console.print(f"{'ok  ' if diagnosis.ok else 'FAIL'} {diagnosis.name:<7} {diagnosis.detail}")
+            if not diagnosis.ok:
+                console.print(f"             -> {diagnosis.remedy}")
+    if output == "json":
+        names = ("name", "ok", "detail", "remedy")
+        print_json_line([{name: getattr(diagnosis, name) for name in names} for diagnosis in found])
+    if not all(diagnosis.ok for diagnosis in found):
+        raise typer.Exit(EXIT_FAULT)

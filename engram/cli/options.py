@@ -1,0 +1,23 @@
+"""Flags that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+BootstrapOption = Annotated[
+    str | None, typer.Option("--bootstrap-servers", help="Kafka addresses, host:port, comma separated.")
+]
+PrefixOption = Annotated[str | None, typer.Option("--topic-prefix", help="Put before every topic name.")]
+StoreOption = Annotated[str | None, typer.Option("--store", help="redis://host:6379/0 or sqlite:///path.")]
+BundleOption = Annotated[Path | None, typer.Option("--bundle", help="Folder of the trained bundle.")]
+FpsOption = Annotated[float | None, typer.Option("--fps", help="Frames a second to send.")]
+PaceOption = Annotated[
+    str | None, typer.Option("--pace", help="live: at capture speed; backfill: every frame, as fast as may be.")
+]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
+
+
+def kafka_overrides(bootstrap_servers: str | None, topic_prefix: str | None) -> dict[str, object]:
+    """The settings behind the two Kafka flags."""
+    return {"kafka.bootstrap_servers": bootstrap_servers, "kafka.topic_prefix": topic_prefix}

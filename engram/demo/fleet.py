@@ -1,0 +1,92 @@
+"""Engram's own processes as children, each with its log file; none outlives the demo."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from schemas.errors import EngramError
+
+END_TIMEOUT_S = 30.0
+LOG_TAIL_LINES = 12
+
+
+class Fleet:
+    """Child processes by name; a context manager that ends all of them, first gently, then not.
+
+    Args:
+        folder: where ``NAME.log`` files go; made when absent.
+        environment: added to that of this process.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._environment = {**os.environ, **environment}
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, arguments: Sequence[str]) -> None:
+        """Start ``engram ARGUMENTS`` as child ``name``."""
+        with self.log_path(name).open("wb") as log:
+            self._children[name] = subprocess.Popen(
+                [sys.executable, "-m", "engram", *arguments],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def log_path(self, name: str) -> Path:
+        """Where the child writes."""
+        return self._folder / f"{name}.log"
+
+    def exit_code(self, name: str) -> int | None:
+        """None while it runs."""
+        return self._children[name].poll()
+
+    def kill(self, name: str) -> None:
+        """SIGKILL: no drain, no goodbye."""
+        self._children[name].kill()
+        self._children[name].wait(END_TIMEOUT_S)
+
+    def end(self, names: Sequence[str]) -> Mapping[str, int]:
+        """SIGTERM to all of ``names`` that run, then wait; exit codes. Whoever stays past the deadline is killed."""
+        for name in names:
+            if self.exit_code(name) is None:
+                self._children[name].send_signal(signal.SIGTERM)
+        return {name: self._waited(name) for name in names}
+
+    def require_running(self, names: Sequence[str]) -> None:
+        """Raise, with the end of its log, if one of ``names`` has ended by itself.
+
+        Raises:
+            EngramError: one has.
+        """
+        for name in names:
+            code = self.exit_code(name)
+            if code is not None:
+                raise EngramError(f"{name} must run, it has ended with {code}; {self.told(name)}")
+
+    def told(self, name: str) -> str:
+        """The end of the child's log."""
+        lines = self.log_path(name).read_text("utf-8", errors="replace").splitlines()[-LOG_TAIL_LINES:]
+        return "\n".join([f"the end of {self.log_path(name)}:", *(f"  {line}" for line in lines)])
+
+    def __enter__(self) -> "Fleet":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end(list(self._children))
+
+    def _waited(self, name: str) -> int:
+        child = self._children[name]
+        try:
+            return child.wait(END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            return child.wait(END_TIMEOUT_S)
