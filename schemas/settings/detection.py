@@ -118,16 +118,21 @@ class CoordinatorSection(Section):
     round_s: float = Field(
         default=60.0, ge=0, description="time proposals are gathered for one commit; 0 = each its own"
     )
-    quarantine_s: float = Field(
-        default=30.0, ge=0, description="age a proposal must reach, so that a late event can stop it"
-    )
-    max_anchor_distance: float | None = Field(
+    quarantine_s: float | None = Field(
         default=None,
+        ge=0,
+        description="age a proposal must reach, so a late event can stop it; none = 30, or 0 without rounds",
+    )
+    max_anchor_distance: float = Field(
+        default=1.0,
         gt=0,
-        description="largest distance of an item from its trained self (0 to 2); none = the coordinator's default",
+        le=2,
+        description="largest distance of an item from its trained self; 1 is an angle of 60 degrees",
     )
-    change_budget_per_hour: float | None = Field(
-        default=None, gt=0, description="most a bank may move in an hour; none = the coordinator's default"
+    change_budget_per_hour: float = Field(
+        default=6.0, gt=0, description="most a bank may move in an hour, as the sum of its items' mean distances"
     )
-    guard_frames: int = Field(default=10, ge=0, description="frames before an event's start that must not teach either")
+    guard_frames: int = Field(
+        default=10, ge=0, description="frames before and after an event that must not teach either"
+    )
     history: int = Field(default=200, ge=1, description="versions kept for reading back and rolling back")
