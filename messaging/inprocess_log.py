@@ -10,27 +10,14 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 
 from messaging.ports import OutRecord, Record, TopicSpec
+from messaging.sizes import RECORD_OVERHEAD_BYTES, held_bytes, payload_bytes
 from schemas.errors import BadMessageError
-
-RECORD_OVERHEAD_BYTES = 256
-"""What one record costs besides its payload, so that many small records are bounded too."""
 
 DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
 """A Kafka broker's default, so that what is too large there is too large here."""
 
 NeededFrom = Callable[[int], int]
 """Partition to the oldest offset that some group must still be able to read."""
-
-
-def payload_bytes(record: OutRecord) -> int:
-    """Bytes of key, value and headers."""
-    headers = sum(len(name) + len(value) for name, value in record.headers)
-    return len(record.key.encode()) + len(record.value or b"") + headers
-
-
-def _held_bytes(record: Record) -> int:
-    headers = sum(len(name) + len(value) for name, value in record.headers)
-    return len(record.key or b"") + len(record.value or b"") + headers + RECORD_OVERHEAD_BYTES
 
 
 class PartitionLog:
@@ -59,7 +46,7 @@ class PartitionLog:
                 self._forget(older)
             self._newest[record.key] = record.offset
         self._records[record.offset] = record
-        self.num_bytes += _held_bytes(record)
+        self.num_bytes += held_bytes(record)
         self.end += 1
 
     def drop_oldest(self) -> None:
@@ -82,7 +69,7 @@ class PartitionLog:
         }
 
     def _forget(self, offset: int) -> None:
-        self.num_bytes -= _held_bytes(self._records.pop(offset))
+        self.num_bytes -= held_bytes(self._records.pop(offset))
 
 
 class TopicLog:

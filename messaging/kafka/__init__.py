@@ -1,0 +1,16 @@
+"""The Kafka adapter of ``messaging.ports``, on kafka-python 3.0.12 with remedies for the faults of that version.
+
+The remedies, each with a test in ``tests/integration/messaging``:
+
+* One thread owns the consumer and polls it without pause (``poller``): a join that ends between two polls is
+  thrown away.
+* Range assignment, which takes all partitions away at each rebalance: claims and the group generation they belong to
+  change together, so a commit can never pair an old claim with a new generation.
+* The frame publisher is not idempotent, with one request in flight (``publisher``): the idempotent one falls silent
+  for ever after a stall longer than its delivery timeout. A lost acknowledgement may repeat a frame; workers drop
+  repeats by frame index.
+* An outbox looks at the fate of every record before it commits (``outbox``): the client would commit a
+  transaction that has lost records. It throws its producer away after any error: a used one would carry offsets over from a failed
+  transaction into the next.
+* No deserializers, and unreadable batches are stepped over (``corrupt``): the client would spin on them for ever.
+"""

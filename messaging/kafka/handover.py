@@ -1,0 +1,107 @@
+"""What goes with a partition to its new owner: the committed offset, where replay starts, the states.
+
+The previous owner may have died with a transaction open, or while its commit was being carried out. So, in this order:
+
+1. The committed offset is asked for with ``require_stable``, which the client sets under read_committed: the broker
+   answers only after every transaction with offsets for the partition has ended. Later ones are refused, as they would
+   belong to an older group generation.
+2. All state records of those transactions lie below the state partition's high watermark now, but their end may not be
+   marked there yet: wait until the last stable offset has passed it.
+3. The states are read up to there.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka.errors import KafkaError
+
+from messaging.kafka.connection import KafkaConnection
+from messaging.kafka.errors import translate
+from messaging.kafka.reader import lone_consumer
+from messaging.kafka.records import to_record
+from messaging.ports import Progress
+
+_ANSWER_MS = 500
+"""Waits are short: the poll thread has to go on polling, and asks again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a new owner begins: first offset not handled by anybody, and first offset to read."""
+
+    committed_offset: int
+    replay_from: int
+
+
+def offsets_of(progress: Sequence[Progress]) -> dict[TopicPartition, OffsetAndMetadata]:
+    """What is committed for ``progress``: the next offset, with where to replay from in its metadata string."""
+    return {
+        TopicPartition(item.claim.topic, item.claim.partition): OffsetAndMetadata(
+            item.next_offset, str(min(item.replay_from, item.next_offset)), -1
+        )
+        for item in progress
+    }
+
+
+def find_start(consumer: KafkaConsumer, partition: TopicPartition) -> Start:
+    """Where ``partition`` begins for the consumer's group.
+
+    Raises:
+        KafkaError: no answer in time, also while a transaction with offsets for the partition is open.
+    """
+    found = consumer.committed(partition, metadata=True, timeout_ms=_ANSWER_MS)
+    oldest = consumer.beginning_offsets([partition], timeout_ms=_ANSWER_MS)[partition]
+    if found is None:
+        return Start(oldest, oldest)
+    replay_from = int(found.metadata) if found.metadata and found.metadata.isdigit() else found.offset
+    return Start(found.offset, max(oldest, min(replay_from, found.offset)))
+
+
+class StateTopic:
+    """Reads the newest states of some partitions of a compacted topic.
+
+    Args:
+        connection: where and how.
+        topic: the state topic.
+        high_watermarks: ends of partitions with open transactions included.
+    """
+
+    def __init__(
+        self,
+        connection: KafkaConnection,
+        topic: str,
+        high_watermarks: Callable[[Sequence[TopicPartition]], Mapping[TopicPartition, int]],
+    ) -> None:
+        self._topic = topic
+        self._high_watermarks = high_watermarks
+        self._consumer = lone_consumer(connection)
+
+    def newest(self, numbers: Sequence[int]) -> Mapping[int, Mapping[str, bytes]]:
+        """Newest value per key of those partitions whose transactions have all ended; the others are left out."""
+        partitions = [TopicPartition(self._topic, number) for number in numbers]
+        ends = self._high_watermarks(partitions)
+        try:
+            stable = self._consumer.end_offsets(partitions, timeout_ms=_ANSWER_MS)
+            ready = {partition: end for partition, end in ends.items() if stable[partition] >= end}
+            return self._read(ready) if ready else {}
+        except KafkaError as error:
+            raise translate(error, f"reading states from '{self._topic}'") from error
+
+    def close(self) -> None:
+        """Release the connection."""
+        self._consumer.close(autocommit=False, timeout_ms=1000)
+
+    def _read(self, ends: Mapping[TopicPartition, int]) -> Mapping[int, Mapping[str, bytes]]:
+        self._consumer.assign(list(ends))
+        for partition, start in self._consumer.beginning_offsets(list(ends), timeout_ms=_ANSWER_MS).items():
+            self._consumer.seek(partition, start)
+        states: dict[int, dict[str, bytes]] = {partition.partition: {} for partition in ends}
+        while any(self._consumer.position(partition) < end for partition, end in ends.items()):
+            found = self._consumer.poll(timeout_ms=_ANSWER_MS)
+            for record in (to_record(each) for records in found.values() for each in records):
+                key = (record.key or b"").decode(errors="replace")
+                states[record.partition].pop(key, None)
+                if record.value is not None:
+                    states[record.partition][key] = record.value
+        return states

@@ -1,0 +1,199 @@
+"""What the poll thread and the user of a subscription share: claims, what arrived, commits to be made.
+
+No Kafka in here: one lock, plain data. Three threads meet: the client's own (rebalances begin and end claims), the poll
+thread (brings assignments and records) and the user (takes them, rewinds, asks for commits).
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from messaging.ports import Assigned, Claim, Delivery, Intake, Progress, Record
+from messaging.sizes import held_bytes
+from schemas.errors import FatalError, OwnershipLostError, TransientError
+
+Partition = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRequest:
+    """Positions that the poll thread is asked to commit; ``done`` tells how it went."""
+
+    progress: tuple[Progress, ...]
+    done: "Future[None]" = field(default_factory=Future)
+
+
+class Inbox:
+    """Thread-safe meeting place. A claim is *announced* once its ``Assigned`` has been put in."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._epochs: dict[Partition, int] = {}
+        self._claims: dict[Partition, Claim] = {}
+        self._committed: dict[Claim, int] = {}  # of the announced claims
+        self._membership: Any = None
+        self._revoked: list[Claim] = []
+        self._assigned: list[Assigned] = []
+        self._queue: deque[Delivery] = deque()
+        self._queued_bytes = 0
+        self._commits: deque[CommitRequest] = deque()
+        self._failure: FatalError | None = None
+        self._closed = False
+
+    # --- the client's thread, at rebalances
+
+    def begin(self, partitions: Iterable[Partition], membership: Any) -> None:
+        """Start claims on ``partitions``, valid together with ``membership`` (the group generation)."""
+        with self._changed:
+            self._membership = membership
+            for partition in partitions:
+                self._claim(partition)
+
+    def end_all(self) -> None:
+        """End every claim; what was queued under them is dropped, it is still in the log."""
+        with self._changed:
+            for claim in list(self._claims.values()):
+                self._end(claim)
+            self._membership = None
+            self._drop_stale()
+
+    # --- the poll thread
+
+    def unannounced(self) -> list[Claim]:
+        """Claims whose committed offset and states have still to be fetched."""
+        with self._changed:
+            return [claim for claim in self._claims.values() if claim not in self._committed]
+
+    def announce(self, assigned: Assigned) -> bool:
+        """Hand over what goes with a new claim; False if the claim has ended meanwhile."""
+        with self._changed:
+            if not self._is_current(assigned.claim):
+                return False
+            self._committed[assigned.claim] = assigned.committed_offset
+            self._assigned.append(assigned)
+            self._changed.notify_all()
+            return True
+
+    def put(self, claim: Claim, records: Iterable[Record]) -> None:
+        """Queue records that were fetched under ``claim``; nothing happens if it has ended."""
+        with self._changed:
+            if claim not in self._committed:
+                return
+            first_new = self._committed[claim]
+            for record in records:
+                self._queue.append(Delivery(record, claim, is_replay=record.offset < first_new))
+                self._queued_bytes += held_bytes(record)
+            self._changed.notify_all()
+
+    def queued(self) -> tuple[int, int]:
+        """Records and bytes waiting to be taken."""
+        with self._changed:
+            return len(self._queue), self._queued_bytes
+
+    def next_commit(self) -> CommitRequest | None:
+        """The oldest commit that was asked for."""
+        with self._changed:
+            return self._commits.popleft() if self._commits else None
+
+    def current(self, progress: Sequence[Progress]) -> list[Progress]:
+        """Those whose claims are still held."""
+        with self._changed:
+            return [item for item in progress if self._is_current(item.claim)]
+
+    def fail(self, failure: FatalError) -> None:
+        """The membership is beyond repair; whoever waits learns why."""
+        with self._changed:
+            self._failure = self._failure or failure
+            self._stop_commits()
+            self._changed.notify_all()
+
+    # --- the user's thread
+
+    def take(self, max_records: int, timeout_s: float) -> Intake:
+        """Wait for anything at all and take it, at most ``max_records`` deliveries."""
+        with self._changed:
+            self._check_usable()
+            self._changed.wait_for(self._has_news, timeout_s)
+            if self._failure is not None:
+                raise self._failure
+            revoked, assigned = tuple(self._revoked), tuple(self._assigned)
+            self._revoked.clear()
+            self._assigned.clear()
+            deliveries = tuple(self._queue.popleft() for _ in range(min(max_records, len(self._queue))))
+            self._queued_bytes -= sum(held_bytes(delivery.record) for delivery in deliveries)
+            return Intake(revoked, assigned, deliveries)
+
+    def rewind(self) -> None:
+        """End every claim and start a new one on the same partition."""
+        with self._changed:
+            for claim in list(self._claims.values()):
+                self._end(claim)
+                self._claim((claim.topic, claim.partition))
+            self._drop_stale()
+
+    def membership_for(self, progress: Sequence[Progress]) -> Any:
+        """The group generation that all these claims belong to.
+
+        Raises:
+            OwnershipLostError: a claim has ended.
+        """
+        with self._changed:
+            ended = [item.claim for item in progress if not self._is_current(item.claim)]
+            if ended:
+                raise OwnershipLostError(f"every claim must still be held to commit, {ended} have ended: rewind")
+            return self._membership
+
+    def ask_commit(self, request: CommitRequest) -> None:
+        """Leave a commit to the poll thread."""
+        with self._changed:
+            self._check_usable()
+            self._commits.append(request)
+
+    def close(self) -> None:
+        """Wake all who wait; nothing comes in or goes out any more."""
+        with self._changed:
+            self._closed = True
+            self._stop_commits()
+            self._changed.notify_all()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._closed
+
+    def _claim(self, partition: Partition) -> None:
+        self._epochs[partition] = self._epochs.get(partition, 0) + 1
+        self._claims[partition] = Claim(*partition, epoch=self._epochs[partition])
+
+    def _end(self, claim: Claim) -> None:
+        del self._claims[claim.topic, claim.partition]
+        was_announced = self._committed.pop(claim, None) is not None
+        untold = [assigned for assigned in self._assigned if assigned.claim == claim]
+        for assigned in untold:
+            self._assigned.remove(assigned)
+        if was_announced and not untold:  # the user never heard of the others, so need not hear of their end
+            self._revoked.append(claim)
+            self._changed.notify_all()
+
+    def _drop_stale(self) -> None:
+        self._queue = deque(delivery for delivery in self._queue if delivery.claim in self._committed)
+        self._queued_bytes = sum(held_bytes(delivery.record) for delivery in self._queue)
+
+    def _is_current(self, claim: Claim) -> bool:
+        return self._claims.get((claim.topic, claim.partition)) == claim
+
+    def _has_news(self) -> bool:
+        return bool(self._closed or self._failure or self._revoked or self._assigned or self._queue)
+
+    def _check_usable(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._closed:
+            raise FatalError("a subscription must be open to be used, this one was closed")
+
+    def _stop_commits(self) -> None:
+        while self._commits:
+            self._commits.popleft().done.set_exception(TransientError("the subscription ended before it could commit"))

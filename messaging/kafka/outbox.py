@@ -1,0 +1,133 @@
+"""The atomic output of one worker as Kafka transactions.
+
+Each transaction holds the records, the states (records too) and the input offsets, with the group generation that the
+claims belong to: the broker refuses offsets of an older one. After any error the producer is thrown away, because a
+used one would carry the offsets of a failed transaction over into the next; the new one aborts what the old one left.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.structs import ConsumerGroupMetadata
+
+from messaging.kafka.connection import KafkaConnection, KafkaOptions
+from messaging.kafka.errors import is_fenced, translate
+from messaging.kafka.handover import offsets_of
+from messaging.kafka.producer import cause_of, commit_transaction, discard, send_offsets
+from messaging.kafka.subscription import KafkaSubscription
+from messaging.ports import OutRecord, Progress
+from schemas.errors import EngramError, FatalError
+
+_log = logging.getLogger(__name__)
+_DISCARD_S = 1.0
+
+
+class KafkaOutbox:
+    """See ``ports.Outbox``. One thread at a time commits, the others wait.
+
+    Args:
+        connection: where and how.
+        options: deadlines.
+        subscription: whose claims are committed.
+        writer_id: transactional id; a newer producer of the same id fences this one.
+
+    Raises:
+        TransientError: broker away.
+    """
+
+    def __init__(
+        self, connection: KafkaConnection, options: KafkaOptions, subscription: KafkaSubscription, writer_id: str
+    ) -> None:
+        self._connection = connection
+        self._options = options
+        self._subscription = subscription
+        self._writer_id = writer_id
+        self._lock = threading.Lock()
+        self._closed = False
+        self._producer: KafkaProducer | None = self._connect()
+
+    def commit(self, records: Sequence[OutRecord], progress: Sequence[Progress]) -> None:
+        """See ``ports.Outbox``. BadMessageError: a record is larger than its topic takes; nothing was published."""
+        with self._lock:
+            if self._closed:
+                raise FatalError("an outbox must be open to commit, this one was closed")
+            membership = self._subscription.membership_for(progress)
+            if self._producer is None:
+                self._producer = self._connect()
+            try:
+                self._transact(self._producer, records, progress, membership)
+            except KafkaError as error:
+                cause = cause_of(self._producer, error)
+                self._replace(is_fenced(cause))
+                raise translate(cause, f"committing as writer '{self._writer_id}'") from error
+
+    def close(self) -> None:
+        """See ``ports.Outbox``."""
+        with self._lock:
+            self._closed = True
+            if self._producer is not None:
+                discard(self._producer, _DISCARD_S)
+                self._producer = None
+
+    def _transact(
+        self,
+        producer: KafkaProducer,
+        records: Sequence[OutRecord],
+        progress: Sequence[Progress],
+        membership: ConsumerGroupMetadata | None,
+    ) -> None:
+        deadline = time.monotonic() + self._options.commit_timeout_s
+        producer.begin_transaction()
+        sent = [
+            producer.send(record.topic, key=record.key.encode(), value=record.value, headers=list(record.headers))
+            for record in records
+        ]
+        if progress:
+            send_offsets(producer, offsets_of(progress), membership, _left_s(deadline))
+        producer.flush(timeout=_left_s(deadline))
+        for future in sent:  # the client would commit without the records that failed
+            if not future.succeeded():
+                raise future.exception or KafkaTimeoutError("a record of the transaction has no answer")
+        commit_transaction(producer, _left_s(deadline))
+
+    def _connect(self) -> KafkaProducer:
+        producer: KafkaProducer | None = None
+        try:
+            producer = KafkaProducer(
+                **self._connection.client_settings(),
+                transactional_id=self._writer_id,
+                transaction_timeout_ms=int(self._options.transaction_timeout_s * 1000),
+                retry_backoff_ms=5,  # right after a commit the broker asks to wait; the default costs 100 ms each time
+                request_timeout_ms=int(self._connection.timeout_s * 1000),
+                delivery_timeout_ms=int(max(self._options.commit_timeout_s, self._connection.timeout_s) * 1000),
+                max_block_ms=int(self._connection.timeout_s * 1000),
+                batch_size=262_144,
+                max_request_size=4 * self._options.max_message_bytes,
+            )
+            producer.init_transactions()
+        except KafkaError as error:
+            if producer is not None:
+                discard(producer, _DISCARD_S)
+            raise translate(error, f"starting transactions of writer '{self._writer_id}'") from error
+        return producer
+
+    def _replace(self, was_fenced: bool) -> None:
+        """Throw the producer away. A new one aborts its open transaction at once, unless another writer has done so."""
+        if self._producer is not None:
+            discard(self._producer, _DISCARD_S)
+        self._producer = None
+        if was_fenced:
+            _log.error("writer '%s' was fenced: no two processes may use the same writer id", self._writer_id)
+            return
+        try:
+            self._producer = self._connect()
+        except EngramError as error:
+            _log.warning("the open transaction ends by time-out: %s", error)
+
+
+def _left_s(deadline: float) -> float:
+    return max(0.1, deadline - time.monotonic())

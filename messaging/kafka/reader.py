@@ -1,0 +1,91 @@
+"""Reading without a group: committed records only, all partitions, from the beginning or from now on."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from messaging.kafka.connection import MIB, KafkaConnection
+from messaging.kafka.corrupt import CorruptBatches
+from messaging.kafka.errors import translate, translated
+from messaging.kafka.records import to_record
+from messaging.ports import Record
+from schemas.errors import FatalError, TransientError
+
+_BATCH = 1000
+
+
+def lone_consumer(connection: KafkaConnection) -> KafkaConsumer:
+    """A consumer outside any group that sees committed records only."""
+    timeout_ms = int(connection.timeout_s * 1000)
+    with translated(f"connecting a reader to Kafka at {connection.bootstrap_servers}"):
+        return KafkaConsumer(
+            **connection.client_settings(),
+            group_id=None,
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            request_timeout_ms=timeout_ms,
+            fetch_max_bytes=16 * MIB,
+        )
+
+
+class KafkaReader:
+    """See ``ports.Reader``. For one thread at a time.
+
+    Args:
+        connection: where and how.
+        topics: name to number of partitions.
+        from_beginning: else from the end as it is now.
+    """
+
+    def __init__(self, connection: KafkaConnection, topics: Mapping[str, int], from_beginning: bool) -> None:
+        self._partitions = [TopicPartition(name, number) for name, count in topics.items() for number in range(count)]
+        self._timeout_ms = int(connection.timeout_s * 1000)
+        self._corrupt = CorruptBatches()
+        self._closed = False
+        self._consumer = lone_consumer(connection)
+        with translated(f"finding where to read {sorted(topics)} from"):
+            self._consumer.assign(self._partitions)
+            find = self._consumer.beginning_offsets if from_beginning else self._consumer.end_offsets
+            for partition, offset in find(self._partitions, timeout_ms=self._timeout_ms).items():
+                self._consumer.seek(partition, offset)
+
+    def read(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+        """See ``ports.Reader``."""
+        if self._closed:
+            raise FatalError("a reader must be open to read, this one was closed")
+        try:
+            found = self._consumer.poll(timeout_ms=max(0, int(timeout_s * 1000)), max_records=max_records)
+        except KafkaError as error:
+            if self._corrupt.step_over(self._consumer, error, self._partitions):
+                return ()
+            raise translate(error, "reading") from error
+        return [to_record(record) for records in found.values() for record in records]
+
+    def read_to_end(self, timeout_s: float) -> Sequence[Record]:
+        """See ``ports.Reader``. The end is that of the committed records: before the first open transaction."""
+        deadline = time.monotonic() + timeout_s
+        with translated("asking for the ends of partitions"):
+            ends = self._consumer.end_offsets(self._partitions, timeout_ms=self._timeout_ms)
+        taken: list[Record] = []
+        while behind := self._behind(ends):
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise TransientError(f"the end of {behind} was not reached within {timeout_s:.0f} s; try again")
+            taken += self.read(_BATCH, min(left_s, 0.2))
+        return taken
+
+    def close(self) -> None:
+        """See ``ports.Reader``."""
+        self._closed = True
+        self._consumer.close(autocommit=False, timeout_ms=1000)
+
+    def _behind(self, ends: Mapping[TopicPartition, int]) -> list[str]:
+        with translated("asking how far was read"):
+            return [
+                f"{partition.topic}[{partition.partition}]"
+                for partition, end in ends.items()
+                if self._consumer.position(partition, timeout_ms=self._timeout_ms) < end
+            ]

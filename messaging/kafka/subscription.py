@@ -1,0 +1,70 @@
+"""Membership of a consumer group, as seen by its user."""
+
+from collections.abc import Sequence
+from concurrent.futures import TimeoutError as FutureTimeoutError
+
+from kafka.structs import ConsumerGroupMetadata
+
+from messaging.kafka.connection import KafkaOptions
+from messaging.kafka.inbox import CommitRequest, Inbox
+from messaging.kafka.poller import Membership, PollThread
+from messaging.ports import Intake, Progress
+from schemas.errors import FatalError, TransientError
+
+_JOIN_S = 15.0
+
+
+class KafkaSubscription:
+    """See ``ports.Subscription``. Thread-safe."""
+
+    def __init__(self, membership: Membership, options: KafkaOptions) -> None:
+        self._options = options
+        self._inbox = Inbox()
+        self._poller = PollThread(membership, options, self._inbox)
+        self._poller.start()
+
+    def receive(self, max_records: int, timeout_s: float) -> Intake:
+        """See ``ports.Subscription``."""
+        return self._inbox.take(max_records, timeout_s)
+
+    def commit(self, progress: Sequence[Progress]) -> None:
+        """See ``ports.Subscription``. Carried out by the poll thread, so it may take a fifth of a second."""
+        request = CommitRequest(tuple(progress))
+        self._inbox.ask_commit(request)
+        try:
+            request.done.result(timeout=self._options.commit_timeout_s)
+        except FutureTimeoutError as error:
+            raise TransientError(
+                f"positions were not committed within {self._options.commit_timeout_s:.0f} s; the broker is away or "
+                f"the group is rebalancing, and the records will come again"
+            ) from error
+
+    def membership_for(self, progress: Sequence[Progress]) -> ConsumerGroupMetadata | None:
+        """The group generation that all these claims belong to; for the outbox.
+
+        Raises:
+            OwnershipLostError: a claim has ended.
+        """
+        return self._inbox.membership_for(progress)
+
+    def rewind(self) -> None:
+        """See ``ports.Subscription``."""
+        self._inbox.rewind()
+
+    def lag(self) -> int:
+        """See ``ports.Subscription``. Counts transaction markers too."""
+        return self._poller.lag + self._inbox.queued()[0]
+
+    @property
+    def num_skipped(self) -> int:
+        """Offsets that could not be read and were stepped over."""
+        return self._poller.corrupt.num_skipped
+
+    def close(self) -> None:
+        """See ``ports.Subscription``."""
+        self._inbox.close()
+        self._poller.join(_JOIN_S)
+        if self._poller.is_alive():
+            raise FatalError(
+                f"the poll thread must end within {_JOIN_S:.0f} s of closing, it has not; kill the process"
+            )
