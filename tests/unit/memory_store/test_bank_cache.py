@@ -1,0 +1,180 @@
+"""What a worker sees of a bank while its store comes, goes, and goes back."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memory_store.bank import Bank, Change, next_epoch
+from memory_store.sqlite_store import SqliteStore
+from memory_store.store import CommitRequest, RestoreRequest
+from memory_store.views import BankCache, InitialBank
+from schemas.codec import items_digest
+from schemas.errors import BundleError, TransientError
+from tests.unit.memory_store.proposals import BUNDLE, NOW, a_bank, unit_rows
+
+INITIAL = InitialBank(BUNDLE, unit_rows(0, 4, 6))
+CHANGE = Change("update", "c1", "round", "one")
+
+
+class CountingStore(SqliteStore):
+    """The real store, that can be taken away, and counts how often it is asked."""
+
+    away = False
+    asked = 0
+
+    def read(self, bank_id: str) -> Bank | None:
+        self._ask()
+        return super().read(bank_id)
+
+    def read_if_newer(self, known: Bank) -> Bank | None:
+        self._ask()
+        return super().read_if_newer(known)
+
+    def _ask(self) -> None:
+        self.asked += 1
+        if self.away:
+            raise TransientError("away")
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[CountingStore]:
+    opened = CountingStore(tmp_path / "banks.sqlite")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def cache(store: CountingStore, clock: Clock) -> BankCache:
+    return BankCache(store, INITIAL, refresh_s=1.0, clock=clock)
+
+
+def commit(store: SqliteStore, seed: int) -> Bank:
+    lease = store.acquire("lobby", "c1", 60)
+    current = SqliteStore.read(store, "lobby")
+    assert lease is not None
+    assert current is not None
+    bank = current.followed_by(unit_rows(seed, 4, 6), NOW)
+    store.commit(CommitRequest(lease, bank, replace(CHANGE, commit_id=f"c{seed}")))
+    return bank
+
+
+def test_without_a_bank_the_bundles_own_is_used(cache: BankCache) -> None:
+    view = cache.view("lobby")
+    assert (view.memory_state, view.bank.version) == ("initial", 0)
+    assert view.bank.digest == items_digest(INITIAL.items_MC)
+    np.testing.assert_array_equal(view.bank.items_MC, INITIAL.items_MC)
+
+
+def test_a_copy_is_renewed_once_per_interval(cache: BankCache, store: CountingStore, clock: Clock) -> None:
+    store.create(a_bank(), CHANGE)
+    asked = store.asked
+    first = cache.view("lobby")
+    newer = commit(store, 1)
+    assert cache.view("lobby") is first
+    assert store.asked == asked + 1
+    clock.now += 1.0
+    assert (cache.view("lobby").bank.digest, cache.view("lobby").memory_state) == (newer.digest, "live")
+    assert cache.age_s("lobby") == 0.0
+
+
+def test_with_the_store_away_the_last_good_copy_goes_on_as_stale(
+    cache: BankCache, store: CountingStore, clock: Clock
+) -> None:
+    store.create(a_bank(), CHANGE)
+    good = cache.view("lobby").bank
+    store.away = True
+    asked = store.asked
+    for _ in range(40):
+        clock.now += 0.1
+        cache.view("lobby")
+    assert cache.view("lobby").bank is good
+    assert cache.view("lobby").memory_state == "stale"
+    assert store.asked - asked <= 4
+    assert cache.age_s("lobby") == pytest.approx(4.0)
+    store.away = False
+    clock.now += 1.0
+    assert cache.view("lobby").memory_state == "live"
+
+
+def test_a_store_that_was_never_there_leaves_the_bundles_bank_as_stale(cache: BankCache, store: CountingStore) -> None:
+    store.away = True
+    view = cache.view("lobby")
+    assert (view.memory_state, view.bank.version) == ("stale", 0)
+    assert cache.age_s("lobby") is None
+
+
+@pytest.mark.parametrize("was_seen", [True, False])
+def test_beyond_the_oldest_age_there_is_no_view(store: CountingStore, clock: Clock, was_seen: bool) -> None:
+    cache = BankCache(store, INITIAL, max_age_s=5.0, clock=clock)
+    store.create(a_bank(), CHANGE)
+    if was_seen:
+        cache.view("lobby")
+    store.away = True
+    clock.now += 5.0
+    assert cache.view("lobby").memory_state == "stale"
+    clock.now += 0.1
+    with pytest.raises(TransientError, match="at most 5"):
+        cache.view("lobby")
+
+
+def test_freezing_is_seen(cache: BankCache, store: CountingStore, clock: Clock) -> None:
+    store.create(a_bank(), CHANGE)
+    assert cache.view("lobby").memory_state == "live"
+    store.freeze("lobby")
+    clock.now += 1.0
+    assert cache.view("lobby").memory_state == "frozen"
+
+
+@pytest.mark.parametrize(
+    "alien", [replace(a_bank(), bundle_digest="c" * 64), replace(a_bank(), items_MC=unit_rows(0, 4, 7))]
+)
+def test_a_bank_that_does_not_fit_names_both_sides(cache: BankCache, store: CountingStore, alien: Bank) -> None:
+    store.create(alien, CHANGE)
+    with pytest.raises(BundleError) as caught:
+        cache.view("lobby")
+    assert BUNDLE in str(caught.value)
+    assert alien.bundle_digest in str(caught.value)
+    assert str(alien.items_MC.shape) in str(caught.value)
+
+
+def test_a_lower_version_needs_a_new_epoch(
+    cache: BankCache, store: CountingStore, clock: Clock, tmp_path: Path
+) -> None:
+    created = store.create(a_bank(version=5), CHANGE)
+    newest = commit(store, 6)
+    assert cache.view("lobby").bank.version == 6
+    regressed = SqliteStore(tmp_path / "older.sqlite")
+    regressed.create(created, CHANGE)
+    cache._store = regressed
+    clock.now += 1.0
+    assert (cache.view("lobby").bank.version, cache.view("lobby").memory_state) == (6, "stale")
+    restored = replace(created, version=3, epoch=next_epoch(newest.epoch))
+    regressed.restore(RestoreRequest(restored, created, replace(CHANGE, action="restore", commit_id="r")))
+    clock.now += 1.0
+    assert (cache.view("lobby").bank.version, cache.view("lobby").memory_state) == (3, "live")
+    regressed.close()
+
+
+def test_a_wiped_store_does_not_throw_the_worker_back_to_the_start(
+    cache: BankCache, store: CountingStore, clock: Clock, tmp_path: Path
+) -> None:
+    store.create(a_bank(version=5), CHANGE)
+    assert cache.view("lobby").bank.version == 5
+    cache._store = SqliteStore(tmp_path / "empty.sqlite")
+    clock.now += 1.0
+    assert (cache.view("lobby").bank.version, cache.view("lobby").memory_state) == (5, "stale")
