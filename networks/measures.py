@@ -1,0 +1,40 @@
+"""How far a predicted frame is from the true one. All per sample, on images taken from [-1, 1] to [0, 1].
+
+Dimensions: B samples, K colours, H x W pixels, R x S patches.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MIN_ERROR = 1e-10
+"""Caps the PSNR of a perfect prediction at 100 dB."""
+PATCH_PX = 16
+PATCH_STRIDE_PX = 8
+
+
+def squared_error(predicted_BKHW: Tensor, true_BKHW: Tensor) -> Tensor:
+    """Per value, in [0, 1]: ((a - b) / 2)^2 for a, b in [-1, 1]."""
+    return ((predicted_BKHW - true_BKHW) / 2).square()
+
+
+def psnr_db(error_BKHW: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB, (B,), high = well predicted; the peak is 1, errors below 1e-10 count as that."""
+    return -10.0 * torch.log10(error_BKHW.mean(dim=(1, 2, 3)).clamp_min(MIN_ERROR))
+
+
+def regular_score(error_BKHW: Tensor) -> Tensor:
+    """MNAD's weighted error (eq. 11), (B,), >= 0, high = irregular: sum(w e) / sum(w), w = 1 - exp(-e)."""
+    weights_BKHW = -torch.expm1(-error_BKHW)
+    weighted_B = (weights_BKHW * error_BKHW).sum(dim=(1, 2, 3))
+    return weighted_B / weights_BKHW.sum(dim=(1, 2, 3)).clamp_min(MIN_ERROR)
+
+
+def patch_errors(error_BKHW: Tensor, patch_px: int = PATCH_PX, stride_px: int = PATCH_STRIDE_PX) -> Tensor:
+    """Mean squared error of overlapping square patches, (B, R, S), in [0, 1]; rows top to bottom."""
+    return F.avg_pool2d(error_BKHW.mean(dim=1, keepdim=True), patch_px, stride_px).squeeze(1)
+
+
+def worst_patch(errors_BRS: Tensor) -> Tensor:
+    """The largest patch error of each sample, (B,)."""
+    return errors_BRS.amax(dim=(1, 2))

@@ -1,0 +1,122 @@
+"""MNAD's external memory (Park et al., CVPR 2020, section 3.2), vectorised: no loop over items or samples.
+
+Items are state that is passed in, never a parameter. Each sample brings its own bank, so one batch may mix cameras that
+read different banks or versions. Everything (read, update, losses, distance) comes from one similarity computation.
+
+Dimensions: B samples, N places (height x width of the query map), M items, C channels.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SEPARATENESS_MARGIN = 1.0
+SEPARATENESS_EPS = 1e-6
+MIN_LENGTH = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class ItemStatistics:
+    """Per sample, what an update needs of its queries; the torch side of ``memory_store.proposal.ItemSums``.
+
+    Attributes:
+        running_max_BM: largest similarity of any query to each item.
+        sums_BMC: over the queries nearest to each item, sum of exp(similarity - running_max) * query.
+        counts_BM: how many queries were nearest to each item.
+    """
+
+    running_max_BM: Tensor
+    sums_BMC: Tensor
+    counts_BM: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Queries held against banks.
+
+    Attributes:
+        queries_BCN: unit length per place (zero where the encoder gave zero).
+        items_BMC: the banks, one per sample, no gradient.
+        similarity_BMN: s = p . q, in [-1, 1] for unit items; carries no gradient.
+        nearest_BN: index of the most similar item.
+    """
+
+    queries_BCN: Tensor
+    items_BMC: Tensor
+    similarity_BMN: Tensor
+    nearest_BN: Tensor
+
+    def values_BCN(self, temperature: float = 1.0) -> Tensor:
+        """Items mixed per place with weights softmax over items of s / temperature (eq. 2-3); no gradient, see below.
+
+        Weights and items are constants, as in the published code: the encoder learns through the queries only.
+        """
+        weights_BMN = torch.softmax(self.similarity_BMN / temperature, dim=1)
+        return self.items_BMC.mT @ weights_BMN
+
+    def nearest_items_BCN(self) -> Tensor:
+        """The nearest item of each place."""
+        return self._picked_BCN(self.nearest_BN)
+
+    def distance_B(self) -> Tensor:
+        """Feature distance: mean over places and channels of (query - nearest item)^2; >= 0, high = irregular."""
+        return (self.queries_BCN - self.nearest_items_BCN()).square().mean(dim=(1, 2))
+
+    def compactness(self) -> Tensor:
+        """Compactness loss (eq. 8, mean instead of sum): batch mean of ``distance_B``; pulls queries to their item."""
+        return self.distance_B().mean()
+
+    def separateness(self) -> Tensor:
+        """Separateness loss (eq. 9): triplet margin 1 between the nearest and the second nearest item; needs M >= 2."""
+        first_BN = self.nearest_BN.unsqueeze(1)
+        second_BN = self.similarity_BMN.scatter(1, first_BN, -torch.inf).argmax(dim=1)
+        near_BN = self._length_BN(self.nearest_items_BCN())
+        far_BN = self._length_BN(self._picked_BCN(second_BN))
+        return F.relu(near_BN - far_BN + SEPARATENESS_MARGIN).mean()
+
+    @torch.no_grad()
+    def statistics(self) -> ItemStatistics:
+        """What each sample contributes to an update (eq. 4-6, maximum over *all* places as in the published code)."""
+        running_max_BM = self.similarity_BMN.amax(dim=2)
+        chosen_BMN = self._one_hot_BMN(self.nearest_BN)
+        weights_BMN = torch.exp(self.similarity_BMN - running_max_BM.unsqueeze(2)) * chosen_BMN
+        return ItemStatistics(running_max_BM, weights_BMN @ self.queries_BCN.detach().mT, chosen_BMN.sum(dim=2))
+
+    def _one_hot_BMN(self, index_BN: Tensor) -> Tensor:
+        return torch.zeros_like(self.similarity_BMN).scatter_(1, index_BN.unsqueeze(1), 1.0)
+
+    def _picked_BCN(self, index_BN: Tensor) -> Tensor:
+        return self.items_BMC.mT @ self._one_hot_BMN(index_BN)
+
+    def _length_BN(self, items_BCN: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(self.queries_BCN - items_BCN + SEPARATENESS_EPS, dim=1)
+
+
+def hold_against(queries_BCHW: Tensor, items: Tensor) -> Reading:
+    """Normalise queries per place and compare them with all items.
+
+    Args:
+        queries_BCHW: the encoder's map, any length.
+        items: banks (B, M, C), or one bank (M, C) for all samples.
+    """
+    queries_BCN = F.normalize(queries_BCHW, dim=1, eps=MIN_LENGTH).flatten(2)
+    items_BMC = items.detach().expand(queries_BCN.shape[0], *items.shape[-2:])
+    similarity_BMN = items_BMC @ queries_BCN.detach()
+    return Reading(queries_BCN, items_BMC, similarity_BMN, similarity_BMN.argmax(dim=1))
+
+
+def updated(items_MC: Tensor, statistics: ItemStatistics) -> Tensor:
+    """New items from a whole batch held against one bank: normalise(items + sums), as the published code does.
+
+    Merging the samples' pairs gives exactly the batch's statistics; the maximum runs over all places of all samples.
+    """
+    running_max_M = statistics.running_max_BM.amax(dim=0)
+    scale_BM = torch.exp(statistics.running_max_BM - running_max_M)
+    return F.normalize(items_MC + torch.einsum("bm,bmc->mc", scale_BM, statistics.sums_BMC), dim=1, eps=MIN_LENGTH)
+
+
+def initial_items(num_items: int, item_dim: int, generator: torch.Generator | None = None) -> Tensor:
+    """Items before training: rows uniform in [0, 1], then unit length, (M, C) float32."""
+    return F.normalize(torch.rand(num_items, item_dim, generator=generator), dim=1)

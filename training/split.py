@@ -1,0 +1,55 @@
+"""Holding back normal footage, on which the calibration is fitted: scores of frames the network has learnt are too good."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from schemas.errors import FatalError
+from training.dataset import Int64, Video
+
+HELD_SHARE = 0.15
+MOST_HELD_SHARE = 0.3
+"""A whole video is held back if that keeps the share below this; a larger one is cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Videos, or parts of them, to train on and to calibrate with. They share no frame."""
+
+    training: tuple[Video, ...]
+    held_back: tuple[Video, ...]
+
+
+def split_videos(videos: Sequence[Video], share: float = HELD_SHARE) -> Split:
+    """Hold back the last ``share`` of the frames: whole videos from the end, or the tail of one that is too long.
+
+    The end rather than a random part, because that is where a camera goes on when the training is over.
+    """
+    total = sum(video.num_frames for video in videos)
+    training, held_back = list(videos), list[Video]()
+    missing = round(share * total)
+    while missing > 0:
+        last = training.pop()
+        if last.num_frames <= missing + (MOST_HELD_SHARE - share) * total and training:
+            held_back.insert(0, last)
+        else:
+            kept = last.num_frames - missing
+            training.append(replace(last, num_frames=kept))
+            held_back.insert(0, replace(last, first_frame=last.first_frame + kept, num_frames=missing))
+        missing -= held_back[0].num_frames
+    return Split(tuple(training), tuple(held_back))
+
+
+def clip_starts(videos: Sequence[Video], clip_length: int, at_least: int) -> Int64:
+    """First frames of all clips of these videos.
+
+    Raises:
+        FatalError: fewer than ``at_least`` clips.
+    """
+    starts = np.concatenate([video.clip_starts(clip_length) for video in videos])
+    if len(starts) < at_least:
+        frames = sum(video.num_frames for video in videos)
+        text = f"footage must give at least {at_least} clips of {clip_length} frames, got {len(starts)}"
+        raise FatalError(f"{text} from {frames} frames in {len(videos)} videos; record more normal video")
+    return starts
