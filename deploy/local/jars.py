@@ -12,6 +12,8 @@ from deploy.local.requirements import find_maven
 from schemas.errors import FatalError, TransientError
 
 _POM = Path(__file__).with_name("pom.xml")
+# In full, because looking up the short name hides why Maven cannot reach its repository. The version stands in the POM.
+_GOAL = "org.apache.maven.plugins:maven-dependency-plugin:copy-dependencies"
 _DOWNLOAD_TIMEOUT_S = 600.0
 
 
@@ -48,7 +50,7 @@ def _download(folder: Path) -> None:
 
 
 def _run_maven(output: Path) -> None:
-    command = [str(find_maven()), "-q", "-B", "-f", str(_POM), "dependency:copy-dependencies"]
+    command = [str(find_maven()), "-q", "-B", "-Dstyle.color=never", "-f", str(_POM), _GOAL]
     command += ["-DincludeScope=runtime", f"-DoutputDirectory={output}"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_DOWNLOAD_TIMEOUT_S, check=False)

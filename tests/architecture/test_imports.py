@@ -121,7 +121,7 @@ def test_the_command_line_starts_on_an_edge_device() -> None:
     ],
 )
 def test_what_is_imported_is_declared(package: str, available: set[str]) -> None:
-    allowed = available | set(sys.stdlib_module_names) | set(packages()) | {"tomllib"}
+    allowed = available | set(sys.stdlib_module_names) | set(packages()) | {"tomllib", "tomli"}
     undeclared = {
         f"{path}: {name}" for path in source_files(package) for name in imported_by(path) if name not in allowed
     }
