@@ -83,7 +83,10 @@ class InProcessPublisher:
                 raise FatalError("a publisher must be open to publish, this one was closed")
             self._shared.append((record,))
         if on_done is not None:
-            on_done(None)
+            try:
+                on_done(None)
+            except Exception:  # the record was taken, whatever its publisher makes of it
+                _log.exception("on_done of a published record failed")
 
     def flush(self, timeout_s: float) -> bool:  # noqa: ARG002 - there is never anything to wait for
         """See ``ports.Publisher``."""
@@ -202,12 +205,15 @@ class InProcessOutbox:
         self._shared = shared
         self._subscription = subscription
         self._writer_id = writer_id
+        self._closed = False
         with shared.changed:
             shared.writers[writer_id] = self
 
     def commit(self, records: Sequence[OutRecord], progress: Sequence[Progress]) -> None:
         """See ``ports.Outbox``."""
         with self._shared.changed:
+            if self._closed:
+                raise FatalError("an outbox must be open to commit, this one was closed")
             if self._shared.writers.get(self._writer_id) is not self:
                 raise OwnershipLostError(f"writer '{self._writer_id}' must be the newest of its id, another took over")
             self._subscription.commit_with(records, progress)
@@ -215,6 +221,7 @@ class InProcessOutbox:
     def close(self) -> None:
         """See ``ports.Outbox``."""
         with self._shared.changed:
+            self._closed = True
             if self._shared.writers.get(self._writer_id) is self:
                 del self._shared.writers[self._writer_id]
 

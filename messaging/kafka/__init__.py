@@ -9,8 +9,8 @@ The remedies, each with a test in ``tests/integration/messaging``:
 * The frame publisher is not idempotent, with one request in flight (``publisher``): the idempotent one falls silent
   for ever after a stall longer than its delivery timeout. A lost acknowledgement may repeat a frame; workers drop
   repeats by frame index.
-* An outbox looks at the fate of every record before it commits (``outbox``): the client would commit a
-  transaction that has lost records. It throws its producer away after any error: a used one would carry offsets over from a failed
+* An outbox looks at the fate of every record before it commits (``outbox``): the client would commit a transaction
+  that has lost records. It throws its producer away after any error: a used one would carry offsets over from a failed
   transaction into the next.
 * No deserializers, and unreadable batches are stepped over (``corrupt``): the client would spin on them for ever.
 """

@@ -1,0 +1,150 @@
+"""Atomic output: all or nothing, states handed over, stale writers refused."""
+
+from collections.abc import Callable
+
+import pytest
+
+from messaging.ports import Bus, OutRecord, Progress
+from schemas.errors import BadMessageError, FatalError, OwnershipLostError
+from tests.contract.messaging.members import Member, together
+
+Topic = Callable[..., str]
+Name = Callable[[str], str]
+
+
+def publish(bus: Bus, name: str, num_records: int, num_keys: int = 1) -> None:
+    publisher = bus.publisher()
+    for number in range(num_records):
+        publisher.publish(OutRecord(name, f"k{number % num_keys}", str(number).encode()))
+    publisher.close(20)
+
+
+def read_all(bus: Bus, *names: str) -> list[bytes | None]:
+    reader = bus.reader(list(names), from_beginning=True)
+    values = [record.value for record in reader.read_to_end(20)]
+    reader.close()
+    return values
+
+
+def test_records_and_positions_become_visible_together(bus: Bus, topic: Topic, fresh_name: Name) -> None:
+    frames, scores, events, group = topic("frames"), topic("scores", 2), topic("events"), fresh_name("group")
+    publish(bus, frames, 5)
+    member = Member(bus.subscription([frames], group)).until_received(5)
+    outbox = bus.outbox(member.subscription, fresh_name("writer"))
+    outbox.commit(
+        [OutRecord(scores, f"k{n}", f"s{n}".encode()) for n in range(4)] + [OutRecord(events, "k", b"e")],
+        [Progress(member.claims[frames, 0], 3, 2)],
+    )
+    assert sorted(value or b"" for value in read_all(bus, scores, events)) == [b"e", b"s0", b"s1", b"s2", b"s3"]
+    member.subscription.close()
+    after = Member(bus.subscription([frames], group)).until_received(3)
+    assert after.assigned[0].committed_offset == 3
+    assert [(d.record.offset, d.is_replay) for d in after.deliveries] == [(2, True), (3, False), (4, False)]
+
+
+def test_many_commits_in_a_row_lose_and_repeat_nothing(bus: Bus, topic: Topic, fresh_name: Name) -> None:
+    frames, scores = topic("frames", 2), topic("scores", 2)
+    publish(bus, frames, 200, num_keys=8)
+    member = Member(bus.subscription([frames], fresh_name("group")))
+    outbox = bus.outbox(member.subscription, fresh_name("writer"))
+
+    def handle() -> None:
+        batch = member.step(max_records=9)
+        if batch:
+            outbox.commit([OutRecord(scores, "k", d.record.value) for d in batch], member.progress())
+
+    while len(member.deliveries) < 200:
+        handle()
+    assert sorted(int(value or b"") for value in read_all(bus, scores)) == list(range(200))
+
+
+def test_states_go_to_the_next_owner(bus: Bus, topic: Topic, fresh_name: Name) -> None:
+    frames, states, group = topic("frames", 3), topic("states", 3, compacted=True), fresh_name("group")
+    publish(bus, frames, 30, num_keys=10)
+    first = Member(bus.subscription([frames], group, states)).until_owning(3).until_received(30)
+    assert all(assigned.states == {} for assigned in first.assigned)
+    outbox = bus.outbox(first.subscription, fresh_name("writer"))
+    outbox.commit([OutRecord(states, f"k{n}", b"old") for n in range(10)], first.progress())
+    outbox.commit([OutRecord(states, f"k{n}", f"state {n}".encode()) for n in range(9)], [])
+    outbox.commit([OutRecord(states, "k9", None)], [])
+    places = {d.record.key: d.record.partition for d in first.deliveries}
+    first.subscription.close()
+    second = Member(bus.subscription([frames], group, states)).until_owning(3)
+    for assigned in second.assigned:
+        mine = {
+            f"k{n}": f"state {n}".encode() for n in range(9) if places[f"k{n}".encode()] == assigned.claim.partition
+        }
+        assert assigned.states == mine
+
+
+def test_a_stale_claim_loses_and_nothing_is_published(bus: Bus, topic: Topic, fresh_name: Name) -> None:
+    frames, scores, group = topic("frames", 2), topic("scores"), fresh_name("group")
+    publish(bus, frames, 40, num_keys=8)
+    first = Member(bus.subscription([frames], group)).until_received(40)
+    outbox = bus.outbox(first.subscription, fresh_name("writer"))
+    stale = first.progress()
+    second = Member(bus.subscription([frames], group))
+    together([first, second], lambda: len(first.claims) == len(second.claims) == 1, "one claim each")
+    with pytest.raises(OwnershipLostError):
+        outbox.commit([OutRecord(scores, "k", b"stale")], stale)
+    assert read_all(bus, scores) == []
+    first.subscription.rewind()
+    first.forget()
+    first.until(lambda: bool(first.assigned), "the remaining claim")
+    assert first.assigned[0].committed_offset == 0
+    outbox.commit([OutRecord(scores, "k", b"fresh")], [])
+    assert read_all(bus, scores) == [b"fresh"]
+
+
+def test_a_claim_from_before_a_rewind_loses(bus: Bus, topic: Topic, fresh_name: Name) -> None:
+    frames, scores = topic("frames"), topic("scores")
+    publish(bus, frames, 3)
+    member = Member(bus.subscription([frames], fresh_name("group"))).until_received(3)
+    outbox = bus.outbox(member.subscription, fresh_name("writer"))
+    before = member.progress()
+    member.subscription.rewind()
+    with pytest.raises(OwnershipLostError):
+        outbox.commit([OutRecord(scores, "k", b"x")], before)
+    member.forget()
+    member.until_received(3)
+    outbox.commit([OutRecord(scores, "k", b"y")], member.progress())
+    assert read_all(bus, scores) == [b"y"]
+
+
+def test_a_newer_outbox_of_the_same_writer_fences_the_old(bus: Bus, topic: Topic, fresh_name: Name) -> None:
+    frames, scores, writer = topic("frames"), topic("scores"), fresh_name("writer")
+    publish(bus, frames, 3)
+    member = Member(bus.subscription([frames], fresh_name("group"))).until_received(3)
+    old = bus.outbox(member.subscription, writer)
+    old.commit([OutRecord(scores, "k", b"1")], [])
+    new = bus.outbox(member.subscription, writer)
+    with pytest.raises(OwnershipLostError):
+        old.commit([OutRecord(scores, "k", b"stale")], member.progress())
+    new.commit([OutRecord(scores, "k", b"2")], member.progress())
+    assert read_all(bus, scores) == [b"1", b"2"]
+
+
+def test_one_record_too_large_and_nothing_is_published(bus: Bus, topic: Topic, fresh_name: Name) -> None:
+    frames, scores, events = topic("frames"), topic("scores", max_message_bytes=10_000), topic("events")
+    publish(bus, frames, 3)
+    member = Member(bus.subscription([frames], fresh_name("group"))).until_received(3)
+    outbox = bus.outbox(member.subscription, fresh_name("writer"))
+    large = [OutRecord(events, "k", b"e"), OutRecord(scores, "k", b"x" * 20_000)]
+    with pytest.raises(BadMessageError) as caught:
+        outbox.commit(large, member.progress())
+    assert caught.value.reason == "too_large"
+    assert read_all(bus, scores, events) == []
+    member.subscription.rewind()
+    member.forget()
+    member.until_received(3)
+    assert member.assigned[0].committed_offset == 0
+    outbox.commit([OutRecord(events, "k", b"small")], member.progress())
+    assert read_all(bus, scores, events) == [b"small"]
+
+
+def test_a_closed_outbox_refuses(bus: Bus, topic: Topic, fresh_name: Name) -> None:
+    member = Member(bus.subscription([topic("frames")], fresh_name("group"))).until_owning(1)
+    outbox = bus.outbox(member.subscription, fresh_name("writer"))
+    outbox.close()
+    with pytest.raises(FatalError, match="closed"):
+        outbox.commit([], [])

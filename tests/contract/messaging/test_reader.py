@@ -1,0 +1,84 @@
+"""Reading without a group."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from messaging.ports import Bus, OutRecord
+from schemas.errors import FatalError
+
+Topic = Callable[..., str]
+
+
+def publish(bus: Bus, name: str, values: list[bytes], key: str = "k") -> None:
+    publisher = bus.publisher()
+    for value in values:
+        publisher.publish(OutRecord(name, key, value))
+    publisher.close(20)
+
+
+def test_from_the_beginning_gives_everything_then_what_comes(bus: Bus, topic: Topic) -> None:
+    name = topic("events", 2)
+    publish(bus, name, [b"1", b"2"])
+    reader = bus.reader([name], from_beginning=True)
+    assert [record.value for record in reader.read_to_end(20)] == [b"1", b"2"]
+    assert list(reader.read_to_end(20)) == []
+    publish(bus, name, [b"3"])
+    assert [record.value for record in reader.read_to_end(20)] == [b"3"]
+
+
+def test_from_the_end_gives_only_what_comes(bus: Bus, topic: Topic) -> None:
+    name = topic("events")
+    publish(bus, name, [b"1", b"2"])
+    reader = bus.reader([name], from_beginning=False)
+    assert list(reader.read_to_end(20)) == []
+    publish(bus, name, [b"3"])
+    found: list[bytes | None] = []
+    deadline = time.monotonic() + 20
+    while not found and time.monotonic() < deadline:
+        found += [record.value for record in reader.read(10, 0.5)]
+    assert found == [b"3"]
+
+
+def test_read_takes_no_more_than_asked_and_loses_nothing(bus: Bus, topic: Topic) -> None:
+    name = topic("events", 3)
+    for key in ("a", "b", "c", "d"):
+        publish(bus, name, [f"{key}{number}".encode() for number in range(10)], key)
+    reader = bus.reader([name], from_beginning=True)
+    found: list[bytes | None] = []
+    deadline = time.monotonic() + 20
+    while len(found) < 40 and time.monotonic() < deadline:
+        records = reader.read(7, 0.5)
+        assert len(records) <= 7
+        found += [record.value for record in records]
+    assert len(found) == len(set(found)) == 40
+
+
+def test_an_empty_topic_has_nothing_to_the_end(bus: Bus, topic: Topic) -> None:
+    reader = bus.reader([topic("events", 4)], from_beginning=True)
+    assert list(reader.read_to_end(20)) == []
+    assert list(reader.read(10, 0.05)) == []
+
+
+def test_the_newest_value_of_a_compacted_topic_comes_last(bus: Bus, topic: Topic) -> None:
+    name = topic("banks", compacted=True)
+    publish(bus, name, [b"1", b"2"], "a")
+    publish(bus, name, [b"3"], "b")
+    publish(bus, name, [b"4"], "a")
+    newest: dict[bytes | None, bytes | None] = {}
+    for record in bus.reader([name], from_beginning=True).read_to_end(20):
+        newest[record.key] = record.value
+    assert newest == {b"a": b"4", b"b": b"3"}
+
+
+def test_a_topic_that_does_not_exist_is_fatal(bus: Bus) -> None:
+    with pytest.raises(FatalError, match="engram topics create"):
+        bus.reader(["no-such-topic"], from_beginning=True)
+
+
+def test_a_closed_reader_refuses(bus: Bus, topic: Topic) -> None:
+    reader = bus.reader([topic("events")], from_beginning=True)
+    reader.close()
+    with pytest.raises(FatalError, match="closed"):
+        reader.read(1, 0.1)
