@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from messaging.ports import TopicSpec
 from schemas.settings.connections import KafkaSection
-from schemas.settings.section import MIB
 from schemas.topics import TopicNames
 
 NUM_BANK_PARTITIONS = 3
@@ -29,10 +28,15 @@ def topic_specs(kafka: KafkaSection, max_frame_bytes: int) -> tuple[TopicSpec, .
         TopicSpec(names.frames, spread, retention_ms=frames_ms, max_message_bytes=frame_bytes),
         TopicSpec(names.frame_scores, spread, retention_ms=scores_ms),
         TopicSpec(names.anomaly_events, spread, retention_ms=events_ms),
-        TopicSpec(names.memory_updates, NUM_BANK_PARTITIONS, retention_ms=frames_ms, max_message_bytes=8 * MIB),
-        TopicSpec(names.memory_banks, NUM_BANK_PARTITIONS, compacted=True, max_message_bytes=8 * MIB),
+        TopicSpec(names.memory_updates, NUM_BANK_PARTITIONS, retention_ms=frames_ms),
+        TopicSpec(names.memory_banks, NUM_BANK_PARTITIONS, compacted=True),
         TopicSpec(names.camera_states, spread, compacted=True),
-        TopicSpec(names.dead_letters, NUM_BANK_PARTITIONS, retention_ms=scores_ms, max_message_bytes=2 * frame_bytes),
+        TopicSpec(
+            names.dead_letters,
+            NUM_BANK_PARTITIONS,
+            retention_ms=scores_ms,
+            max_message_bytes=frame_bytes + HEADER_ROOM_BYTES,
+        ),
     )
 
 

@@ -2,12 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from memory_store.store import BankStore
 from messaging.ports import Bus
 from schemas.errors import SettingsError
 from schemas.settings.connections import KafkaSection, StoreSection
+
+if TYPE_CHECKING:
+    from messaging.kafka.connection import KafkaConnection, KafkaOptions
 
 SQLITE = "sqlite:///"
 
@@ -59,11 +64,46 @@ def _redis(store: StoreSection, for_worker: bool) -> BankStore:
 
 
 @contextmanager
-def open_bus(kafka: KafkaSection) -> Iterator[Bus]:
-    """The Kafka bus.
+def open_bus(kafka: KafkaSection, in_flight_bytes: int | None = None) -> Iterator[Bus]:
+    """The Kafka bus; connects when something is first asked of it.
 
-    Raises:
-        TransientError: the broker does not answer.
-        FatalError: it refuses us.
+    Args:
+        kafka: where and how.
+        in_flight_bytes: bound on what a publisher holds that the broker has not confirmed; none = the adapter's own.
     """
-    raise NotImplementedError
+    from messaging.kafka.bus import KafkaBus  # noqa: PLC0415 - the client takes a while to load
+
+    bus = KafkaBus(kafka_connection(kafka), kafka_options(kafka, in_flight_bytes))
+    try:
+        yield bus
+    finally:
+        bus.close()
+
+
+def kafka_connection(kafka: KafkaSection) -> "KafkaConnection":
+    """Where the broker is and who we are there."""
+    from messaging.kafka.connection import KafkaConnection  # noqa: PLC0415
+
+    return KafkaConnection(
+        bootstrap_servers=kafka.bootstrap_servers,
+        client_id=kafka.client_id,
+        security_protocol=kafka.security_protocol,
+        sasl_mechanism=kafka.sasl_mechanism,
+        username=kafka.username,
+        password=None if kafka.password is None else kafka.password.get_secret_value(),
+        ssl_cafile=_text(kafka.ssl_cafile),
+        ssl_certfile=_text(kafka.ssl_certfile),
+        ssl_keyfile=_text(kafka.ssl_keyfile),
+    )
+
+
+def kafka_options(kafka: KafkaSection, in_flight_bytes: int | None) -> "KafkaOptions":
+    """Bounds of the adapter."""
+    from messaging.kafka.connection import KafkaOptions  # noqa: PLC0415
+
+    options = KafkaOptions(session_timeout_s=kafka.session_timeout_s, replication_factor=kafka.replication_factor)
+    return options if in_flight_bytes is None else replace(options, in_flight_bytes=in_flight_bytes)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

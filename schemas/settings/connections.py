@@ -7,7 +7,7 @@ from typing import Literal
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, model_validator
 
-from schemas.settings.section import MIB, Seconds, Section
+from schemas.settings.section import Seconds, Section
 
 
 def default_store_url() -> str:
@@ -89,5 +89,5 @@ class WireLimits(Section):
     """Bounds that both ends of the frames topic keep."""
 
     max_frame_bytes: int = Field(
-        default=256 * 1024, ge=1024, le=8 * MIB, description="largest JPEG; larger ones are refused undecoded"
+        default=256 * 1024, ge=1024, le=900 * 1024, description="largest JPEG; larger ones are refused undecoded"
     )

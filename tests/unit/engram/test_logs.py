@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pytest
 
-from engram.logs import JsonFormatter, configure_logging
+from engram.logs import JsonFormatter, RepeatFilter, configure_logging
 from schemas.settings.connections import LogSection
 
 
@@ -50,3 +50,20 @@ def test_levels_apply_and_the_kafka_client_never_logs_its_payloads(capsys: pytes
     assert "payload" not in captured.err
     assert "unseen" not in captured.err
     assert captured.out == ""
+
+
+def test_the_kafka_client_tells_each_thing_once_in_a_while_and_others_always() -> None:
+    now = [0.0]
+    repeats = RepeatFilter(interval_s=30.0, clock=lambda: now[0])
+
+    def told(name: str, message: str, number: int) -> bool:
+        return repeats.filter(logging.LogRecord(name, logging.ERROR, "", 0, message, (number,), None))
+
+    assert told("kafka.net", "lost %d", 1)
+    assert not told("kafka.net", "lost %d", 2)
+    assert told("kafka.net", "other %d", 1)
+    assert told("kafka.producer", "lost %d", 1)
+    assert told("engram", "lost %d", 1)
+    assert told("engram", "lost %d", 1)
+    now[0] = 30.0
+    assert told("kafka.net", "lost %d", 3)
