@@ -270,7 +270,7 @@ class RedisStore:
 def reader_acl(prefix: str) -> str:
     """Rules for ``ACL SETUSER <worker> on ><password> …`` that let a worker read banks and do nothing else."""
     keys = f"{{{checked_prefix(prefix)}:*}}:*"
-    allowed = "+hget +hmget +xrevrange +subscribe +ping +auth +hello +select +client|setname +client|setinfo"
+    allowed = "+hget +hmget +xrevrange +subscribe +ping +auth +hello +select +client|setname"
     return f"resetkeys %R~{keys} resetchannels &{keys} -@all {allowed}"
 
 
