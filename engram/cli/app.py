@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from engram import __version__
-from engram.cli import bank, config, events, schemas, stack, topics
+from engram.cli import bank, config, coordinate, doctor, events, schemas, stack, topics, work
 
 app = typer.Typer(
     name="engram",
@@ -34,5 +34,5 @@ def root(
     """Take the options that come before a command."""
 
 
-for module in (events, topics, bank, stack, config, schemas):
+for module in (work, coordinate, events, topics, bank, stack, doctor, config, schemas):
     module.register(app)

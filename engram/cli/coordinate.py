@@ -1,0 +1,32 @@
+"""``engram coordinate``: the single writer of the memory."""
+
+import typer
+
+from engram.cli.invocation import Invocation, command
+from engram.cli.options import BootstrapOption, BundleOption, PrefixOption, StoreOption, kafka_overrides
+from engram.shutdown import stop_on_signals
+from schemas.settings import CoordinatorSettings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    command(app, "coordinate")(coordinate)
+
+
+def coordinate(
+    run: Invocation,
+    bundle: BundleOption = None,
+    bootstrap_servers: BootstrapOption = None,
+    topic_prefix: PrefixOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Merge the workers' proposals into new versions of the memory bank. A second one waits as a standby.
+
+    Example: engram coordinate --bundle bundles/lobby --store redis://127.0.0.1:6379/0
+    """
+    overrides = {**kafka_overrides(bootstrap_servers, topic_prefix), "worker.bundle": bundle, "store.url": store}
+    settings = run.settings(CoordinatorSettings, overrides)
+    from engram.serving import run_coordinator  # noqa: PLC0415 - needs an extra
+
+    with stop_on_signals() as stop:
+        run_coordinator(settings, stop)

@@ -1,0 +1,50 @@
+"""``engram work``: score frames."""
+
+from typing import Annotated
+
+import typer
+
+from engram.cli.invocation import Invocation, command
+from engram.cli.options import (
+    BootstrapOption,
+    BundleOption,
+    DeviceOption,
+    PrefixOption,
+    StoreOption,
+    kafka_overrides,
+)
+from engram.shutdown import stop_on_signals
+from schemas.settings import WorkerSettings
+
+WorkerIdOption = Annotated[str | None, typer.Option("--worker-id", help="Stable name; a restart fences its old self.")]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", help="Threads of the inference library.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    command(app, "work")(work)
+
+
+def work(
+    run: Invocation,
+    bundle: BundleOption = None,
+    worker_id: WorkerIdOption = None,
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+    bootstrap_servers: BootstrapOption = None,
+    topic_prefix: PrefixOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Score frames from Kafka and publish scores and events. Start as many as you like, up to one per partition.
+
+    SIGTERM finishes what is in hand and hands the cameras over; a crash loses nothing either.
+
+    Example: engram work --bundle bundles/lobby --store redis://127.0.0.1:6379/0
+    """
+    own = {"worker.bundle": bundle, "worker.worker_id": worker_id, "worker.device": device, "worker.threads": threads}
+    overrides = {**kafka_overrides(bootstrap_servers, topic_prefix), **own, "store.url": store}
+    settings = run.settings(WorkerSettings, overrides)
+    from engram.serving import run_worker  # noqa: PLC0415 - needs an extra
+
+    with stop_on_signals() as stop:
+        run_worker(settings, stop)

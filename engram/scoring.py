@@ -1,0 +1,24 @@
+"""The parts of a worker: network and cached banks. Needs torch."""
+
+from bundles.bundle import load_bundle
+from engram.bundle_path import require_bundle
+from memory_store.store import BankReader
+from memory_store.views import BankCache, InitialBank
+from schemas.settings.detection import MemorySection, WorkerSection
+from workers.engine import Engine
+
+
+def load_engine(worker: WorkerSection) -> Engine:
+    """The bundle's network on its device.
+
+    Raises:
+        SettingsError: no bundle is named.
+        BundleError: it is incomplete or changed.
+    """
+    return Engine(load_bundle(require_bundle(worker.bundle)), worker.device, worker.threads)
+
+
+def bank_cache(store: BankReader, engine: Engine, memory: MemorySection) -> BankCache:
+    """Cached banks that must fit the engine's bundle."""
+    initial = InitialBank(engine.bundle.digest, engine.bundle.items_MC)
+    return BankCache(store, initial, memory.refresh_interval_s, memory.max_age_s)

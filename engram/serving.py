@@ -1,0 +1,78 @@
+"""The long-running processes of a fleet: what ``engram work`` and ``engram coordinate`` do."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
+from tenacity.nap import sleep_using_event
+
+from bundles.bundle import load_initial_bank
+from engram.bundle_path import require_bundle
+from engram.mapping import coordinator_options, worker_options
+from engram.wiring import open_bus, open_store, open_store_for_worker
+from memory_store.coordinator import Coordinator
+from memory_store.views import InitialBank
+from schemas.errors import TransientError
+from schemas.messages import utc_now
+from schemas.settings import CoordinatorSettings, WorkerSettings
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+def run_coordinator(settings: CoordinatorSettings, stop: threading.Event) -> None:
+    """Coordinate until ``stop`` is set; the loop itself survives a broker or store that is away.
+
+    Raises:
+        FatalError: settings, bundle or store are beyond repair.
+    """
+    items = load_initial_bank(require_bundle(settings.worker.bundle))
+    initial = InitialBank(items.bundle_digest, items.items_MC)
+    with open_bus(settings.kafka) as bus, open_store(settings.store) as store:
+        coordinator = Coordinator(bus, store, initial, coordinator_options(settings))
+        log.info("coordinating as %s", settings.coordinator.writer_id)
+        coordinator.run(stop)
+
+
+def run_worker(settings: WorkerSettings, stop: threading.Event) -> None:
+    """Score frames until ``stop`` is set, then finish what is in hand and leave the group.
+
+    Raises:
+        FatalError: settings, bundle, topics or device are beyond repair.
+    """
+    from engram.scoring import bank_cache, load_engine  # noqa: PLC0415 - workers need torch, coordinators do not
+    from workers.worker import Worker  # noqa: PLC0415
+
+    engine = load_engine(settings.worker)
+    with open_bus(settings.kafka) as bus, open_store_for_worker(settings.store) as store:
+        if connected(bus.existing_topics, stop) is None:
+            return
+        worker = Worker(bus, engine, bank_cache(store, engine, settings.memory), worker_options(settings), utc_now)
+        log.info("working as %s on bundle %s", settings.worker.worker_id, engine.bundle.digest[:12])
+        worker.run(stop)
+        log.info("stopped: %s", worker.snapshot().tally)
+
+
+def connected(make: Callable[[], T], stop: threading.Event) -> T | None:
+    """What ``make`` gives, tried until the world is right; None if ``stop`` was set before.
+
+    Raises:
+        FatalError: trying again makes no sense.
+    """
+    attempts = Retrying(
+        retry=retry_if_exception_type(TransientError),
+        wait=wait_exponential_jitter(initial=0.5, max=10.0),
+        stop=stop_when_event_set(stop),
+        sleep=sleep_using_event(stop),
+        before_sleep=_tell,
+        retry_error_callback=lambda _: None,
+    )
+    return attempts(make)
+
+
+def _tell(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome is not None else None
+    log.warning("trying again in %.1f s: %s", state.upcoming_sleep, error)
