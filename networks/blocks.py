@@ -1,5 +1,7 @@
 """Layers that the networks share, and folding of batch norm into the convolution before it."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -39,7 +41,8 @@ def fold_batch_norm(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, ConvNormRelu | UpNormRelu) and isinstance(module[1], nn.BatchNorm2d):
             transposed = isinstance(module, UpNormRelu)
-            module[0] = fuse_conv_bn_eval(module[0], module[1], transpose=transposed)
+            convolution = cast(nn.Conv2d | nn.ConvTranspose2d, module[0])
+            module[0] = fuse_conv_bn_eval(convolution, module[1], transpose=transposed)
             module[1] = nn.Identity()
 
 

@@ -19,7 +19,7 @@ def squared_error(predicted_BKHW: Tensor, true_BKHW: Tensor) -> Tensor:
 
 
 def psnr_db(error_BKHW: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB, (B,), high = well predicted; the peak is 1, errors below 1e-10 count as that."""
+    """Peak signal-to-noise ratio in dB, (B,), high = well predicted; the peak is 1, at most 100 dB."""
     return -10.0 * torch.log10(error_BKHW.mean(dim=(1, 2, 3)).clamp_min(MIN_ERROR))
 
 

@@ -48,50 +48,51 @@ class Reading:
     similarity_BMN: Tensor
     nearest_BN: Tensor
 
-    def values_BCN(self, temperature: float = 1.0) -> Tensor:
-        """Items mixed per place with weights softmax over items of s / temperature (eq. 2-3); no gradient, see below.
+    def values(self, temperature: float = 1.0) -> Tensor:
+        """Items mixed per place, (B, C, N), by the softmax over items of s / temperature (eq. 2-3).
 
         Weights and items are constants, as in the published code: the encoder learns through the queries only.
         """
         weights_BMN = torch.softmax(self.similarity_BMN / temperature, dim=1)
         return self.items_BMC.mT @ weights_BMN
 
-    def nearest_items_BCN(self) -> Tensor:
-        """The nearest item of each place."""
-        return self._picked_BCN(self.nearest_BN)
+    def nearest_items(self) -> Tensor:
+        """The nearest item of each place, (B, C, N)."""
+        return self._picked(self.nearest_BN)
 
-    def distance_B(self) -> Tensor:
-        """Feature distance: mean over places and channels of (query - nearest item)^2; >= 0, high = irregular."""
-        return (self.queries_BCN - self.nearest_items_BCN()).square().mean(dim=(1, 2))
+    def distance(self) -> Tensor:
+        """Feature distance, (B,): mean over places and channels of (query - nearest item)^2; >= 0, high = irregular."""
+        return (self.queries_BCN - self.nearest_items()).square().mean(dim=(1, 2))
 
     def compactness(self) -> Tensor:
-        """Compactness loss (eq. 8, mean instead of sum): batch mean of ``distance_B``; pulls queries to their item."""
-        return self.distance_B().mean()
+        """Compactness loss (eq. 8, mean instead of sum): batch mean of ``distance``; pulls queries to their item."""
+        return self.distance().mean()
 
     def separateness(self) -> Tensor:
         """Separateness loss (eq. 9): triplet margin 1 between the nearest and the second nearest item; needs M >= 2."""
         first_BN = self.nearest_BN.unsqueeze(1)
         second_BN = self.similarity_BMN.scatter(1, first_BN, -torch.inf).argmax(dim=1)
-        near_BN = self._length_BN(self.nearest_items_BCN())
-        far_BN = self._length_BN(self._picked_BCN(second_BN))
+        near_BN = self._distance_to(self.nearest_items())
+        far_BN = self._distance_to(self._picked(second_BN))
         return F.relu(near_BN - far_BN + SEPARATENESS_MARGIN).mean()
 
     @torch.no_grad()
     def statistics(self) -> ItemStatistics:
         """What each sample contributes to an update (eq. 4-6, maximum over *all* places as in the published code)."""
         running_max_BM = self.similarity_BMN.amax(dim=2)
-        chosen_BMN = self._one_hot_BMN(self.nearest_BN)
+        chosen_BMN = self._one_hot(self.nearest_BN)
         weights_BMN = torch.exp(self.similarity_BMN - running_max_BM.unsqueeze(2)) * chosen_BMN
         return ItemStatistics(running_max_BM, weights_BMN @ self.queries_BCN.detach().mT, chosen_BMN.sum(dim=2))
 
-    def _one_hot_BMN(self, index_BN: Tensor) -> Tensor:
+    def _one_hot(self, index_BN: Tensor) -> Tensor:
         return torch.zeros_like(self.similarity_BMN).scatter_(1, index_BN.unsqueeze(1), 1.0)
 
-    def _picked_BCN(self, index_BN: Tensor) -> Tensor:
-        return self.items_BMC.mT @ self._one_hot_BMN(index_BN)
+    def _picked(self, index_BN: Tensor) -> Tensor:
+        return self.items_BMC.mT @ self._one_hot(index_BN)
 
-    def _length_BN(self, items_BCN: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(self.queries_BCN - items_BCN + SEPARATENESS_EPS, dim=1)
+    def _distance_to(self, items_BCN: Tensor) -> Tensor:
+        distance_BN: Tensor = torch.linalg.vector_norm(self.queries_BCN - items_BCN + SEPARATENESS_EPS, dim=1)
+        return distance_BN
 
 
 def hold_against(queries_BCHW: Tensor, items: Tensor) -> Reading:

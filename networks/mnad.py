@@ -38,17 +38,17 @@ class MnadParameters:
     @property
     def item_dim(self) -> int:
         """Channels of queries and items."""
-        return self.width * 2 ** (self.depth - 1)
+        return self.width * self.size_multiple
 
     @property
     def size_multiple(self) -> int:
         """Height and width of the images must be multiples of this."""
-        return int(2 ** (self.depth - 1))
+        return 1 << (self.depth - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What one forward pass gives: the predicted frame (B, K, H, W) in [-1, 1], and the queries held against the bank."""
+    """What one forward pass gives: the frame (B, K, H, W) in [-1, 1], and the queries held against the bank."""
 
     image_BKHW: Tensor
     reading: Reading
@@ -87,8 +87,9 @@ class MnadPrediction(nn.Module):
             features = self.pool(skips[-1])
         queries = self.query(features)
         reading = hold_against(queries, items)
-        values = reading.values_BCN(self.parameters_of_shape.temperature)
-        features = self.bottleneck(cat_channels(reading.queries_BCN, values).unflatten(2, queries.shape[2:]))
+        values = reading.values(self.parameters_of_shape.temperature)
+        joined = cat_channels(reading.queries_BCN, values)
+        features = self.bottleneck(joined.view(*joined.shape[:2], *queries.shape[2:]))
         for up in self.decoder:
             features = up(skips.pop(), features)
         return Prediction(self.squash(self.head(features)), reading)

@@ -83,7 +83,8 @@ class FrameCache:
 
     def clips(self, starts: Int64, clip_length: int) -> UInt8:
         """Clips (B, T, H, W, C) that begin at the given frames."""
-        return self.frames_FHWC[starts[:, None] + np.arange(clip_length)]
+        clips_BTHWC: UInt8 = self.frames_FHWC[starts[:, None] + np.arange(clip_length)]
+        return clips_BTHWC
 
 
 def find_sources(folder: Path) -> list[Source]:
@@ -110,7 +111,7 @@ def find_sources(folder: Path) -> list[Source]:
 
 def is_grey(source: Source) -> bool:
     """Whether the first frame has no colour."""
-    image, _ = next(_images(source, None, 1.0))
+    image = next(_images(source, CacheFormat(FrameFormat(0, 0, 0))))
     if image.ndim == 2:
         return True
     spread = image.max(axis=2).astype(np.int16) - image.min(axis=2)
@@ -146,11 +147,11 @@ def _fill(unfinished: Path, sources: list[Source], wanted: CacheFormat) -> None:
     total = 0
     with (content / "frames.bin").open("wb") as out:
         for source in tqdm(sources, desc="decoding", unit="video", mininterval=5):
-            count, fps = 0, wanted.image_fps
-            for image, fps in _images(source, wanted.fps, wanted.image_fps):
+            count = 0
+            for image in _images(source, wanted):
                 out.write(fit(_as_sent(image, wanted.jpeg_quality), wanted.frame).tobytes())
                 count += 1
-            videos.append(Video(source.name, total, count, fps))
+            videos.append(Video(source.name, total, count, _kept_fps(source, wanted)))
             total += count
         out.flush()
         os.fsync(out.fileno())
@@ -164,33 +165,50 @@ def _as_sent(image: UInt8, jpeg_quality: int | None) -> UInt8:
     return np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_UNCHANGED), dtype=np.uint8)
 
 
-def _images(source: Source, fps: float | None, image_fps: float) -> Iterator[tuple[UInt8, float]]:
-    """Frames of a source, thinned to about ``fps``, each with the rate that remains."""
-    if not source.is_video:
-        stride = _stride(image_fps, fps)
-        for path in source.files[::stride]:
-            image = cv2.imread(str(path), cv2.IMREAD_ANYCOLOR)
-            if image is None:
-                raise FatalError(f"'{path}' must be an image OpenCV can read; remove or convert it")
-            yield np.asarray(image, dtype=np.uint8), image_fps / stride
+def _images(source: Source, wanted: CacheFormat) -> Iterator[UInt8]:
+    """Every n-th frame of a source, so that about the wanted rate remains."""
+    stride = _stride(_own_fps(source, wanted), wanted)
+    if source.is_video:
+        yield from _video_frames(source.files[0], stride)
         return
-    capture = cv2.VideoCapture(str(source.files[0]))
+    for path in source.files[::stride]:
+        image = cv2.imread(str(path), cv2.IMREAD_ANYCOLOR)
+        if image is None:
+            raise FatalError(f"'{path}' must be an image OpenCV can read; remove or convert it")
+        yield np.asarray(image, dtype=np.uint8)
+
+
+def _video_frames(path: Path, stride: int) -> Iterator[UInt8]:
+    capture = cv2.VideoCapture(str(path))
     try:
-        own_fps = capture.get(cv2.CAP_PROP_FPS) or image_fps
-        stride = _stride(own_fps, fps)
         index = 0
         while capture.grab():
             if index % stride == 0:
-                yield np.asarray(capture.retrieve()[1], dtype=np.uint8), own_fps / stride
+                yield np.asarray(capture.retrieve()[1], dtype=np.uint8)
             index += 1
         if index == 0:
-            raise FatalError(f"'{source.files[0]}' must be a video OpenCV can read; remove or convert it")
+            raise FatalError(f"'{path}' must be a video OpenCV can read; remove or convert it")
     finally:
         capture.release()
 
 
-def _stride(own_fps: float, fps: float | None) -> int:
-    return 1 if fps is None else max(1, round(own_fps / fps))
+def _kept_fps(source: Source, wanted: CacheFormat) -> float:
+    own = _own_fps(source, wanted)
+    return own / _stride(own, wanted)
+
+
+def _own_fps(source: Source, wanted: CacheFormat) -> float:
+    if not source.is_video:
+        return wanted.image_fps
+    capture = cv2.VideoCapture(str(source.files[0]))
+    try:
+        return float(capture.get(cv2.CAP_PROP_FPS)) or wanted.image_fps
+    finally:
+        capture.release()
+
+
+def _stride(own_fps: float, wanted: CacheFormat) -> int:
+    return 1 if wanted.fps is None else max(1, round(own_fps / wanted.fps))
 
 
 def _natural(name: str) -> tuple[int, str]:

@@ -144,11 +144,13 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, start: float, progress: 
 
 def _begin(build: Callable[[], MnadPrediction], preset: Preset, options: LoopOptions) -> TrainingState:
     torch.manual_seed(options.seed)
-    network = build().to(options.device, memory_format=torch.channels_last)
+    network = build().to(options.device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(network.parameters(), lr=preset.learning_rate, fused=True)
     generator = torch.Generator().manual_seed(options.seed)
     shape = network.parameters_of_shape
-    return TrainingState(network, optimizer, initial_items(shape.num_items, shape.item_dim, generator).to(options.device))
+    return TrainingState(
+        network, optimizer, initial_items(shape.num_items, shape.item_dim, generator).to(options.device)
+    )
 
 
 def _record(losses: Losses, step: int, bar: "tqdm[Any]", recorder: Recorder | None) -> None:

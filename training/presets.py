@@ -42,7 +42,16 @@ class Preset:
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
-        Preset("light", MnadParameters(width=16, channels=1), 192, 128, "source", epochs=8, max_steps=4400, learning_rate=5e-4),
+        Preset(
+            "light",
+            MnadParameters(width=16, channels=1),
+            192,
+            128,
+            "source",
+            epochs=8,
+            max_steps=4400,
+            learning_rate=5e-4,
+        ),
         Preset(
             "tiny",
             MnadParameters(width=16, depth=3, channels=1),

@@ -1,4 +1,4 @@
-"""Holding back normal footage, on which the calibration is fitted: scores of frames the network has learnt are too good."""
+"""Holding back normal footage for the calibration, since the scores of frames a network has learnt are too good."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

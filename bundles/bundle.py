@@ -1,0 +1,180 @@
+"""Reading and writing bundles. Every byte read is checked against the manifest before it is used.
+
+Dimensions: M items, C channels.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from bundles.calibration import Calibration
+from bundles.manifest import CALIBRATION, INITIAL_BANK, MANIFEST, WEIGHTS, Manifest
+from schemas.errors import BundleError
+
+Float32 = NDArray[np.float32]
+Model = TypeVar("Model", bound=BaseModel)
+
+ITEMS = "items"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """A trained model: all that a worker needs.
+
+    Attributes:
+        manifest: what it is.
+        weights: parameters and statistics of the network by name, float32.
+        items_MC: the initial bank.
+        calibration: what normal footage scores.
+        digest: SHA-256 of the manifest's bytes, which names everything else.
+    """
+
+    manifest: Manifest
+    weights: Mapping[str, Float32]
+    items_MC: Float32
+    calibration: Calibration
+    digest: str
+
+    @property
+    def model(self) -> str:
+        """Name of the network."""
+        return self.manifest.model
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InitialItems:
+    """The bank a bundle was trained with, (M, C) float32, and the bundle's digest."""
+
+    bundle_digest: str
+    items_MC: Float32
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Read a whole bundle.
+
+    Raises:
+        BundleError: a file is missing, changed or of another version; names it and says what to do.
+    """
+    manifest, digest = _manifest(path)
+    return Bundle(
+        manifest,
+        {name: values.astype(np.float32) for name, values in _tensors(path, manifest, WEIGHTS).items()},
+        _items(path, manifest),
+        _parsed(Calibration, path / CALIBRATION, _checked(path, manifest, CALIBRATION)),
+        digest,
+    )
+
+
+def load_initial_bank(path: Path) -> InitialItems:
+    """Read only the initial bank and the digest, which is all a coordinator needs.
+
+    Raises:
+        BundleError: as ``load_bundle``, for these two files.
+    """
+    manifest, digest = _manifest(path)
+    return InitialItems(digest, _items(path, manifest))
+
+
+def save_bundle(path: Path, bundle: Bundle, half_weights: bool = False) -> Bundle:
+    """Write a bundle so that ``path`` is whole or absent; the digests are computed here.
+
+    Args:
+        path: folder to make; must not exist.
+        bundle: its manifest's and its own digests are ignored.
+        half_weights: round weights to float16, for half the size.
+
+    Returns:
+        the bundle as ``load_bundle`` reads it back.
+
+    Raises:
+        BundleError: ``path`` exists.
+    """
+    if path.exists():
+        raise BundleError(f"'{path}' must not exist yet; remove it or choose another name for the bundle")
+    kind = np.float16 if half_weights else np.float32
+    weights = {name: np.ascontiguousarray(values, dtype=kind) for name, values in bundle.weights.items()}
+    files = {
+        WEIGHTS: save_tensors(weights),
+        INITIAL_BANK: save_tensors({ITEMS: np.ascontiguousarray(bundle.items_MC, dtype=np.float32)}),
+        CALIBRATION: bundle.calibration.model_dump_json(indent=1).encode(),
+    }
+    digests = {name: _sha256(content) for name, content in files.items()}
+    manifest = bundle.manifest.model_copy(update={"digests": digests})
+    files[MANIFEST] = manifest.model_dump_json(indent=1).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-unfinished-") as unfinished:
+        content = Path(unfinished, "content")
+        content.mkdir()
+        for name, data in files.items():
+            (content / name).write_bytes(data)
+        content.rename(path)
+    return load_bundle(path)
+
+
+def half_rounded(weights: Mapping[str, Float32]) -> dict[str, Float32]:
+    """Weights as they come back from float16, so that a calibration is fitted on what will be shipped."""
+    return {name: values.astype(np.float16).astype(np.float32) for name, values in weights.items()}
+
+
+def _manifest(path: Path) -> tuple[Manifest, str]:
+    content = _read(path, MANIFEST)
+    return _parsed(Manifest, path / MANIFEST, content), _sha256(content)
+
+
+def _items(path: Path, manifest: Manifest) -> Float32:
+    tensors = _tensors(path, manifest, INITIAL_BANK)
+    items_MC = tensors.get(ITEMS)
+    if items_MC is None or items_MC.ndim != 2 or not np.isfinite(items_MC).all():
+        found = "none" if items_MC is None else f"shape {items_MC.shape}"
+        text = f"'{path / INITIAL_BANK}' must hold finite '{ITEMS}' of shape (M, C), got {found}"
+        raise BundleError(f"{text}; train the bundle again")
+    return items_MC.astype(np.float32)
+
+
+def _tensors(path: Path, manifest: Manifest, name: str) -> dict[str, NDArray[np.float32]]:
+    content = _checked(path, manifest, name)
+    try:
+        return dict(load_tensors(content))
+    except SafetensorError as error:
+        raise BundleError(f"'{path / name}' must be in safetensors format: {error}; train the bundle again") from error
+
+
+def _checked(path: Path, manifest: Manifest, name: str) -> bytes:
+    content = _read(path, name)
+    wanted, found = manifest.digests.get(name), _sha256(content)
+    if found != wanted:
+        text = f"'{path / name}' must have SHA-256 {wanted} as its manifest says, got {found}"
+        raise BundleError(f"{text}; the file was changed or cut short: copy the bundle again")
+    return content
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        return (path / name).read_bytes()
+    except OSError as error:
+        text = f"a bundle must have '{name}', cannot read it in '{path}' ({error.strerror})"
+        raise BundleError(f"{text}; point to a folder made by 'engram train'") from error
+
+
+def _parsed(kind: type[Model], path: Path, content: bytes) -> Model:
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        text = f"'{path}' must be a {kind.__name__.lower()} of version 1: {where}: {first['msg']}"
+        raise BundleError(f"{text}; train the bundle again or use the version of Engram that made it") from error
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,44 @@
+"""The manifest of a bundle: what was trained, how, on what, and the digest of every other file."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.messages import Digest
+
+MANIFEST = "manifest.json"
+WEIGHTS = "weights.safetensors"
+INITIAL_BANK = "initial_bank.safetensors"
+CALIBRATION = "calibration.json"
+
+Pixels = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Manifest(BaseModel):
+    """Frozen; its bytes name the bundle, since they name every other file's bytes.
+
+    Attributes:
+        model: name of the network, see ``networks.registry``.
+        parameters: of the network.
+        clip_length: frames that one score needs.
+        width, height, channels: of a frame at model size.
+        fps: frames a second of the footage it was trained on; the rate a camera should send.
+        training_data_digest: SHA-256 over names and content of the footage.
+        software: name and version of what wrote it.
+        digests: SHA-256 of the other files, by name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    schema_version: Literal[1] = 1
+    model: str
+    parameters: dict[str, Any]
+    clip_length: Annotated[int, Field(ge=1)]
+    width: Pixels
+    height: Pixels
+    channels: Literal[1, 3]
+    fps: Annotated[float, Field(gt=0)]
+    seed: int
+    training_data_digest: Digest
+    software: str
+    digests: dict[str, Digest] = Field(default_factory=dict)
