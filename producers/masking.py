@@ -1,0 +1,66 @@
+"""Parts of the picture that must not leave the edge: blackened before anything is encoded."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from producers.sources.frame import Image
+from producers.sources.image_folder import read_image
+from schemas.errors import SettingsError
+
+Polygon = Sequence[tuple[float, float]]
+"""Corners (x, y) in fractions of the image, (0, 0) = upper left."""
+
+_HIDDEN_BELOW = 128
+_REFERENCE_PX = 1024
+
+
+class Mask:
+    """Hides parts of images of any size; at the border rather a pixel too many than one too few."""
+
+    def __init__(self, hidden: NDArray[np.bool_]) -> None:
+        """``hidden`` (rows, columns) is stretched over each image."""
+        self._hidden = hidden.astype(np.uint8)
+        self._fitted = lru_cache(maxsize=4)(self._fit)
+
+    @classmethod
+    def from_image(cls, path: Path) -> "Mask":
+        """Read a mask image of any size: black hides, white shows.
+
+        Raises:
+            FatalError: it cannot be read.
+        """
+        return cls(read_image(path).max(axis=2) < _HIDDEN_BELOW)
+
+    @classmethod
+    def from_polygons(cls, polygons: Sequence[Polygon]) -> "Mask":
+        """Hide the inside of each polygon.
+
+        Raises:
+            SettingsError: fewer than three corners, or a corner outside [0, 1].
+        """
+        hidden = np.zeros((_REFERENCE_PX, _REFERENCE_PX), np.uint8)
+        for polygon in polygons:
+            if len(polygon) < 3 or not all(0 <= value <= 1 for corner in polygon for value in corner):
+                raise SettingsError(f"a mask polygon needs 3 corners or more, each in [0, 1], got {list(polygon)}")
+            corners = np.round(np.array(polygon) * hidden.shape[0]).astype(np.int32)
+            cv2.fillPoly(hidden, [corners], 1)
+        return cls(hidden.astype(bool))
+
+    def hide(self, image: Image) -> Image:
+        """A copy of ``image`` with all hidden pixels black."""
+        hidden = self._fitted(image.shape[0], image.shape[1])
+        shown: Image = image.copy()
+        shown[hidden] = 0
+        return shown
+
+    def _fit(self, height: int, width: int) -> NDArray[np.bool_]:
+        # Area averages are above 0 wherever any part of the pixel is hidden; linear does the same when growing.
+        shrinking = height < self._hidden.shape[0] or width < self._hidden.shape[1]
+        how = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+        share = cv2.resize(self._hidden.astype(np.float32), (width, height), interpolation=how)
+        return np.asarray(share > 0, dtype=np.bool_)

@@ -1,0 +1,97 @@
+"""Which frames are taken, and when: sampling by capture time, and playing recordings at their own pace."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from producers.sources.frame import Source
+from schemas.errors import SettingsError
+
+Mode = Literal["live", "backfill"]
+"""live: recordings play at their own pace, and a full buffer drops frames; backfill: as fast as it can be sent."""
+
+_LONGEST_WAIT_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class PacingOptions:
+    """How many frames are sent, and how fast.
+
+    Attributes:
+        fps: frames a second to send; None = every frame. A source slower than this sends all it has.
+        mode: see ``Mode``.
+        num_frames: the session ends after this many frames to send, dropped ones included; None = with its source.
+    """
+
+    fps: float | None = None
+    mode: Mode = "live"
+    num_frames: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.fps is not None and not 0 < self.fps <= 1000:
+            raise SettingsError(f"fps must lie in (0, 1000] or be left out, got {self.fps}")
+        if self.num_frames is not None and self.num_frames < 1:
+            raise SettingsError(f"num_frames must be at least 1 or be left out, got {self.num_frames}")
+
+
+def session_fps(options: PacingOptions, source: Source) -> float:
+    """Frames a second this session means to send.
+
+    Raises:
+        SettingsError: neither the options nor the source say.
+    """
+    rates = [rate for rate in (options.fps, source.fps) if rate is not None]
+    if not rates:
+        raise SettingsError(f"fps must be set for a source that does not say its own, {source.describe()} does not")
+    return min(rates)
+
+
+class Sampler:
+    """Chooses frames so that their times come as close as they can to a steady rate.
+
+    Frames keep their own times: nothing is moved or repeated. A time that runs backwards (a clock was set) or a pause
+    starts the rhythm anew.
+    """
+
+    def __init__(self, fps: float | None) -> None:
+        self._interval = timedelta(seconds=1 / fps) if fps else None
+        self._due: datetime | None = None
+        self._previous: datetime | None = None
+
+    def takes(self, captured_at: datetime) -> bool:
+        """Whether the frame captured at this time is to be sent. To be asked once for each frame, in order."""
+        if self._interval is None:
+            return True
+        previous, self._previous = self._previous, captured_at
+        if self._due is None or previous is None or captured_at < previous:
+            self._due = captured_at + self._interval
+            return True
+        # A frame is taken if the next one would be farther from the due time than this one.
+        tolerance = min(captured_at - previous, self._interval) / 2
+        if captured_at < self._due - tolerance:
+            return False
+        late = captured_at - self._due > self._interval
+        self._due = (captured_at if late else self._due) + self._interval
+        return True
+
+
+class Metronome:
+    """Lets recorded frames pass at the pace of their own times."""
+
+    def __init__(self, monotonic: Callable[[], float], stopping: threading.Event) -> None:
+        """``stopping`` ends every wait."""
+        self._monotonic = monotonic
+        self._stopping = stopping
+        self._origin: tuple[datetime, float] | None = None
+
+    def wait_for(self, captured_at: datetime) -> None:
+        """Wait until it is this frame's turn; the first frame's turn is now. A frame that is late passes at once."""
+        now_s = self._monotonic()
+        if self._origin is None:
+            self._origin = (captured_at, now_s)
+        first_at, first_s = self._origin
+        wait_s = (captured_at - first_at).total_seconds() - (now_s - first_s)
+        if wait_s > 0:
+            self._stopping.wait(min(wait_s, _LONGEST_WAIT_S))

@@ -1,0 +1,183 @@
+"""A camera that is always on its way back: capture in a thread of its own, endless reconnection, newest frames only."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_using_event, wait_exponential_jitter
+from tenacity.stop import stop_when_event_set
+
+from producers.sources.frame import CapturedFrame, Image, SourceStatus
+from producers.sources.options import LiveOptions, SourceOptions
+from producers.sources.status import StatusBoard
+from schemas.errors import TransientError
+
+logger = logging.getLogger(__name__)
+
+_JOIN_TIMEOUT_S = 2.0
+
+
+class Connection(Protocol):
+    """An open camera."""
+
+    def read(self) -> Image | None:
+        """The next frame; None when the connection is lost."""
+
+    def close(self) -> None:
+        """Release it."""
+
+
+class LiveSource:
+    """Frames of one camera, stamped on arrival.
+
+    Latency does not grow: a slow reader finds the newest ``max_held_frames`` frames, older ones are overwritten and
+    counted in ``num_overrun``. The thread starts with the iteration and ends with ``close``.
+    """
+
+    is_live = True
+
+    def __init__(self, name: str, connect: Callable[[], Connection], options: SourceOptions) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            name: for logs, credentials masked.
+            connect: opens the camera; raises TransientError with the reason, free of credentials.
+            options: patience, rate, clock, callback.
+        """
+        self._name = name
+        self._connect = connect
+        self._options = options
+        self._board = StatusBoard(name, options.on_status)
+        self._closed = threading.Event()
+        self._arrival = threading.Condition()
+        self._held: deque[CapturedFrame] = deque()
+        self._failure: Exception | None = None
+        self._num_overrun = 0
+        self._last_frame_s = 0.0
+
+    @property
+    def fps(self) -> float | None:
+        """As told by the options: what cameras say of themselves is not to be relied on."""
+        return self._options.fps
+
+    @property
+    def status(self) -> SourceStatus:
+        """State as last known."""
+        return self._board.status
+
+    @property
+    def num_overrun(self) -> int:
+        """Frames overwritten by newer ones before anybody read them."""
+        with self._arrival:
+            return self._num_overrun
+
+    def describe(self) -> str:
+        """Name for logs, credentials masked."""
+        return self._name
+
+    def close(self) -> None:
+        """End capture and iteration; a read that hangs ends at its own time-out."""
+        self._closed.set()
+        with self._arrival:
+            self._arrival.notify_all()
+
+    def __iter__(self) -> Iterator[CapturedFrame]:
+        """The newest frames, until ``close``; waits for the camera as long as it takes."""
+        thread = threading.Thread(target=self._capture_until_closed, name=f"capture {self._name}", daemon=True)
+        thread.start()
+        try:
+            while (frame := self._next_frame()) is not None:
+                yield frame
+        finally:
+            self.close()
+            thread.join(_JOIN_TIMEOUT_S)
+            self._board.finish("closed")
+
+    def _next_frame(self) -> CapturedFrame | None:
+        while True:
+            with self._arrival:
+                if self._held:
+                    return self._held.popleft()
+                if self._failure is not None:
+                    raise self._failure
+                if self._closed.is_set():
+                    return None
+                self._arrival.wait(self._live.stale_after_s / 4)
+            self._check_stale()
+
+    def _check_stale(self) -> None:
+        silent_s = time.monotonic() - self._last_frame_s
+        if self.status.state == "online" and silent_s > self._live.stale_after_s:
+            self._board.set("stale", f"no frame for more than {self._live.stale_after_s:g} s")
+
+    @property
+    def _live(self) -> LiveOptions:
+        return self._options.live
+
+    def _capture_until_closed(self) -> None:
+        try:
+            while not self._closed.is_set():
+                self._capture_once()
+        except Exception as error:
+            # Anything unforeseen must reach the reader instead of dying with this thread.
+            logger.exception("source %s: capture broke", self._name)
+            with self._arrival:
+                self._failure = error
+                self._arrival.notify_all()
+
+    def _capture_once(self) -> None:
+        connection = self._connect_with_patience()
+        if connection is None:
+            return
+        try:
+            while not self._closed.is_set():
+                image = connection.read()
+                if image is None:
+                    break
+                self._hold(image)
+        finally:
+            connection.close()
+        if not self._closed.is_set():
+            self._board.set("offline", "the stream broke off; connecting again")
+            # A camera that gives a few frames and breaks off, again and again, must not be hammered either.
+            self._closed.wait(self._live.backoff_first_s)
+
+    def _connect_with_patience(self) -> Connection | None:
+        live = self._live
+        attempts = Retrying(
+            retry=retry_if_exception_type(TransientError),
+            wait=wait_exponential_jitter(live.backoff_first_s, live.backoff_max_s, jitter=live.backoff_jitter_s),
+            stop=stop_when_event_set(self._closed),
+            sleep=sleep_using_event(self._closed),
+            before_sleep=self._tell_failure,
+            retry_error_callback=lambda _state: None,
+        )
+        return attempts(self._connect_to_frames)
+
+    def _connect_to_frames(self) -> Connection:
+        # A connection counts only once a frame has come: some cameras accept viewers and then send nothing.
+        connection = self._connect()
+        image = connection.read()
+        if image is None:
+            connection.close()
+            raise TransientError(f"connected, but no frame came within {self._live.dead_after_s:g} s")
+        self._hold(image)
+        return connection
+
+    def _tell_failure(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        self._board.set("offline", str(error))
+
+    def _hold(self, image: Image) -> None:
+        frame = CapturedFrame(image, self._options.now(), self._live.clock)
+        with self._arrival:
+            self._last_frame_s = time.monotonic()
+            while len(self._held) >= self._live.max_held_frames:
+                self._held.popleft()
+                self._num_overrun += 1
+            self._held.append(frame)
+            self._arrival.notify_all()
+        self._board.set("online", "frames come in")
