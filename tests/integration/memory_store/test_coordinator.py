@@ -1,5 +1,6 @@
 """The coordinator on the in-process bus and a real SQLite store: rounds, guards, crashes, standbys, accounts."""
 
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from memory_store.bank import Change, first_broken_link, next_epoch
-from memory_store.coordinator import LEADERSHIP
+from memory_store.coordinator import LEADERSHIP, Coordinator
 from memory_store.gate import EventSpan
 from memory_store.round import RoundRules
 from memory_store.settling import ChangeLimits
@@ -25,6 +26,7 @@ from tests.integration.memory_store.bench import (
     Bench,
     event,
     initial_bank,
+    options,
     proposal,
     proposals,
 )
@@ -389,3 +391,40 @@ def with_lease_gone(bench: Bench) -> None:
     assert isinstance(store, SqliteStore)
     with store._transaction() as cursor:
         cursor.execute("UPDATE lease SET expires_at = 0")
+
+
+def test_three_coordinators_with_short_leases_and_pauses_write_one_chain(bench: Bench) -> None:
+    wanted, lease_s = 15, 0.05
+    coordinators = [
+        Coordinator(bench.bus, bench.store, INITIAL, options(f"c{n}", AT_ONCE, lease_s=lease_s)) for n in range(3)
+    ]
+    stop = threading.Event()
+
+    def lead(number: int) -> None:
+        rng = random.Random(number)
+        while not stop.is_set():
+            coordinators[number].step()
+            stop.wait(3 * lease_s if rng.random() < 0.1 else 0.002)
+
+    threads = [threading.Thread(target=lead, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 60
+    bank, sent, authors = initial_bank(), 0, set[str]()
+    while (bank.version < wanted or len(authors) < 2) and time.monotonic() < deadline:
+        bench.send(proposal(bank, f"cam{sent}", first=sent, seed=sent)[0])
+        sent += 1
+        stop.wait(0.01)
+        bank = bench.store.read(BANK_ID) or bank
+        authors |= {entry.change.author for entry in bench.store.log(BANK_ID, newest=3)}
+    stop.set()
+    for thread in threads:
+        thread.join(20)
+    for coordinator in coordinators:
+        coordinator.step_back()
+    entries = list(bench.store.log(BANK_ID))
+    assert [entry.version for entry in entries] == list(range(len(entries)))
+    assert len(entries) > wanted
+    assert first_broken_link(entries) is None
+    assert len(authors) > 1, "the lead never changed: the test shows nothing"
+    assert all(coordinator.snapshot().adds_up() for coordinator in coordinators)
