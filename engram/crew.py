@@ -1,4 +1,4 @@
-"""Named threads that stand or fall together."""
+"""Named threads whose errors are not lost."""
 
 import logging
 import threading
@@ -9,17 +9,11 @@ log = logging.getLogger(__name__)
 
 
 class Crew:
-    """Runs functions in threads; the first that raises is remembered and announced, so that the others can be told.
-
-    Attributes:
-        failed: set as soon as one of them has raised.
-    """
+    """Runs functions in threads and remembers what they raised, the first before all others."""
 
     def __init__(self) -> None:
-        self.failed = threading.Event()
         self._threads: dict[str, threading.Thread] = {}
-        self._error: BaseException | None = None
-        self._lock = threading.Lock()
+        self._errors: dict[str, BaseException] = {}
 
     def start(self, name: str, work: Callable[[], None]) -> None:
         """Run ``work`` in a thread called ``name``. It must end when told; the crew cannot end it."""
@@ -31,6 +25,10 @@ class Crew:
         """Whether the function called ``name`` has not returned yet."""
         return self._threads[name].is_alive()
 
+    def has_failed(self, name: str) -> bool:
+        """Whether the function called ``name`` has raised."""
+        return name in self._errors
+
     def join(self, timeout_s: float) -> tuple[str, ...]:
         """Wait for all; the names of those that did not end by the deadline."""
         deadline_s = time.monotonic() + timeout_s
@@ -40,14 +38,12 @@ class Crew:
 
     def raise_error(self) -> None:
         """Raise what the first failing function raised, if one did."""
-        if self._error is not None:
-            raise self._error
+        for error in self._errors.values():
+            raise error
 
     def _run(self, name: str, work: Callable[[], None]) -> None:
         try:
             work()
         except BaseException as error:
             log.debug("%s has failed", name, exc_info=True)
-            with self._lock:
-                self._error = self._error or error
-            self.failed.set()
+            self._errors[name] = error  # one step of the interpreter, so no lock

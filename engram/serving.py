@@ -2,23 +2,16 @@
 
 import logging
 import threading
-from collections.abc import Callable
-from typing import TypeVar
-
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
-from tenacity.nap import sleep_using_event
 
 from bundles.bundle import load_initial_bank
 from engram.bundle_path import require_bundle
+from engram.connecting import connected
 from engram.mapping import coordinator_options, worker_options
 from engram.wiring import open_bus, open_store, open_store_for_worker
 from memory_store.coordinator import Coordinator
 from memory_store.views import InitialBank
-from schemas.errors import TransientError
 from schemas.messages import utc_now
 from schemas.settings import CoordinatorSettings, WorkerSettings
-
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -54,25 +47,3 @@ def run_worker(settings: WorkerSettings, stop: threading.Event) -> None:
         log.info("working as %s on bundle %s", settings.worker.worker_id, engine.bundle.digest[:12])
         worker.run(stop)
         log.info("stopped: %s", worker.snapshot().tally)
-
-
-def connected(make: Callable[[], T], stop: threading.Event) -> T | None:
-    """What ``make`` gives, tried until the world is right; None if ``stop`` was set before.
-
-    Raises:
-        FatalError: trying again makes no sense.
-    """
-    attempts = Retrying(
-        retry=retry_if_exception_type(TransientError),
-        wait=wait_exponential_jitter(initial=0.5, max=10.0),
-        stop=stop_when_event_set(stop),
-        sleep=sleep_using_event(stop),
-        before_sleep=_tell,
-        retry_error_callback=lambda _: None,
-    )
-    return attempts(make)
-
-
-def _tell(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome is not None else None
-    log.warning("trying again in %.1f s: %s", state.upcoming_sleep, error)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from engram import __version__
-from engram.cli import bank, config, coordinate, doctor, events, schemas, stack, topics, work
+from engram.cli import bank, config, coordinate, doctor, events, produce, schemas, stack, topics, watch, work
 
 app = typer.Typer(
     name="engram",
@@ -34,5 +34,5 @@ def root(
     """Take the options that come before a command."""
 
 
-for module in (work, coordinate, events, topics, bank, stack, doctor, config, schemas):
+for module in (watch, produce, work, coordinate, events, topics, bank, stack, doctor, config, schemas):
     module.register(app)

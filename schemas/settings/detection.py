@@ -50,9 +50,6 @@ class ProducerSection(WireLimits):
         description="live: at capture speed, drops when the broker is slow; backfill: every frame, fast as may be",
     )
     buffer_bytes: int = Field(default=64 * MIB, ge=MIB, description="most bytes of frames in flight to the broker")
-    num_frames: int | None = Field(
-        default=None, ge=1, description="stop after so many frames a camera; none = until the source ends"
-    )
 
     @model_validator(mode="after")
     def _size_is_whole(self) -> "ProducerSection":

@@ -1,0 +1,56 @@
+"""``engram produce``: cameras and files to Kafka. Runs on the base install."""
+
+from typing import Annotated
+
+import typer
+
+from engram.cli.invocation import Invocation, command
+from engram.cli.options import BootstrapOption, FpsOption, PaceOption, PrefixOption, kafka_overrides
+from engram.shutdown import stop_on_signals
+from schemas.settings import ProducerSettings
+
+SourcesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE...",
+        help="Video file, folder of images, rtsp://…, http://…, /dev/video0, or synthetic://walkway?seed=1&seconds=60.",
+    ),
+]
+CamerasOption = Annotated[
+    list[str] | None, typer.Option("--camera", help="Name of the camera, once per source; default cam1, cam2, …")
+]
+WidthOption = Annotated[int | None, typer.Option("--width", help="Pixels to resize to, with --height.")]
+HeightOption = Annotated[int | None, typer.Option("--height", help="Pixels to resize to, with --width.")]
+QualityOption = Annotated[int | None, typer.Option("--jpeg-quality", help="1 to 100.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    command(app, "produce")(produce)
+
+
+def produce(
+    run: Invocation,
+    sources: SourcesArgument,
+    camera: CamerasOption = None,
+    fps: FpsOption = None,
+    pace: PaceOption = None,
+    width: WidthOption = None,
+    height: HeightOption = None,
+    jpeg_quality: QualityOption = None,
+    bootstrap_servers: BootstrapOption = None,
+    topic_prefix: PrefixOption = None,
+) -> None:
+    """Send the frames of cameras or files to Kafka, until they end or a signal comes.
+
+    A camera that is away is tried again for ever. Every frame is accounted for in the last line of the log.
+
+    Example: engram produce rtsp://user:password@camera/stream --camera gate --fps 10
+    """
+    own = {"fps": fps, "pace": pace, "width": width, "height": height, "jpeg_quality": jpeg_quality}
+    overrides = kafka_overrides(bootstrap_servers, topic_prefix) | {f"producer.{key}": own[key] for key in own}
+    settings = run.settings(ProducerSettings, overrides)
+    from engram.producing import run_producer  # noqa: PLC0415 - OpenCV takes a while to load
+
+    with stop_on_signals() as stop:
+        run_producer(settings, sources, camera or (), stop)
