@@ -5,7 +5,7 @@ the same transaction as the scores it led to, so both always tell the same story
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -108,6 +108,6 @@ def decode_states(payloads: Mapping[str, bytes]) -> tuple[Mapping[str, CameraSta
     return states, unreadable
 
 
-def restored(camera: Camera, state: CameraState) -> Camera:
+def restored(camera_id: str, state: CameraState, window: Window, now_s: float) -> Camera:
     """The camera as its last owner left it, less the images."""
-    return replace(camera, cursor=state.cursor, smoothing=state.smoothing, happening=state.happening)
+    return Camera(camera_id, window, state.cursor, state.smoothing, state.happening, seen_at_s=now_s)

@@ -4,6 +4,7 @@ Records of a partition pass through here in log order, once. Afterwards each is 
 an end of session, a dead letter, or skipped with a reason; nothing falls through.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
@@ -49,20 +50,22 @@ class Partition:
     claim: Claim
     next_offset: int
     clip_length: int
-    inherited: dict[str, CameraState] = field(default_factory=dict)
     cameras: dict[str, Camera] = field(default_factory=dict)
 
     @classmethod
-    def from_assignment(cls, assigned: Assigned, states: dict[str, CameraState], clip_length: int) -> "Partition":
-        """A partition that goes on where its last owner stopped."""
-        return cls(assigned.claim, assigned.committed_offset, clip_length, states)
+    def from_assignment(
+        cls, assigned: Assigned, states: Mapping[str, CameraState], clip_length: int, now_s: float
+    ) -> "Partition":
+        """A partition that goes on where its last owner stopped; its cameras count as seen just now."""
+        partition = cls(assigned.claim, assigned.committed_offset, clip_length)
+        for camera_id, state in states.items():
+            partition.cameras[camera_id] = restored(camera_id, state, Window(clip_length), now_s)
+        return partition
 
     def camera(self, camera_id: str) -> Camera:
-        """The camera, new or inherited if it was not seen under this claim yet."""
+        """The camera, new if it was never seen."""
         if camera_id not in self.cameras:
-            camera = Camera(camera_id, Window(self.clip_length))
-            inherited = self.inherited.pop(camera_id, None)
-            self.cameras[camera_id] = restored(camera, inherited) if inherited else camera
+            self.cameras[camera_id] = Camera(camera_id, Window(self.clip_length))
         return self.cameras[camera_id]
 
     def progress(self) -> Progress:

@@ -11,8 +11,6 @@ so the score is 0.5 where one normal frame in 10 000 would be. Calibration is fi
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -182,8 +180,12 @@ def fit_calibration(
 
 
 def _levels(values: Sequence[float], weight: float) -> list[float]:
-    states = accumulate(values, lambda state, x: smoothed(state, x, weight), initial=cast(Smoothing | None, None))
-    return [state.level for state in states if state is not None]
+    levels: list[float] = []
+    state: Smoothing | None = None
+    for value in values:
+        state = smoothed(state, value, weight)
+        levels.append(state.level)
+    return levels
 
 
 def _distribution(levels: Float64) -> Distribution:

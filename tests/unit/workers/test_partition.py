@@ -16,7 +16,7 @@ LENGTH = 5
 
 
 def fresh(committed: int = 0, states: dict[str, CameraState] | None = None) -> Partition:
-    return Partition.from_assignment(Assigned(CLAIM, committed), states or {}, LENGTH)
+    return Partition.from_assignment(Assigned(CLAIM, committed), states or {}, LENGTH, 0.0)
 
 
 def admit(partition: Partition, *arrivals: Arrival) -> list[Admitted]:

@@ -1,0 +1,90 @@
+"""How long a bank takes to read and to commit, against one round trip to the same Redis."""
+
+import itertools
+import socket
+import tempfile
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.timing import latencies, print_latencies
+from deploy.local.redis import LocalRedis
+from memory_store.bank import Bank, Change
+from memory_store.proposal import normalised
+from memory_store.redis_store import RedisAddress, RedisStore
+from memory_store.sqlite_store import SqliteStore
+from memory_store.store import BankStore, CommitRequest
+
+ROUNDS = 500
+ITEMS, CHANNELS = 10, 512
+
+
+def run() -> None:
+    """Start a Redis, fill both stores, time them in turn."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = LocalRedis(Path(folder))
+        server.start()
+        try:
+            server.wait_ready(30)
+            _compare(server, Path(folder))
+        finally:
+            server.stop()
+
+
+def _compare(server: LocalRedis, folder: Path) -> None:
+    redis = RedisStore.for_coordinator(RedisAddress(server.url, "bench"))
+    sqlite = SqliteStore(folder / "banks.db")
+    banks = {store: _Writer(store) for store in (redis, sqlite)}
+    figures = latencies(
+        {
+            "Redis PING (baseline)": _ping(server.url),
+            "Redis: read the bank": lambda: redis.read("bench"),
+            "Redis: read if newer, unchanged": lambda: redis.read_if_newer(banks[redis].bank),
+            "Redis: commit": banks[redis].commit,
+            "SQLite: read the bank": lambda: sqlite.read("bench"),
+            "SQLite: read if newer, unchanged": lambda: sqlite.read_if_newer(banks[sqlite].bank),
+            "SQLite: commit": banks[sqlite].commit,
+        },
+        ROUNDS,
+    )
+    print_latencies(f"Bank of {ITEMS} x {CHANNELS} items ({ITEMS * CHANNELS * 4} bytes)", figures)
+
+
+class _Writer:
+    """Commits one version after another, as the coordinator does."""
+
+    def __init__(self, store: BankStore) -> None:
+        items_MC = normalised(np.random.default_rng(0).normal(size=(ITEMS, CHANNELS)).astype(np.float32))
+        self._store = store
+        self._numbers = itertools.count()
+        self.bank = store.create(Bank("bench", 0, "e0", "0" * 64, items_MC, _now()), self._change("create"))
+        lease = store.acquire("bench", "bench", 600)
+        assert lease is not None, "nobody else writes to a store made for this benchmark"
+        self._lease = lease
+
+    def commit(self) -> None:
+        """Write the next version."""
+        after = self.bank.followed_by(self.bank.items_MC[::-1], _now())
+        self._store.commit(CommitRequest(self._lease, after, self._change("update")))
+        self.bank = after
+
+    def _change(self, action: str) -> Change:
+        return Change(action, "bench", "benchmark", f"{action}-{next(self._numbers)}")  # type: ignore[arg-type]
+
+
+def _ping(url: str):  # type: ignore[no-untyped-def]
+    """One round trip without any client library: the floor under everything else."""
+    host, port = url.removeprefix("redis://").split("/")[0].rsplit(":", 1)
+    connection = socket.create_connection((host, int(port)), timeout=5)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def ping() -> None:
+        connection.sendall(b"PING\r\n")
+        assert connection.recv(16) == b"+PONG\r\n"
+
+    return ping
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)

@@ -1,0 +1,114 @@
+"""Frames a second of everything but the network, against decoding the same images bare.
+
+Publish: header, key, hand-over, acknowledgement. Consume: receive, parse, decode in threads, window, clip.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from benchmarks.timing import Figure, print_rates
+from deploy.local.kafka import LocalKafka
+from messaging.inprocess import InProcessBus
+from messaging.kafka.bus import KafkaBus
+from messaging.kafka.connection import KafkaConnection
+from messaging.ports import Bus, OutRecord, TopicSpec
+from producers.synthetic import SyntheticScene
+from schemas.codec import encode_header
+from schemas.messages import FrameHeader
+from workers.arrivals import Decoder
+from workers.decode import DecodeLimits, FrameFormat, decode_frame
+from workers.partition import Partition
+
+FRAMES, CAMERAS, PARTITIONS, ROUNDS = 2000, 4, 4, 3
+TARGET = FrameFormat(192, 128, 1)
+LIMITS = DecodeLimits()
+CLIP_LENGTH = 5
+START = datetime(2026, 1, 5, tzinfo=timezone.utc)
+DEADLINE_S = 120.0
+
+
+def run() -> None:
+    """Start a broker, then time publishing and consuming on both buses and bare decoding, in turn."""
+    jpegs = _jpegs()
+    taken: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        server = LocalKafka(Path(folder))
+        server.start()
+        try:
+            server.wait_ready(60)
+            for each in range(ROUNDS):
+                _round(f"bench{each}", jpegs, KafkaBus(KafkaConnection(server.bootstrap_servers)), taken)
+        finally:
+            server.stop()
+    size_kb = sum(map(len, jpegs)) / len(jpegs) / 1000
+    title = (
+        f"{FRAMES} frames of 320 x 240 ({size_kb:.0f} kB JPEG), {CAMERAS} cameras, to {TARGET.width} x {TARGET.height}"
+    )
+    print_rates(title, [Figure(name, tuple(seconds)) for name, seconds in taken.items()], FRAMES)
+
+
+def _round(topic: str, jpegs: list[bytes], kafka: KafkaBus, taken: dict[str, list[float]]) -> None:
+    def note(name: str, call: Callable[[], None]) -> None:
+        start = time.perf_counter()
+        call()
+        taken.setdefault(name, []).append(time.perf_counter() - start)
+
+    note("decode and resize, one thread (baseline)", lambda: _decode(jpegs))
+    memory = InProcessBus(max_topic_bytes=1 << 30)
+    for name, bus in (("in-process", memory), ("Kafka", kafka)):
+        bus.create_topics([TopicSpec(topic, PARTITIONS)])
+        note(f"{name}: publish", lambda bus=bus: _publish(bus, topic, jpegs))  # type: ignore[misc]
+        note(f"{name}: consume, decode, window", lambda bus=bus: _consume(bus, topic))  # type: ignore[misc]
+        bus.close()
+
+
+def _jpegs() -> list[bytes]:
+    images = SyntheticScene(seed=1).frames(50)
+    return [cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes() for image in images]
+
+
+def _decode(jpegs: list[bytes]) -> None:
+    for index in range(FRAMES):
+        decode_frame(jpegs[index % len(jpegs)], TARGET, LIMITS)
+
+
+def _publish(bus: Bus, topic: str, jpegs: list[bytes]) -> None:
+    publisher = bus.publisher()
+    for index in range(FRAMES):
+        header = FrameHeader(
+            camera_id=f"cam{index % CAMERAS}",
+            session_id="bench",
+            frame_index=index // CAMERAS,
+            captured_at=START + timedelta(seconds=index / CAMERAS / 10),
+            clock="media",
+            width=320,
+            height=240,
+            fps=10,
+        )
+        publisher.publish(OutRecord(topic, header.camera_id, jpegs[index % len(jpegs)], encode_header(header)))
+    assert publisher.flush(DEADLINE_S), "every frame must be acknowledged"
+    publisher.close(5)
+
+
+def _consume(bus: Bus, topic: str) -> None:
+    subscription = bus.subscription([topic], "bench")
+    decoder = Decoder(TARGET, LIMITS, num_threads=2)
+    partitions: dict[int, Partition] = {}
+    clips = received = 0
+    while received < FRAMES:
+        intake = subscription.receive(64, DEADLINE_S)
+        for assigned in intake.assigned:
+            partitions[assigned.claim.partition] = Partition.from_assignment(assigned, {}, CLIP_LENGTH, 0.0)
+        for arrival in decoder.begin(intake.deliveries):
+            admitted = partitions[arrival.delivery.record.partition].admit(arrival, None, 0.0)
+            clips += admitted.clip_THWC is not None and bool(np.any(admitted.clip_THWC))
+            received += 1
+    assert clips == FRAMES - CAMERAS * (CLIP_LENGTH - 1), f"windows must give a clip a frame once full, got {clips}"
+    decoder.close()
+    subscription.close()

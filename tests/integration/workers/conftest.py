@@ -1,0 +1,153 @@
+"""A worker over the in-process bus, with a real network and a real store."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from bundles.bundle import Bundle
+from memory_store.sqlite_store import SqliteStore
+from memory_store.store import BankReader
+from memory_store.views import BankCache, InitialBank
+from messaging.inprocess import InProcessBus
+from messaging.ports import Bus, OutRecord, Record, TopicSpec
+from schemas.codec import decode_message, encode_header
+from schemas.messages import AnomalyEvent, FrameHeader, FrameScore, utc_now
+from schemas.topics import TopicNames
+from tests.small_bundle import jpeg, small_bundle
+from workers.engine import Engine
+from workers.options import EventOptions, WorkerOptions
+from workers.worker import Worker
+
+START = datetime(2026, 1, 5, 10, 0, tzinfo=timezone.utc)
+DEADLINE_S = 60.0
+PARTITIONS = 4
+FIXED_RULES = EventOptions(enter=0.3, exit=0.2, min_duration_s=0.2, merge_gap_s=0.5)
+
+
+def frame_record(topic: str, camera: str, index: int, session: str = "s1", value: bytes | None = None) -> OutRecord:
+    header = FrameHeader(
+        camera_id=camera,
+        session_id=session,
+        frame_index=index,
+        captured_at=START + timedelta(seconds=index / 10),
+        clock="media",
+        width=64,
+        height=48,
+        fps=10,
+    )
+    return OutRecord(topic, camera, jpeg(camera, index) if value is None else value, encode_header(header))
+
+
+def end_record(topic: str, camera: str, index: int, session: str = "s1") -> OutRecord:
+    header = FrameHeader(
+        kind="end_of_session",
+        camera_id=camera,
+        session_id=session,
+        frame_index=index,
+        captured_at=START + timedelta(seconds=index / 10),
+        clock="media",
+        width=0,
+        height=0,
+        fps=10,
+    )
+    return OutRecord(topic, camera, b"", encode_header(header))
+
+
+class Site:
+    """Topics of one prefix on one bus, with a store: what workers work on and what they leave behind."""
+
+    def __init__(self, bus: Bus, store: BankReader, bundle: Bundle, topics: TopicNames) -> None:
+        self.bus, self.store, self.bundle, self.topics = bus, store, bundle, topics
+        self.options = WorkerOptions("w1", topics=topics, group=f"{topics.frames}-workers", events=FIXED_RULES)
+        compacted = {topics.camera_states, topics.memory_banks}
+        per_camera = {topics.frames, topics.camera_states}
+        specs = [TopicSpec(name, PARTITIONS if name in per_camera else 2, name in compacted) for name in topics.all()]
+        bus.create_topics(specs)
+        self._publisher = bus.publisher()
+
+    def publish(self, *records: OutRecord) -> None:
+        for record in records:
+            self._publisher.publish(record)
+        assert self._publisher.flush(DEADLINE_S)
+
+    def frames(self, cameras: str, indices: range, session: str = "s1") -> None:
+        """Publish frames of one-letter cameras, interleaved as they would arrive."""
+        self.publish(*(frame_record(self.topics.frames, each, index, session) for index in indices for each in cameras))
+
+    def ends(self, cameras: str, index: int, session: str = "s1") -> None:
+        self.publish(*(end_record(self.topics.frames, each, index, session) for each in cameras))
+
+    def worker(self, **changes: object) -> Worker:
+        options = replace(self.options, **changes)  # type: ignore[arg-type]
+        initial = InitialBank(self.bundle.digest, self.bundle.items_MC)
+        engine = Engine(self.bundle, device="cpu", threads=1)
+        return Worker(self.bus, engine, BankCache(self.store, initial, refresh_s=0.05), options, utc_now)
+
+    def records(self, topic: str) -> list[Record]:
+        reader = self.bus.reader([topic], from_beginning=True)
+        try:
+            return list(reader.read_to_end(DEADLINE_S))
+        finally:
+            reader.close()
+
+    def scores(self) -> list[FrameScore]:
+        return [decode_message(FrameScore, record.value) for record in self.records(self.topics.frame_scores)]
+
+    def events(self) -> list[AnomalyEvent]:
+        return [decode_message(AnomalyEvent, record.value) for record in self.records(self.topics.anomaly_events)]
+
+    def wait_for_scores(self, count: int) -> list[FrameScore]:
+        return wait_for(self.scores, lambda scores: len(scores) >= count)
+
+
+def wait_for(look: Callable[[], list[FrameScore]], is_enough: Callable[[list[FrameScore]], bool]) -> list[FrameScore]:
+    """Look until it is enough, with a deadline."""
+    pause, end = threading.Event(), datetime.now(timezone.utc) + timedelta(seconds=DEADLINE_S)
+    while not is_enough(found := look()):
+        assert datetime.now(timezone.utc) < end, f"not enough after {DEADLINE_S} s: {len(found)}"
+        pause.wait(0.05)
+    return found
+
+
+@contextmanager
+def at_work(*workers: Worker) -> Iterator[None]:
+    """Workers in threads, drained at the end; what one of them raised is raised here."""
+    stop, errors = threading.Event(), []
+
+    def run(worker: Worker) -> None:
+        try:
+            worker.run(stop)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(worker,)) for worker in workers]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(DEADLINE_S)
+            assert not thread.is_alive(), "a worker must drain within the deadline"
+    if errors:
+        raise errors[0]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    made = SqliteStore(tmp_path / "banks.db")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def site(store: SqliteStore) -> Iterator[Site]:
+    bus = InProcessBus()
+    yield Site(bus, store, small_bundle(), TopicNames.with_prefix(""))
+    bus.close()
