@@ -162,12 +162,13 @@ class Coordinator:
             reader.close()
 
     def _lead(self, term: _Term) -> bool:
-        """Receive, and decide unless the last trouble was a moment ago; False if receiving must wait too."""
+        """Receive, and decide unless that was tried a moment ago; False if receiving must wait too."""
         has_room = len(term.parts.outgoing) < MAX_WAITING_TO_SEND
         if has_room:
             term.tenure.receive()
         if self._clock() < self._not_before:
             return has_room
+        self._not_before = self._clock() + self._options.work_interval_s
         if self._clock() >= self._renew_at:
             self._keep_the_lead(term)
         term.tenure.work()

@@ -122,6 +122,7 @@ class Rounds(Generic[Place]):
     def __init__(self, rules: RoundRules) -> None:
         self._rules = rules
         self._held: dict[str, Held[Place]] = {}
+        self._by_bank: dict[str, dict[str, Held[Place]]] = {}
 
     def __len__(self) -> int:
         return len(self._held)
@@ -133,18 +134,20 @@ class Rounds(Generic[Place]):
         return iter(self._held.values())
 
     def bank_ids(self) -> Sequence[str]:
-        """Banks with held proposals, that of the oldest first."""
-        return list(dict.fromkeys(held.header.bank_id for held in self))
+        """Banks with held proposals."""
+        return list(self._by_bank)
 
     def of_bank(self, bank_id: str) -> Sequence[Held[Place]]:
         """Held proposals of a bank, oldest first."""
-        return [held for held in self if held.header.bank_id == bank_id]
+        return list(self._by_bank.get(bank_id, {}).values())
 
     def add(self, held: Held[Place]) -> Sequence[Rejected[Place]]:
         """Take a proposal into quarantine; what is rejected: itself if it is held already, the oldest if full."""
-        if held.header.proposal_id in self:
-            return [Rejected(held, Rejection("duplicate", f"{held.header.proposal_id} is held already"))]
-        self._held[held.header.proposal_id] = held
+        header = held.header
+        if header.proposal_id in self:
+            return [Rejected(held, Rejection("duplicate", f"{header.proposal_id} is held already"))]
+        self._held[header.proposal_id] = held
+        self._by_bank.setdefault(header.bank_id, {})[header.proposal_id] = held
         if len(self) <= self._rules.max_held:
             return []
         oldest = next(iter(self))
@@ -154,7 +157,12 @@ class Rounds(Generic[Place]):
     def remove(self, gone: Sequence[Held[Place]]) -> None:
         """Take out what was decided."""
         for held in gone:
-            self._held.pop(held.header.proposal_id, None)
+            header = held.header
+            self._held.pop(header.proposal_id, None)
+            of_bank = self._by_bank.get(header.bank_id, {})
+            of_bank.pop(header.proposal_id, None)
+            if not of_bank:
+                self._by_bank.pop(header.bank_id, None)
 
     def remove_from(self, where: Callable[[Place], bool]) -> int:
         """Take out those that came from such a place: they will be read again. How many."""

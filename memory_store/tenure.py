@@ -54,6 +54,7 @@ class CoordinatorOptions:
         restore_timeout_s: longest wait for the archive to be read.
         receive_s: longest wait for records; bounds how late a round is settled.
         max_records: records received at once.
+        work_interval_s: shortest time between two looks at what is held, which cost the more the more is held.
     """
 
     coordinator_id: str
@@ -67,6 +68,7 @@ class CoordinatorOptions:
     restore_timeout_s: float = 60.0
     receive_s: float = 0.2
     max_records: int = 500
+    work_interval_s: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)

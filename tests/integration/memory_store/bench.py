@@ -64,7 +64,8 @@ def new_bus() -> InProcessBus:
 
 
 def options(coordinator_id: str = "c1", rules: RoundRules = RULES, **changed: object) -> CoordinatorOptions:
-    base = CoordinatorOptions(coordinator_id, TOPICS, rules=rules, limits=ChangeLimits(None, None), receive_s=0.0)
+    base = CoordinatorOptions(coordinator_id, TOPICS, rules=rules, limits=ChangeLimits(None, None))
+    base = replace(base, receive_s=0.0, work_interval_s=0.0)
     return replace(base, **changed)  # type: ignore[arg-type]
 
 
