@@ -79,10 +79,13 @@ class Embedded:
         self, settings: WatchSettings, engine: Engine, store: BankStore, feeds: Sequence[CameraFeed], listener: Listener
     ) -> None:
         self._settings = settings
+        self._store = store
         self._listener = listener
         self._topics = TopicNames.with_prefix(settings.kafka.topic_prefix)
         self._bus = InProcessBus(max_topic_bytes=settings.producer.buffer_bytes)
-        self._bus.create_topics(topic_specs(settings.kafka, settings.worker.max_frame_bytes))
+        # One worker owns all partitions, so that more of them than cameras would only be more to look through.
+        kafka = settings.kafka.model_copy(update={"frames_partitions": len(feeds)})
+        self._bus.create_topics(topic_specs(kafka, settings.worker.max_frame_bytes))
         self._scores = ScoreReader(self._bus.reader([self._topics.frame_scores], from_beginning=True))
         self._events = EventReader(self._bus.reader([self._topics.anomaly_events], from_beginning=True))
         self._producer = Producer(feeds, self._bus.publisher(), ProducerOptions(self._topics.frames))
@@ -156,7 +159,11 @@ class Embedded:
             self._listener.on_event(event)
 
     def _outcome(self) -> Outcome:
-        return Outcome(self._num_sent(), self._worker.snapshot(), dict(self._coordinator.snapshot().versions))
+        return Outcome(self._num_sent(), self._worker.snapshot(), self._versions())
+
+    def _versions(self) -> dict[str, int]:
+        banks = [self._store.read(bank_id) for bank_id in self._store.list_banks()]
+        return {bank.bank_id: bank.version for bank in banks if bank is not None}
 
 
 class _Patience:

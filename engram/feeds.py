@@ -1,17 +1,14 @@
 """From names of sources and settings to what a producer runs."""
 
-import logging
 from collections.abc import Sequence
 
 from producers.encoding import EncodingOptions
 from producers.feed import CameraFeed
 from producers.masking import Mask
 from producers.pacing import PacingOptions
-from producers.sources import SourceOptions, SourceStatus, mask_credentials, open_source
+from producers.sources import open_source
 from schemas.errors import SettingsError
 from schemas.settings.detection import ProducerSection
-
-log = logging.getLogger(__name__)
 
 LOWEST_QUALITY = 40
 """JPEG quality below which a frame is rather dropped than sent."""
@@ -45,16 +42,5 @@ def camera_feeds(sources: Sequence[str], names: Sequence[str], producer: Produce
     )
     pacing = PacingOptions(producer.fps, producer.pace)
     return [
-        CameraFeed(name, open_source(source, _source_options(name, source)), encoding, pacing)
-        for name, source in zip(names, sources, strict=True)
+        CameraFeed(name, open_source(source), encoding, pacing) for name, source in zip(names, sources, strict=True)
     ]
-
-
-def _source_options(name: str, source: str) -> SourceOptions:
-    shown = mask_credentials(source)
-
-    def tell(status: SourceStatus) -> None:
-        level = logging.INFO if status.state == "online" else logging.WARNING
-        log.log(level, "camera %s is %s: %s (%s)", name, status.state, status.reason, shown)
-
-    return SourceOptions(on_status=tell)

@@ -5,7 +5,21 @@ from typing import Annotated
 import typer
 
 from engram import __version__
-from engram.cli import bank, config, coordinate, doctor, events, produce, schemas, stack, topics, watch, work
+from engram.cli import (
+    bank,
+    config,
+    coordinate,
+    demo,
+    doctor,
+    events,
+    produce,
+    schemas,
+    stack,
+    topics,
+    train,
+    watch,
+    work,
+)
 
 app = typer.Typer(
     name="engram",
@@ -34,5 +48,5 @@ def root(
     """Take the options that come before a command."""
 
 
-for module in (watch, produce, work, coordinate, events, topics, bank, stack, doctor, config, schemas):
+for module in (demo, watch, produce, work, coordinate, events, topics, bank, train, stack, doctor, config, schemas):
     module.register(app)

@@ -1,0 +1,137 @@
+"""``engram demo``: synthetic scenes with known anomalies through all of Engram in this process."""
+
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bundles.bundle import load_bundle
+from consumers.annotate import ScoredFrame, annotate_video
+from consumers.timeline import Span, Timeline, draw_timeline
+from engram.demo.comparison import Comparison, compare, newest_states
+from engram.embedded import Embedded, Outcome
+from engram.feeds import camera_feeds
+from engram.scoring import load_engine
+from engram.wiring import open_store
+from producers.feed import CameraFeed
+from producers.sources import open_source
+from producers.sources.synthetic_scene import SyntheticSource
+from producers.synthetic import InjectedAnomaly
+from schemas.errors import FatalError
+from schemas.messages import AnomalyEvent, EventData, FrameScore
+from schemas.settings import WatchSettings
+
+CAMERAS = {"north": 101, "south": 202}
+"""Camera and seed of its scene; seeds that no training used."""
+SLACK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class DemoRequest:
+    """What is shown.
+
+    Attributes:
+        bundle: folder of the bundle of the walkway.
+        out: folder for the pictures.
+        seconds: scene time of each camera.
+        tell_event: called with each event message.
+    """
+
+    bundle: Path
+    out: Path
+    seconds: float
+    tell_event: Callable[[AnomalyEvent], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What came of it."""
+
+    outcome: Outcome
+    comparison: Comparison
+    timeline: Path
+    video: Path
+
+
+@dataclass(slots=True)
+class _Record:
+    """Everything that was told."""
+
+    tell_event: Callable[[AnomalyEvent], None]
+    scores: list[FrameScore] = field(default_factory=list)
+    events: list[AnomalyEvent] = field(default_factory=list)
+
+    def on_scores(self, scores: Sequence[FrameScore]) -> None:
+        self.scores.extend(scores)
+
+    def on_event(self, event: AnomalyEvent) -> None:
+        self.events.append(event)
+        self.tell_event(event)
+
+
+def run_demo(settings: WatchSettings, request: DemoRequest, stop: threading.Event) -> DemoResult:
+    """Play, watch, compare with the truth, draw.
+
+    Raises:
+        FatalError: the bundle is not whole, or nothing was scored before ``stop``.
+    """
+    fps = load_bundle(request.bundle).manifest.fps
+    addresses = {name: _address(seed, request.seconds, fps) for name, seed in CAMERAS.items()}
+    producer = settings.producer.model_copy(update={"fps": fps, "pace": "backfill"})
+    settings = settings.model_copy(
+        update={"producer": producer, "worker": settings.worker.model_copy(update={"bundle": request.bundle})}
+    )
+    feeds = camera_feeds(list(addresses.values()), list(addresses), producer)
+    record = _Record(request.tell_event)
+    with tempfile.TemporaryDirectory(prefix="engram-demo-") as folder:
+        store = settings.store.model_copy(update={"url": f"sqlite:///{folder}/banks.db"})
+        with open_store(store) as banks:
+            outcome = Embedded(settings, load_engine(settings.worker), banks, feeds, record).run(stop)
+    if not any(score.anomaly_score is not None for score in record.scores):
+        raise FatalError("the demo must score some frames before it is stopped, it has scored none")
+    truth = {feed.camera_id: _anomalies(feed) for feed in feeds}
+    comparison = compare(truth, newest_states(record.events), round(SLACK_S * fps))
+    timeline, video = request.out / "timeline.png", request.out / "annotated.mp4"
+    draw_timeline(Timeline(record.scores, record.events, _truth_spans(truth, record.scores)), timeline)
+    camera_id = next(iter(CAMERAS))
+    annotate_video(_scored_frames(addresses[camera_id], camera_id, record), video, fps)
+    return DemoResult(outcome, comparison, timeline, video)
+
+
+def _address(seed: int, seconds: float, fps: float) -> str:
+    return f"synthetic://walkway?seed={seed}&seconds={seconds:g}&fps={fps:g}&anomalies=1"
+
+
+def _anomalies(feed: CameraFeed) -> tuple[InjectedAnomaly, ...]:
+    assert isinstance(feed.source, SyntheticSource), "the demo plays synthetic scenes only"
+    return feed.source.scene.truth.anomalies
+
+
+def _truth_spans(truth: dict[str, tuple[InjectedAnomaly, ...]], scores: Sequence[FrameScore]) -> tuple[Span, ...]:
+    """Times of the anomalies' frames; both ends of an anomaly were captured, because the truth is noted by frame."""
+    captured_at = {(score.camera_id, score.frame_index): score.captured_at for score in scores}
+    ends = [
+        (camera_id, captured_at.get((camera_id, one.first_frame)), captured_at.get((camera_id, one.last_frame)))
+        for camera_id, anomalies in truth.items()
+        for one in anomalies
+    ]
+    return tuple(Span(camera_id, first, last) for camera_id, first, last in ends if first and last)
+
+
+def _scored_frames(address: str, camera_id: str, record: _Record) -> Iterator[ScoredFrame]:
+    """The scene once more, frame by frame with its score: it renders the same each time."""
+    scores = {score.frame_index: score for score in record.scores if score.camera_id == camera_id}
+    states = [event.data for event in record.events if event.data.camera_id == camera_id]
+    for index, frame in enumerate(open_source(address)):
+        if index in scores:
+            yield ScoredFrame(frame.image, scores[index], _state_at(states, index))
+
+
+def _state_at(states: Sequence[EventData], frame_index: int) -> EventData | None:
+    """The state of the event that covers a frame, as it was last told by then, or first told if not yet."""
+    final = next((s for s in reversed(states) if s.frames.first <= frame_index <= s.frames.last), None)
+    if final is None:
+        return None
+    told = [state for state in states if state.event_id == final.event_id]
+    return next((state for state in reversed(told) if state.frames.last <= frame_index), told[0])
