@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError
@@ -24,6 +25,8 @@ from schemas.errors import EngramError, FatalError
 
 _log = logging.getLogger(__name__)
 _DISCARD_S = 1.0
+_REPLACE_S = 3.0
+"""A caller that has just been told of an error should not wait long for the next producer."""
 
 
 class KafkaOutbox:
@@ -48,7 +51,7 @@ class KafkaOutbox:
         self._writer_id = writer_id
         self._lock = threading.Lock()
         self._closed = False
-        self._producer: KafkaProducer | None = self._connect()
+        self._producer: KafkaProducer | None = self._connect(connection.timeout_s)
 
     def commit(self, records: Sequence[OutRecord], progress: Sequence[Progress]) -> None:
         """See ``ports.Outbox``. BadMessageError: a record is larger than its topic takes; nothing was published."""
@@ -57,7 +60,7 @@ class KafkaOutbox:
                 raise FatalError("an outbox must be open to commit, this one was closed")
             membership = self._subscription.membership_for(progress)
             if self._producer is None:
-                self._producer = self._connect()
+                self._producer = self._connect(self._connection.timeout_s)
             try:
                 self._transact(self._producer, records, progress, membership)
             except KafkaError as error:
@@ -94,17 +97,17 @@ class KafkaOutbox:
                 raise future.exception or KafkaTimeoutError("a record of the transaction has no answer")
         commit_transaction(producer, _left_s(deadline))
 
-    def _connect(self) -> KafkaProducer:
+    def _connect(self, timeout_s: float) -> KafkaProducer:
         producer: KafkaProducer | None = None
         try:
             producer = KafkaProducer(
-                **self._connection.client_settings(),
+                **replace(self._connection, timeout_s=timeout_s).client_settings(),
                 transactional_id=self._writer_id,
                 transaction_timeout_ms=int(self._options.transaction_timeout_s * 1000),
                 retry_backoff_ms=5,  # right after a commit the broker asks to wait; the default costs 100 ms each time
-                request_timeout_ms=int(self._connection.timeout_s * 1000),
-                delivery_timeout_ms=int(max(self._options.commit_timeout_s, self._connection.timeout_s) * 1000),
-                max_block_ms=int(self._connection.timeout_s * 1000),
+                request_timeout_ms=int(min(self._connection.timeout_s, self._options.commit_timeout_s / 2) * 1000),
+                delivery_timeout_ms=int(self._options.commit_timeout_s * 1000),
+                max_block_ms=int(timeout_s * 1000),
                 batch_size=262_144,
                 max_request_size=4 * self._options.max_message_bytes,
             )
@@ -124,7 +127,7 @@ class KafkaOutbox:
             _log.error("writer '%s' was fenced: no two processes may use the same writer id", self._writer_id)
             return
         try:
-            self._producer = self._connect()
+            self._producer = self._connect(min(_REPLACE_S, self._connection.timeout_s))
         except EngramError as error:
             _log.warning("the open transaction ends by time-out: %s", error)
 

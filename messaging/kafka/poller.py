@@ -22,7 +22,7 @@ from schemas.errors import FatalError, TransientError
 
 _log = logging.getLogger(__name__)
 
-_JOINING_MS = 500  # longer, as a join that ends between two polls is thrown away
+_JOINING_MS = 300  # longer, as a join that ends between two polls is thrown away
 _STABLE_MS = 200
 _PAUSED_MS = 100
 _BACKOFF_S = 0.2

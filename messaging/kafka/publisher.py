@@ -140,7 +140,7 @@ class KafkaPublisher:
         self._fail(self._in_flight.all(), "the publisher was closed before Kafka answered")
 
     def _connect(self) -> KafkaProducer:
-        timeout_ms = int(self._connection.timeout_s * 1000)
+        timeout_ms, delivery_ms = int(self._connection.timeout_s * 1000), int(self._options.delivery_timeout_s * 1000)
         with translated(f"connecting a publisher to Kafka at {self._connection.bootstrap_servers}"):
             return KafkaProducer(
                 **self._connection.client_settings(),
@@ -148,8 +148,8 @@ class KafkaPublisher:
                 max_in_flight_requests_per_connection=1,
                 acks="all",
                 retries=2**31 - 1,  # until the delivery timeout
-                delivery_timeout_ms=int(self._options.delivery_timeout_s * 1000),
-                request_timeout_ms=min(timeout_ms, int(self._options.delivery_timeout_s * 1000)),
+                delivery_timeout_ms=delivery_ms,
+                request_timeout_ms=min(timeout_ms, delivery_ms // 2),  # the client wants room for a second attempt
                 max_block_ms=timeout_ms,
                 linger_ms=5,
                 batch_size=262_144,  # the default is smaller than one frame, then each request carries one record

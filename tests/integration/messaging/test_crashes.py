@@ -1,0 +1,202 @@
+"""Brokers and workers that die or freeze at the worst moment. The ledger must come out perfect."""
+
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from deploy.local.kafka import LocalKafka
+from messaging.kafka.bus import KafkaBus
+from messaging.ports import OutRecord
+from schemas.errors import TransientError
+from tests.contract.messaging.members import Member
+from tests.integration.messaging.pipeline import (
+    Names,
+    Worker,
+    command,
+    perfect,
+    publish_frames,
+    scores_by_key,
+    wait_for_scores,
+)
+
+MakeBus = Callable[..., KafkaBus]
+KEYS = 6
+
+
+@contextmanager
+def running(worker: Worker) -> Iterator[Worker]:
+    stop = threading.Event()
+    thread = threading.Thread(target=worker.run, args=(stop,), daemon=True)
+    thread.start()
+    try:
+        yield worker
+    finally:
+        stop.set()
+        thread.join(30)
+    assert not thread.is_alive()
+
+
+@contextmanager
+def worker_process(arguments: list[str]) -> Iterator["subprocess.Popen[str]"]:
+    process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=10)
+
+
+def wait_for_line(process: "subprocess.Popen[str]", *wanted: str) -> str:
+    """The next of ``wanted`` lines; pytest's own time limit bounds the wait."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.strip() in wanted:
+            return line.strip()
+    raise AssertionError(f"the worker ended without saying one of {wanted}")
+
+
+def test_a_killed_broker_comes_back_and_nothing_is_lost_or_repeated(
+    kafka: LocalKafka, make_bus: MakeBus, names: Names
+) -> None:
+    bus = make_bus(commit_timeout_s=6.0, delivery_timeout_s=40.0)
+    with running(Worker(bus, names, names.group)) as worker:
+        publish_frames(bus, names, KEYS, range(1, 51))
+        assert wait_for_scores(bus, names, KEYS * 50, 30) == perfect(KEYS, 50)
+        publisher = bus.publisher()
+        answers: list[Exception | None] = []
+        for number in range(51, 301):
+            for key in range(KEYS):
+                publisher.publish(OutRecord(names.frames, f"camera-{key}", str(number).encode()), answers.append)
+            if number == 100:
+                assert publisher.flush(30)
+                kafka.kill()
+            if number == 200:
+                kafka.start()
+                kafka.wait_ready(60)
+        publisher.close(60)
+        assert answers == [None] * KEYS * 250
+        found = wait_for_scores(make_bus(), names, KEYS * 300, 60)
+    assert found == perfect(KEYS, 300), f"{worker.num_transient} transient errors"
+
+
+@pytest.mark.parametrize("point", ["send_offsets", "commit_transaction"])
+def test_a_worker_killed_in_its_transaction_is_replaced_exactly(
+    kafka: LocalKafka, make_bus: MakeBus, names: Names, point: str
+) -> None:
+    bus = make_bus()
+    publish_frames(bus, names, KEYS, range(1, 101))
+    with worker_process(command(kafka.bootstrap_servers, names, f"first-{names.group}", point, at_call=5)) as process:
+        wait_for_line(process, "AT THE POINT")
+        process.kill()
+        with running(Worker(bus, names, f"second-{names.group}")):
+            found = wait_for_scores(bus, names, KEYS * 100, 40)
+    assert found == perfect(KEYS, 100)
+
+
+def test_a_new_owner_waits_for_the_open_transaction_of_the_old(
+    kafka: LocalKafka, make_bus: MakeBus, names: Names
+) -> None:
+    """The old one is alive, holds a transaction with offsets and states open, leaves the group, then commits."""
+    old_bus, new_bus = make_bus(transaction_timeout_s=30.0), make_bus()
+    publish_frames(old_bus, names, 1, range(1, 11))
+    old = Member(old_bus.subscription([names.frames], names.group, names.states)).until_received(10)
+    outbox = old_bus.outbox(old.subscription, f"old-{names.group}")
+    may_commit, at_the_point = threading.Event(), threading.Event()
+
+    def stop_then_commit(producer: object, timeout_s: float) -> None:
+        at_the_point.set()
+        assert may_commit.wait(30)
+        real(producer, timeout_s)  # type: ignore[arg-type]
+
+    import messaging.kafka.outbox as outbox_module
+
+    real, outbox_module.commit_transaction = outbox_module.commit_transaction, stop_then_commit
+    try:
+        records = [OutRecord(names.states, "camera-0", b"10"), OutRecord(names.scores, "camera-0", b"10:10")]
+        committing = threading.Thread(target=outbox.commit, args=(records, old.progress()), daemon=True)
+        committing.start()
+        assert at_the_point.wait(10)
+        old.subscription.close()
+        new = Member(new_bus.subscription([names.frames], names.group, names.states))
+        busy = old.deliveries[0].record.partition
+        new.until_owning(3)  # the others have nothing open and go on
+        for _ in range(10):
+            new.step(0.2)
+        assert (names.frames, busy) not in new.claims
+        may_commit.set()
+        committing.join(10)
+        new.until_owning(4)
+    finally:
+        may_commit.set()
+        outbox_module.commit_transaction = real
+    mine = next(assigned for assigned in new.assigned if assigned.claim.partition == busy)
+    assert mine.committed_offset == 10
+    assert mine.states == {"camera-0": b"10"}
+    assert not any(not delivery.is_replay for delivery in new.deliveries)
+
+
+@pytest.mark.parametrize("point", ["send_offsets", "commit_transaction"])
+def test_a_worker_frozen_for_longer_than_its_session_has_no_effect_when_it_thaws(
+    kafka: LocalKafka, make_bus: MakeBus, names: Names, point: str
+) -> None:
+    import signal
+
+    bus = make_bus()
+    publish_frames(bus, names, KEYS, range(1, 101))
+    with worker_process(command(kafka.bootstrap_servers, names, f"first-{names.group}", point, at_call=5)) as process:
+        wait_for_line(process, "AT THE POINT")
+        assert process.stdin is not None
+        process.stdin.write("go on\n")
+        process.send_signal(signal.SIGSTOP)
+        process.stdin.flush()
+        with running(Worker(bus, names, f"second-{names.group}")):
+            assert wait_for_scores(bus, names, KEYS * 100, 40) == perfect(KEYS, 100)
+            process.send_signal(signal.SIGCONT)
+            wait_for_line(process, "LOST", "TRANSIENT")
+            publish_frames(bus, names, KEYS, range(101, 151))
+            found = wait_for_scores(bus, names, KEYS * 150, 40)
+    assert found == perfect(KEYS, 150)
+
+
+def test_a_broker_that_freezes_during_a_commit_leaves_all_or_nothing(
+    kafka: LocalKafka, make_bus: MakeBus, names: Names
+) -> None:
+    bus = make_bus(commit_timeout_s=3.0, session_timeout_s=10.0)
+    publish_frames(bus, names, KEYS, range(1, 11))
+    member = Member(bus.subscription([names.frames], names.group, names.states)).until_received(KEYS * 10)
+    outbox = bus.outbox(member.subscription, names.group)
+    kafka.pause()
+    with pytest.raises(TransientError, match="writer"):
+        outbox.commit([OutRecord(names.scores, "camera-0", b"lost")] * 3, member.progress())
+    kafka.resume()
+    member.forget()
+    member.subscription.rewind()
+    member.until(lambda: len(member.assigned) == 4, "all claims again")
+    committed = sum(assigned.committed_offset for assigned in member.assigned)
+    values = [value for values in scores_by_key(bus, names).values() for value in values]
+    assert (committed, values) in [(0, []), (KEYS * 10, ["lost"] * 3)]
+
+
+def test_offsets_of_a_failed_transaction_do_not_slip_into_the_next(
+    kafka: LocalKafka, make_bus: MakeBus, names: Names
+) -> None:
+    """The client keeps the offsets of a transaction whose offsets were refused, and sends them with the next."""
+    bus = make_bus()
+    publish_frames(bus, names, 1, range(1, 11))
+    member = Member(bus.subscription([names.frames], names.group)).until_received(10)
+    outbox = bus.outbox(member.subscription, names.group)
+    inbox = member.subscription._inbox  # type: ignore[attr-defined]
+    real = inbox._membership
+    inbox._membership = real._replace(generation_id=real.generation_id + 7)
+    with pytest.raises(TransientError, match="group has moved on"):
+        outbox.commit([OutRecord(names.scores, "k", b"refused")], member.progress())
+    inbox._membership = real
+    outbox.commit([OutRecord(names.scores, "k", b"later")], [])
+    member.forget()
+    member.subscription.rewind()
+    member.until(lambda: len(member.assigned) == 4, "all claims again")
+    assert {assigned.committed_offset for assigned in member.assigned} == {0}
+    assert scores_by_key(bus, names) == {"k": ["later"]}

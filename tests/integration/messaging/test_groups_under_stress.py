@@ -1,0 +1,151 @@
+"""Members that come and go, the broker's default wait for more members, batches that cannot be read."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.kafka import KafkaSettings, LocalKafka
+from messaging.kafka.bus import KafkaBus
+from messaging.kafka.connection import KafkaConnection
+from messaging.ports import OutRecord, TopicSpec
+from schemas.errors import FatalError
+from tests.contract.messaging.members import Member, together
+from tests.integration.messaging.conftest import READY_S
+from tests.integration.messaging.pipeline import Names, Worker, perfect, publish_frames, wait_for_scores
+
+MakeBus = Callable[..., KafkaBus]
+KEYS = 8
+FRAMES = 400
+
+
+class Storm:
+    """Starts and stops workers on threads, each with a bus of its own."""
+
+    def __init__(self, make_bus: MakeBus, names: Names) -> None:
+        self.workers: list[Worker] = []
+        self._make_bus = make_bus
+        self._names = names
+        self._running: list[tuple[threading.Thread, threading.Event]] = []
+
+    def start_one(self) -> None:
+        number = len(self.workers)
+        worker = Worker(self._make_bus(), self._names, f"{self._names.group}-{number}", batch=7)
+        stop = threading.Event()
+        thread = threading.Thread(target=worker.run, args=(stop,), daemon=True)
+        thread.start()
+        self.workers.append(worker)
+        self._running.append((thread, stop))
+
+    def stop_oldest(self) -> None:
+        thread, stop = self._running.pop(0)
+        stop.set()
+        thread.join(30)
+        assert not thread.is_alive()
+
+    def stop_all(self) -> None:
+        while self._running:
+            self.stop_oldest()
+
+
+def test_a_storm_of_rebalances_handles_each_frame_exactly_once(make_bus: MakeBus, names: Names) -> None:
+    bus = make_bus()
+    storm = Storm(make_bus, names)
+    feeding = threading.Thread(target=feed_slowly, args=(bus, names), daemon=True)
+    feeding.start()
+    try:
+        for _ in range(3):
+            storm.start_one()
+        for share in (0.15, 0.3, 0.45, 0.6):
+            wait_for_scores(bus, names, int(share * KEYS * FRAMES), 30)
+            storm.stop_oldest()
+            storm.start_one()
+        found = wait_for_scores(bus, names, KEYS * FRAMES, 60)
+    finally:
+        storm.stop_all()
+    feeding.join(30)
+    assert found == perfect(KEYS, FRAMES)
+    assert sum(worker.num_commits > 0 for worker in storm.workers) >= 3
+
+
+def feed_slowly(bus: KafkaBus, names: Names) -> None:
+    for first in range(1, FRAMES + 1, 20):
+        publish_frames(bus, names, KEYS, range(first, first + 20))
+        threading.Event().wait(0.2)
+
+
+@pytest.fixture
+def waiting_kafka(kafka_requirements: Path, tmp_path: Path) -> Iterator[LocalKafka]:
+    """A broker that lets a new group wait three seconds for more members, as brokers do by default."""
+    server = LocalKafka(tmp_path / "kafka", kafka_requirements, KafkaSettings(rebalance_delay_ms=3000))
+    try:
+        server.start()
+        server.wait_ready(READY_S)
+        yield server
+    finally:
+        server.kill()
+
+
+def test_members_settle_with_the_brokers_default_wait(
+    waiting_kafka: LocalKafka, fresh_name: Callable[[str], str]
+) -> None:
+    bus = KafkaBus(KafkaConnection(waiting_kafka.bootstrap_servers))
+    bus.create_topics([TopicSpec("frames", 4)])
+    group = fresh_name("group")
+    members = [Member(bus.subscription(["frames"], group)) for _ in range(2)]
+    together(members, lambda: all(len(member.claims) == 2 for member in members), "two claims each")
+    publisher = bus.publisher()
+    for number in range(100):
+        publisher.publish(OutRecord("frames", f"k{number}", b"x"))
+    publisher.close(10)
+    together(members, lambda: sum(len(member.deliveries) for member in members) == 100, "all records")
+    bus.close()
+
+
+def test_a_batch_that_cannot_be_read_is_stepped_over_and_counted(
+    kafka: LocalKafka, make_bus: MakeBus, fresh_name: Callable[[str], str]
+) -> None:
+    name = fresh_name("frames")
+    bus = make_bus()
+    bus.create_topics([TopicSpec(name, 1)])
+    for first in range(0, 30, 10):  # three batches
+        publisher = bus.publisher()
+        for number in range(first, first + 10):
+            publisher.publish(OutRecord(name, "k", f"value-{number:02d}".encode()))
+        publisher.close(10)
+    kafka.stop()
+    log = next((kafka.folder / "kafka-data" / f"{name}-0").glob("*.log"))
+    content = bytearray(log.read_bytes())
+    content[content.index(b"value-13")] ^= 0xFF
+    log.write_bytes(content)
+    kafka.start()
+    kafka.wait_ready(READY_S)
+    fresh = make_bus()
+    member = Member(fresh.subscription([name], fresh_name("group")))
+    member.until(lambda: b"value-29" in member.values(), "the last record")
+    values = member.values()
+    assert b"value-13" not in values
+    assert [value for value in values if value is not None and not value.startswith(b"value-1")] == [
+        f"value-{number:02d}".encode() for number in (*range(10), *range(20, 30))
+    ]
+    assert member.subscription.num_skipped == 30 - len(values)  # type: ignore[attr-defined]
+    reader = fresh.reader([name], from_beginning=True)
+    assert [record.value for record in reader.read_to_end(20)] == values
+
+
+def test_a_dead_poll_thread_is_fatal_for_its_user(make_bus: MakeBus, names: Names) -> None:
+    member = Member(make_bus().subscription([names.frames], names.group)).until_owning(4)
+    member.subscription._poller._hand_over = None  # type: ignore[attr-defined]
+    with pytest.raises(FatalError, match="poll thread died"):
+        member.until(lambda: False, "an error", timeout_s=10)
+
+
+def test_a_group_that_does_not_settle_is_fatal_only_while_the_broker_is_there(
+    kafka: LocalKafka, make_bus: MakeBus, names: Names
+) -> None:
+    member = Member(make_bus(unstable_limit_s=0.5).subscription([names.frames], names.group)).until_owning(4)
+    poller = member.subscription._poller  # type: ignore[attr-defined]
+    poller._is_stable = lambda: False
+    with pytest.raises(FatalError, match="must settle"):
+        member.until(lambda: False, "an error", timeout_s=10)

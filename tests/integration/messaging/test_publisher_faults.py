@@ -1,0 +1,158 @@
+"""A broker that stalls, and publishers that must neither wedge nor lose count."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from deploy.local.kafka import LocalKafka
+from deploy.local.ports import free_port
+from deploy.local.wait import wait_until
+from messaging.kafka.bus import KafkaBus
+from messaging.kafka.connection import KafkaConnection
+from messaging.kafka.publisher import KafkaPublisher
+from messaging.ports import OutRecord
+from schemas.errors import BufferFullError, TransientError
+from tests.integration.messaging.pipeline import Names
+
+MakeBus = Callable[..., KafkaBus]
+KEYS = 5
+
+
+class Ledger:
+    """Publishes numbered records without pause; remembers every answer."""
+
+    def __init__(self, publisher: KafkaPublisher, topic: str) -> None:
+        self.answers: dict[int, list[Exception | None]] = {}
+        self.num_refused = 0
+        self._publisher = publisher
+        self._topic = topic
+        self._next = 0
+
+    def publish(self, num_records: int) -> None:
+        for _ in range(num_records):
+            answers: list[Exception | None] = []
+            value = str(self._next).encode() + b" " + b"x" * 5000
+            try:
+                self._publisher.publish(OutRecord(self._topic, f"k{self._next % KEYS}", value), answers.append)
+            except BufferFullError:
+                self.num_refused += 1
+                continue
+            self.answers[self._next] = answers
+            self._next += 1
+
+    def with_answer(self, kind: type) -> set[int]:
+        return {number for number, answers in self.answers.items() if answers and isinstance(answers[0], kind)}
+
+    def check(self, bus: KafkaBus) -> None:
+        """Each answered once; all that was acknowledged is in the log; order holds per key."""
+        assert all(len(answers) == 1 for answers in self.answers.values())
+        found: dict[bytes | None, list[int]] = {}
+        for record in bus.reader([self._topic], from_beginning=True).read_to_end(30):
+            found.setdefault(record.key, []).append(int((record.value or b"").split(b" ")[0]))
+        there = {number for numbers in found.values() for number in numbers}
+        assert not self.with_answer(type(None)) - there
+        for numbers in found.values():
+            firsts = list(dict.fromkeys(numbers))
+            assert firsts == sorted(firsts)
+
+
+def test_a_stall_shorter_than_the_delivery_timeout_loses_nothing(
+    kafka: LocalKafka, make_bus: MakeBus, names: Names
+) -> None:
+    bus = make_bus(delivery_timeout_s=20)
+    ledger = Ledger(bus.publisher(), names.frames)
+    ledger.publish(300)
+    kafka.pause()
+    timer = threading.Timer(3, kafka.resume)
+    timer.start()
+    ledger.publish(300)
+    assert wait_until(lambda: all(ledger.answers.values()), 30)
+    timer.join()
+    assert ledger.with_answer(type(None)) == set(range(600))
+    ledger.check(bus)
+
+
+def test_a_stall_longer_than_the_delivery_timeout_does_not_silence_the_publisher(
+    kafka: LocalKafka, make_bus: MakeBus, names: Names
+) -> None:
+    bus = make_bus(delivery_timeout_s=2)
+    ledger = Ledger(bus.publisher(), names.frames)
+    ledger.publish(100)
+    assert wait_until(lambda: all(ledger.answers.values()), 30)
+    kafka.pause()
+    ledger.publish(100)
+    assert wait_until(lambda: all(ledger.answers.values()), 30), "records must fail while the broker is silent"
+    assert ledger.with_answer(TransientError) == set(range(100, 200))
+    kafka.resume()
+    ledger.publish(200)
+    assert wait_until(lambda: all(ledger.answers.values()), 30), "the publisher must come back to life"
+    assert ledger.with_answer(type(None)) >= set(range(200, 400))
+    ledger.check(bus)
+
+
+def test_memory_in_flight_is_bounded_while_the_broker_is_silent(
+    kafka: LocalKafka, make_bus: MakeBus, names: Names
+) -> None:
+    bus = make_bus(in_flight_bytes=500_000, delivery_timeout_s=20)
+    ledger = Ledger(bus.publisher(), names.frames)
+    ledger.publish(10)
+    assert wait_until(lambda: all(ledger.answers.values()), 30)
+    kafka.pause()
+    ledger.publish(500)
+    assert ledger.num_refused == 500 - 95  # 500 kB at 5 kB and some overhead each
+    kafka.resume()
+    assert wait_until(lambda: all(ledger.answers.values()), 30)
+    ledger.publish(50)
+    assert wait_until(lambda: all(ledger.answers.values()), 30)
+    assert ledger.with_answer(TransientError) == set()
+    ledger.check(bus)
+
+
+def test_closing_while_the_broker_is_silent_answers_for_every_record(
+    kafka: LocalKafka, make_bus: MakeBus, names: Names
+) -> None:
+    bus = make_bus()
+    publisher = bus.publisher()
+    ledger = Ledger(publisher, names.frames)
+    ledger.publish(10)
+    assert wait_until(lambda: all(ledger.answers.values()), 30)
+    kafka.pause()
+    ledger.publish(50)
+    assert not publisher.flush(0.2)
+    publisher.close(0.5)
+    kafka.resume()
+    assert ledger.with_answer(TransientError) == set(range(10, 60))
+    assert all(len(answers) == 1 for answers in ledger.answers.values())
+
+
+def test_a_broker_that_is_not_there_is_transient_and_named(fresh_name: Callable[[str], str]) -> None:
+    address = f"127.0.0.1:{free_port(())}"
+    bus = KafkaBus(KafkaConnection(address, timeout_s=1.0))
+    for ask in (bus.publisher, bus.existing_topics, lambda: bus.subscription(["frames"], fresh_name("g"))):
+        with pytest.raises(TransientError, match="Kafka") as caught:
+            ask()
+        assert address in str(caught.value)
+    bus.close()
+
+
+def test_a_stuck_producer_is_replaced(kafka: LocalKafka, make_bus: MakeBus, names: Names) -> None:
+    bus = make_bus()
+    publisher = bus.publisher()
+    ledger = Ledger(publisher, names.frames)
+    ledger.publish(5)
+    assert wait_until(lambda: all(ledger.answers.values()), 30)
+    first = publisher._producer
+    first._sender.force_close()  # a client whose thread has died answers nothing any more
+    first._sender.join(10)
+    first._accumulator._closed = False  # it takes records all the same
+    ledger.publish(5)
+    assert not publisher.flush(0.2)
+    for opened in publisher._in_flight.all():
+        object.__setattr__(opened, "since", time.monotonic() - 1000)
+    ledger.publish(5)
+    assert wait_until(lambda: all(ledger.answers.values()), 30)
+    assert ledger.with_answer(TransientError) == set(range(5, 10))
+    assert ledger.with_answer(type(None)) == set(range(5)) | set(range(10, 15))
+    ledger.check(bus)
