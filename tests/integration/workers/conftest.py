@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -22,6 +23,8 @@ from tests.small_bundle import jpeg, small_bundle
 from workers.engine import Engine
 from workers.options import EventOptions, WorkerOptions
 from workers.worker import Worker
+
+T = TypeVar("T")
 
 START = datetime(2026, 1, 5, 10, 0, tzinfo=timezone.utc)
 DEADLINE_S = 60.0
@@ -56,6 +59,31 @@ def end_record(topic: str, camera: str, index: int, session: str = "s1") -> OutR
         fps=10,
     )
     return OutRecord(topic, camera, b"", encode_header(header))
+
+
+Numbers = dict[tuple[str, str, int], tuple[float | None, ...]]
+
+
+def numbers(scores: list[FrameScore]) -> Numbers:
+    found: Numbers = {}
+    for score in scores:
+        key = (score.camera_id, score.session_id, score.frame_index)
+        assert key not in found, f"frame {key} was scored twice"
+        found[key] = (
+            score.psnr_db,
+            score.feature_distance,
+            score.regular_score,
+            score.patch_error,
+            score.anomaly_score,
+        )
+    return found
+
+
+def largest_difference(first: Numbers, second: Numbers) -> float:
+    assert first.keys() == second.keys()
+    pairs = [(a, b) for key in first for a, b in zip(first[key], second[key], strict=True)]
+    assert all((a is None) == (b is None) for a, b in pairs)
+    return max(abs(a - b) for a, b in pairs if a is not None and b is not None)
 
 
 class Site:
@@ -105,13 +133,19 @@ class Site:
         return wait_for(self.scores, lambda scores: len(scores) >= count)
 
 
-def wait_for(look: Callable[[], list[FrameScore]], is_enough: Callable[[list[FrameScore]], bool]) -> list[FrameScore]:
+def wait_for(look: Callable[[], list[T]], is_enough: Callable[[list[T]], bool]) -> list[T]:
     """Look until it is enough, with a deadline."""
     pause, end = threading.Event(), datetime.now(timezone.utc) + timedelta(seconds=DEADLINE_S)
     while not is_enough(found := look()):
         assert datetime.now(timezone.utc) < end, f"not enough after {DEADLINE_S} s: {len(found)}"
         pause.wait(0.05)
     return found
+
+
+def event_ids(site: Site) -> list[str]:
+    ids = [event.id for event in site.events()]
+    assert len(ids) == len(set(ids)), "no message id may come twice"
+    return sorted(ids)
 
 
 @contextmanager

@@ -11,35 +11,21 @@ from memory_store.proposal import ItemSums, normalised
 from memory_store.sqlite_store import SqliteStore
 from schemas.codec import HEADER, decode_message, decode_proposal_arrays
 from schemas.errors import BundleError
-from schemas.messages import FrameScore, ProposalHeader, utc_now
-from tests.integration.workers.conftest import START, Site, at_work, end_record, frame_record, wait_for
+from schemas.messages import ProposalHeader, utc_now
+from tests.integration.workers.conftest import (
+    START,
+    Site,
+    at_work,
+    end_record,
+    event_ids,
+    frame_record,
+    largest_difference,
+    numbers,
+    wait_for,
+)
 from tests.small_bundle import jpeg, small_bundle
 from workers.decode import decode_frame
 from workers.engine import Engine
-
-Numbers = dict[tuple[str, str, int], tuple[float | None, ...]]
-
-
-def numbers(scores: list[FrameScore]) -> Numbers:
-    found: Numbers = {}
-    for score in scores:
-        key = (score.camera_id, score.session_id, score.frame_index)
-        assert key not in found, f"frame {key} was scored twice"
-        found[key] = (
-            score.psnr_db,
-            score.feature_distance,
-            score.regular_score,
-            score.patch_error,
-            score.anomaly_score,
-        )
-    return found
-
-
-def largest_difference(first: Numbers, second: Numbers) -> float:
-    assert first.keys() == second.keys()
-    pairs = [(a, b) for key in first for a, b in zip(first[key], second[key], strict=True)]
-    assert all((a is None) == (b is None) for a, b in pairs)
-    return max(abs(a - b) for a, b in pairs if a is not None and b is not None)
 
 
 def test_every_frame_gets_one_score_and_the_first_four_warm(site: Site) -> None:
@@ -127,7 +113,7 @@ def test_the_next_owner_of_a_silent_camera_ends_its_event_in_its_own_time(site: 
     with at_work(site.worker()):
         site.wait_for_scores(85)
     with at_work(site.worker(worker_id="w2", camera_timeout_s=1.0)):
-        wait_for(lambda: [e for e in site.events() if e.data.phase == "end"], bool)  # type: ignore[arg-type, return-value]
+        wait_for(lambda: [e for e in site.events() if e.data.phase == "end"], bool)
     (end,) = [event for event in site.events() if event.data.phase == "end"]
     assert (end.data.end_reason, end.data.provenance.worker_id) == ("camera_lost", "w2")
 
@@ -136,12 +122,6 @@ def fresh_site(store: SqliteStore, like: Site) -> Site:
     """The same bundle and store on topics of another prefix."""
     topics = replace(like.topics, **{name: f"again.{getattr(like.topics, name)}" for name in like.topics.__slots__})
     return Site(like.bus, store, like.bundle, topics)
-
-
-def event_ids(site: Site) -> list[str]:
-    ids = [event.id for event in site.events()]
-    assert len(ids) == len(set(ids)), "no message id may come twice"
-    return sorted(ids)
 
 
 def test_events_start_and_end_and_name_what_they_saw(site: Site) -> None:
@@ -178,7 +158,7 @@ def test_an_open_event_ends_when_the_camera_starts_a_new_session(site: Site) -> 
 def test_a_camera_that_falls_silent_ends_its_event(site: Site) -> None:
     site.frames("a", range(85))
     with at_work(site.worker(camera_timeout_s=0.5)):
-        wait_for(lambda: [e for e in site.events() if e.data.phase == "end"], bool)  # type: ignore[arg-type, return-value]
+        wait_for(lambda: [e for e in site.events() if e.data.phase == "end"], bool)
     assert [event.data.end_reason for event in site.events()][-1] == "camera_lost"
 
 
@@ -219,7 +199,7 @@ def test_a_network_that_gives_nan_feeds_nothing_on(site: Site) -> None:
     site.bundle = replace(site.bundle, weights=weights)
     site.frames("a", range(8))
     with at_work(site.worker()):
-        wait_for(lambda: site.records(site.topics.dead_letters), lambda found: len(found) >= 4)  # type: ignore
+        wait_for(lambda: site.records(site.topics.dead_letters), lambda found: len(found) >= 4)
     assert {record.header("engram-reason") for record in site.records(site.topics.dead_letters)} == {b"not_finite"}
     assert {score.status for score in site.scores()} == {"warming"}
     assert not site.records(site.topics.memory_updates)
@@ -324,6 +304,6 @@ def moved(items_MC: np.ndarray) -> np.ndarray:
 def test_live_use_skips_what_is_stale_and_says_so(site: Site) -> None:
     site.frames("a", range(10))  # captured in January
     with at_work(worker := site.worker(max_staleness_s=5.0)):
-        wait_for(lambda: [worker.snapshot().tally], lambda found: found[0].received == 10)  # type: ignore
+        wait_for(lambda: [worker.snapshot().tally], lambda found: found[0].received == 10)
     assert worker.snapshot().tally.skipped == {"stale": 10}
     assert START.year == 2026
