@@ -5,6 +5,7 @@ so that it alone sees every proposal and every event; the others wait. A leader 
 harm: each commit carries a fencing token that the store checks.
 """
 
+import hashlib
 import logging
 import secrets
 import threading
@@ -26,10 +27,13 @@ from schemas.messages import utc_now
 
 _log = logging.getLogger(__name__)
 
-LEADERSHIP = "leadership.of.coordinators"
-"""The lease that makes a coordinator the leader; no bank has this name."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
 MAX_WAITING_TO_SEND = 1000
+
+
+def leadership(group: str) -> str:
+    """Name of the lease that makes a coordinator the leader of its group; groups that share a store have their own."""
+    return f"leadership.{hashlib.sha256(group.encode()).hexdigest()[:32]}"
 
 
 @dataclass(slots=True)
@@ -125,7 +129,7 @@ class Coordinator:
         return self._snapshot
 
     def _take_the_lead(self) -> None:
-        lease = self._store.acquire(LEADERSHIP, self._holder, self._options.lease_s)
+        lease = self._store.acquire(leadership(self._options.group), self._holder, self._options.lease_s)
         if lease is None:
             self._trouble = None
             return
@@ -177,7 +181,7 @@ class Coordinator:
 
     def _keep_the_lead(self, term: _Term) -> None:
         """Prolong the lease, or take it again if nobody else had it."""
-        lease = self._store.acquire(LEADERSHIP, self._holder, self._options.lease_s)
+        lease = self._store.acquire(leadership(self._options.group), self._holder, self._options.lease_s)
         if lease is None or lease.token not in (term.lease.token, term.lease.token + 1):
             raise OwnershipLostError(f"the lead of {self._holder} ran out; whoever leads now has the log")
         term.lease = lease  # one more than before: it ran out, but nobody else had it in between

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from memory_store.bank import Change, first_broken_link, next_epoch
-from memory_store.coordinator import LEADERSHIP, Coordinator
+from memory_store.coordinator import Coordinator, leadership
 from memory_store.gate import EventSpan
 from memory_store.round import RoundRules
 from memory_store.settling import ChangeLimits
@@ -182,6 +182,13 @@ def test_only_the_leader_works_and_a_standby_follows(bench: Bench) -> None:
     assert bench.stored().version == 2
     assert [entry.change.author for entry in bench.store.log(BANK_ID)] == ["c1", "c1", "c2"]
     assert first_broken_link(bench.store.log(BANK_ID)) is None
+
+
+def test_groups_that_share_a_store_have_a_leader_each(bench: Bench) -> None:
+    here, there = bench.coordinator("c1", group="site-a"), bench.coordinator("c2", group="site-b")
+    assert here.step()
+    assert there.step()
+    assert leadership("site-a") != leadership("site-b")
 
 
 def test_a_leader_that_was_paused_past_its_lease_gives_back_what_it_holds(bench: Bench) -> None:
@@ -382,7 +389,7 @@ def test_run_works_until_it_is_told_to_stop_and_hands_over_at_once(bench: Bench)
         thread.join(20)
     assert not thread.is_alive()
     assert coordinator.snapshot().committed == 1
-    assert bench.store.acquire(LEADERSHIP, "other", 1.0) is not None
+    assert bench.store.acquire(leadership(options().group), "other", 1.0) is not None
 
 
 def with_lease_gone(bench: Bench) -> None:

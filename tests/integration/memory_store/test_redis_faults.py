@@ -244,3 +244,35 @@ def test_damaged_content_is_fatal_with_a_hint(own_redis: LocalRedis, near: Redis
     Redis.from_url(own_redis.url).hset(f"{{engram:{BANK_ID}}}:h", "items", b"\0" * 96)
     with pytest.raises(FatalError, match="restore an earlier version"):
         near.read(BANK_ID)
+
+
+def test_prefixes_do_not_see_each_other_even_if_one_begins_like_the_other(own_redis: LocalRedis) -> None:
+    stores = {
+        name: RedisStore.for_coordinator(RedisAddress(own_redis.url, name)) for name in ("site", "site:a", "other")
+    }
+    for name, store in stores.items():
+        store.create(a_bank(bank_id=f"bank-of-{name.replace(':', '-')}"), change(name))
+    assert {name: list(store.list_banks()) for name, store in stores.items()} == {
+        "site": ["bank-of-site"],
+        "site:a": ["bank-of-site-a"],
+        "other": ["bank-of-other"],
+    }
+
+
+@pytest.mark.parametrize("prefix", ["", "a*", "a b", "{a}", "a?", "x" * 101])
+def test_a_prefix_that_could_be_a_pattern_is_refused(prefix: str) -> None:
+    with pytest.raises(SettingsError, match="key prefix"):
+        RedisStore.for_worker(RedisAddress("redis://127.0.0.1:1/0", prefix))
+    with pytest.raises(SettingsError, match="key prefix"):
+        reader_acl(prefix)
+
+
+def test_a_redis_that_may_not_write_just_now_is_a_passing_trouble(own_redis: LocalRedis, near: RedisStore) -> None:
+    bank = created(near)
+    admin = Redis.from_url(own_redis.url)
+    admin.config_set("min-replicas-to-write", 1)
+    with pytest.raises(TransientError, match="NOREPLICAS"):
+        near.freeze(BANK_ID)
+    assert near.read_if_newer(bank) is bank
+    admin.config_set("min-replicas-to-write", 0)
+    near.freeze(BANK_ID)
