@@ -59,8 +59,10 @@ class Mask:
         return shown
 
     def _fit(self, height: int, width: int) -> NDArray[np.bool_]:
-        # Area averages are above 0 wherever any part of the pixel is hidden; linear does the same when growing.
-        shrinking = height < self._hidden.shape[0] or width < self._hidden.shape[1]
-        how = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-        share = cv2.resize(self._hidden.astype(np.float32), (width, height), interpolation=how)
+        # One axis after the other: shrinking one while growing the other, OpenCV would skip rows or columns.
+        share = self._hidden.astype(np.float32)
+        for size in ((width, share.shape[0]), (width, height)):
+            shrinks = size[0] < share.shape[1] or size[1] < share.shape[0]
+            # An area's mean is above 0 wherever a part is hidden; so is a linear blend when growing.
+            share = np.asarray(cv2.resize(share, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))
         return np.asarray(share > 0, dtype=np.bool_)

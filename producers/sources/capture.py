@@ -13,6 +13,18 @@ from producers.sources.options import LiveOptions
 from schemas.errors import TransientError
 
 
+def _quiet_backends() -> None:
+    # What FFmpeg and OpenCV write to stderr themselves bypasses logging, and may hold addresses. A level that the user
+    # has set in the environment stands, so that OPENCV_FFMPEG_LOGLEVEL=32 shows all.
+    if "OPENCV_LOG_LEVEL" not in os.environ:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+
+# On import, because FFmpeg looks at its level only once, when it is first used by anybody.
+_quiet_backends()
+
+
 class CameraCapture:
     """An open connection. Only the thread that made it may use it."""
 
@@ -35,22 +47,11 @@ def open_camera(address: Address, options: LiveOptions) -> CameraCapture:
     Raises:
         TransientError: it did not open; the message is the reason, with no credentials in it.
     """
-    quiet_backends()
     capture = _open_device(address) if address.kind == "device" else _open_stream(address, options)
     if not capture.isOpened():
         capture.release()
         raise TransientError(explain_failure(address, options.open_timeout_s))
     return CameraCapture(capture)
-
-
-def quiet_backends() -> None:
-    """Silence what FFmpeg and OpenCV write to stderr themselves: it bypasses logging, and may hold addresses.
-
-    Environment variables set by the user are left as they are, so that ``OPENCV_FFMPEG_LOGLEVEL=32`` shows all.
-    """
-    if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 def _open_device(address: Address) -> cv2.VideoCapture:

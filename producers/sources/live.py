@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_using_event, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_using_event
 from tenacity.stop import stop_when_event_set
+from tenacity.wait import wait_exponential, wait_random
 
 from producers.sources.frame import CapturedFrame, Image, SourceStatus
 from producers.sources.options import LiveOptions, SourceOptions
@@ -94,7 +95,9 @@ class LiveSource:
         finally:
             self.close()
             thread.join(_JOIN_TIMEOUT_S)
-            self._board.finish("closed")
+            # A camera that was away when it was closed keeps the reason, which is what people want to know.
+            if self.status.state != "offline":
+                self._board.finish("closed")
 
     def _next_frame(self) -> CapturedFrame | None:
         while True:
@@ -149,7 +152,8 @@ class LiveSource:
         live = self._live
         attempts = Retrying(
             retry=retry_if_exception_type(TransientError),
-            wait=wait_exponential_jitter(live.backoff_first_s, live.backoff_max_s, jitter=live.backoff_jitter_s),
+            wait=wait_exponential(multiplier=live.backoff_first_s, max=live.backoff_max_s)
+            + wait_random(0, live.backoff_jitter_s),
             stop=stop_when_event_set(self._closed),
             sleep=sleep_using_event(self._closed),
             before_sleep=self._tell_failure,

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import cv2
 
-from producers.sources.capture import quiet_backends
 from producers.sources.frame import Image, as_bgr
 from producers.sources.options import SourceOptions
 from producers.sources.recorded import RecordedSource
@@ -58,7 +57,6 @@ class VideoFileSource(RecordedSource):
 def _open(path: Path) -> cv2.VideoCapture:
     if not path.is_file():
         raise FatalError(f"a video source must be an existing file, '{path}' is not; check the path")
-    quiet_backends()
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     if not capture.isOpened():
         size = path.stat().st_size

@@ -1,5 +1,6 @@
 """The synthetic walkway, rendered frame by frame. A longer film begins like a shorter one of the same seed."""
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -67,27 +68,37 @@ class SyntheticScene:
 
     def frames(self, num: int | None = None) -> Iterator[Canvas]:
         """The first ``num`` frames (None = without end), uint8 (height, width, 3) BGR; each call starts anew."""
-        self._log = TruthLog()
+        log = self._log = TruthLog()
         traffic = Traffic(np.random.default_rng((self._seed, 1)))
-        schedule = Schedule(np.random.default_rng((self._seed, 2)), self._options) if self._options else None
-        index = 0
-        while num is None or index < num:
+        for index, episode in enumerate(self._episodes(num)):
             time_s = index / self.fps
-            episode = schedule.at(time_s) if schedule else None
-            abnormal = episode.abnormal(time_s) if episode else None
-            figures = traffic.figures(time_s) + (episode.companions(time_s) if episode else [])
-            self._note(episode, abnormal)
-            if abnormal is not None:
-                figures.append(abnormal)
+            figures = traffic.figures(time_s)
+            if episode is not None:
+                abnormal = episode.abnormal(time_s)
+                figures += [*episode.companions(time_s), *([abnormal] if abnormal else [])]
+            self._note(log, episode, time_s)
             yield self._finish(self._draw(figures), index)
-            index += 1
 
-    def _note(self, episode: Episode | None, abnormal: Figure | None) -> None:
+    def foresee(self, num: int) -> Truth:
+        """The truth of the first ``num`` frames, without rendering any."""
+        log = TruthLog()
+        for index, episode in enumerate(self._episodes(num)):
+            self._note(log, episode, index / self.fps)
+        return log.truth(self.fps, self.size)
+
+    def _episodes(self, num: int | None) -> Iterator[Episode | None]:
+        """What is going on at each frame."""
+        schedule = Schedule(np.random.default_rng((self._seed, 2)), self._options) if self._options else None
+        for index in itertools.count() if num is None else range(num):
+            yield schedule.at(index / self.fps) if schedule else None
+
+    def _note(self, log: TruthLog, episode: Episode | None, time_s: float) -> None:
+        abnormal = episode.abnormal(time_s) if episode else None
         if episode is None or abnormal is None:
-            self._log.add(None, None)
+            log.add(None, None)
             return
         left, top, right, bottom = (edge / _FINENESS for edge in abnormal.outline(self._view))
-        self._log.add(episode.kind, visible_box((left, top, right, bottom), *self.size))
+        log.add(episode.kind, visible_box((left, top, right, bottom), *self.size))
 
     def _draw(self, figures: list[Figure]) -> Canvas:
         lit, shaded = lit_and_shaded(self._view)

@@ -1,0 +1,82 @@
+"""JPEG round trips, sizes and limits."""
+
+import cv2
+import numpy as np
+import pytest
+
+from producers.encoding import EncodedFrame, EncodingOptions, encode_frame
+from producers.masking import Mask
+from producers.sources import Image
+from producers.synthetic import SyntheticScene
+from schemas.errors import BadMessageError, SettingsError
+from tests.unit.producers.scripted_source import noisy, plain
+
+
+def decode(frame: EncodedFrame) -> Image:
+    return cv2.imdecode(np.frombuffer(frame.jpeg, np.uint8), cv2.IMREAD_COLOR)
+
+
+def test_round_trip_is_close_to_the_original() -> None:
+    image = next(SyntheticScene(1).frames(1))
+    encoded = encode_frame(image, EncodingOptions())
+    decoded = decode(encoded)
+    assert (encoded.width, encoded.height, encoded.quality) == (320, 240, 90)
+    assert decoded.shape == image.shape
+    assert cv2.PSNR(image, decoded) > 30
+    assert len(encoded.jpeg) < image.nbytes / 4
+
+
+def test_resize() -> None:
+    encoded = encode_frame(plain(width=640, height=480), EncodingOptions(size=(256, 192)))
+    assert (encoded.width, encoded.height) == (256, 192)
+    assert decode(encoded).shape == (192, 256, 3)
+
+
+def test_enlarging_works_too() -> None:
+    assert decode(encode_frame(plain(120, 32, 24), EncodingOptions(size=(64, 64)))).shape == (64, 64, 3)
+
+
+def test_lower_quality_when_too_large() -> None:
+    image = noisy()
+    sizes = {q: len(encode_frame(image, EncodingOptions(quality=q, min_quality=q)).jpeg) for q in (90, 78, 65, 52, 40)}
+    encoded = encode_frame(image, EncodingOptions(max_bytes=sizes[65]))
+    assert encoded.quality == 65
+    assert len(encoded.jpeg) == sizes[65]
+
+
+def test_too_large_at_any_quality() -> None:
+    with pytest.raises(BadMessageError, match="at most 1024 bytes") as caught:
+        encode_frame(noisy(), EncodingOptions(max_bytes=1024))
+    assert caught.value.reason == "too_large"
+
+
+def test_what_is_no_image_is_refused() -> None:
+    with pytest.raises(BadMessageError) as caught:
+        encode_frame(np.zeros((0, 0, 3), np.uint8), EncodingOptions())
+    assert caught.value.reason == "encode_failed"
+
+
+def test_masked_before_it_is_scaled() -> None:
+    """A bright secret next to a dark surrounding must not shine through at the border of the mask."""
+    image = plain(0, 640, 480)
+    image[100:300, 200:400] = 255
+    box = [(200 / 640, 100 / 480), (400 / 640, 100 / 480), (400 / 640, 300 / 480), (200 / 640, 300 / 480)]
+    options = EncodingOptions(size=(160, 120), mask=Mask.from_polygons([box]))
+    assert decode(encode_frame(image, options)).max() == 0
+
+
+def test_masked_pixels_are_black_after_decoding() -> None:
+    image = noisy(seed=4)
+    options = EncodingOptions(mask=Mask.from_polygons([[(0, 0), (0.5, 0), (0.5, 1), (0, 1)]]))
+    decoded = decode(encode_frame(image, options))
+    assert decoded[:, :144].max() <= 2
+    assert decoded[:, 176:].mean() > 60
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"size": (4, 100)}, {"size": (100, 20000)}, {"quality": 0}, {"quality": 101}, {"quality": 30}, {"max_bytes": 10}],
+)
+def test_wrong_options(fields: dict) -> None:
+    with pytest.raises(SettingsError, match="must"):
+        EncodingOptions(**fields)
