@@ -1,0 +1,43 @@
+"""Following the scores topic until enough frames are scored."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from messaging.ports import Bus
+from schemas.errors import EngramError
+
+POLL_S = 0.5
+BATCH = 500
+
+
+class Progress:
+    """Counts committed scores.
+
+    Args:
+        bus: where the topic is.
+        topic: the scores topic.
+        deadline_s: longest wait of each ``wait_scored``.
+        stop: ends every wait, with an error.
+    """
+
+    def __init__(self, bus: Bus, topic: str, deadline_s: float, stop: threading.Event) -> None:
+        self._reader = bus.reader([topic], from_beginning=True)
+        self._deadline_s = deadline_s
+        self._stop = stop
+        self.num_scored = 0
+
+    def wait_scored(self, wanted: int, look: Callable[[], None]) -> None:
+        """Wait until ``wanted`` scores are there; ``look`` is called now and then and may raise.
+
+        Raises:
+            EngramError: the deadline passed, or ``stop`` was set.
+        """
+        until_s = time.monotonic() + self._deadline_s
+        while self.num_scored < wanted:
+            look()
+            if self._stop.is_set():
+                raise EngramError(f"stopped with {self.num_scored} of {wanted} frames scored")
+            if time.monotonic() > until_s:
+                raise EngramError(f"{wanted} frames must be scored in {self._deadline_s:.0f} s, {self.num_scored} are")
+            self.num_scored += len(self._reader.read(BATCH, POLL_S))

@@ -1,0 +1,158 @@
+"""``engram stack demo``: cameras, workers and a coordinator as processes on a real Kafka and Redis, one worker killed.
+
+Whether all went well is read from the topics and the store alone, with committed records only.
+"""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.local import Stack
+from engram.demo.checks import Check, check_bank, check_events, check_scores, frame_keys
+from engram.demo.fleet import Fleet
+from engram.demo.progress import Progress
+from engram.topics import topic_specs
+from engram.wiring import open_bus, open_store
+from messaging.ports import Bus, Record
+from schemas.codec import HEADER, decode_message
+from schemas.errors import EngramError
+from schemas.messages import AnomalyEvent, FrameHeader, FrameScore
+from schemas.settings import AllSettings, load_settings
+from schemas.settings.layers import as_environment
+from schemas.topics import TopicNames
+
+WORKERS = ("worker-1", "worker-2")
+NUM_CAMERAS = 4
+FPS = 10.0
+READ_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class StackDemoRequest:
+    """What is run.
+
+    Attributes:
+        bundle: folder of the bundle of the walkway.
+        out: folder for the processes' logs.
+        seconds: scene time of each camera.
+        deadline_s: longest wait for all frames to be scored, and for the bank to grow.
+        tell: called with each step, in words.
+    """
+
+    bundle: Path
+    out: Path
+    seconds: float
+    deadline_s: float
+    tell: Callable[[str], None]
+
+
+def run_stack_demo(request: StackDemoRequest, stop: threading.Event) -> tuple[Check, ...]:
+    """Run it all on topics, group and keys of its own, and check.
+
+    Raises:
+        EngramError: a process ended by itself, or a deadline passed.
+    """
+    stack = Stack()
+    if not stack.status().is_ready:
+        request.tell("starting Kafka and Redis")
+        stack.up()
+    prefix = f"demo-{secrets.token_hex(4)}."
+    overrides = _overrides(stack.environment(), prefix, request.bundle)
+    settings = load_settings(AllSettings, None, overrides)
+    with ExitStack() as opened:
+        bus = opened.enter_context(open_bus(settings.kafka))
+        bus.create_topics(topic_specs(settings.kafka, settings.worker.max_frame_bytes))
+        request.tell(f"topics created under '{prefix}'")
+        fleet = opened.enter_context(Fleet(request.out, _as_environment(overrides)))
+        _run_fleet(fleet, bus, settings, request, stop)
+        return _checked(bus, settings)
+
+
+def _overrides(addresses: Mapping[str, str], prefix: str, bundle: Path) -> dict[str, object]:
+    """Settings of all processes: the local stack, names nothing else has, and times that fit a demo."""
+    return {
+        "kafka.bootstrap_servers": addresses["ENGRAM_KAFKA__BOOTSTRAP_SERVERS"],
+        "store.url": addresses["ENGRAM_STORE__URL"],
+        "kafka.topic_prefix": prefix,
+        "kafka.group": f"{prefix}workers",
+        "kafka.frames_partitions": NUM_CAMERAS,
+        "kafka.session_timeout_s": 6.0,
+        "store.key_prefix": f"{prefix}bank",
+        "producer.fps": FPS,
+        "producer.pace": "backfill",
+        "worker.bundle": str(bundle.absolute()),
+        "worker.threads": 1,
+        "coordinator.round_s": 5.0,
+        "coordinator.quarantine_s": 2.0,
+    }
+
+
+def _as_environment(overrides: Mapping[str, object]) -> dict[str, str]:
+    return {as_environment(path): str(value) for path, value in overrides.items()}
+
+
+def _run_fleet(fleet: Fleet, bus: Bus, settings: AllSettings, request: StackDemoRequest, stop: threading.Event) -> None:
+    topics = TopicNames.with_prefix(settings.kafka.topic_prefix)
+    total = round(NUM_CAMERAS * request.seconds * FPS)
+    progress = Progress(bus, topics.frame_scores, request.deadline_s, stop)
+    fleet.start("coordinator", ["coordinate"])
+    for name in WORKERS:
+        fleet.start(name, ["work", "--worker-id", name])
+    fleet.start("cameras", ["produce", *_sources(request.seconds), *_cameras()])
+    request.tell(f"{NUM_CAMERAS} cameras, {len(WORKERS)} workers, 1 coordinator; logs in {request.out}")
+    running = ["coordinator", *WORKERS]
+    progress.wait_scored(total // 2, lambda: fleet.require_running(running))
+    fleet.kill(WORKERS[0])
+    request.tell(f"{progress.num_scored} of {total} frames scored; {WORKERS[0]} killed (SIGKILL)")
+    running.remove(WORKERS[0])
+    progress.wait_scored(total, lambda: fleet.require_running(running))
+    request.tell(f"all {progress.num_scored} frames scored")
+    _wait_for_growth(settings, request.deadline_s, stop)
+    codes = fleet.end(["cameras", *running])
+    if any(codes.values()):
+        failed = [fleet.told(name) for name, code in codes.items() if code]
+        raise EngramError(f"every process must end with 0, got {dict(codes)}; " + "\n".join(failed))
+
+
+def _sources(seconds: float) -> list[str]:
+    return [f"synthetic://walkway?seed={301 + number}&seconds={seconds:g}&fps={FPS:g}" for number in range(NUM_CAMERAS)]
+
+
+def _cameras() -> list[str]:
+    return [part for number in range(NUM_CAMERAS) for part in ("--camera", f"walkway-{number + 1}")]
+
+
+def _wait_for_growth(settings: AllSettings, deadline_s: float, stop: threading.Event) -> None:
+    """Until the bank has a version of its own, or the deadline; whether it has is for the checks to say."""
+    until_s = time.monotonic() + deadline_s
+    with open_store(settings.store) as store:
+        while time.monotonic() < until_s and not stop.is_set():
+            bank = store.read(settings.memory.bank_id)
+            if bank is not None and bank.version > 0:
+                return
+            stop.wait(0.5)
+
+
+def _checked(bus: Bus, settings: AllSettings) -> tuple[Check, ...]:
+    """Every record counts as it is: no reader that would drop repeats stands between."""
+    names = TopicNames.with_prefix(settings.kafka.topic_prefix)
+    headers = [decode_message(FrameHeader, record.header(HEADER)) for record in _all(bus, names.frames)]
+    sent = frame_keys(header for header in headers if header.kind == "frame")
+    scored = frame_keys(decode_message(FrameScore, record.value) for record in _all(bus, names.frame_scores))
+    events = [decode_message(AnomalyEvent, record.value) for record in _all(bus, names.anomaly_events)]
+    with open_store(settings.store) as store:
+        entries = store.log(settings.memory.bank_id)
+    num_letters = len(_all(bus, names.dead_letters))
+    return (*check_scores(sent, scored, num_letters), *check_events(events), *check_bank(entries))
+
+
+def _all(bus: Bus, topic: str) -> Sequence[Record]:
+    reader = bus.reader([topic], from_beginning=True)
+    try:
+        return reader.read_to_end(READ_TIMEOUT_S)
+    finally:
+        reader.close()
