@@ -1,0 +1,155 @@
+"""A real MJPEG camera over HTTP that comes, goes, flaps and falls silent."""
+
+import queue
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from producers.sources import CapturedFrame, LiveOptions, Source, SourceOptions, SourceStatus, open_source
+from tests.integration.producers.camera_servers import jpeg, mjpeg_camera
+
+
+class Viewer:
+    """A source under test and what it says of itself."""
+
+    def __init__(self, port: int, user_info: str = "", **live: float) -> None:
+        self.statuses: queue.Queue[SourceStatus] = queue.Queue()
+        fields = {"open_timeout_s": 5, "dead_after_s": 5, "backoff_first_s": 0.05, "backoff_max_s": 0.2} | live
+        options = SourceOptions(live=LiveOptions(**fields, backoff_jitter_s=0.01), on_status=self.statuses.put)
+        self.source: Source = open_source(f"http://{user_info}127.0.0.1:{port}/video", options)
+        self.frames: Iterator[CapturedFrame] = iter(self.source)
+
+    def wait_for(self, state: str, text: str = "") -> SourceStatus:
+        """The next status of that kind; others pass."""
+        while True:
+            status = self.statuses.get(timeout=30)
+            if status.state == state and text in status.reason:
+                return status
+
+
+@pytest.fixture
+def viewers() -> Iterator[list[Viewer]]:
+    made: list[Viewer] = []
+    yield made
+    for viewer in made:
+        viewer.source.close()
+        for _ in viewer.frames:
+            pass
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_pictures_arrive(viewers) -> None:
+    with mjpeg_camera() as camera:
+        viewers.append(viewer := Viewer(camera.server_port))
+        frame = next(viewer.frames)
+        assert frame.image.shape == (48, 64, 3)
+        assert min(abs(float(frame.image.mean()) - value) for value in (40, 80, 120, 160)) < 3
+        assert viewer.wait_for("online")
+        assert viewer.source.is_live
+
+
+def test_away_at_the_start_then_appearing(viewers) -> None:
+    port = free_port()
+    viewers.append(viewer := Viewer(port))
+    got: list[CapturedFrame] = []
+    reader = threading.Thread(target=lambda: got.append(next(viewer.frames)))
+    reader.start()
+    viewer.wait_for("offline", "refused the connection")
+    with mjpeg_camera(port):
+        viewer.wait_for("online")
+        reader.join(20)
+    assert got[0].image.shape == (48, 64, 3)
+
+
+def test_a_camera_that_flaps_is_found_again_each_time(viewers) -> None:
+    with mjpeg_camera() as camera:
+        camera.num_sent = 12
+        viewers.append(viewer := Viewer(camera.server_port))
+        reader = threading.Thread(target=lambda: [None for _ in viewer.frames])
+        reader.start()
+        for _ in range(3):
+            viewer.wait_for("online")
+            viewer.wait_for("offline", "broke off")
+        viewer.wait_for("online")
+        assert camera.num_viewers >= 4
+        viewer.source.close()
+        reader.join(20)
+
+
+def test_gone_and_back_at_the_same_address(viewers) -> None:
+    with mjpeg_camera() as camera:
+        port = camera.server_port
+        viewers.append(viewer := Viewer(port))
+        next(viewer.frames)
+        viewer.wait_for("online")
+    reader = threading.Thread(target=lambda: [None for _ in viewer.frames])
+    reader.start()
+    viewer.wait_for("offline", "broke off")
+    viewer.wait_for("offline", "refused")
+    with mjpeg_camera(port):
+        viewer.wait_for("online")
+        viewer.source.close()
+        reader.join(20)
+
+
+def test_a_silent_camera_is_stale_then_dead_then_connected_anew(viewers) -> None:
+    with mjpeg_camera() as camera:
+        camera.num_sent, camera.goes_silent = 12, True
+        viewers.append(viewer := Viewer(camera.server_port, dead_after_s=1.5, stale_after_s=0.4))
+        reader = threading.Thread(target=lambda: [None for _ in viewer.frames])
+        reader.start()
+        viewer.wait_for("online")
+        viewer.wait_for("stale", "no frame for more than 0.4 s")
+        viewer.wait_for("offline", "broke off")
+        viewer.wait_for("online")
+        assert camera.num_viewers >= 2
+        viewer.source.close()
+        reader.join(20)
+
+
+def test_the_picture_changes_its_size_midway(viewers) -> None:
+    with mjpeg_camera() as camera:
+        camera.pictures = [jpeg(60)] * 20 + [jpeg(200, width=128, height=96)] * 20
+        viewers.append(viewer := Viewer(camera.server_port))
+        seen = set()
+        while not {60, 200} <= seen:
+            seen.add(round(float(next(viewer.frames).image.mean()), -1))
+
+
+def test_the_reader_is_slower_than_the_camera(viewers) -> None:
+    with mjpeg_camera() as camera:
+        camera.num_sent, camera.goes_silent = 60, True
+        viewers.append(viewer := Viewer(camera.server_port, stale_after_s=0.3, dead_after_s=60))
+        next(viewer.frames)
+        paused = threading.Event()
+        for _ in range(3000):
+            if viewer.source.num_overrun >= 50 or paused.wait(0.01):
+                break
+        assert viewer.source.num_overrun >= 50
+
+
+def test_a_login_that_works(viewers) -> None:
+    with mjpeg_camera() as camera:
+        camera.user = "bob:pass word"
+        viewers.append(viewer := Viewer(camera.server_port, "bob:pass%20word@"))
+        assert next(viewer.frames).image.shape == (48, 64, 3)
+
+
+def test_a_login_that_does_not(viewers, caplog, capfd) -> None:
+    with mjpeg_camera() as camera:
+        camera.user = "bob:right"
+        viewers.append(viewer := Viewer(camera.server_port, "bob:s3cr3t@"))
+        reader = threading.Thread(target=lambda: [None for _ in viewer.frames])
+        reader.start()
+        viewer.wait_for("offline", "401 Unauthorized: user name or password refused")
+        viewer.source.close()
+        reader.join(20)
+    output = capfd.readouterr()
+    assert "s3cr3t" not in caplog.text + output.out + output.err + viewer.source.describe()
