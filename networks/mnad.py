@@ -62,12 +62,11 @@ class MnadPrediction(nn.Module):
         self.parameters_of_shape = parameters
         widths = [parameters.width * 2**level for level in range(parameters.depth)]
         in_channels = (parameters.clip_length - 1) * parameters.channels
-        pairs = list(zip([in_channels, *widths[:-2]], widths[:-1], strict=True))
+        *levels, lowest = zip([in_channels, *widths[:-1]], widths, strict=True)
         self.pool = nn.MaxPool2d(2)
-        self.encoder = nn.ModuleList(double_conv(before, after) for before, after in pairs)
+        self.encoder = nn.ModuleList(double_conv(before, after) for before, after in levels)
         item_dim = widths[-1]
-        below = widths[-2] if parameters.depth > 1 else in_channels
-        self.query = nn.Sequential(ConvNormRelu(below, item_dim), nn.Conv2d(item_dim, item_dim, 3, padding=1))
+        self.query = nn.Sequential(ConvNormRelu(*lowest), nn.Conv2d(item_dim, item_dim, 3, padding=1))
         self.bottleneck = double_conv(2 * item_dim, item_dim)
         self.decoder = nn.ModuleList(UpLevel(width) for width in reversed(widths[:-1]))
         self.head = nn.Conv2d(widths[0], parameters.channels, 3, padding=1)

@@ -1,0 +1,55 @@
+"""Errors of a prediction: units, directions, limits."""
+
+import math
+
+import pytest
+import torch
+
+from networks.measures import patch_errors, psnr_db, regular_score, squared_error, worst_patch
+
+
+def test_errors_are_on_unit_images() -> None:
+    assert squared_error(torch.tensor([1.0]), torch.tensor([-1.0])).item() == 1.0
+
+
+def test_psnr_of_a_known_error() -> None:
+    error = torch.full((1, 3, 4, 4), 0.01)
+    assert psnr_db(error).item() == pytest.approx(20.0, abs=1e-4)
+
+
+def test_a_perfect_prediction_is_finite() -> None:
+    error = torch.zeros(2, 1, 16, 16)
+    assert psnr_db(error).tolist() == pytest.approx([100.0, 100.0])
+    assert regular_score(error).tolist() == [0.0, 0.0]
+    assert worst_patch(patch_errors(error)).tolist() == [0.0, 0.0]
+
+
+def test_regular_score_weighs_large_errors_more_than_the_mean() -> None:
+    error = torch.zeros(1, 1, 10, 10)
+    error[..., 0, 0] = 0.5
+    weight = 1 - math.exp(-0.5)
+    assert regular_score(error).item() == pytest.approx(weight * 0.5 / weight, rel=1e-5)
+    assert regular_score(error) > error.mean()
+
+
+def test_samples_do_not_mix() -> None:
+    error = torch.rand(3, 2, 24, 24)
+    for measure in (psnr_db, regular_score, lambda e: worst_patch(patch_errors(e))):
+        alone = torch.cat([measure(sample[None]) for sample in error])
+        assert torch.allclose(measure(error), alone, rtol=1e-5)
+
+
+def test_patches_overlap_by_half_and_find_the_place() -> None:
+    error = torch.zeros(1, 1, 32, 48)
+    error[..., 16:32, 32:48] = 1.0
+    patches = patch_errors(error)
+    assert patches.shape == (1, 3, 5)
+    assert worst_patch(patches).item() == 1.0
+    assert patches[0].argmax() == 14
+    assert patches[0, 1, 4] == 0.5
+
+
+def test_colours_are_averaged() -> None:
+    error = torch.zeros(1, 2, 16, 16)
+    error[:, 0] = 1.0
+    assert worst_patch(patch_errors(error)).item() == 0.5
