@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 
 from messaging.kafka.connection import KafkaConnection, KafkaOptions, quiet_client_logs
 from messaging.kafka.handover import StateTopic
@@ -74,14 +75,15 @@ class KafkaBus:
 
     def close(self) -> None:
         """See ``ports.Bus``."""
-        for item in self._open:
-            if isinstance(item, KafkaPublisher):
-                item.close(_PUBLISHER_CLOSE_S)
-            else:
-                item.close()
+        with ExitStack() as last_first:  # all are closed, even if one raises
+            if self._known_topics is not None:
+                last_first.callback(self._known_topics.close)
+            for item in self._open:
+                if isinstance(item, KafkaPublisher):
+                    last_first.callback(item.close, _PUBLISHER_CLOSE_S)
+                else:
+                    last_first.callback(item.close)
         self._open.clear()
-        if self._known_topics is not None:
-            self._known_topics.close()
 
     def _topics(self) -> KafkaTopics:
         with self._lock:

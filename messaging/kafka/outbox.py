@@ -3,6 +3,9 @@
 Each transaction holds the records, the states (records too) and the input offsets, with the group generation that the
 claims belong to: the broker refuses offsets of an older one. After any error the producer is thrown away, because a
 used one would carry the offsets of a failed transaction over into the next; the new one aborts what the old one left.
+
+A fenced outbox connects again at the next commit: the broker also fences a writer whose transaction has timed out, and
+the two cannot be told apart. That is safe, because offsets count only under claims that are still held.
 """
 
 import logging

@@ -1,5 +1,6 @@
 """Brokers and workers that die or freeze at the worst moment. The ledger must come out perfect."""
 
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -7,8 +8,12 @@ from contextlib import contextmanager
 
 import pytest
 
+import messaging.kafka.outbox as outbox_module
 from deploy.local.kafka import LocalKafka
+from deploy.local.wait import wait_until
 from messaging.kafka.bus import KafkaBus
+from messaging.kafka.connection import KafkaConnection
+from messaging.kafka.handover import StateTopic
 from messaging.ports import OutRecord
 from schemas.errors import TransientError
 from tests.contract.messaging.members import Member
@@ -47,6 +52,25 @@ def worker_process(arguments: list[str]) -> Iterator["subprocess.Popen[str]"]:
     finally:
         process.kill()
         process.communicate(timeout=10)
+
+
+@contextmanager
+def stopped_before(point: str) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Outboxes of this process stop before ``point``, set the first event, and go on with the second."""
+    at_the_point, may_go_on = threading.Event(), threading.Event()
+    real = getattr(outbox_module, point)
+
+    def stop(*arguments: object) -> None:
+        at_the_point.set()
+        assert may_go_on.wait(30)
+        real(*arguments)
+
+    setattr(outbox_module, point, stop)
+    try:
+        yield at_the_point, may_go_on
+    finally:
+        may_go_on.set()
+        setattr(outbox_module, point, real)
 
 
 def wait_for_line(process: "subprocess.Popen[str]", *wanted: str) -> str:
@@ -104,17 +128,7 @@ def test_a_new_owner_waits_for_the_open_transaction_of_the_old(
     publish_frames(old_bus, names, 1, range(1, 11))
     old = Member(old_bus.subscription([names.frames], names.group, names.states)).until_received(10)
     outbox = old_bus.outbox(old.subscription, f"old-{names.group}")
-    may_commit, at_the_point = threading.Event(), threading.Event()
-
-    def stop_then_commit(producer: object, timeout_s: float) -> None:
-        at_the_point.set()
-        assert may_commit.wait(30)
-        real(producer, timeout_s)  # type: ignore[arg-type]
-
-    import messaging.kafka.outbox as outbox_module
-
-    real, outbox_module.commit_transaction = outbox_module.commit_transaction, stop_then_commit
-    try:
+    with stopped_before("commit_transaction") as (at_the_point, may_go_on):
         records = [OutRecord(names.states, "camera-0", b"10"), OutRecord(names.scores, "camera-0", b"10:10")]
         committing = threading.Thread(target=outbox.commit, args=(records, old.progress()), daemon=True)
         committing.start()
@@ -126,12 +140,9 @@ def test_a_new_owner_waits_for_the_open_transaction_of_the_old(
         for _ in range(10):
             new.step(0.2)
         assert (names.frames, busy) not in new.claims
-        may_commit.set()
+        may_go_on.set()
         committing.join(10)
         new.until_owning(4)
-    finally:
-        may_commit.set()
-        outbox_module.commit_transaction = real
     mine = next(assigned for assigned in new.assigned if assigned.claim.partition == busy)
     assert mine.committed_offset == 10
     assert mine.states == {"camera-0": b"10"}
@@ -142,8 +153,6 @@ def test_a_new_owner_waits_for_the_open_transaction_of_the_old(
 def test_a_worker_frozen_for_longer_than_its_session_has_no_effect_when_it_thaws(
     kafka: LocalKafka, make_bus: MakeBus, names: Names, point: str
 ) -> None:
-    import signal
-
     bus = make_bus()
     publish_frames(bus, names, KEYS, range(1, 101))
     with worker_process(command(kafka.bootstrap_servers, names, f"first-{names.group}", point, at_call=5)) as process:
@@ -185,18 +194,60 @@ def test_offsets_of_a_failed_transaction_do_not_slip_into_the_next(
 ) -> None:
     """The client keeps the offsets of a transaction whose offsets were refused, and sends them with the next."""
     bus = make_bus()
-    publish_frames(bus, names, 1, range(1, 11))
-    member = Member(bus.subscription([names.frames], names.group)).until_received(10)
+    publish_frames(bus, names, KEYS, range(1, 11))
+    member = Member(bus.subscription([names.frames], names.group)).until_received(KEYS * 10)
     outbox = bus.outbox(member.subscription, names.group)
     inbox = member.subscription._inbox  # type: ignore[attr-defined]
     real = inbox._membership
     inbox._membership = real._replace(generation_id=real.generation_id + 7)
+    kept, *refused = member.progress()
+    assert refused
     with pytest.raises(TransientError, match="group has moved on"):
-        outbox.commit([OutRecord(names.scores, "k", b"refused")], member.progress())
+        outbox.commit([OutRecord(names.scores, "k", b"refused")], refused)
     inbox._membership = real
-    outbox.commit([OutRecord(names.scores, "k", b"later")], [])
+    outbox.commit([OutRecord(names.scores, "k", b"later")], [kept])
     member.forget()
     member.subscription.rewind()
     member.until(lambda: len(member.assigned) == 4, "all claims again")
-    assert {assigned.committed_offset for assigned in member.assigned} == {0}
+    committed = {assigned.claim.partition: assigned.committed_offset for assigned in member.assigned}
+    assert committed.pop(kept.claim.partition) == kept.next_offset
+    assert set(committed.values()) == {0}
     assert scores_by_key(bus, names) == {"k": ["later"]}
+
+
+def test_a_transaction_that_lost_a_record_is_not_committed(kafka: LocalKafka, make_bus: MakeBus, names: Names) -> None:
+    """The client would commit what is left of a transaction after a record of it has expired."""
+    bus = make_bus(commit_timeout_s=20.0, transaction_timeout_s=20.0)
+    subscription = bus.subscription([names.frames], names.group)
+    outbox = bus.outbox(subscription, names.group)
+    outbox.commit([OutRecord(names.scores, "k", b"first")], [])
+    assert outbox._producer is not None
+    outbox._producer._accumulator.config["delivery_timeout_ms"] = 1000
+    kafka.pause()
+    timer = threading.Timer(2.5, kafka.resume)
+    timer.start()
+    with pytest.raises(TransientError):
+        outbox.commit([OutRecord(names.scores, "k", b"expires")], [])
+    timer.join()
+    outbox.commit([OutRecord(names.scores, "k", b"second")], [])
+    assert scores_by_key(bus, names) == {"k": ["first", "second"]}
+
+
+def test_states_in_an_open_transaction_are_waited_for(kafka: LocalKafka, make_bus: MakeBus, names: Names) -> None:
+    bus = make_bus()
+    outbox = bus.outbox(bus.subscription([names.frames], names.group), names.group)
+    outbox.commit([OutRecord(names.states, "camera-0", b"1")], [])
+    reader = bus.reader([names.states], from_beginning=True)
+    partition = reader.read_to_end(10)[0].partition
+    states = StateTopic(KafkaConnection(kafka.bootstrap_servers), names.states, bus._topics().ends)
+    with stopped_before("commit_transaction") as (at_the_point, may_go_on):
+        records = [OutRecord(names.states, "camera-0", b"2")]
+        committing = threading.Thread(target=outbox.commit, args=(records, []), daemon=True)
+        committing.start()
+        assert at_the_point.wait(10)
+        assert partition not in states.newest(range(4))
+        may_go_on.set()
+        committing.join(10)
+    assert wait_until(lambda: partition in states.newest(range(4)), 10)
+    assert states.newest(range(4))[partition] == {"camera-0": b"2"}
+    states.close()

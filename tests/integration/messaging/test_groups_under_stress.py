@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.kafka import KafkaSettings, LocalKafka
+from deploy.local.wait import wait_until
 from messaging.kafka.bus import KafkaBus
 from messaging.kafka.connection import KafkaConnection
 from messaging.ports import OutRecord, TopicSpec
@@ -25,6 +26,7 @@ class Storm:
 
     def __init__(self, make_bus: MakeBus, names: Names) -> None:
         self.workers: list[Worker] = []
+        self.errors: list[Exception] = []
         self._make_bus = make_bus
         self._names = names
         self._running: list[tuple[threading.Thread, threading.Event]] = []
@@ -33,10 +35,16 @@ class Storm:
         number = len(self.workers)
         worker = Worker(self._make_bus(), self._names, f"{self._names.group}-{number}", batch=7)
         stop = threading.Event()
-        thread = threading.Thread(target=worker.run, args=(stop,), daemon=True)
+        thread = threading.Thread(target=self._run, args=(worker, stop), daemon=True)
         thread.start()
         self.workers.append(worker)
         self._running.append((thread, stop))
+
+    def _run(self, worker: Worker, stop: threading.Event) -> None:
+        try:
+            worker.run(stop)
+        except Exception as error:
+            self.errors.append(error)
 
     def stop_oldest(self) -> None:
         thread, stop = self._running.pop(0)
@@ -65,6 +73,7 @@ def test_a_storm_of_rebalances_handles_each_frame_exactly_once(make_bus: MakeBus
     finally:
         storm.stop_all()
     feeding.join(30)
+    assert storm.errors == []
     assert found == perfect(KEYS, FRAMES)
     assert sum(worker.num_commits > 0 for worker in storm.workers) >= 3
 
@@ -132,6 +141,22 @@ def test_a_batch_that_cannot_be_read_is_stepped_over_and_counted(
     assert member.subscription.num_skipped == 30 - len(values)  # type: ignore[attr-defined]
     reader = fresh.reader([name], from_beginning=True)
     assert [record.value for record in reader.read_to_end(20)] == values
+
+
+def test_fetching_pauses_while_nobody_receives(make_bus: MakeBus, names: Names) -> None:
+    bus = make_bus(queue_bytes=200_000, queue_records=2000)
+    subscription = bus.subscription([names.frames], names.group)
+    publisher = bus.publisher()
+    for number in range(2000):
+        publisher.publish(OutRecord(names.frames, f"k{number % 9}", b"x" * 5000))
+    publisher.close(30)
+    poller = subscription._poller
+    assert wait_until(lambda: poller._is_held_back and subscription.lag() > 0, 30)
+    most = 200_000 + 500 * 5300  # the bound, and what one poll may bring on top
+    assert subscription._inbox.queued()[1] <= most < 2000 * 5000
+    member = Member(subscription).until_received(2000)
+    assert len({(d.record.partition, d.record.offset) for d in member.deliveries}) == 2000
+    assert wait_until(lambda: subscription.lag() == 0, 10)
 
 
 def test_a_dead_poll_thread_is_fatal_for_its_user(make_bus: MakeBus, names: Names) -> None:

@@ -1,0 +1,124 @@
+"""The meeting place of the poll thread and its user, without Kafka."""
+
+import threading
+
+import pytest
+
+from messaging.kafka.inbox import CommitRequest, Inbox
+from messaging.ports import Assigned, Claim, Progress, Record
+from schemas.errors import FatalError, OwnershipLostError, TransientError
+
+ZERO, ONE = ("frames", 0), ("frames", 1)
+
+
+def record(offset: int, partition: int = 0) -> Record:
+    return Record("frames", partition, offset, b"k", b"x" * 100, (), 0)
+
+
+def announced(*committed: int) -> tuple[Inbox, list[Claim]]:
+    """An inbox whose claims have been told to the user."""
+    inbox = Inbox()
+    inbox.begin([("frames", number) for number in range(len(committed))], "generation 1")
+    claims = inbox.unannounced()
+    for claim, offset in zip(claims, committed, strict=True):
+        assert inbox.announce(Assigned(claim, offset))
+    assert len(inbox.take(10, 0).assigned) == len(committed)
+    return inbox, claims
+
+
+def test_records_below_the_committed_offset_are_replay() -> None:
+    inbox, (claim,) = announced(5)
+    inbox.put(claim, [record(4), record(5)])
+    assert [delivery.is_replay for delivery in inbox.take(10, 0).deliveries] == [True, False]
+
+
+def test_nothing_is_queued_before_its_claim_is_announced_or_after_it_ended() -> None:
+    inbox = Inbox()
+    inbox.begin([ZERO], "generation 1")
+    (claim,) = inbox.unannounced()
+    inbox.put(claim, [record(0)])
+    assert inbox.queued() == (0, 0)
+    inbox.announce(Assigned(claim, 0))
+    inbox.put(claim, [record(0)])
+    assert inbox.queued()[0] == 1
+    inbox.end_all()
+    assert inbox.queued() == (0, 0)
+    inbox.put(claim, [record(1)])
+    assert inbox.queued() == (0, 0)
+
+
+def test_bytes_are_counted_in_and_out() -> None:
+    inbox, (claim,) = announced(0)
+    inbox.put(claim, [record(offset) for offset in range(4)])
+    records, num_bytes = inbox.queued()
+    assert records == 4
+    assert num_bytes > 400
+    inbox.take(3, 0)
+    assert inbox.queued() == (1, num_bytes // 4)
+
+
+def test_a_rewind_ends_claims_and_starts_new_ones_under_a_higher_epoch() -> None:
+    inbox, (old,) = announced(0)
+    inbox.put(old, [record(0)])
+    inbox.rewind()
+    (new,) = inbox.unannounced()
+    assert (new.partition, new.epoch) == (old.partition, old.epoch + 1)
+    assert not inbox.announce(Assigned(old, 0))
+    intake = inbox.take(10, 0)
+    assert (intake.revoked, intake.assigned, intake.deliveries) == ((old,), (), ())
+
+
+def test_the_end_of_a_claim_the_user_never_heard_of_is_not_told() -> None:
+    inbox = Inbox()
+    inbox.begin([ZERO], "generation 1")
+    (claim,) = inbox.unannounced()
+    inbox.announce(Assigned(claim, 0))
+    inbox.end_all()
+    inbox.begin([ZERO], "generation 2")
+    intake = inbox.take(10, 0)
+    assert (intake.revoked, intake.assigned) == ((), ())
+
+
+def test_the_generation_goes_with_the_claims() -> None:
+    inbox, claims = announced(0, 0)
+    progress = [Progress(claim, 1, 1) for claim in claims]
+    assert inbox.membership_for(progress) == "generation 1"
+    inbox.end_all()
+    inbox.begin([ONE], "generation 2")
+    with pytest.raises(OwnershipLostError, match="rewind"):
+        inbox.membership_for(progress)
+    assert inbox.current(progress) == []
+    assert inbox.membership_for([]) == "generation 2"
+
+
+def test_a_failure_reaches_all_who_wait() -> None:
+    inbox, (claim,) = announced(0)
+    request = CommitRequest((Progress(claim, 1, 1),))
+    inbox.ask_commit(request)
+    threading.Timer(0.05, inbox.fail, [FatalError("beyond repair")]).start()
+    with pytest.raises(FatalError, match="beyond repair"):
+        inbox.take(1, 30)
+    with pytest.raises(TransientError):
+        request.done.result(1)
+    with pytest.raises(FatalError, match="beyond repair"):
+        inbox.ask_commit(request)
+
+
+def test_closing_wakes_the_waiting_and_refuses_the_next() -> None:
+    inbox, (claim,) = announced(0)
+    request = CommitRequest((Progress(claim, 1, 1),))
+    inbox.ask_commit(request)
+    threading.Timer(0.05, inbox.close).start()
+    assert inbox.take(1, 30).deliveries == ()
+    with pytest.raises(TransientError):
+        request.done.result(1)
+    with pytest.raises(FatalError, match="closed"):
+        inbox.take(1, 0)
+
+
+def test_commits_come_out_in_the_order_they_were_asked_for() -> None:
+    inbox, (claim,) = announced(0)
+    requests = [CommitRequest((Progress(claim, number, number),)) for number in range(3)]
+    for request in requests:
+        inbox.ask_commit(request)
+    assert [inbox.next_commit() for _ in range(4)] == [*requests, None]

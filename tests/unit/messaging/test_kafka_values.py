@@ -1,0 +1,84 @@
+"""Settings, errors and topic rules of the Kafka adapter, without a broker."""
+
+import logging
+
+import pytest
+from kafka import errors as kafka_errors
+
+from messaging.kafka.connection import KafkaConnection, quiet_client_logs
+from messaging.kafka.errors import is_fenced, translate, translated
+from messaging.kafka.handover import offsets_of
+from messaging.ports import Claim, Progress
+from schemas.errors import BadMessageError, EngramError, FatalError, OwnershipLostError, TransientError
+
+SECRET = "open-sesame"
+
+
+def test_a_password_reaches_the_client_and_nothing_else() -> None:
+    connection = KafkaConnection(
+        "a:1,b:2", security_protocol="SASL_SSL", sasl_mechanism="SCRAM-SHA-512", username="u", password=SECRET
+    )
+    settings = connection.client_settings()
+    assert SECRET not in repr(connection)
+    assert settings["sasl_plain_password"] == SECRET
+    assert settings["bootstrap_servers"] == ["a:1", "b:2"]
+    assert (settings["security_protocol"], settings["sasl_mechanism"]) == ("SASL_SSL", "SCRAM-SHA-512")
+
+
+def test_what_is_not_set_is_left_to_the_client() -> None:
+    settings = KafkaConnection("a:1").client_settings()
+    assert not {"ssl_cafile", "ssl_certfile", "sasl_mechanism", "sasl_plain_password"} & settings.keys()
+    assert settings["reconnect_backoff_max_ms"] == 1000
+
+
+def test_the_clients_logs_never_go_below_info() -> None:
+    root, logger = logging.getLogger(), logging.getLogger("kafka")
+    before = (root.level, logger.level)
+    try:
+        root.setLevel(logging.DEBUG)
+        logger.setLevel(logging.NOTSET)
+        quiet_client_logs()
+        assert not logging.getLogger("kafka.producer.kafka").isEnabledFor(logging.DEBUG)
+        logger.setLevel(logging.ERROR)
+        quiet_client_logs()
+        assert logger.level == logging.ERROR
+    finally:
+        root.setLevel(before[0])
+        logger.setLevel(before[1])
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (kafka_errors.TopicAuthorizationFailedError(), FatalError),
+        (kafka_errors.SaslAuthenticationFailedError(), FatalError),
+        (kafka_errors.KafkaConfigurationError("x"), FatalError),
+        (kafka_errors.MessageSizeTooLargeError(), BadMessageError),
+        (kafka_errors.CommitFailedError(), OwnershipLostError),
+        (kafka_errors.IllegalGenerationError(), OwnershipLostError),
+        (kafka_errors.ProducerFencedError(), OwnershipLostError),
+        (kafka_errors.KafkaTimeoutError("x"), TransientError),
+        (kafka_errors.NodeNotReadyError("x"), TransientError),
+        (ConnectionRefusedError("x"), TransientError),
+    ],
+)
+def test_each_error_says_what_the_loop_should_do(theirs: Exception, ours: type[EngramError]) -> None:
+    with pytest.raises(ours, match="while testing") as caught, translated("while testing"):
+        raise theirs
+    assert type(caught.value) is ours
+    assert caught.value.__cause__ is theirs
+    assert type(theirs).__name__ in str(caught.value)
+
+
+def test_fencing_is_told_apart_from_a_group_that_moved_on() -> None:
+    assert is_fenced(kafka_errors.ProducerFencedError())
+    assert not is_fenced(kafka_errors.CommitFailedError())
+    assert "another writer" in str(translate(kafka_errors.InvalidProducerEpochError(), "x"))
+
+
+def test_committed_offsets_carry_where_to_replay_from_and_never_beyond() -> None:
+    offsets = offsets_of([Progress(Claim("t", 1, 9), 50, 40), Progress(Claim("t", 2, 9), 50, 60)])
+    assert [(tp.topic, tp.partition, o.offset, o.metadata, o.leader_epoch) for tp, o in offsets.items()] == [
+        ("t", 1, 50, "40", -1),
+        ("t", 2, 50, "50", -1),
+    ]
