@@ -18,8 +18,9 @@ _SCHEMES: dict[str, Kind] = {
     "synthetic": "synthetic",
 }
 _DEVICE = re.compile(r"^(?:/dev/video)?(\d{1,3})$")
-# The second half is for a password with an unquoted '/': better to mask part of a path than to show part of a password.
-_USER_INFO = re.compile(r"(?<=://)(?:[^/\s]*@|[^/\s@]*:[^\s@]*@)")
+# After a colon everything up to the last '@' may be a password with unquoted characters in it: better to mask a part of
+# the path than to show a part of a password.
+_USER_INFO = re.compile(r"(?<=://)(?:[^/\s@:]*:\S*@|[^/\s]*@)")
 _SECRET_FIELD = re.compile(r"(?i)([?&;][^=&;\s]*(?:pass|pwd|token|secret|key|auth|user|usr|login)[^=&;\s]*=)[^&;\s]+")
 _MASK = "***"
 
@@ -127,13 +128,22 @@ def _network_address(scheme: str, text: str) -> Address:
     text = _quote_user_info(text)
     try:
         parts = urlsplit(text)
-        complete = bool(parts.hostname) and parts.port != 0
+        complete = bool(parts.hostname) and parts.port != 0 and not _is_ambiguous(text)
     except ValueError:
         complete = False
     if not complete:
         shown = mask_credentials(text)
-        raise SettingsError(f"a source address must name a host and a valid port, got '{shown}'; quote '/' as %2F")
+        raise SettingsError(
+            f"a source address must name a host and a valid port, got '{shown}'; "
+            "write '/' in a password as %2F, '@' as %40"
+        )
     return Address(kind, text)
+
+
+def _is_ambiguous(text: str) -> bool:
+    """Whether what looks like the host may be a piece of a password with an unquoted '/'."""
+    before_path, _, path = text.partition("://")[2].partition("/")
+    return "@" in path and (":" in before_path or "@" in before_path)
 
 
 def _quote_user_info(text: str) -> str:

@@ -4,7 +4,7 @@ import logging
 import traceback
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from producers.sources import mask_credentials, open_source
@@ -35,7 +35,18 @@ def test_folder(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "  ", "ftp://cam/1", "rtsp://", "rtsp:///path", "http://cam:99999/", "http://[::1/"]
+    "text",
+    [
+        "",
+        "  ",
+        "ftp://cam/1",
+        "rtsp://",
+        "rtsp:///path",
+        "http://cam:99999/",
+        "http://[::1/",
+        "rtsp://bob:12/3@cam/1",
+        "rtsp://bob:x@y/z@cam/1",
+    ],
 )
 def test_unusable_addresses_are_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="must"):
@@ -86,6 +97,7 @@ def test_credentials_have_no_telling_repr() -> None:
     assert "secret" not in repr(address) + repr(address.credentials)
 
 
+@example(scheme="rtsp", password="x@/QQ7", rest="cam/1")
 @given(
     scheme=st.sampled_from(["rtsp", "http", "https", "ftp", "rtsps"]),
     password=st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S"]), max_size=12).map(
