@@ -53,16 +53,15 @@ class Mask:
 
     def hide(self, image: Image) -> Image:
         """A copy of ``image`` with all hidden pixels black."""
-        hidden = self._fitted(image.shape[0], image.shape[1])
-        shown: Image = image.copy()
-        shown[hidden] = 0
-        return shown
+        visible = self._fitted(image.shape[0], image.shape[1])
+        return np.asarray(cv2.bitwise_and(image, image, mask=visible), dtype=np.uint8)
 
-    def _fit(self, height: int, width: int) -> NDArray[np.bool_]:
+    def _fit(self, height: int, width: int) -> NDArray[np.uint8]:
+        """255 where a pixel of an image of this size may be seen, else 0."""
         # One axis after the other: shrinking one while growing the other, OpenCV would skip rows or columns.
         share = self._hidden.astype(np.float32)
         for size in ((width, share.shape[0]), (width, height)):
             shrinks = size[0] < share.shape[1] or size[1] < share.shape[0]
             # An area's mean is above 0 wherever a part is hidden; so is a linear blend when growing.
             share = np.asarray(cv2.resize(share, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))
-        return np.asarray(share > 0, dtype=np.bool_)
+        return np.where(share > 0, 0, 255).astype(np.uint8)
