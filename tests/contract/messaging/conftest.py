@@ -1,3 +1,5 @@
+"""The two buses that one contract suite runs against."""
+
 import os
 from collections.abc import Callable, Iterator
 

@@ -1,3 +1,5 @@
+"""A broker that tests may pause, kill and restart, and buses on it."""
+
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
