@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_random_exponential
 from tenacity.nap import sleep_using_event
 
 from schemas.errors import TransientError
@@ -23,7 +23,7 @@ def connected(make: Callable[[], T], stop: threading.Event) -> T | None:
     """
     attempts = Retrying(
         retry=retry_if_exception_type(TransientError),
-        wait=wait_exponential_jitter(initial=0.5, max=10.0),
+        wait=wait_random_exponential(multiplier=0.5, max=10.0),
         stop=stop_when_event_set(stop),
         sleep=sleep_using_event(stop),
         before_sleep=_tell,

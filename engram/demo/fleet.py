@@ -47,6 +47,17 @@ class Fleet:
         """None while it runs."""
         return self._children[name].poll()
 
+    def wait(self, name: str, timeout_s: float) -> int:
+        """The exit code, once it has ended by itself.
+
+        Raises:
+            EngramError: it has not by the deadline.
+        """
+        try:
+            return self._children[name].wait(timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise EngramError(f"{name} must end within {timeout_s:.0f} s; {self.told(name)}") from error
+
     def kill(self, name: str) -> None:
         """SIGKILL: no drain, no goodbye."""
         self._children[name].kill()

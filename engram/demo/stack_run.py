@@ -112,7 +112,7 @@ def _run_fleet(fleet: Fleet, bus: Bus, settings: AllSettings, request: StackDemo
     progress.wait_scored(total, lambda: fleet.require_running(running))
     request.tell(f"all {progress.num_scored} frames scored")
     _wait_for_growth(settings, request.deadline_s, stop)
-    codes = fleet.end(["cameras", *running])
+    codes = {"cameras": fleet.wait("cameras", request.deadline_s), **fleet.end(running)}
     if any(codes.values()):
         failed = [fleet.told(name) for name, code in codes.items() if code]
         raise EngramError(f"every process must end with 0, got {dict(codes)}; " + "\n".join(failed))

@@ -1,0 +1,44 @@
+"""What the base install, without any extra, can do."""
+
+import subprocess
+import sys
+
+WITHOUT = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "redis", "safetensors", "matplotlib", "sklearn", "tqdm"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+from engram.cli.app import app
+app(sys.argv[1:], prog_name="engram")
+"""
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-c", WITHOUT, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_producer_needs_no_extra() -> None:
+    shown = run("produce", "--help")
+    assert shown.returncode == 0
+    started = run("produce", "nowhere.mp4")
+    assert started.returncode == 2
+    assert "nowhere.mp4" in started.stderr
+
+
+def test_the_memory_on_one_machine_needs_no_extra(tmp_path: object) -> None:
+    listed = run("bank", "list", "--store", f"sqlite:///{tmp_path}/banks.db", "-o", "json")
+    assert (listed.returncode, listed.stdout) == (0, "[]\n"), listed.stderr
+
+
+def test_a_missing_extra_is_named() -> None:
+    for arguments, extra in (
+        (["work", "--bundle", "x"], "coordinator"),
+        (["coordinate", "--bundle", "x"], "coordinator"),
+        (["bank", "list", "--store", "redis://127.0.0.1:1/0"], "coordinator"),
+    ):
+        refused = run(*arguments)
+        assert refused.returncode == 1
+        assert refused.stderr.strip().splitlines()[-1].endswith(f"run: pip install 'engram[{extra}]'"), refused.stderr
