@@ -1,11 +1,11 @@
 """Whether everything that Engram needs is there: one line each, with what to do when it is not."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
+from typing import Literal
 
-from bundles.bundle import load_bundle
 from engram.cli.errors import one_line
 from engram.topics import topic_specs, topic_state
 from engram.wiring import open_bus, open_store
@@ -13,6 +13,12 @@ from producers.sources import open_source
 from schemas.settings import AllSettings
 
 FIRST_FRAME_TIMEOUT_S = 15.0
+Process = Literal["all", "producer", "worker", "coordinator"]
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "producer": ("broker", "topics", "source"),
+    "worker": ("broker", "topics", "store", "bundle"),
+    "coordinator": ("broker", "topics", "store", "bundle"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +44,17 @@ class Question:
     remedy: str
 
 
-def diagnoses(settings: AllSettings, source: str | None) -> Iterator[Diagnosis]:
-    """Look at one thing after the other; nothing raises, a fault is a diagnosis. ``source`` none = no camera."""
+def diagnoses(settings: AllSettings, process: Process, source: str | None) -> Iterator[Diagnosis]:
+    """Look at one thing after the other; nothing raises, a fault is a diagnosis.
+
+    Args:
+        settings: of all processes.
+        process: only what this one needs; "all" = everything.
+        source: camera or file to take a frame from; none = no camera.
+    """
     for question in _questions(settings, source):
-        yield _asked(question)
+        if process == "all" or question.name in NEEDS[process]:
+            yield _asked(question)
 
 
 def _questions(settings: AllSettings, source: str | None) -> Iterator[Question]:
@@ -88,6 +101,8 @@ def _store(settings: AllSettings) -> str:
 def _bundle(path: Path | None) -> str:
     if path is None:
         raise _UnwellError("none is named")
+    from bundles.bundle import load_bundle  # noqa: PLC0415 - needs an extra, which a producer has not
+
     bundle = load_bundle(path)
     return f"{path} is whole: {bundle.model}, digest {bundle.digest[:12]}"
 

@@ -10,7 +10,7 @@ from schemas.settings import CoordinatorSettings
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
-    command(app, "coordinate")(coordinate)
+    command(app, "coordinate", extra="coordinator")(coordinate)
 
 
 def coordinate(

@@ -22,7 +22,7 @@ SecondsOption = Annotated[float, typer.Option("--seconds", min=5, help="Scene ti
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
-    command(app, "demo")(demo)
+    command(app, "demo", extra="demo")(demo)
 
 
 def demo(

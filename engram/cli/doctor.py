@@ -1,17 +1,22 @@
 """``engram doctor``: is everything there."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
 from engram.cli.errors import EXIT_FAULT
 from engram.cli.invocation import Invocation, command
-from engram.cli.options import BundleOption
+from engram.cli.options import BootstrapOption, BundleOption, PrefixOption, StoreOption, kafka_overrides
 from engram.cli.output import OutputOption, print_json_line
 from schemas.settings import AllSettings
 
 SourceOption = Annotated[str | None, typer.Option("--source", help="Also take a frame from this camera or file.")]
+
+ProcessOption = Annotated[
+    Literal["all", "producer", "worker", "coordinator"],
+    typer.Option("--process", "-p", help="Only what this process needs."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +25,14 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(
-    run: Invocation, source: SourceOption = None, bundle: BundleOption = None, output: OutputOption = "text"
+    run: Invocation,
+    process: ProcessOption = "all",
+    source: SourceOption = None,
+    bundle: BundleOption = None,
+    bootstrap_servers: BootstrapOption = None,
+    topic_prefix: PrefixOption = None,
+    store: StoreOption = None,
+    output: OutputOption = "text",
 ) -> None:
     """Check broker, topics, store, bundle and, if named, a camera; say what to do where something is wrong.
 
@@ -28,12 +40,13 @@ def doctor(
 
     Example: engram doctor --source rtsp://camera/stream --bundle bundles/lobby
     """
-    from engram.doctor import diagnoses  # noqa: PLC0415 - needs an extra
+    from engram.doctor import diagnoses  # noqa: PLC0415 - OpenCV takes a while to load
 
-    settings = run.settings(AllSettings, {"worker.bundle": bundle})
+    overrides = {**kafka_overrides(bootstrap_servers, topic_prefix), "worker.bundle": bundle, "store.url": store}
+    settings = run.settings(AllSettings, overrides)
     found = []
     console = Console(markup=False, highlight=False, soft_wrap=True)
-    for diagnosis in diagnoses(settings, source):
+    for diagnosis in diagnoses(settings, process, source):
         found.append(diagnosis)
         if output == "text":
             console.print(f"{'ok  ' if diagnosis.ok else 'FAIL'} {diagnosis.name:<7} {diagnosis.detail}")

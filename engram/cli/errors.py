@@ -27,8 +27,12 @@ EXTRA_OF = {
 
 
 @contextmanager
-def reported_errors() -> Iterator[None]:
-    """Turn an exception into its line and exit code; the traceback comes with ``--log-level debug`` only."""
+def reported_errors(extra: str | None = None) -> Iterator[None]:
+    """Turn an exception into its line and exit code; the traceback comes with ``--log-level debug`` only.
+
+    Args:
+        extra: the extra that brings all a command needs; none = that of the library that is missing.
+    """
     try:
         yield
     except (typer.Exit, typer.Abort):
@@ -40,7 +44,7 @@ def reported_errors() -> Iterator[None]:
     except Exception as error:
         if _is_usage(error):
             raise
-        _say(error)
+        _say(error, extra)
         raise typer.Exit(EXIT_USAGE if isinstance(error, FatalError) else EXIT_FAULT) from error
 
 
@@ -49,18 +53,19 @@ def _is_usage(error: Exception) -> bool:
     return isinstance(error, typer.BadParameter)
 
 
-def _say(error: Exception) -> None:
+def _say(error: Exception, extra: str | None) -> None:
     if logging.getLogger().isEnabledFor(logging.DEBUG):
         traceback.print_exception(error, file=sys.stderr)
-    print(f"error: {one_line(error)}", file=sys.stderr)
+    print(f"error: {one_line(error, extra)}", file=sys.stderr)
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: Exception, extra: str | None = None) -> str:
     """What a person should read: what is wrong and what to do."""
     if isinstance(error, ModuleNotFoundError):
         root = (error.name or "").partition(".")[0]
         if root in EXTRA_OF:
-            return f"this command needs {root}, which is not installed; run: pip install 'engram[{EXTRA_OF[root]}]'"
+            brings = extra or EXTRA_OF[root]
+            return f"this command needs {root}, which is not installed; run: pip install 'engram[{brings}]'"
     if isinstance(error, EngramError):
         return str(error)
     return f"{type(error).__name__}: {error} (unexpected; --log-level debug shows where)"

@@ -56,14 +56,22 @@ class Invocation:
         return self.load(kind, overrides).settings
 
 
-def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a function as command ``name``. Its first parameter gets the ``Invocation``; help is its docstring."""
+def command(
+    app: typer.Typer, name: str, extra: str | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a function as command ``name``. Its first parameter gets the ``Invocation``; help is its docstring.
+
+    Args:
+        app: where.
+        name: what people type.
+        extra: the extra of the package that brings what the command needs, if it needs one.
+    """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
         def run(**given: Any) -> None:
             invocation = Invocation(*(given.pop(option) for option in COMMON))
-            with reported_errors():
+            with reported_errors(extra):
                 configure_logging(_early_log(invocation))
                 function(invocation, **given)
 

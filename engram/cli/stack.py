@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
     command(group, "up")(up)
     command(group, "down")(down)
     command(group, "status")(status)
-    command(group, "demo")(demo)
+    command(group, "demo", extra="demo")(demo)
     app.add_typer(group, name="stack")
 
 

@@ -39,8 +39,8 @@ DEFAULT_CACHE = Path(".engram/cache")
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
-    command(app, "train")(train)
-    command(app, "evaluate")(evaluate)
+    command(app, "train", extra="train")(train)
+    command(app, "evaluate", extra="train")(evaluate)
 
 
 def train(

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
-    command(app, "watch")(watch)
+    command(app, "watch", extra="worker")(watch)
 
 
 def watch(

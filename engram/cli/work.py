@@ -22,7 +22,7 @@ ThreadsOption = Annotated[int | None, typer.Option("--threads", help="Threads of
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
-    command(app, "work")(work)
+    command(app, "work", extra="worker")(work)
 
 
 def work(

@@ -134,6 +134,7 @@ def test_cameras_to_events_through_a_fleet(
         (footage / f"{index}.jpg").write_bytes(jpeg("calm", index))
     assert call("topics", "create").exit_code == 0
     coordinator, worker = start("coordinate", "coordinate"), start("work", "work", "--worker-id", "w1")
+    follower = start("follow", "events", "--follow", "--from-beginning", "-o", "json")
     cameras = start("produce", "produce", footage, footage, "--camera", "a", "--camera", "b", "--pace", "backfill")
     assert cameras.wait(DEADLINE_S) == 0, (tmp_path / "produce.log").read_text()
 
@@ -145,8 +146,12 @@ def test_cameras_to_events_through_a_fleet(
     assert " b end " in only.stdout
     assert " a " not in only.stdout
 
+    while sorted(followed(tmp_path / "follow.log")) != ["a", "b"]:
+        assert time.monotonic() < until
+        assert follower.poll() is None, (tmp_path / "follow.log").read_text()
+
     assert call("bank", "show", "shared").exit_code == 0
-    for child, name in ((worker, "work"), (coordinator, "coordinate")):
+    for child, name in ((worker, "work"), (coordinator, "coordinate"), (follower, "follow")):
         child.send_signal(signal.SIGTERM)
         assert child.wait(DEADLINE_S) == 0, (tmp_path / f"{name}.log").read_text()
 
@@ -156,6 +161,13 @@ def ends_of(result: Result) -> list[str]:
     assert result.exit_code == 0, result.stderr
     events = [AnomalyEvent.model_validate_json(line) for line in result.stdout.splitlines()]
     return sorted(event.data.camera_id for event in events if event.data.phase == "end")
+
+
+def followed(log: Path) -> list[str]:
+    """Cameras of the events whose end was printed, each line at once."""
+    lines = [line for line in log.read_text().splitlines(keepends=True) if line.startswith("{") and line.endswith("\n")]
+    events = [AnomalyEvent.model_validate_json(line) for line in lines]
+    return [event.data.camera_id for event in events if event.data.phase == "end"]
 
 
 def test_a_camera_without_end_stops_at_the_signal_with_its_frames_delivered(

@@ -35,10 +35,19 @@ def test_the_memory_on_one_machine_needs_no_extra(tmp_path: object) -> None:
 
 def test_a_missing_extra_is_named() -> None:
     for arguments, extra in (
-        (["work", "--bundle", "x"], "coordinator"),
+        (["work", "--bundle", "x"], "worker"),
         (["coordinate", "--bundle", "x"], "coordinator"),
         (["bank", "list", "--store", "redis://127.0.0.1:1/0"], "coordinator"),
     ):
         refused = run(*arguments)
         assert refused.returncode == 1
         assert refused.stderr.strip().splitlines()[-1].endswith(f"run: pip install 'engram[{extra}]'"), refused.stderr
+
+
+def test_the_doctor_of_an_edge_machine_needs_no_extra() -> None:
+    source = "synthetic://walkway?seed=1&seconds=1"
+    found = run("doctor", "-p", "producer", "--source", source, "--bootstrap-servers", "127.0.0.1:1")
+    assert found.returncode == 1
+    assert "FAIL broker" in found.stdout
+    assert "ok   source" in found.stdout
+    assert "bundle" not in found.stdout
