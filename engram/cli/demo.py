@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 OutOption = Annotated[Path, typer.Option("--out", help="Folder for the pictures.")]
 SecondsOption = Annotated[float, typer.Option("--seconds", min=5, help="Scene time of each of the two cameras.")]
 
+DEMO_SETTINGS: dict[str, object] = {
+    # So that the memory is seen to learn within a minute.
+    "coordinator.round_s": 5.0,
+    "coordinator.quarantine_s": 2.0,
+    # One a day would be strict for a minute of a tiny network; this is one in seven minutes of a camera.
+    "events.target_false_alarms_per_day": 200.0,
+}
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
@@ -34,9 +42,7 @@ def demo(
 
     Example: engram demo --out out/demo
     """
-    # Short rounds, so that the memory is seen to learn within the demo.
-    overrides = {"coordinator.round_s": 5.0, "coordinator.quarantine_s": 2.0, "log.level": run.log_level or "warning"}
-    settings = run.settings(WatchSettings, overrides)
+    settings = run.settings(WatchSettings, {**DEMO_SETTINGS, "log.level": run.log_level or "warning"})
     from engram.bundle_path import shipped_bundle  # noqa: PLC0415
     from engram.demo.show import DemoRequest, run_demo  # noqa: PLC0415 - needs an extra
 
@@ -65,4 +71,5 @@ def _show(result: "DemoResult") -> None:
     print(f"found {comparison.num_found} of {len(rows)} anomalies, {len(comparison.false_events)} false events")
     versions = ", ".join(f"{bank} at version {version}" for bank, version in outcome.versions.items()) or "none"
     print(f"scored {outcome.worker.tally.scored} of {outcome.sent} frames; memory banks: {versions}")
+    print(f"threshold for {DEMO_SETTINGS['events.target_false_alarms_per_day']:.0f} false alarms per camera and day")
     print(f"timeline {result.timeline}, annotated video {result.video}")
