@@ -54,11 +54,18 @@ class Predictor:
         frame: what clips are made of.
         device: "auto" (CUDA when there is one) or a torch device name.
         threads: of torch, for the whole process; None = torch's choice.
+
+    Raises:
+        FatalError: the network cannot take frames of this size.
     """
 
     def __init__(
         self, network: MnadPrediction, frame: FrameFormat, device: str = "auto", threads: int | None = None
     ) -> None:
+        multiple = network.parameters_of_shape.size_multiple
+        if frame.width % multiple or frame.height % multiple:
+            text = f"width and height must be multiples of {multiple}, got {frame.width} x {frame.height}"
+            raise FatalError(f"{text}; train with another size or less depth")
         if threads is not None:
             torch.set_num_threads(threads)
         self.frame_format = frame

@@ -136,6 +136,11 @@ def test_the_frame_format_is_the_bundles(engine: Engine, bundle: Bundle) -> None
     assert engine.bundle is bundle
 
 
+def test_a_size_the_network_cannot_halve_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(FatalError, match=r"multiples of 4, got 32 x 30"):
+        Engine(replace(bundle, manifest=bundle.manifest.model_copy(update={"height": 30})), device="cpu")
+
+
 @pytest.mark.parametrize("change", ["missing", "unexpected", "shape", "model", "parameter"])
 def test_weights_that_do_not_fit_are_refused(bundle: Bundle, change: str) -> None:
     weights, manifest = dict(bundle.weights), bundle.manifest
