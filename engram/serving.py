@@ -24,7 +24,7 @@ def run_coordinator(settings: CoordinatorSettings, stop: threading.Event) -> Non
     """
     items = load_initial_bank(require_bundle(settings.worker.bundle))
     initial = InitialBank(items.bundle_digest, items.items_MC)
-    with open_bus(settings.kafka) as bus, open_store(settings.store) as store:
+    with open_bus(settings.kafka) as bus, open_store(settings.store, settings.coordinator.history) as store:
         coordinator = Coordinator(bus, store, initial, coordinator_options(settings))
         log.info("coordinating as %s", settings.coordinator.writer_id)
         coordinator.run(stop)

@@ -65,7 +65,7 @@ def run_watch(settings: WatchSettings, request: WatchRequest, stop: threading.Ev
     """
     feeds = camera_feeds(request.sources, camera_names(len(request.sources), request.names), settings.producer)
     with ExitStack() as opened:
-        store = opened.enter_context(open_store(settings.store))
+        store = opened.enter_context(open_store(settings.store, settings.coordinator.history))
         table = None if request.scores is None else opened.enter_context(ScoreTable(request.scores))
         engine = load_engine(settings.worker)
         return Embedded(settings, engine, store, feeds, _Listener(table, request.tell_event)).run(stop)

@@ -1,66 +1,79 @@
 """From settings to adapters: the only place that builds a bus or a store."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memory_store.store import BankStore
+from memory_store.store import KEPT_VERSIONS, BankReader, BankStore
 from messaging.ports import Bus
 from schemas.errors import SettingsError
 from schemas.settings.connections import KafkaSection, StoreSection
 
 if TYPE_CHECKING:
+    from memory_store.redis_store import RedisAddress
     from messaging.kafka.connection import KafkaConnection, KafkaOptions
 
 SQLITE = "sqlite:///"
 
 
 @contextmanager
-def open_store(store: StoreSection) -> Iterator[BankStore]:
+def open_store(store: StoreSection, kept_versions: int = KEPT_VERSIONS) -> Iterator[BankStore]:
     """The store for one that writes: coordinator or operator.
+
+    Args:
+        store: where and who.
+        kept_versions: how many versions of a bank stay readable.
 
     Raises:
         SettingsError: an address that names no store.
         FatalError: the file is no database, or the server refuses.
     """
-    with _opened(store, for_worker=False) as banks:
+    if _is_sqlite(store):
+        banks = _sqlite(store.url, kept_versions)
+    else:
+        from memory_store.redis_store import RedisStore  # noqa: PLC0415 - needs an extra
+
+        banks = RedisStore.for_coordinator(redis_address(store), kept_versions)
+    with closing(banks):
         yield banks
 
 
 @contextmanager
-def open_store_for_worker(store: StoreSection) -> Iterator[BankStore]:
+def open_store_for_worker(store: StoreSection) -> Iterator[BankReader]:
     """The store for one that only reads and must not wait: short time-outs, no retries."""
-    with _opened(store, for_worker=True) as banks:
+    banks: BankReader
+    if _is_sqlite(store):
+        banks = _sqlite(store.url, KEPT_VERSIONS)
+    else:
+        from memory_store.redis_store import RedisStore  # noqa: PLC0415 - needs an extra
+
+        banks = RedisStore.for_worker(redis_address(store))
+    with closing(banks):
         yield banks
 
 
-@contextmanager
-def _opened(store: StoreSection, for_worker: bool) -> Iterator[BankStore]:
-    banks = _sqlite(store.url) if store.url.startswith("sqlite") else _redis(store, for_worker)
-    try:
-        yield banks
-    finally:
-        banks.close()
+def _is_sqlite(store: StoreSection) -> bool:
+    return store.url.startswith("sqlite:")
 
 
-def _sqlite(url: str) -> BankStore:
+def _sqlite(url: str, kept_versions: int) -> BankStore:
     from memory_store.sqlite_store import SqliteStore  # noqa: PLC0415 - only where it is used
 
     if not url.startswith(SQLITE) or len(url) == len(SQLITE):
         raise SettingsError(f"store.url must be sqlite:///path, got {url}; an absolute path has four slashes")
     path = Path(url.removeprefix(SQLITE))
     path.parent.mkdir(parents=True, exist_ok=True)
-    return SqliteStore(path)
+    return SqliteStore(path, kept_versions)
 
 
-def _redis(store: StoreSection, for_worker: bool) -> BankStore:
-    from memory_store.redis_store import RedisAddress, RedisStore  # noqa: PLC0415 - needs an extra
+def redis_address(store: StoreSection) -> "RedisAddress":
+    """Where Redis is and who we are there."""
+    from memory_store.redis_store import RedisAddress  # noqa: PLC0415 - needs an extra
 
     password = None if store.password is None else store.password.get_secret_value()
-    address = RedisAddress(store.url, store.key_prefix, store.username, password, store.timeout_s)
-    return RedisStore.for_worker(address) if for_worker else RedisStore.for_coordinator(address)
+    return RedisAddress(store.url, store.key_prefix, store.username, password, store.timeout_s)
 
 
 @contextmanager

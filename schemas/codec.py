@@ -3,7 +3,7 @@
 | message | value | header ``engram`` |
 |---|---|---|
 | frame | JPEG | ``FrameHeader`` JSON |
-| update proposal | running_max (M), sums (M, C), counts (M), float32 little-endian, in this order | ``ProposalHeader`` JSON |
+| update proposal | running_max (M), sums (M, C), counts (M): float32 LE, in this order | ``ProposalHeader`` JSON |
 | bank | items (M, C) float32 little-endian | ``BankHeader`` JSON |
 | score, event | the message's JSON | (none; events: ``content-type``) |
 """

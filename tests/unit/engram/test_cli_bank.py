@@ -63,3 +63,17 @@ def test_a_bank_that_is_not_there(url: str) -> None:
     result = runner.invoke(app, ["bank", "show", "other", "--store", url])
     assert result.exit_code == 2
     assert "bank 'other' must exist, the store has ['shared']" in result.stderr
+
+
+def test_the_history_setting_bounds_what_can_be_read_back(tmp_path: Path) -> None:
+    section = StoreSection(url=f"sqlite:///{tmp_path / 'short.db'}")
+    with open_store(section, kept_versions=2) as store:
+        bank = store.create(Bank("b", 0, next_epoch(), "b" * 64, items(0), NOW), Change("create", "c", "r", "id-0"))
+        lease = store.acquire("b", "c", 10.0)
+        assert lease is not None
+        for number in (1, 2, 3):
+            bank = bank.followed_by(items(number), NOW)
+            store.commit(CommitRequest(lease, bank, Change("update", "c", "r", f"id-{number}")))
+        readable = [version for version in range(4) if store.read_version("b", version) is not None]
+    assert readable[-1] == 3
+    assert 0 not in readable
