@@ -78,20 +78,25 @@ def _decode(jpegs: list[bytes]) -> None:
         decode_frame(jpegs[index % len(jpegs)], TARGET, LIMITS)
 
 
+def frame_record(topic: str, index: int, jpeg: bytes) -> OutRecord:
+    """The ``index``-th frame over all cameras, which take turns."""
+    header = FrameHeader(
+        camera_id=f"cam{index % CAMERAS}",
+        session_id="bench",
+        frame_index=index // CAMERAS,
+        captured_at=START + timedelta(seconds=index // CAMERAS / 10),
+        clock="media",
+        width=320,
+        height=240,
+        fps=10,
+    )
+    return OutRecord(topic, header.camera_id, jpeg, encode_header(header))
+
+
 def _publish(bus: Bus, topic: str, jpegs: list[bytes]) -> None:
     publisher = bus.publisher()
     for index in range(FRAMES):
-        header = FrameHeader(
-            camera_id=f"cam{index % CAMERAS}",
-            session_id="bench",
-            frame_index=index // CAMERAS,
-            captured_at=START + timedelta(seconds=index / CAMERAS / 10),
-            clock="media",
-            width=320,
-            height=240,
-            fps=10,
-        )
-        publisher.publish(OutRecord(topic, header.camera_id, jpegs[index % len(jpegs)], encode_header(header)))
+        publisher.publish(frame_record(topic, index, jpegs[index % len(jpegs)]))
     assert publisher.flush(DEADLINE_S), "every frame must be acknowledged"
     publisher.close(5)
 

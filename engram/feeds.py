@@ -42,5 +42,6 @@ def camera_feeds(sources: Sequence[str], names: Sequence[str], producer: Produce
     )
     pacing = PacingOptions(producer.fps, producer.pace)
     return [
-        CameraFeed(name, open_source(source), encoding, pacing) for name, source in zip(names, sources, strict=True)
+        CameraFeed(name, open_source(source), encoding, pacing, producer.session)
+        for name, source in zip(names, sources, strict=True)
     ]

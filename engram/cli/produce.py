@@ -21,6 +21,9 @@ CamerasOption = Annotated[
 ]
 WidthOption = Annotated[int | None, typer.Option("--width", help="Pixels to resize to, with --height.")]
 HeightOption = Annotated[int | None, typer.Option("--height", help="Pixels to resize to, with --width.")]
+SessionOption = Annotated[
+    str | None, typer.Option("--session", help="Name of this run; the same name and video give the same event ids.")
+]
 QualityOption = Annotated[int | None, typer.Option("--jpeg-quality", help="1 to 100.")]
 
 
@@ -38,6 +41,7 @@ def produce(
     width: WidthOption = None,
     height: HeightOption = None,
     jpeg_quality: QualityOption = None,
+    session: SessionOption = None,
     bootstrap_servers: BootstrapOption = None,
     topic_prefix: PrefixOption = None,
 ) -> None:
@@ -47,7 +51,7 @@ def produce(
 
     Example: engram produce rtsp://user:password@camera/stream --camera gate --fps 10
     """
-    own = {"fps": fps, "pace": pace, "width": width, "height": height, "jpeg_quality": jpeg_quality}
+    own = {"fps": fps, "pace": pace, "width": width, "height": height, "jpeg_quality": jpeg_quality, "session": session}
     overrides = kafka_overrides(bootstrap_servers, topic_prefix) | {f"producer.{key}": own[key] for key in own}
     settings = run.settings(ProducerSettings, overrides)
     from engram.producing import run_producer  # noqa: PLC0415 - OpenCV takes a while to load

@@ -45,6 +45,10 @@ class ProducerSection(WireLimits):
     height: int | None = Field(default=None, ge=16, le=8192, description="pixels to resize to; none = as captured")
     mask: Polygons = Field(default=(), description="areas to black out before a frame leaves the machine, in fractions")
     jpeg_quality: int = Field(default=90, ge=1, le=100, description="JPEG quality")
+    session: Id | None = Field(
+        default=None,
+        description="names this run, so that a repeated one gives the same event ids; none = a new name each time",
+    )
     pace: Literal["live", "backfill"] = Field(
         default="live",
         description="live: at capture speed, drops when the broker is slow; backfill: every frame, fast as may be",
