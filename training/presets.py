@@ -5,6 +5,7 @@ from typing import Literal
 
 from networks.losses import LossWeights
 from networks.mnad import MnadParameters
+from workers.scoring import StatisticOptions
 
 Colour = Literal["grey", "colour", "source"]
 """``source`` is grey when the first video is."""
@@ -23,6 +24,7 @@ class Preset:
         batch: clips a step.
         learning_rate: of Adam at the start; falls to 0 along a cosine.
         losses: weights of the auxiliary losses.
+        statistic: form of the live score that the calibration is fitted for.
         half_weights: store weights as float16, for a bundle half the size.
     """
 
@@ -36,6 +38,7 @@ class Preset:
     batch: int = 4
     learning_rate: float = 2e-4
     losses: LossWeights = field(default_factory=LossWeights)
+    statistic: StatisticOptions = field(default_factory=StatisticOptions)
     half_weights: bool = False
 
 
@@ -59,7 +62,9 @@ PRESETS: dict[str, Preset] = {
             96,
             "grey",
             epochs=20,
-            max_steps=2000,
+            max_steps=1800,
+            learning_rate=6e-4,
+            statistic=StatisticOptions(feature_weight=0.3),
             half_weights=True,
         ),
         Preset("paper", MnadParameters(), 256, 256, "colour", epochs=60, max_steps=1_000_000),

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,6 @@ class TrainOptions:
         jpeg_quality: at which producers will send; None = frames are used as they are.
         cameras: ids of the cameras the footage is from; none = "any".
         tensorboard: folder for loss curves; None = none.
-        statistic: form of the live score.
     """
 
     run: Path
@@ -61,7 +60,6 @@ class TrainOptions:
     jpeg_quality: int | None = 90
     cameras: tuple[str, ...] = ()
     tensorboard: Path | None = None
-    statistic: StatisticOptions = field(default_factory=StatisticOptions)
 
 
 def train(data: Path, out: Path, preset: Preset, options: TrainOptions) -> Path:
@@ -136,7 +134,7 @@ def _bundle(
         half = {name: torch.from_numpy(values).to(device) for name, values in weights.items()}
         state.network.load_state_dict(half, strict=False)
     items_MC = np.ascontiguousarray(state.items_MC.cpu().numpy())
-    calibration = calibrate(state.network, items_MC, footage, split, options)
+    calibration = calibrate(state.network, items_MC, footage, split, preset.statistic, options)
     manifest = Manifest(
         model=MODEL,
         parameters=asdict(preset.network),
@@ -153,14 +151,19 @@ def _bundle(
 
 
 def calibrate(
-    network: MnadPrediction, items_MC: Float32, footage: FrameCache, split: Split, options: TrainOptions
+    network: MnadPrediction,
+    items_MC: Float32,
+    footage: FrameCache,
+    split: Split,
+    statistic: StatisticOptions,
+    options: TrainOptions,
 ) -> Calibration:
     """Fit the calibration on the held-back footage with the code that scores live."""
     _, height, width, channels = footage.frames_FHWC.shape
     predictor = Predictor(network, FrameFormat(width, height, channels), options.device, options.threads)
     results = measure_videos(predictor, footage, split.held_back, items_MC)
     measures = [[result.measures for result in video] for video in results]
-    fitted = fit_calibration(measures, split.held_back[0].fps, options.statistic)
+    fitted = fit_calibration(measures, split.held_back[0].fps, statistic)
     return fitted.model_copy(update={"cameras": options.cameras}) if options.cameras else fitted
 
 
