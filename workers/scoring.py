@@ -69,7 +69,7 @@ class StatisticOptions:
         feature_weight: of the feature distance's z-score; the patch error's has weight 1.
     """
 
-    smoothing_s: float = 0.5
+    smoothing_s: float = 0.3
     feature_weight: float = 0.0
 
 
