@@ -1,13 +1,16 @@
 """What must hold after the stack demo, computed from what the topics and the store hold, and from nothing else."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from engram.demo.recompute import Recomputed, key_of
 from memory_store.bank import AuditEntry, first_broken_link
 from schemas.messages import AnomalyEvent, FrameHeader, FrameScore
 
 SHOWN = 3
+NUMBERS = ("psnr_db", "feature_distance", "regular_score", "patch_error", "anomaly_score")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,28 @@ def check_events(messages: Sequence[AnomalyEvent]) -> tuple[Check, ...]:
         Check("no event message twice", not repeated, _told(f"of {len(messages)} messages", repeated)),
         Check("every event runs from start to end", not gaps, _told(f"of {len(by_event)} events", gaps)),
     )
+
+
+def check_calm(calm: Recomputed, scores: Sequence[FrameScore], events: Sequence[AnomalyEvent]) -> tuple[Check, ...]:
+    """Scores and event ids are those of a calm run over the same frames and bank versions."""
+    far = [key_of(score) for score in scores if not _is_same(score, calm.scores.get(key_of(score)))]
+    ids, calm_ids = {event.id for event in events}, {event.id for event in calm.events}
+    versions = sorted({score.bank_version for score in scores})
+    return (
+        Check(
+            "scores are those of a calm run", not far, _told(f"differ, of {len(scores)}, bank versions {versions}", far)
+        ),
+        Check(
+            "event ids are those of a calm run", ids == calm_ids, _told(f"of {len(ids)} differ", sorted(ids ^ calm_ids))
+        ),
+    )
+
+
+def _is_same(score: FrameScore, calm: FrameScore | None) -> bool:
+    if calm is None:
+        return False
+    pairs = [(getattr(score, name), getattr(calm, name)) for name in NUMBERS]
+    return all(a == b if a is None or b is None else math.isclose(a, b, rel_tol=1e-5, abs_tol=1e-5) for a, b in pairs)
 
 
 def check_bank(entries: Sequence[AuditEntry]) -> tuple[Check, ...]:

@@ -2,7 +2,7 @@
 
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,12 +36,14 @@ class DemoRequest:
         out: folder for the pictures.
         seconds: scene time of each camera.
         tell_event: called with each event message.
+        cameras: name and seed of the scene of each; no seed that the bundle was trained on.
     """
 
     bundle: Path
     out: Path
     seconds: float
     tell_event: Callable[[AnomalyEvent], None]
+    cameras: Mapping[str, int] = field(default_factory=lambda: CAMERAS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def run_demo(settings: WatchSettings, request: DemoRequest, stop: threading.Even
         FatalError: the bundle is not whole, or nothing was scored before ``stop``.
     """
     fps = load_bundle(request.bundle).manifest.fps
-    addresses = {name: _address(seed, request.seconds, fps) for name, seed in CAMERAS.items()}
+    addresses = {name: _address(seed, request.seconds, fps) for name, seed in request.cameras.items()}
     producer = settings.producer.model_copy(update={"fps": fps, "pace": "backfill"})
     settings = settings.model_copy(
         update={"producer": producer, "worker": settings.worker.model_copy(update={"bundle": request.bundle})}
@@ -94,7 +96,7 @@ def run_demo(settings: WatchSettings, request: DemoRequest, stop: threading.Even
     comparison = compare(truth, newest_states(record.events), round(SLACK_S * fps))
     timeline, video = request.out / "timeline.png", request.out / "annotated.mp4"
     draw_timeline(Timeline(record.scores, record.events, _truth_spans(truth, record.scores)), timeline)
-    camera_id = next(iter(CAMERAS))
+    camera_id = next(iter(request.cameras))
     annotate_video(_scored_frames(addresses[camera_id], camera_id, record), video, fps)
     return DemoResult(outcome, comparison, timeline, video)
 

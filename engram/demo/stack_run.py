@@ -11,10 +11,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from bundles.bundle import load_bundle
 from deploy.local import Stack
-from engram.demo.checks import Check, check_bank, check_events, check_scores, frame_keys
+from engram.demo.checks import Check, check_bank, check_calm, check_events, check_scores, frame_keys
 from engram.demo.fleet import Fleet
 from engram.demo.progress import Progress
+from engram.demo.recompute import recompute
+from engram.mapping import worker_options
+from engram.scoring import load_engine
 from engram.topics import topic_specs
 from engram.wiring import open_bus, open_store
 from messaging.ports import Bus, Record
@@ -27,7 +31,7 @@ from schemas.topics import TopicNames
 
 WORKERS = ("worker-1", "worker-2")
 NUM_CAMERAS = 4
-FPS = 10.0
+SESSION = "demo"
 READ_TIMEOUT_S = 60.0
 
 
@@ -82,7 +86,8 @@ def _overrides(addresses: Mapping[str, str], prefix: str, bundle: Path) -> dict[
         "kafka.frames_partitions": NUM_CAMERAS,
         "kafka.session_timeout_s": 6.0,
         "store.key_prefix": f"{prefix}bank",
-        "producer.fps": FPS,
+        "producer.fps": load_bundle(bundle).manifest.fps,
+        "producer.session": SESSION,
         "producer.pace": "backfill",
         "worker.bundle": str(bundle.absolute()),
         "worker.threads": 1,
@@ -99,12 +104,13 @@ def _as_environment(overrides: Mapping[str, object]) -> dict[str, str]:
 
 def _run_fleet(fleet: Fleet, bus: Bus, settings: AllSettings, request: StackDemoRequest, stop: threading.Event) -> None:
     topics = TopicNames.with_prefix(settings.kafka.topic_prefix)
-    total = round(NUM_CAMERAS * request.seconds * FPS)
+    fps = settings.producer.fps
+    total = NUM_CAMERAS * round(request.seconds * fps)
     progress = Progress(bus, topics.frame_scores, request.deadline_s, stop)
     fleet.start("coordinator", ["coordinate"])
     for name in WORKERS:
         fleet.start(name, ["work", "--worker-id", name])
-    fleet.start("cameras", ["produce", *_sources(request.seconds), *_cameras()])
+    fleet.start("cameras", ["produce", *_sources(request.seconds, fps), *_cameras()])
     request.tell(f"{NUM_CAMERAS} cameras, {len(WORKERS)} workers, 1 coordinator; logs in {request.out}")
     running = ["coordinator", *WORKERS]
     progress.wait_scored(total // 2, lambda: fleet.require_running(running))
@@ -120,8 +126,8 @@ def _run_fleet(fleet: Fleet, bus: Bus, settings: AllSettings, request: StackDemo
         raise EngramError(f"every process must end with 0, got {dict(codes)}; " + "\n".join(failed))
 
 
-def _sources(seconds: float) -> list[str]:
-    return [f"synthetic://walkway?seed={301 + number}&seconds={seconds:g}&fps={FPS:g}" for number in range(NUM_CAMERAS)]
+def _sources(seconds: float, fps: float) -> list[str]:
+    return [f"synthetic://walkway?seed={301 + number}&seconds={seconds:g}&fps={fps:g}" for number in range(NUM_CAMERAS)]
 
 
 def _cameras() -> list[str]:
@@ -142,14 +148,21 @@ def _wait_for_growth(settings: AllSettings, deadline_s: float, stop: threading.E
 def _checked(bus: Bus, settings: AllSettings) -> tuple[Check, ...]:
     """Every record counts as it is: no reader that would drop repeats stands between."""
     names = TopicNames.with_prefix(settings.kafka.topic_prefix)
-    headers = [decode_message(FrameHeader, record.header(HEADER)) for record in _all(bus, names.frames)]
+    frames = _all(bus, names.frames)
+    headers = [decode_message(FrameHeader, record.header(HEADER)) for record in frames]
     sent = frame_keys(header for header in headers if header.kind == "frame")
-    scored = frame_keys(decode_message(FrameScore, record.value) for record in _all(bus, names.frame_scores))
+    scores = [decode_message(FrameScore, record.value) for record in _all(bus, names.frame_scores)]
     events = [decode_message(AnomalyEvent, record.value) for record in _all(bus, names.anomaly_events)]
     with open_store(settings.store) as store:
         entries = store.log(settings.memory.bank_id)
+        calm = recompute(frames, scores, load_engine(settings.worker), store, worker_options(settings))
     num_letters = len(_all(bus, names.dead_letters))
-    return (*check_scores(sent, scored, num_letters), *check_events(events), *check_bank(entries))
+    return (
+        *check_scores(sent, frame_keys(scores), num_letters),
+        *check_events(events),
+        *check_calm(calm, scores, events),
+        *check_bank(entries),
+    )
 
 
 def _all(bus: Bus, topic: str) -> Sequence[Record]:
