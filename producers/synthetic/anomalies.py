@@ -125,7 +125,7 @@ def _cart(rng: np.random.Generator, starts_at_s: float) -> Episode:
 
 def _runner_against(rng: np.random.Generator, starts_at_s: float) -> Episode:
     runner = replace(random_person(rng), has_bag=False)
-    ride = _along(rng, starts_at_s, float(rng.uniform(3.4, 4.4)), -float(rng.uniform(0.6, 2.2)))
+    ride = _along(rng, starts_at_s, float(rng.uniform(5.0, 6.4)), -float(rng.uniform(0.6, 2.2)))
     return _episode("runner_against", ride, 2 * HALF_LENGTH_M, lambda stance: person_figure(runner, stance, RUN))
 
 
@@ -139,7 +139,7 @@ def _runner_across(rng: np.random.Generator, starts_at_s: float) -> Episode:
     )
     way = goal - origin
     length = float(np.hypot(*way))
-    ride = _Ride(starts_at_s, origin, way / length, float(rng.uniform(3.4, 4.4)))
+    ride = _Ride(starts_at_s, origin, way / length, float(rng.uniform(4.8, 6.0)))
     return _episode("runner_across", ride, length, lambda stance: person_figure(runner, stance, RUN))
 
 
