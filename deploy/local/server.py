@@ -4,12 +4,15 @@ import json
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from deploy.local.ports import free_port, is_free
 from deploy.local.process import DetachedProcess
 from deploy.local.wait import wait_until
 from schemas.errors import FatalError, TransientError
+
+PORT_RELEASE_S = 3.0
 
 
 class LocalServer(ABC):
@@ -53,7 +56,8 @@ class LocalServer(ABC):
         self.folder.mkdir(parents=True, exist_ok=True)
         command = self._command()
         for port in self._remembered_ports().values():
-            if not is_free(port):
+            # A process that was just killed may hold its port for a moment longer than its entry in the process table.
+            if not wait_until(partial(is_free, port), PORT_RELEASE_S):
                 raise FatalError(
                     f"port {port} of {self.name} in {self.folder} is in use by another program; "
                     f"end that program, or delete the folder to have another port (its data goes with it)"

@@ -13,7 +13,7 @@ from engram.demo.stack_run import FleetRun, StackDemoRequest, run_fleet
 from memory_store.bank import first_broken_link
 from schemas.messages import FrameScore
 
-SECONDS = 24.0
+SECONDS = 20.0
 DEADLINE_S = 150.0
 Numbers = dict[tuple[str, str, int], tuple[float | None, ...]]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from bundles.bundle import Bundle
 from memory_store.sqlite_store import SqliteStore
@@ -17,6 +18,7 @@ from memory_store.views import BankCache, InitialBank
 from messaging.inprocess import InProcessBus
 from messaging.ports import Bus, OutRecord, Record, TopicSpec
 from schemas.codec import decode_message, encode_header
+from schemas.errors import TransientError
 from schemas.messages import AnomalyEvent, FrameHeader, FrameScore, utc_now
 from schemas.topics import TopicNames
 from tests.small_bundle import jpeg, small_bundle
@@ -116,7 +118,14 @@ class Site:
         engine = Engine(self.bundle, device="cpu", threads=1)
         return Worker(self.bus, engine, BankCache(self.store, initial, refresh_s=0.05), options, utc_now)
 
+    @retry(
+        retry=retry_if_exception_type(TransientError),
+        stop=stop_after_delay(DEADLINE_S),
+        wait=wait_fixed(0.2),
+        reraise=True,
+    )
     def records(self, topic: str) -> list[Record]:
+        """All committed records; patient, because the test may just have killed the broker."""
         reader = self.bus.reader([topic], from_beginning=True)
         try:
             return list(reader.read_to_end(DEADLINE_S))
