@@ -23,6 +23,8 @@ from training.presets import Preset
 
 log = logging.getLogger(__name__)
 
+CHECKPOINT = "checkpoint.pt"
+"""Name of the file in the folder of a run."""
 STEPS_BETWEEN_CHECKPOINTS = 250
 STEPS_BETWEEN_RECORDS = 25
 
@@ -100,7 +102,7 @@ def run_training(
         options: where and how.
     """
     state = _begin(build, preset, options)
-    checkpoint = options.run / "checkpoint.pt"
+    checkpoint = options.run / CHECKPOINT
     options.run.mkdir(parents=True, exist_ok=True)
     if checkpoint.exists():
         state.load(checkpoint, options.device)

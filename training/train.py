@@ -20,7 +20,7 @@ from networks.registry import build_network
 from schemas.errors import FatalError
 from training.dataset import CacheFormat, FrameCache, find_sources, is_grey, open_cache
 from training.inspection import measure_videos
-from training.loop import LoopOptions, Recorder, TrainingState, num_steps, run_training
+from training.loop import CHECKPOINT, LoopOptions, Recorder, TrainingState, num_steps, run_training
 from training.presets import Preset
 from training.split import Split, clip_starts, split_videos
 from workers.decode import FrameFormat
@@ -115,6 +115,8 @@ def claim_run(run: Path, preset: Preset, data_digest: str, options: TrainOptions
     settings: Mapping[str, Any] = json.loads(json.dumps(told))
     path = run / SETTINGS
     if not path.exists():
+        if (run / CHECKPOINT).exists():
+            raise FatalError(f"a checkpoint must have its '{SETTINGS}' beside it, '{run}' has none; remove that folder")
         run.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(settings, indent=1))
         return
