@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,7 @@ from types import TracebackType
 from schemas.errors import EngramError
 
 END_TIMEOUT_S = 30.0
+LOOK_S = 0.2
 LOG_TAIL_LINES = 12
 
 
@@ -80,6 +82,19 @@ class Fleet:
             code = self.exit_code(name)
             if code is not None:
                 raise EngramError(f"{name} must run, it has ended with {code}; {self.told(name)}")
+
+    def wait_until_logged(self, names: Sequence[str], words: str, deadline_s: float) -> None:
+        """Wait until the log of each of ``names`` holds ``words``.
+
+        Raises:
+            EngramError: one has ended, or has not said it by the deadline.
+        """
+        until_s = time.monotonic() + deadline_s
+        while silent := [name for name in names if words not in self.log_path(name).read_text("utf-8", "replace")]:
+            self.require_running(names)
+            if time.monotonic() > until_s:
+                raise EngramError(f"{silent[0]} must say '{words}' within {deadline_s:.0f} s; {self.told(silent[0])}")
+            time.sleep(LOOK_S)
 
     def told(self, name: str) -> str:
         """The end of the child's log."""

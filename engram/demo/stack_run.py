@@ -31,7 +31,8 @@ from schemas.settings.layers import as_environment
 from schemas.topics import TopicNames
 
 WORKERS = ("worker-1", "worker-2")
-NUM_CAMERAS = 4
+CAMERAS = {"gate": 301, "west": 302, "north": 303, "south": 304}
+"""Camera and seed of its scene. By their keys each has one of the four partitions, so each worker has two cameras."""
 SESSION = "demo"
 READ_TIMEOUT_S = 60.0
 
@@ -115,7 +116,7 @@ def _overrides(addresses: Mapping[str, str], prefix: str, bundle: Path) -> dict[
         "store.url": addresses["ENGRAM_STORE__URL"],
         "kafka.topic_prefix": prefix,
         "kafka.group": f"{prefix}workers",
-        "kafka.frames_partitions": NUM_CAMERAS,
+        "kafka.frames_partitions": len(CAMERAS),
         "kafka.session_timeout_s": 6.0,
         "store.key_prefix": f"{prefix}bank",
         "producer.fps": load_bundle(bundle).manifest.fps,
@@ -139,13 +140,15 @@ def _run_processes(
 ) -> None:
     topics = TopicNames.with_prefix(settings.kafka.topic_prefix)
     fps = settings.producer.fps
-    total = NUM_CAMERAS * round(request.seconds * fps)
+    total = len(CAMERAS) * round(request.seconds * fps)
     progress = Progress(bus, topics.frame_scores, request.deadline_s, stop)
     fleet.start("coordinator", ["coordinate"])
     for name in WORKERS:
         fleet.start(name, ["work", "--worker-id", name])
+    # Were the cameras first, one worker could be through with their films before the other has joined.
+    fleet.wait_until_logged(WORKERS, "is ours", request.deadline_s)
     fleet.start("cameras", ["produce", *_sources(request.seconds, fps), *_cameras()])
-    request.tell(f"{NUM_CAMERAS} cameras, {len(WORKERS)} workers, 1 coordinator; logs in {request.out}")
+    request.tell(f"{len(CAMERAS)} cameras, {len(WORKERS)} workers, 1 coordinator; logs in {request.out}")
     running = ["coordinator", *WORKERS]
     progress.wait_scored(total // 2, lambda: fleet.require_running(running))
     if request.victim is not None:
@@ -163,11 +166,11 @@ def _run_processes(
 
 
 def _sources(seconds: float, fps: float) -> list[str]:
-    return [f"synthetic://walkway?seed={301 + number}&seconds={seconds:g}&fps={fps:g}" for number in range(NUM_CAMERAS)]
+    return [f"synthetic://walkway?seed={seed}&seconds={seconds:g}&fps={fps:g}" for seed in CAMERAS.values()]
 
 
 def _cameras() -> list[str]:
-    return [part for number in range(NUM_CAMERAS) for part in ("--camera", f"walkway-{number + 1}")]
+    return [part for camera in CAMERAS for part in ("--camera", camera)]
 
 
 def _wait_for_growth(settings: AllSettings, deadline_s: float, stop: threading.Event) -> None:

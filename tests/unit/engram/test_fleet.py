@@ -39,3 +39,12 @@ def test_no_child_outlives_the_fleet(tmp_path: Path) -> None:
         assert fleet.exit_code("killed") is not None
         fleet.start("left", ["config", "show"])
     assert fleet.exit_code("left") is not None
+
+
+def test_waiting_for_words_ends_when_they_are_said_or_the_child_has_ended(tmp_path: Path) -> None:
+    with Fleet(tmp_path, {}) as fleet:
+        fleet.start("talks", ["config", "show"])
+        fleet.wait("talks", 60)
+        fleet.wait_until_logged(["talks"], "kafka", 1.0)
+        with pytest.raises(EngramError, match="talks must run, it has ended with 0"):
+            fleet.wait_until_logged(["talks"], "words it never says", 1.0)
