@@ -141,16 +141,24 @@ def test_each_kind_can_be_seen_where_the_truth_says(kind: str) -> None:
     shown = list(scene.frames(200))
     plain = list(SyntheticScene(3, anomalies=False).frames(200))
     anomaly = scene.truth.anomalies[0]
-    middle = (anomaly.first_frame + anomaly.last_frame) // 2
-    box = anomaly.boxes[middle - anomaly.first_frame]
-    changed = np.abs(shown[middle].astype(int) - plain[middle].astype(int)).max(axis=2) > 25
-    inside = changed[box.y : box.y + box.height, box.x : box.x + box.width]
-    assert inside.mean() > 0.25
-    assert inside.sum() > 250
-    if kind != "bag":  # somebody carries the bag, which is normal
-        outside = changed.copy()
-        outside[max(0, box.y - 2) : box.y + box.height + 3, max(0, box.x - 2) : box.x + box.width + 45] = False
-        assert outside.sum() < 40  # but for the shadow, which falls to the right
+    length = anomaly.last_frame - anomaly.first_frame + 1
+    shares, sums = [], []
+    for index in range(anomaly.first_frame + length // 3, anomaly.first_frame + 2 * length // 3):
+        box = anomaly.boxes[index - anomaly.first_frame]
+        changed = np.abs(shown[index].astype(int) - plain[index].astype(int)).max(axis=2) > 25
+        inside = changed[box.y : box.y + box.height, box.x : box.x + box.width]
+        shares.append(inside.mean())
+        sums.append(inside.sum())
+        if kind != "bag":  # somebody carries the bag, which is normal
+            outside = changed.copy()
+            shadow = max(45, box.height)  # falls to the right, as long as who casts it is tall
+            ground = (
+                box.y + box.height + max(3, box.height // 8)
+            )  # in full stride both feet are off it, the shadow is not
+            outside[max(0, box.y - 2) : ground, max(0, box.x - 2) : box.x + box.width + shadow] = False
+            assert outside.sum() < 40
+    assert np.median(shares) > 0.25  # a stride fills its box less than a stand
+    assert np.median(sums) > 250
 
 
 def test_anomalies_are_faster_or_wider_than_people() -> None:
