@@ -34,33 +34,29 @@ PARTITIONS = 4
 FIXED_RULES = EventOptions(enter=0.3, exit=0.2, min_duration_s=0.2, merge_gap_s=0.5)
 
 
-def frame_record(topic: str, camera: str, index: int, session: str = "s1", value: bytes | None = None) -> OutRecord:
-    header = FrameHeader(
+def header(camera: str, index: int, session: str) -> FrameHeader:
+    """Header of a frame of 64 x 48 pixels, ten a second."""
+    at = START + timedelta(seconds=index / 10)
+    return FrameHeader(
         camera_id=camera,
         session_id=session,
         frame_index=index,
-        captured_at=START + timedelta(seconds=index / 10),
+        captured_at=at,
         clock="media",
         width=64,
         height=48,
         fps=10,
     )
-    return OutRecord(topic, camera, jpeg(camera, index) if value is None else value, encode_header(header))
+
+
+def frame_record(topic: str, camera: str, index: int, session: str = "s1", value: bytes | None = None) -> OutRecord:
+    told = encode_header(header(camera, index, session))
+    return OutRecord(topic, camera, jpeg(camera, index) if value is None else value, told)
 
 
 def end_record(topic: str, camera: str, index: int, session: str = "s1") -> OutRecord:
-    header = FrameHeader(
-        kind="end_of_session",
-        camera_id=camera,
-        session_id=session,
-        frame_index=index,
-        captured_at=START + timedelta(seconds=index / 10),
-        clock="media",
-        width=0,
-        height=0,
-        fps=10,
-    )
-    return OutRecord(topic, camera, b"", encode_header(header))
+    end = header(camera, index, session).model_copy(update={"kind": "end_of_session", "width": 0, "height": 0})
+    return OutRecord(topic, camera, b"", encode_header(end))
 
 
 Numbers = dict[tuple[str, str, int], tuple[float | None, ...]]

@@ -1,5 +1,6 @@
 """The worker from frames to scores, events, proposals and dead letters, over the in-process bus."""
 
+import threading
 from collections import Counter
 from dataclasses import replace
 
@@ -287,13 +288,7 @@ def test_a_bank_of_another_bundle_stops_the_worker(site: Site, store: SqliteStor
     store.create(bank, Change("create", "test", "test", "c1"))
     site.frames("a", range(3))
     with pytest.raises(BundleError, match="bundle"):
-        site.worker().run(never())
-
-
-def never():  # type: ignore[no-untyped-def]
-    import threading
-
-    return threading.Event()
+        site.worker().run(threading.Event())
 
 
 def moved(items_MC: np.ndarray) -> np.ndarray:
