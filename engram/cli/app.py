@@ -11,6 +11,7 @@ from engram.cli import (
     coordinate,
     demo,
     doctor,
+    evaluate,
     events,
     produce,
     schemas,
@@ -48,5 +49,20 @@ def root(
     """Take the options that come before a command."""
 
 
-for module in (demo, watch, produce, work, coordinate, events, topics, bank, train, stack, doctor, config, schemas):
+for module in (
+    demo,
+    watch,
+    produce,
+    work,
+    coordinate,
+    events,
+    topics,
+    bank,
+    train,
+    evaluate,
+    stack,
+    doctor,
+    config,
+    schemas,
+):
     module.register(app)

@@ -16,6 +16,9 @@ PaceOption = Annotated[
     str | None, typer.Option("--pace", help="live: at capture speed; backfill: every frame, as fast as may be.")
 ]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
+CacheOption = Annotated[Path, typer.Option("--cache", help="Folder of decoded footage, used again the next time.")]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", help="Threads of the training library.")]
+DEFAULT_CACHE = Path(".engram/cache")
 
 
 def kafka_overrides(bootstrap_servers: str | None, topic_prefix: str | None) -> dict[str, object]:
