@@ -6,11 +6,18 @@ read different banks or versions. Everything (read, update, losses, distance) co
 Dimensions: B samples, N places (height x width of the query map), M items, C channels.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Maximum = Literal["all", "assigned"]
+"""Update weights are relative to the largest similarity of all queries, or of those assigned to the item."""
+UpdateOver = Literal["batch", "frame"]
+"""... of the whole batch, or of each frame by itself."""
 
 SEPARATENESS_MARGIN = 1.0
 SEPARATENESS_EPS = 1e-6
@@ -22,7 +29,8 @@ class ItemStatistics:
     """Per sample, what an update needs of its queries; the torch side of ``memory_store.proposal.ItemSums``.
 
     Attributes:
-        running_max_BM: largest similarity of any query to each item.
+        running_max_BM: largest similarity to each item, of any query or of those nearest to it; hugely negative where
+            there was none.
         sums_BMC: over the queries nearest to each item, sum of exp(similarity - running_max) * query.
         counts_BM: how many queries were nearest to each item.
     """
@@ -60,9 +68,13 @@ class Reading:
         """The nearest item of each place, (B, C, N)."""
         return self._picked(self.nearest_BN)
 
+    def distance_map(self) -> Tensor:
+        """Per place, (B, N): mean over channels of (query - nearest item)^2; >= 0, high = irregular."""
+        return (self.queries_BCN - self.nearest_items()).square().mean(dim=1)
+
     def distance(self) -> Tensor:
-        """Feature distance, (B,): mean over places and channels of (query - nearest item)^2; >= 0, high = irregular."""
-        return (self.queries_BCN - self.nearest_items()).square().mean(dim=(1, 2))
+        """Feature distance, (B,): mean of ``distance_map`` over places."""
+        return self.distance_map().mean(dim=1)
 
     def compactness(self) -> Tensor:
         """Compactness loss (eq. 8, mean instead of sum): batch mean of ``distance``; pulls queries to their item."""
@@ -77,11 +89,20 @@ class Reading:
         return F.relu(near_BN - far_BN + SEPARATENESS_MARGIN).mean()
 
     @torch.no_grad()
-    def statistics(self) -> ItemStatistics:
-        """What each sample contributes to an update (eq. 4-6, maximum over *all* places as in the published code)."""
-        running_max_BM = self.similarity_BMN.amax(dim=2)
+    def statistics(self, maximum: Maximum = "all") -> ItemStatistics:
+        """What each sample contributes to an update (eq. 4-6).
+
+        Args:
+            maximum: the weight of a query is relative to the largest similarity of "all" queries, as in the published
+                code, or of those "assigned" to the item, as in the paper.
+        """
         chosen_BMN = self._one_hot(self.nearest_BN)
-        weights_BMN = torch.exp(self.similarity_BMN - running_max_BM.unsqueeze(2)) * chosen_BMN
+        compared_BMN = self.similarity_BMN
+        if maximum == "assigned":
+            compared_BMN = compared_BMN.masked_fill(chosen_BMN == 0, torch.finfo(compared_BMN.dtype).min)
+        running_max_BM = compared_BMN.amax(dim=2)
+        # of what was compared: relative to the finite "never" of an item nobody chose, a similarity would be infinite
+        weights_BMN = torch.exp(compared_BMN - running_max_BM.unsqueeze(2)) * chosen_BMN
         return ItemStatistics(running_max_BM, weights_BMN @ self.queries_BCN.detach().mT, chosen_BMN.sum(dim=2))
 
     def _one_hot(self, index_BN: Tensor) -> Tensor:
@@ -102,20 +123,35 @@ def hold_against(queries_BCHW: Tensor, items: Tensor) -> Reading:
         queries_BCHW: the encoder's map, any length.
         items: banks (B, M, C), or one bank (M, C) for all samples.
     """
-    queries_BCN = F.normalize(queries_BCHW, dim=1, eps=MIN_LENGTH).flatten(2)
-    items_BMC = items.detach().expand(queries_BCN.shape[0], *items.shape[-2:])
-    similarity_BMN = items_BMC @ queries_BCN.detach()
+    with full_precision(items):
+        queries_BCN = F.normalize(queries_BCHW.to(items.dtype), dim=1, eps=MIN_LENGTH).flatten(2)
+        items_BMC = items.detach().expand(queries_BCN.shape[0], *items.shape[-2:])
+        similarity_BMN = items_BMC @ queries_BCN.detach()
     return Reading(queries_BCN, items_BMC, similarity_BMN, similarity_BMN.argmax(dim=1))
 
 
-def updated(items_MC: Tensor, statistics: ItemStatistics) -> Tensor:
-    """New items from a whole batch held against one bank: normalise(items + sums), as the published code does.
+def full_precision(like: Tensor) -> AbstractContextManager[object]:
+    """Switches autocast off where it is on: similarities of unit vectors differ by less than bfloat16 can tell."""
+    kind = like.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
-    Merging the samples' pairs gives exactly the batch's statistics; the maximum runs over all places of all samples.
+
+def updated(items_MC: Tensor, statistics: ItemStatistics, over: UpdateOver = "batch", momentum: float = 0.0) -> Tensor:
+    """New items from a whole batch held against one bank: normalise(items + sums).
+
+    Args:
+        items_MC: the bank that was read.
+        statistics: of all samples.
+        over: "batch" merges the samples' pairs into the batch's, with one maximum over all of them, as the published
+            code does; "frame" adds them up, each relative to its own maximum.
+        momentum: share of the old items to keep, in [0, 1); 0 as published.
     """
-    running_max_M = statistics.running_max_BM.amax(dim=0)
-    scale_BM = torch.exp(statistics.running_max_BM - running_max_M)
-    return F.normalize(items_MC + torch.einsum("bm,bmc->mc", scale_BM, statistics.sums_BMC), dim=1, eps=MIN_LENGTH)
+    running_max_BM = statistics.running_max_BM
+    scale_BM = torch.ones_like(running_max_BM)
+    if over == "batch":
+        scale_BM = torch.exp(running_max_BM - running_max_BM.amax(dim=0))
+    new_MC = F.normalize(items_MC + torch.einsum("bm,bmc->mc", scale_BM, statistics.sums_BMC), dim=1, eps=MIN_LENGTH)
+    return F.normalize(torch.lerp(new_MC, items_MC, momentum), dim=1, eps=MIN_LENGTH) if momentum else new_MC
 
 
 def initial_items(num_items: int, item_dim: int, generator: torch.Generator | None = None) -> Tensor:

@@ -1,31 +1,40 @@
-"""MNAD's prediction network (Park et al., CVPR 2020): a U-Net that predicts the next frame through a memory.
+"""MNAD (Park et al., CVPR 2020): a U-Net that predicts the next frame, or rebuilds one, through an external memory.
 
 As published, with width and depth as parameters; (64, 4) is the paper's. Left out is the encoder's last batch norm,
 which the published code builds but never calls (1024 dead parameters). Modules are registered in forward order.
+
+    loss = pixel error + compactness + separateness   (eq. 7), weighted
 
 Dimensions: B samples, T frames of a clip, K colours, H x W pixels, M items, C channels of the query.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from networks.blocks import ConvNormRelu, UpNormRelu, cat_channels, double_conv
-from networks.memory import Reading, hold_against
+from networks.blocks import ConvNormRelu, SkipLevel, UpNormRelu, cat_channels, conv, double_conv
+from networks.memory import ItemStatistics, Maximum, Reading, UpdateOver, hold_against, updated
+from networks.network import BankShape, PaperTest, Recipe, VideoNetwork, predict_last
 
 
 @dataclass(frozen=True, slots=True)
 class MnadParameters:
-    """Shape of the network.
+    """Shape of the network and rule of its memory; the defaults are the published code's.
 
     Attributes:
         width: channels of the first level; doubles with each level.
         depth: levels; height and width must be multiples of 2 ** (depth - 1).
         channels: 1 grey or 3 BGR.
-        clip_length: frames of a clip; all but the last go in, the last is the target.
-        num_items: M.
-        temperature: of the softmax that reads; 1 in the published code.
+        clip_length: frames of a clip; prediction: all but the last go in, the last is the target.
+        num_items: M; 0 = no memory at all, the paper's baseline.
+        temperature: of the softmax that reads.
+        update_maximum: update weights are relative to the largest similarity among "all" queries, or only those
+            "assigned" to the item, as the paper has it.
+        update_over: that maximum is taken over the "batch", or for each "frame" by itself, as the paper has it.
+        update_momentum: share of the old items that an update in training keeps, in [0, 1).
     """
 
     width: int = 64
@@ -34,6 +43,9 @@ class MnadParameters:
     clip_length: int = 5
     num_items: int = 10
     temperature: float = 1.0
+    update_maximum: Maximum = "all"
+    update_over: UpdateOver = "batch"
+    update_momentum: float = 0.0
 
     @property
     def item_dim(self) -> int:
@@ -47,37 +59,62 @@ class MnadParameters:
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
-    """What one forward pass gives: the frame (B, K, H, W) in [-1, 1], and the queries held against the bank."""
+class MnadOutcome:
+    """What one forward pass gives.
 
-    image_BKHW: Tensor
-    reading: Reading
+    Attributes:
+        image: (B, K, H, W) in [-1, 1].
+        reading: the queries held against the banks; None without memory.
+        grid: rows and columns of the query map.
+        maximum: see ``MnadParameters.update_maximum``.
+    """
+
+    image: Tensor
+    reading: Reading | None
+    grid: tuple[int, int]
+    maximum: Maximum
+
+    def feature_map(self) -> Tensor:
+        """Mean over channels of (query - nearest item)^2, (B, R, S); zero without memory."""
+        if self.reading is None:
+            return self.image.new_zeros(self.image.shape[0], *self.grid)
+        return torch.unflatten(self.reading.distance_map(), 1, self.grid)
+
+    def statistics(self) -> ItemStatistics | None:
+        """What each sample contributes to an update; None without memory."""
+        return None if self.reading is None else self.reading.statistics(self.maximum)
 
 
-class MnadPrediction(nn.Module):
-    """Encoder, memory read, decoder with skip connections."""
+class Mnad(VideoNetwork):
+    """Encoder, memory read, decoder; what prediction and reconstruction share."""
 
-    def __init__(self, parameters: MnadParameters) -> None:
-        super().__init__()
-        self.parameters_of_shape = parameters
+    parameters_type = MnadParameters
+    shape: MnadParameters
+
+    def __init__(self, parameters: MnadParameters, in_frames: int) -> None:
+        super().__init__(parameters)
         widths = [parameters.width * 2**level for level in range(parameters.depth)]
-        in_channels = (parameters.clip_length - 1) * parameters.channels
-        *levels, lowest = zip([in_channels, *widths[:-1]], widths, strict=True)
+        *levels, lowest = zip([in_frames * parameters.channels, *widths[:-1]], widths, strict=True)
         self.pool = nn.MaxPool2d(2)
         self.encoder = nn.ModuleList(double_conv(before, after) for before, after in levels)
         item_dim = widths[-1]
-        self.query = nn.Sequential(ConvNormRelu(*lowest), nn.Conv2d(item_dim, item_dim, 3, padding=1))
-        self.bottleneck = double_conv(2 * item_dim, item_dim)
-        self.decoder = nn.ModuleList(UpLevel(width) for width in reversed(widths[:-1]))
-        self.head = nn.Conv2d(widths[0], parameters.channels, 3, padding=1)
+        self.query = nn.Sequential(ConvNormRelu(*lowest), conv(item_dim, item_dim))
+        self.bottleneck = double_conv(2 * item_dim if parameters.num_items else item_dim, item_dim)
+        self.decoder = nn.ModuleList(self._up_level(width) for width in reversed(widths[:-1]))
+        self.head = conv(widths[0], parameters.channels)
         self.squash = nn.Tanh()
 
-    def forward(self, inputs: Tensor, items: Tensor) -> Prediction:
-        """Predict the last frame of each clip from the others.
+    @property
+    def bank_shape(self) -> BankShape | None:
+        """M x C; None without memory."""
+        return BankShape(self.shape.num_items, self.shape.item_dim) if self.shape.num_items else None
+
+    def forward(self, inputs: Tensor, items: Tensor | None = None) -> MnadOutcome:
+        """Make an image out of the inputs, with what the banks hold.
 
         Args:
-            inputs: (B, (T - 1) * K, H, W) in [-1, 1], oldest frame first.
-            items: banks (B, M, C), or one bank (M, C) for all samples. They are read, not changed.
+            inputs: of ``split``, in [-1, 1].
+            items: banks (B, M, C), or one bank (M, C) for all samples. They are read, not changed. None: no memory.
         """
         skips: list[Tensor] = []
         features = inputs
@@ -85,34 +122,88 @@ class MnadPrediction(nn.Module):
             skips.append(level(features))
             features = self.pool(skips[-1])
         queries = self.query(features)
-        reading = hold_against(queries, items)
-        values = reading.values(self.parameters_of_shape.temperature)
-        joined = cat_channels(reading.queries_BCN, values)
-        features = self.bottleneck(joined.view(*joined.shape[:2], *queries.shape[2:]))
+        grid = (queries.shape[2], queries.shape[3])
+        reading = hold_against(queries, items) if items is not None and self.shape.num_items else None
+        features = self.bottleneck(queries if reading is None else self._joined(reading, grid))
         for up in self.decoder:
             features = up(skips.pop(), features)
-        return Prediction(self.squash(self.head(features)), reading)
+        return MnadOutcome(self.squash(self.head(features)), reading, grid, self.shape.update_maximum)
+
+    def loss_terms(self, outcome: MnadOutcome, target: Tensor) -> dict[str, Tensor]:
+        """Mean squared pixel error on [-1, 1]; compactness and separateness where there is a memory."""
+        pixel = F.mse_loss(outcome.image, target)
+        if outcome.reading is None:
+            return {"pixel": pixel}
+        compactness, separateness = outcome.reading.compactness(), outcome.reading.separateness()
+        return {"pixel": pixel, "compactness": compactness, "separateness": separateness}
+
+    def updated(self, items_MC: Tensor, statistics: ItemStatistics) -> Tensor:
+        """New items after a training step, by the rule of ``MnadParameters``."""
+        return updated(items_MC, statistics, self.shape.update_over, self.shape.update_momentum)
+
+    def _joined(self, reading: Reading, grid: tuple[int, int]) -> Tensor:
+        return torch.unflatten(cat_channels(reading.queries_BCN, reading.values(self.shape.temperature)), 2, grid)
+
+    def _up_level(self, width: int) -> nn.Module:
+        raise NotImplementedError
 
 
-class UpLevel(nn.Module):
-    """One level of the decoder: double the size, join the encoder's map of that size, mix."""
+class MnadPrediction(Mnad):
+    """Predicts the last frame of a clip from the others; the decoder sees the encoder's maps of each size."""
+
+    name = "mnad-prediction"
+    loss_weights: ClassVar = {"compactness": 0.1, "separateness": 0.1}
+    paper_test = PaperTest("psnr-and-distance", frame=4, alpha=0.6, gate=0.01)
+    recipes: ClassVar = {
+        "paper": Recipe({}, 256, 256, "colour", epochs=60),
+        "light": Recipe({"width": 16}, 192, 128, "source", epochs=8, max_steps=4400, learning_rate=5e-4),
+        "tiny": Recipe({"width": 16, "depth": 3}, 128, 96, "grey", epochs=20, max_steps=1800, learning_rate=6e-4),
+    }
+
+    def __init__(self, parameters: MnadParameters) -> None:
+        super().__init__(parameters, parameters.clip_length - 1)
+
+    def split(self, clip_BTKHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs (B, (T - 1) * K, H, W) and target (B, K, H, W)."""
+        return predict_last(clip_BTKHW)
+
+    def _up_level(self, width: int) -> nn.Module:
+        return SkipLevel(UpNormRelu(2 * width, width), double_conv(2 * width, width))
+
+
+class MnadReconstruction(Mnad):
+    """Rebuilds a single frame. No skip connections, or it would learn to copy; its decoder is wider instead."""
+
+    name = "mnad-reconstruction"
+    loss_weights: ClassVar = {"compactness": 0.01, "separateness": 0.01}
+    paper_test = PaperTest("psnr-and-distance", frame=0, alpha=0.7, gate=0.015)
+    recipes: ClassVar = {
+        "paper": Recipe({"clip_length": 1}, 256, 256, "colour", epochs=60, learning_rate=2e-5),
+        "light": Recipe(
+            {"width": 16, "clip_length": 1}, 192, 128, "source", epochs=8, max_steps=4400, learning_rate=5e-4
+        ),
+    }
+
+    def __init__(self, parameters: MnadParameters) -> None:
+        super().__init__(parameters, 1)
+
+    def split(self, clip_BTKHW: Tensor) -> tuple[Tensor, Tensor]:
+        """The newest frame twice: as input and as target, (B, K, H, W)."""
+        return clip_BTKHW[:, -1], clip_BTKHW[:, -1]
+
+    def _up_level(self, width: int) -> nn.Module:
+        return PlainLevel(width)
+
+
+class PlainLevel(nn.Module):
+    """One level of the rebuilding decoder: double the size, mix; the encoder's map is not used."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.up = UpNormRelu(2 * width, width)
+        self.up = UpNormRelu(2 * width, 2 * width)
         self.mix = double_conv(2 * width, width)
 
-    def forward(self, skip: Tensor, features: Tensor) -> Tensor:
-        """(B, C, H, W) and (B, 2C, H/2, W/2) to (B, C, H, W)."""
-        mixed: Tensor = self.mix(cat_channels(skip, self.up(features)))
+    def forward(self, _skip: Tensor, features: Tensor) -> Tensor:
+        """(B, 2C, H/2, W/2) to (B, C, H, W)."""
+        mixed: Tensor = self.mix(self.up(features))
         return mixed
-
-
-def split_clip(clip_BTKHW: Tensor) -> tuple[Tensor, Tensor]:
-    """Inputs (B, (T - 1) * K, H, W) and target (B, K, H, W) of clips."""
-    return clip_BTKHW[:, :-1].flatten(1, 2), clip_BTKHW[:, -1]
-
-
-def to_unit_range(images: Tensor) -> Tensor:
-    """8-bit pixels to [-1, 1] as the published loader does: x / 127.5 - 1."""
-    return images.to(torch.float32).div_(127.5).sub_(1.0)
