@@ -6,11 +6,13 @@ So what the network learns, and what the calibration is fitted on, is what a wor
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -18,28 +20,18 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from schemas.errors import FatalError
+from training.decoding import Hole, Rate, read_frames
+from training.sources import Source
 from workers.decode import FrameFormat, fit
 
 UInt8 = NDArray[np.uint8]
 Int64 = NDArray[np.int64]
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".webm", ".ts", ".wmv"})
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
-GREY_TOLERANCE = 2
-"""Levels that the colours of one pixel may differ by in a grey video; lossy codecs do not give exact equality."""
+log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One stretch of consecutive frames: a video file, or the images of one folder in order of their names."""
-
-    name: str
-    files: tuple[Path, ...]
-
-    @property
-    def is_video(self) -> bool:
-        """Whether it is a video file."""
-        return self.files[0].suffix.lower() in VIDEO_SUFFIXES
+CONTENT_VERSION = 2
+"""Counts changes of what a cache's folder holds, so that an older one is not taken for a new one."""
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +53,27 @@ class CacheFormat:
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A source's place in a cache. ``fps`` is that of the frames kept."""
+    """A stretch of frames in a cache: a source, or the part of it before, between or after frames not to be read.
+
+    Attributes:
+        name: of the source.
+        first_frame: index in the cache.
+        num_frames: how many.
+        fps: of the frames kept.
+        offset: index within the source of its first frame, counting frames kept and frames that cannot be read;
+            frame i has the source's label ``offset + i`` where all frames are kept.
+    """
 
     name: str
     first_frame: int
     num_frames: int
     fps: float
+    offset: int = 0
 
-    def clip_starts(self, clip_length: int) -> Int64:
+    def clip_starts(self, clip_length: int, stride: int = 1) -> Int64:
         """First frames of all clips that lie within this video."""
-        return np.arange(self.first_frame, self.first_frame + max(0, self.num_frames - clip_length + 1))
+        reach = (clip_length - 1) * stride
+        return np.arange(self.first_frame, self.first_frame + max(0, self.num_frames - reach))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,81 +84,101 @@ class FrameCache:
     videos: tuple[Video, ...]
     digest: str
 
-    def clips(self, starts: Int64, clip_length: int) -> UInt8:
-        """Clips (B, T, H, W, C) that begin at the given frames."""
-        clips_BTHWC: UInt8 = self.frames_FHWC[starts[:, None] + np.arange(clip_length)]
+    def clips(self, starts: Int64, clip_length: int, stride: int = 1) -> UInt8:
+        """Clips (B, T, H, W, C) that begin at the given frames, ``stride`` frames from one frame to the next."""
+        clips_BTHWC: UInt8 = self.frames_FHWC[starts[:, None] + stride * np.arange(clip_length)]
         return clips_BTHWC
 
 
-def find_sources(folder: Path) -> list[Source]:
-    """Video files and folders of images anywhere under ``folder``, in order of their names.
+def open_cache(sources: Sequence[Source], wanted: CacheFormat, cache: Path) -> FrameCache:
+    """Footage, decoded on the first call and found again in ``cache`` afterwards.
+
+    Frames that cannot be read are named in a warning; the video goes on behind them as another ``Video``.
 
     Raises:
-        FatalError: there are none.
+        FatalError: nothing can be read, frames of several sizes, or the disk is full.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
-    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
-    sources = [Source(path.relative_to(folder).as_posix(), (path,)) for path in videos]
-    images: dict[Path, list[Path]] = {}
-    for path in files:
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            images.setdefault(path.parent, []).append(path)
-    for parent, members in images.items():
-        name = parent.relative_to(folder).as_posix()
-        sources.append(Source(name, tuple(sorted(members, key=lambda path: _natural(path.name)))))
-    if not sources:
-        endings = ", ".join(sorted(VIDEO_SUFFIXES | IMAGE_SUFFIXES))
-        raise FatalError(f"'{folder}' must hold videos or folders of images ({endings}), found none; check the path")
-    return sorted(sources, key=lambda source: source.name)
-
-
-def is_grey(source: Source) -> bool:
-    """Whether the first frame has no colour."""
-    image = next(_images(source, CacheFormat(FrameFormat(0, 0, 0))))
-    if image.ndim == 2:
-        return True
-    spread = image.max(axis=2).astype(np.int16) - image.min(axis=2)
-    return bool(np.quantile(spread, 0.99) <= GREY_TOLERANCE)
-
-
-def open_cache(folder: Path, wanted: CacheFormat, cache: Path) -> FrameCache:
-    """The footage under ``folder``, decoded on the first call and found again in ``cache`` afterwards.
-
-    Raises:
-        FatalError: no footage, or a file that cannot be read.
-    """
-    sources = find_sources(folder)
     digest = _digest(sources)
-    key = hashlib.sha256(json.dumps([digest, asdict(wanted)], sort_keys=True).encode()).hexdigest()[:24]
-    place = cache / key
+    key = hashlib.sha256(json.dumps([CONTENT_VERSION, digest, asdict(wanted)], sort_keys=True).encode()).hexdigest()
+    place = cache / key[:24]
     if not place.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache, prefix="unfinished-") as unfinished:
-            _fill(Path(unfinished), sources, wanted)
-            (Path(unfinished) / "content").rename(place)
+        _decode(sources, wanted, place)
     index = json.loads((place / "index.json").read_text())
-    videos = tuple(Video(**video) for video in index)
+    _warn(index["unreadable"])
+    videos = tuple(Video(**video) for video in index["videos"])
     total = sum(video.num_frames for video in videos)
     shape = (total, wanted.frame.height, wanted.frame.width, wanted.frame.channels)
     return FrameCache(np.memmap(place / "frames.bin", np.uint8, "r", shape=shape), videos, digest)
 
 
-def _fill(unfinished: Path, sources: list[Source], wanted: CacheFormat) -> None:
-    content = unfinished / "content"
-    content.mkdir()
-    videos: list[Video] = []
-    total = 0
+def _decode(sources: Sequence[Source], wanted: CacheFormat, place: Path) -> None:
+    """Fill a folder beside ``place``, then put it there, so that a crash leaves no half cache."""
+    cache = place.parent
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix="unfinished-") as unfinished:
+            content = Path(unfinished) / "content"
+            content.mkdir()
+            _fill(content, sources, wanted)
+            content.rename(place)
+    except OSError as error:
+        if place.is_dir():  # another process of this training was first
+            return
+        raise FatalError(f"decoded footage must fit into '{cache}': {error}; free space or give --cache") from error
+
+
+def _fill(content: Path, sources: Sequence[Source], wanted: CacheFormat) -> None:
     with (content / "frames.bin").open("wb") as out:
+        writing = _Writing(out, wanted)
         for source in tqdm(sources, desc="decoding", unit="video", mininterval=5):
-            count = 0
-            for image in _images(source, wanted):
-                out.write(fit(_as_sent(image, wanted.jpeg_quality), wanted.frame).tobytes())
-                count += 1
-            videos.append(Video(source.name, total, count, _kept_fps(source, wanted)))
-            total += count
+            writing.add(source)
         out.flush()
         os.fsync(out.fileno())
-    (content / "index.json").write_text(json.dumps([asdict(video) for video in videos]))
+    if not writing.videos:
+        text = f"at least one file must be readable, got none of {len(sources)}: {_listed(writing.unreadable)}"
+        raise FatalError(f"{text}; convert them to something OpenCV can read")
+    index = {"videos": [asdict(video) for video in writing.videos], "unreadable": writing.unreadable}
+    (content / "index.json").write_text(json.dumps(index))
+
+
+@dataclass(slots=True)
+class _Writing:
+    """A cache that grows frame by frame."""
+
+    out: BinaryIO
+    wanted: CacheFormat
+    videos: list[Video] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    size: tuple[int, ...] | None = None
+    total: int = 0
+
+    def add(self, source: Source) -> None:
+        rate = Rate(self.wanted.fps, self.wanted.image_fps)
+        own_fps = rate.of(source)
+        stride = rate.stride(own_fps)
+        first, after_hole = self.total, 0
+        for position, frame in enumerate(read_frames(source, stride)):
+            if isinstance(frame, Hole):
+                self.unreadable.append(frame.what)
+                self._close(source, first, own_fps / stride, after_hole)
+                first, after_hole = self.total, position + 1
+            else:
+                self._write(source, frame)
+        self._close(source, first, own_fps / stride, after_hole)
+
+    def _close(self, source: Source, first: int, fps: float, offset: int) -> None:
+        if self.total > first:
+            self.videos.append(Video(source.name, first, self.total - first, fps, offset))
+
+    def _write(self, source: Source, image: UInt8) -> None:
+        size = image.shape[:2]
+        self.size = self.size or size
+        if size != self.size:
+            text = f"all frames must have one size, '{source.name}' has {size[1]} x {size[0]} pixels"
+            text += f" after frames of {self.size[1]} x {self.size[0]}"
+            raise FatalError(f"{text}; convert them to one size, or train on each size by itself")
+        self.out.write(fit(_as_sent(image, self.wanted.jpeg_quality), self.wanted.frame).tobytes())
+        self.total += 1
 
 
 def _as_sent(image: UInt8, jpeg_quality: int | None) -> UInt8:
@@ -165,59 +188,16 @@ def _as_sent(image: UInt8, jpeg_quality: int | None) -> UInt8:
     return np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_UNCHANGED), dtype=np.uint8)
 
 
-def _images(source: Source, wanted: CacheFormat) -> Iterator[UInt8]:
-    """Every n-th frame of a source, so that about the wanted rate remains."""
-    stride = _stride(_own_fps(source, wanted), wanted)
-    if source.is_video:
-        yield from _video_frames(source.files[0], stride)
-        return
-    for path in source.files[::stride]:
-        image = cv2.imread(str(path), cv2.IMREAD_ANYCOLOR)
-        if image is None:
-            raise FatalError(f"'{path}' must be an image OpenCV can read; remove or convert it")
-        yield np.asarray(image, dtype=np.uint8)
+def _warn(unreadable: Sequence[str]) -> None:
+    if unreadable:
+        log.warning("left out %d that cannot be read: %s", len(unreadable), _listed(unreadable))
 
 
-def _video_frames(path: Path, stride: int) -> Iterator[UInt8]:
-    capture = cv2.VideoCapture(str(path))
-    try:
-        index = 0
-        while capture.grab():
-            if index % stride == 0:
-                yield np.asarray(capture.retrieve()[1], dtype=np.uint8)
-            index += 1
-        if index == 0:
-            raise FatalError(f"'{path}' must be a video OpenCV can read; remove or convert it")
-    finally:
-        capture.release()
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
 
 
-def _kept_fps(source: Source, wanted: CacheFormat) -> float:
-    own = _own_fps(source, wanted)
-    return own / _stride(own, wanted)
-
-
-def _own_fps(source: Source, wanted: CacheFormat) -> float:
-    if not source.is_video:
-        return wanted.image_fps
-    capture = cv2.VideoCapture(str(source.files[0]))
-    try:
-        return float(capture.get(cv2.CAP_PROP_FPS)) or wanted.image_fps
-    finally:
-        capture.release()
-
-
-def _stride(own_fps: float, wanted: CacheFormat) -> int:
-    return 1 if wanted.fps is None else max(1, round(own_fps / wanted.fps))
-
-
-def _natural(name: str) -> tuple[int, str]:
-    """Order by the number in the name, so that 10.jpg comes after 9.jpg."""
-    digits = "".join(letter for letter in Path(name).stem if letter.isdigit())
-    return (int(digits) if digits else -1, name)
-
-
-def _digest(sources: list[Source]) -> str:
+def _digest(sources: Sequence[Source]) -> str:
     digest = hashlib.sha256()
     for source in sources:
         digest.update(source.name.encode() + b"\0")

@@ -21,6 +21,7 @@ from memory_store.proposal import Float32
 from schemas.errors import FatalError
 from training.dataset import CacheFormat, FrameCache, Video, open_cache
 from training.inspection import measure_videos
+from training.sources import find_sources
 from workers.engine import ClipResult, Engine, Predictor
 from workers.scoring import FrameMeasures, Smoothing, live_score
 
@@ -85,7 +86,7 @@ def evaluate(
     """
     engine = Engine(load_bundle(bundle), device, threads)
     decoded = open_cache(
-        footage.videos, CacheFormat(engine.frame_format, jpeg_quality=footage.jpeg_quality), footage.cache
+        find_sources(footage.videos), CacheFormat(engine.frame_format, jpeg_quality=footage.jpeg_quality), footage.cache
     )
     labels = read_labels(decoded.videos, footage.labels, engine.clip_length)
     began = time.perf_counter()

@@ -1,73 +1,106 @@
-"""Settings of training that belong together, by name."""
+"""Settings of training that belong together, by network and name.
 
-from dataclasses import dataclass, field
-from typing import Literal
+A network's own recipe says what is trained and for how long; a preset adds the form of the live score that the bundle
+is calibrated for, and how it is stored.
+"""
 
-from networks.losses import LossWeights
-from networks.mnad import MnadParameters
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from networks.network import Parameters, Recipe
+from networks.registry import NETWORKS
+from schemas.errors import SettingsError
 from workers.scoring import StatisticOptions
 
-Colour = Literal["grey", "colour", "source"]
-"""``source`` is grey when the first video is."""
+PresetName = Literal["paper", "light", "tiny"]
+"""``paper``: as published, needs a GPU. ``light``: one camera, CPU, an hour or two. ``tiny``: a demo, minutes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """What is trained and for how long.
+    """What is trained, and what becomes of it.
 
     Attributes:
-        network: shape of the network; its ``channels`` are overruled when ``colour`` is "source".
-        width, height: model size in pixels.
-        colour: grey or colour.
-        epochs: passes over the clips, ended early by ``max_steps``.
-        max_steps: bound on steps, so that the time does not grow with the footage.
-        batch: clips a step.
-        learning_rate: of Adam at the start; falls to 0 along a cosine.
-        losses: weights of the auxiliary losses.
+        model: name of the network.
+        name: of the preset.
+        recipe: of the network; its parameters include what was overridden.
         statistic: form of the live score that the calibration is fitted for.
         half_weights: store weights as float16, for a bundle half the size.
     """
 
+    model: str
     name: str
-    network: MnadParameters
-    width: int
-    height: int
-    colour: Colour
-    epochs: int
-    max_steps: int
-    batch: int = 4
-    learning_rate: float = 2e-4
-    losses: LossWeights = field(default_factory=LossWeights)
+    recipe: Recipe
     statistic: StatisticOptions = field(default_factory=StatisticOptions)
     half_weights: bool = False
 
+    @property
+    def parameters(self) -> Parameters:
+        """Shape of the network.
 
-PRESETS: dict[str, Preset] = {
-    preset.name: preset
-    for preset in (
-        Preset(
-            "light",
-            MnadParameters(width=16, channels=1),
-            192,
-            128,
-            "source",
-            epochs=8,
-            max_steps=4400,
-            learning_rate=5e-4,
-        ),
-        Preset(
-            "tiny",
-            MnadParameters(width=16, depth=3, channels=1),
-            128,
-            96,
-            "grey",
-            epochs=20,
-            max_steps=1800,
-            learning_rate=6e-4,
-            statistic=StatisticOptions(feature_weight=0.3),
-            half_weights=True,
-        ),
-        Preset("paper", MnadParameters(), 256, 256, "colour", epochs=60, max_steps=1_000_000),
+        Raises:
+            SettingsError: values that its class refuses.
+        """
+        try:
+            parameters: Parameters = NETWORKS[self.model].parameters_type(**self.recipe.parameters)
+        except (TypeError, ValueError) as error:
+            raise SettingsError(f"parameters of '{self.model}': {error}; see 'engram train --help'") from error
+        return parameters
+
+
+def find_preset(model: str, name: str) -> Preset:
+    """The preset of a network.
+
+    Raises:
+        SettingsError: no such network, or it has no such recipe.
+    """
+    if model not in NETWORKS:
+        raise SettingsError(f"model must be one of {', '.join(NETWORKS)}, got '{model}'{_guess(model, NETWORKS)}")
+    recipes = NETWORKS[model].recipes
+    if name not in recipes:
+        raise SettingsError(f"preset of {model} must be one of {', '.join(recipes)}, got '{name}'; choose one of these")
+    preset = Preset(model, name, recipes[name])
+    return (
+        replace(preset, statistic=StatisticOptions(feature_weight=0.3), half_weights=True) if name == "tiny" else preset
     )
-}
-"""``light``: one camera, CPU, under an hour. ``tiny``: synthetic demo, minutes. ``paper``: Park et al., needs a GPU."""
+
+
+def with_parameters(preset: Preset, given: Mapping[str, str]) -> Preset:
+    """The preset with parameters of its network overridden, each as people type it.
+
+    Raises:
+        SettingsError: unknown name, or a value of another type.
+    """
+    hints = get_type_hints(NETWORKS[preset.model].parameters_type)
+    read = {name: _read(preset.model, hints, name, value) for name, value in given.items()}
+    changed = replace(preset, recipe=replace(preset.recipe, parameters={**preset.recipe.parameters, **read}))
+    _ = changed.parameters
+    return changed
+
+
+def with_channels(preset: Preset, grey: bool) -> Preset:
+    """The preset with its number of channels settled; ``grey`` says what the footage is, for recipes that follow it."""
+    channels = 1 if preset.recipe.colour == "grey" or (preset.recipe.colour == "source" and grey) else 3
+    parameters = {**preset.recipe.parameters, "channels": channels}
+    return replace(preset, recipe=replace(preset.recipe, parameters=parameters))
+
+
+def _read(model: str, hints: Mapping[str, Any], name: str, value: str) -> object:
+    if name == "channels" or name not in hints:
+        known = [hint for hint in hints if hint != "channels"]
+        text = f"a parameter of {model} must be one of {', '.join(known)}, got '{name}'"
+        raise SettingsError(f"{text}{_guess(name, known)}")
+    try:
+        read: object = TypeAdapter(hints[name]).validate_strings(value)
+    except ValidationError as error:
+        raise SettingsError(f"--set {name}: {error.errors()[0]['msg'].lower()}, got '{value}'") from error
+    return read
+
+
+def _guess(name: str, known: Mapping[str, object] | list[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean '{close[0]}'?" if close else "; choose one of these"

@@ -18,10 +18,12 @@ from memory_store.proposal import Float32
 from networks.mnad import MnadPrediction
 from networks.registry import build_network
 from schemas.errors import FatalError
-from training.dataset import CacheFormat, FrameCache, find_sources, is_grey, open_cache
+from training.dataset import CacheFormat, FrameCache, open_cache
+from training.decoding import is_grey
 from training.inspection import measure_videos
 from training.loop import CHECKPOINT, LoopOptions, Recorder, TrainingState, num_steps, run_training
 from training.presets import Preset
+from training.sources import find_sources
 from training.split import Split, clip_starts, split_videos
 from workers.decode import FrameFormat
 from workers.engine import Predictor, weights_of
@@ -85,7 +87,7 @@ def train(data: Path, out: Path, preset: Preset, options: TrainOptions) -> Path:
     preset = with_channels(preset, data)
     frame = FrameFormat(preset.width, preset.height, preset.network.channels)
     wanted = CacheFormat(frame, options.fps, options.image_fps, options.jpeg_quality)
-    footage = open_cache(data, wanted, options.cache)
+    footage = open_cache(find_sources(data), wanted, options.cache)
     split = split_videos(footage.videos)
     starts = clip_starts(split.training, preset.network.clip_length, at_least=preset.batch)
     clip_starts(split.held_back, preset.network.clip_length, at_least=2)

@@ -5,20 +5,23 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from networks.mnad import MnadParameters
+from networks.network import Recipe
 from training.presets import Preset
 
 WIDTH, HEIGHT = 64, 48
 
 MINIATURE = Preset(
+    "mnad-prediction",
     "miniature",
-    MnadParameters(width=4, depth=2, channels=1, num_items=3),
-    width=32,
-    height=24,
-    colour="source",
-    epochs=2,
-    max_steps=6,
-    learning_rate=1e-3,
+    Recipe(
+        {"width": 4, "depth": 2, "num_items": 3},
+        width=32,
+        height=24,
+        colour="source",
+        epochs=2,
+        max_steps=6,
+        learning_rate=1e-3,
+    ),
 )
 
 
