@@ -1,6 +1,6 @@
-"""How far a predicted frame is from the true one. All per sample, on images taken from [-1, 1] to [0, 1].
+"""How far a predicted frame is from the true one. All per sample; on images taken from [-1, 1] to [0, 1] unless said.
 
-Dimensions: B samples, K colours, H x W pixels, R x S patches.
+Dimensions: B samples, K colours, T frames, H x W pixels, R x S patches.
 """
 
 import torch
@@ -38,3 +38,12 @@ def patch_errors(error_BKHW: Tensor, patch_px: int = PATCH_PX, stride_px: int = 
 def worst_patch(errors_BRS: Tensor) -> Tensor:
     """The largest patch error of each sample, (B,)."""
     return errors_BRS.amax(dim=(1, 2))
+
+
+def clip_error(rebuilt_BKTHW: Tensor, true_BKTHW: Tensor) -> Tensor:
+    """MemAE's error of a clip, (B,), >= 0: mean over frames and pixels of the length of the colour difference.
+
+    On values in [-1, 1]; of grey clips it is the mean absolute error.
+    """
+    length_BTHW: Tensor = torch.linalg.vector_norm(rebuilt_BKTHW - true_BKTHW, dim=1)
+    return length_BTHW.mean(dim=(1, 2, 3))

@@ -1,7 +1,13 @@
-"""Numbers that the papers' own code computed, and the recipe by which its parameters were drawn."""
+"""Numbers that the papers' own code computed, how they are compared, and the recipe by which its parameters were drawn.
+
+A test computes a whole section of a file at once (``eval_*``, ``train_*``, …) and hands all of it to ``compare``, which
+fails if the file has an array in that section that the test did not compute. Each test file's last test fails if its
+reference file has an array outside the sections.
+"""
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +19,8 @@ from torch import Tensor
 
 FOLDER = Path(os.environ.get("ENGRAM_REFERENCE", Path(__file__).parents[3] / "shared" / "reference"))
 TOLERANCE = 1e-5
+EACH = "grad_l2"
+"""Lengths of gradients differ by orders of magnitude: each must be right by itself."""
 Array = NDArray[Any]
 
 
@@ -25,25 +33,55 @@ def arrays(name: str) -> dict[str, Array]:
         return {key: file[key] for key in file.files}
 
 
+def section(name: str, prefix: str) -> dict[str, Array]:
+    """The arrays whose names start with ``prefix``, by the rest of their names."""
+    return {key[len(prefix) :]: values for key, values in arrays(name).items() if key.startswith(prefix)}
+
+
 def recipe(name: str) -> dict[str, Any]:
     """The JSON beside the arrays."""
     content: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text())
     return content
 
 
-def close(found: Any, wanted: Array, tolerance: float = TOLERANCE) -> None:
+def compare(
+    found: Mapping[str, Any], wanted: Mapping[str, Array], tolerances: Mapping[str, float] | None = None
+) -> None:
+    """Every array of a section, by name; integers exactly, the others within ``TOLERANCE`` unless told otherwise."""
+    assert found.keys() == wanted.keys()
+    for key, values in wanted.items():
+        if values.dtype.kind == "i":
+            assert np.array_equal(as_array(found[key]), values), key
+            continue
+        tolerance = (tolerances or {}).get(key, TOLERANCE)
+        close(found[key], values, tolerance, key)
+        if key == EACH:
+            assert (np.abs(found[key] - values) <= tolerance * values).all(), key
+
+
+def close(found: Any, wanted: Array, tolerance: float = TOLERANCE, name: str = "") -> None:
     """Largest deviation relative to the largest wanted value, over the whole array."""
-    got = found.detach().cpu().numpy() if isinstance(found, Tensor) else np.asarray(found)
-    assert got.shape == wanted.shape
-    assert np.isfinite(got).all()
-    worst = np.abs(got.astype(np.float64) - wanted).max() / np.abs(wanted).max()
-    assert worst <= tolerance, f"off by {worst:.2e}, allowed {tolerance:.0e}"
+    got = as_array(found)
+    assert got.shape == wanted.shape, name
+    assert np.isfinite(got).all(), name
+    worst, largest = np.abs(got.astype(np.float64) - wanted).max(), np.abs(wanted).max()
+    assert worst <= tolerance * largest, f"{name} off by {worst:.2e} of {largest:.2e}, allowed {tolerance:.0e}"
+
+
+def as_array(found: Any) -> Array:
+    """A tensor or number as an array."""
+    return found.detach().cpu().numpy() if isinstance(found, Tensor) else np.asarray(found)
 
 
 def probe(values: Tensor, count: int) -> Array:
     """``count`` values at evenly spaced indices."""
     flat = values.detach().cpu().contiguous().numpy().ravel()
     return flat[(np.arange(count) * (len(flat) - 1)) // (count - 1)]
+
+
+def probe_and_sum(values: Tensor, count: int) -> Array:
+    """A probe followed by the sum, as the files check what was drawn."""
+    return np.append(probe(values, count), values.numpy().astype(np.float64).sum())
 
 
 def stats(values: Tensor) -> Array:
@@ -67,6 +105,8 @@ def parameter(entry: dict[str, Any], seed: int) -> Array:
         "bn_gamma": 0.1,
         "bn_beta": 0.1,
         "bn_mean": 0.1,
+        "head_w": 2.0,
+        "mem_w": 0.15,
     }[kind]
     return (z * scale + (1.0 if kind == "bn_gamma" else 0.0)).astype(np.float32)
 

@@ -1,0 +1,115 @@
+"""MemAE against the published implementation: every layer, a training step, three Adam steps."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from networks.measures import clip_error
+from networks.memae import Memae, MemaeOutcome
+from tests.golden.networks_from_recipe import (
+    ADAM,
+    PRECISIONS,
+    Observed,
+    as_array,
+    gradients,
+    network_from_recipe,
+    running_statistics,
+)
+from tests.golden.reference import arrays, clip, compare, probe, probe_and_sum, recipe, section, stats
+
+FILE = "memae_net"
+SECTIONS = ("clip_", "eval_", "train_", "train64_", "adam_", "adam64_", "full_")
+
+
+def network_of_recipe() -> Memae:
+    network = network_from_recipe("memae", FILE)
+    assert isinstance(network, Memae)
+    assert (network.shape.num_items, network.shape.shrink) == (recipe(FILE)["mem_size"], recipe(FILE)["shrink"])
+    return network
+
+
+def run(network: Memae, clips_BKTHW: Tensor) -> tuple[MemaeOutcome, Tensor]:
+    inputs, target = network.split(clips_BKTHW.transpose(1, 2))
+    return network(inputs), target
+
+
+def weights(told: dict[str, Any]) -> dict[str, float]:
+    return {"entropy": told["adam"]["entropy_weight"]}
+
+
+@torch.inference_mode()
+def test_evaluation_mode() -> None:
+    network = network_of_recipe().eval()
+    observed = Observed(network)
+    outcome, target = run(network, clip(**recipe(FILE)["clip"]))
+    found = {
+        **observed.found(),
+        "out": outcome.image,
+        "att_stats": stats(outcome.reading.weights_BMN),
+        "att_sample": outcome.reading.weights_BMN[:, :, :8],
+        "att_nonzero": outcome.reading.num_items_read().flatten(),
+        "entropy": outcome.reading.entropy(),
+        "clip_error": clip_error(outcome.image, target),
+        "mse": network.losses(outcome, target).terms["pixel"],
+    }
+    compare(found, section(FILE, "eval_"))
+
+
+@torch.inference_mode()
+def test_full_size() -> None:
+    network = network_of_recipe().eval()
+    told = recipe(FILE)
+    observed = Observed(network)
+    outcome, target = run(network, clip(**told["full_clip"]))
+    frame, row, column, size = (told["full_crop"][key] for key in ("frame", "row", "col", "size"))
+    found = {
+        **observed.found(),
+        "out_crop": outcome.image[:, :, frame, row : row + size, column : column + size],
+        "out_stats": stats(outcome.image),
+        "entropy": outcome.reading.entropy(),
+        "clip_error": clip_error(outcome.image, target),
+    }
+    compare(found, section(FILE, "full_"))
+
+
+@pytest.mark.parametrize(("dtype", "prefix", "tolerances"), PRECISIONS)
+def test_training_step(dtype: torch.dtype, prefix: str, tolerances: dict[str, float]) -> None:
+    network = network_of_recipe().to(dtype).train()
+    told, wanted = recipe(FILE), section(FILE, prefix)
+    outcome, target = run(network, clip(**told["clip"]).to(dtype))
+    losses = network.losses(outcome, target, weights(told))
+    losses.total.backward()
+    found = {
+        **gradients(network, told, wanted),
+        **running_statistics(network),
+        "losses": as_array(losses),
+        "out_probe": probe(outcome.image, 1024),
+    }
+    if "out_stats" in wanted:
+        found["out_stats"] = stats(outcome.image)
+    compare(found, wanted, tolerances)
+
+
+@pytest.mark.parametrize(("dtype", "prefix", "tolerances"), ADAM)
+def test_three_adam_steps(dtype: torch.dtype, prefix: str, tolerances: dict[str, float]) -> None:
+    network = network_of_recipe().to(dtype).train()
+    told, losses = recipe(FILE), []
+    optimizer = torch.optim.Adam(network.parameters(), lr=told["adam"]["lr"])
+    for seed in told["adam"]["seeds"]:
+        outcome, target = run(network, clip(seed, told["clip"]["shape"]).to(dtype))
+        losses.append(network.losses(outcome, target, weights(told)))
+        optimizer.zero_grad()
+        losses[-1].total.backward()
+        optimizer.step()
+    compare({"losses": torch.stack([as_array(each) for each in losses])}, section(FILE, prefix), tolerances)
+
+
+def test_the_clip_is_the_reference_clip() -> None:
+    wanted = section(FILE, "clip_")
+    compare({"check": probe_and_sum(clip(**recipe(FILE)["clip"]), 15)}, wanted)
+
+
+def test_nothing_is_left_out() -> None:
+    assert all(key.startswith(SECTIONS) for key in arrays(FILE))
