@@ -8,41 +8,30 @@ import numpy as np
 import pytest
 import torch
 
-from networks.mnad import MnadPrediction, split_clip, to_unit_range
-from tests.unit.training.footage import MINIATURE
-from training.dataset import FrameCache, Video
-from training.loop import LoopOptions, TrainingState, num_steps, run_training, set_learning_rate
-
-PRESET = replace(MINIATURE, epochs=2, max_steps=9)
+from networks.mnad import MnadParameters, MnadPrediction
+from networks.network import Recipe
+from networks.registry import build_network
+from schemas.errors import FatalError, SettingsError
+from tests.unit.training.scene import PARAMETERS, RECIPE, all_clips, build, ramp
+from training.curves import read_curves
+from training.dataset import FrameCache
+from training.loop import ClipStarts, LoopOptions, num_steps, run_training, shuffled_batches
+from training.state import BEST, CHECKPOINT, TrainingState
+from training.stepping import channels_last, set_learning_rate, unit_clips
 
 
 class InterruptedRunError(Exception):
     """Stands for a crash or a Ctrl-C."""
 
 
-class Curves:
-    """Keeps what a TensorBoard writer would be given."""
-
-    def __init__(self) -> None:
-        self.points: list[tuple[str, float, int]] = []
-
-    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
-        self.points.append((tag, scalar_value, global_step))
+@pytest.fixture(scope="module")
+def footage() -> FrameCache:
+    return ramp()
 
 
 @pytest.fixture(scope="module")
-def footage() -> FrameCache:
-    ramp = np.add.outer(np.arange(40) * 3, np.arange(32)).astype(np.uint8)
-    frames = np.repeat(ramp[:, None, :, None], 24, axis=1)
-    return FrameCache(frames, (Video("a", 0, 40, 10.0),), "0" * 64)
-
-
-def build() -> MnadPrediction:
-    return MnadPrediction(MINIATURE.network)
-
-
-def starts(footage: FrameCache) -> np.ndarray:
-    return footage.videos[0].clip_starts(5)
+def clips(footage: FrameCache) -> ClipStarts:
+    return all_clips(footage)
 
 
 def failing_after(calls: int) -> Callable[[], None]:
@@ -56,12 +45,14 @@ def failing_after(calls: int) -> Callable[[], None]:
     return count
 
 
-def interrupted_run(footage: FrameCache, options: LoopOptions, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    alive, original = failing_after(steps), footage.clips
-    broken = FrameCache(footage.frames_FHWC, footage.videos, footage.digest)
-    monkeypatch.setattr(FrameCache, "clips", lambda self, at, length: (alive(), original(at, length))[1], raising=True)
+def interrupted_run(
+    footage: FrameCache, recipe: Recipe, options: LoopOptions, reads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that breaks off after so many batches were read."""
+    alive, original = failing_after(reads), FrameCache.clips
+    monkeypatch.setattr(FrameCache, "clips", lambda *given: (alive(), original(*given))[1])
     with pytest.raises(InterruptedRunError):
-        run_training(broken, starts(footage), PRESET, build, options)
+        run_training(footage, all_clips(footage), recipe, build, options)
     monkeypatch.undo()
 
 
@@ -72,59 +63,209 @@ def same(first: TrainingState, second: TrainingState) -> bool:
 
 @pytest.mark.parametrize("crash_after", [1, 4, 8])
 def test_resuming_gives_the_same_result(
-    footage: FrameCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash_after: int
+    footage: FrameCache, clips: ClipStarts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash_after: int
 ) -> None:
-    whole = run_training(footage, starts(footage), PRESET, build, LoopOptions(tmp_path / "whole", seed=5))
+    whole = run_training(footage, clips, RECIPE, build, LoopOptions(tmp_path / "whole", seed=5))
     options = LoopOptions(tmp_path / "broken", seed=5, steps_between_checkpoints=3)
-    interrupted_run(footage, options, crash_after, monkeypatch)
-    resumed = run_training(footage, starts(footage), PRESET, build, options)
+    interrupted_run(footage, RECIPE, options, crash_after, monkeypatch)
+    resumed = run_training(footage, clips, RECIPE, build, options)
     assert resumed.step == whole.step == 9
     assert same(resumed, whole)
 
 
-def test_seeds_differ(footage: FrameCache, tmp_path: Path) -> None:
+@pytest.mark.parametrize("crash_after", [15, 25, 40])
+def test_resuming_keeps_the_state_of_the_early_stop(
+    footage: FrameCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash_after: int
+) -> None:
+    """A rate far too high soon gives no better validation: both runs must stop at the same step, with the same best."""
+    recipe = replace(RECIPE, epochs=30, max_steps=200, learning_rate=0.1, schedule="constant")
+    options = LoopOptions(tmp_path / "whole", patience=2, steps_between_checkpoints=4)
+    whole = run_training(footage, all_clips(footage), recipe, build, options)
+    assert 9 < whole.progress.best_step + 18 == whole.step < 200
+    broken = replace(options, run=tmp_path / "broken")
+    interrupted_run(footage, recipe, broken, crash_after, monkeypatch)
+    resumed = run_training(footage, all_clips(footage), recipe, build, broken)
+    assert resumed.progress == whole.progress
+    assert same(resumed, whole)
+    points = [point for point in read_curves(tmp_path / "broken") if "validation/pixel" in point]
+    assert points == [point for point in read_curves(tmp_path / "whole") if "validation/pixel" in point]
+    best = min(points, key=lambda point: point["validation/pixel"])
+    assert best["step"] == whole.progress.best_step
+
+
+def test_the_best_weights_are_kept(footage: FrameCache, clips: ClipStarts, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, epochs=30, max_steps=200, learning_rate=0.1, schedule="constant")
+    state = run_training(footage, clips, recipe, build, LoopOptions(tmp_path, patience=2))
+    best, last = (torch.load(tmp_path / name, weights_only=True) for name in (BEST, CHECKPOINT))
+    assert torch.equal(state.items_MC, best["items"])
+    assert not torch.equal(state.items_MC, last["items"])
+    again = run_training(footage, clips, recipe, build, LoopOptions(tmp_path, patience=2))
+    assert same(state, again)
+
+
+def test_seeds_differ(footage: FrameCache, clips: ClipStarts, tmp_path: Path) -> None:
     runs = [
-        run_training(footage, starts(footage), PRESET, build, LoopOptions(tmp_path / str(n), seed=seed))
+        run_training(footage, clips, RECIPE, build, LoopOptions(tmp_path / str(n), seed=seed))
         for n, seed in enumerate((1, 1, 2))
     ]
     assert same(runs[0], runs[1])
     assert not same(runs[0], runs[2])
 
 
-def test_training_lowers_the_error_and_moves_the_items(footage: FrameCache, tmp_path: Path) -> None:
-    curves = Curves()
-    preset = replace(PRESET, epochs=20, max_steps=100, learning_rate=5e-3)
-    before = run_training(footage, starts(footage), replace(preset, max_steps=0), build, LoopOptions(tmp_path / "0"))
-    state = run_training(footage, starts(footage), preset, build, LoopOptions(tmp_path / "run", recorder=curves))
+def test_training_lowers_the_error_and_moves_the_items(footage: FrameCache, clips: ClipStarts, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, epochs=20, max_steps=90, learning_rate=5e-3)
+    before = run_training(footage, clips, replace(recipe, max_steps=0), build, LoopOptions(tmp_path / "0"))
+    state = run_training(footage, clips, recipe, build, LoopOptions(tmp_path / "run"))
     assert pixel_error(state, footage) < 0.5 * pixel_error(before, footage)
-    assert [step for tag, _, step in curves.points if tag == "loss/pixel"] == [25, 50, 75, 100]
     assert torch.allclose(state.items_MC.norm(dim=1), torch.ones(3), atol=1e-5)
     assert not torch.allclose(state.items_MC, before.items_MC, atol=1e-2)
 
 
 @torch.no_grad()
 def pixel_error(state: TrainingState, footage: FrameCache) -> float:
-    """Mean over eight clips, with the statistics of these clips."""
-    clips = torch.from_numpy(footage.clips(starts(footage)[::4], 5)).permute(0, 1, 4, 2, 3)
-    inputs, target = split_clip(to_unit_range(clips))
-    return float((state.network.train()(inputs, state.items_MC).image_BKHW - target).square().mean())
+    """Mean over some clips, with the statistics of these clips."""
+    length = state.network.shape.clip_length
+    clips = torch.from_numpy(footage.clips(footage.videos[0].clip_starts(length)[::4], length))
+    inputs, target = state.network.split(unit_clips(clips, state.network))
+    return float((state.network.train()(inputs, state.items_MC).image - target).square().mean())
 
 
-def test_a_finished_run_is_not_trained_further(footage: FrameCache, tmp_path: Path) -> None:
-    options = LoopOptions(tmp_path / "run")
-    first = run_training(footage, starts(footage), PRESET, build, options)
-    assert same(first, run_training(footage, starts(footage), PRESET, build, options))
+def test_curves_are_drawn(footage: FrameCache, clips: ClipStarts, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, epochs=9, max_steps=60)
+    run_training(footage, clips, recipe, build, LoopOptions(tmp_path, tensorboard=tmp_path / "board"))
+    points = read_curves(tmp_path)
+    assert [point["step"] for point in points if "loss/pixel" in point] == [25, 50, 60]
+    assert [point["step"] for point in points if "validation/pixel" in point] == [9, 18, 27, 36, 45, 54, 60]
+    assert {"loss/compactness", "loss/separateness", "loss/total", "learning_rate"} < points[2].keys()
+    assert next((tmp_path / "board").iterdir()).stat().st_size > 1000
+
+
+def test_a_finished_run_is_not_trained_further(footage: FrameCache, clips: ClipStarts, tmp_path: Path) -> None:
+    first = run_training(footage, clips, RECIPE, build, LoopOptions(tmp_path))
+    assert same(first, run_training(footage, clips, RECIPE, build, LoopOptions(tmp_path)))
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
+    footage: FrameCache, clips: ClipStarts, tmp_path: Path
+) -> None:
+    """So high a rate makes the weights overflow within few steps."""
+    good = run_training(footage, clips, replace(RECIPE, max_steps=3), build, LoopOptions(tmp_path))
+    hot = replace(RECIPE, epochs=9, max_steps=60, learning_rate=1e30)
+    with pytest.raises(FatalError, match=r"must stay a number, got .* at step \d+ of 60; the last good checkpoint is"):
+        run_training(footage, clips, hot, build, LoopOptions(tmp_path, steps_between_checkpoints=5))
+    kept = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    assert kept["progress"]["step"] == 3
+    assert torch.equal(kept["items"], good.items_MC)
+
+
+def test_long_gradients_are_cut(footage: FrameCache, clips: ClipStarts, tmp_path: Path) -> None:
+    """Gradients far below Adam's epsilon move the weights less."""
+    start = run_training(footage, clips, replace(RECIPE, max_steps=0), build, LoopOptions(tmp_path / "start"))
+    moved = []
+    for limit in (None, 1e-9):
+        recipe = replace(RECIPE, max_steps=1, max_gradient_norm=limit)
+        state = run_training(footage, clips, recipe, build, LoopOptions(tmp_path / str(limit)))
+        pairs = zip(state.network.parameters(), start.network.parameters(), strict=True)
+        moved.append(max(float((after - before).detach().abs().max()) for after, before in pairs))
+    assert moved[0] == pytest.approx(1e-3, rel=0.01)
+    assert moved[1] < 1e-4
+
+
+@pytest.mark.parametrize("model", ["mnad-reconstruction", "memae", "mpn"])
+def test_every_network_trains(footage: FrameCache, tmp_path: Path, model: str) -> None:
+    small: dict[str, dict[str, object]] = {
+        "mnad-reconstruction": {"width": 4, "depth": 2, "clip_length": 1},
+        "memae": {"widths": (4, 4), "num_items": 6, "clip_length": 4},
+        "mpn": {"width": 4, "depth": 2},
+    }
+    parameters = {**small[model], "channels": 1}
+    length = build_network(model, parameters).shape.clip_length
+    starts = footage.videos[0].clip_starts(length)
+    clips = ClipStarts(starts, starts[-5:])
+    recipe = replace(RECIPE, epochs=30, max_steps=40, learning_rate=3e-3)
+    ends = [
+        run_training(
+            footage,
+            clips,
+            replace(recipe, max_steps=steps),
+            lambda: build_network(model, parameters),
+            LoopOptions(tmp_path / str(steps)),
+        )
+        for steps in (0, 40)
+    ]
+    assert pixel_error(ends[1], footage) < 0.8 * pixel_error(ends[0], footage)
+
+
+def test_bfloat16_trains_as_float32_does(footage: FrameCache, clips: ClipStarts, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, epochs=9, max_steps=50, learning_rate=5e-3)
+    last = []
+    for precision in ("fp32", "bf16"):
+        state = run_training(footage, clips, recipe, build, LoopOptions(tmp_path / precision, precision=precision))
+        assert state.items_MC.dtype == torch.float32
+        last.append([point["loss/pixel"] for point in read_curves(tmp_path / precision) if "loss/pixel" in point][-1])
+    assert last[1] == pytest.approx(last[0], rel=0.3)
+    assert last[1] != last[0]
+
+
+def test_clips_of_every_second_frame(footage: FrameCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = set()
+    original = FrameCache.clips
+    monkeypatch.setattr(FrameCache, "clips", lambda *given: (read.add(given[2:]), original(*given))[1])
+    starts = footage.videos[0].clip_starts(5, 2)
+    run_training(footage, ClipStarts(starts, starts[-4:]), replace(RECIPE, stride=2), build, LoopOptions(tmp_path))
+    assert read == {(5, 2)}
+
+
+def test_items_may_start_from_clusters(footage: FrameCache, clips: ClipStarts, tmp_path: Path) -> None:
+    """With all of the old items kept, the clusters found after the warm-up are still there at the end."""
+
+    def keeping() -> MnadPrediction:
+        return MnadPrediction(replace(PARAMETERS, update_momentum=0.999999))
+
+    ends = [
+        run_training(footage, clips, RECIPE, keeping, LoopOptions(tmp_path / str(n), items=items))
+        for n, items in enumerate(("random", "kmeans", "kmeans"))
+    ]
+    assert torch.allclose(ends[1].items_MC.norm(dim=1), torch.ones(3), atol=1e-5)
+    assert torch.equal(ends[1].items_MC, ends[2].items_MC)
+    assert (ends[0].items_MC - ends[1].items_MC).abs().max() > 0.1
+
+
+def test_clusters_need_a_bank(footage: FrameCache, clips: ClipStarts, tmp_path: Path) -> None:
+    def build_without() -> MnadPrediction:
+        return MnadPrediction(MnadParameters(width=4, depth=2, channels=1, num_items=0))
+
+    with pytest.raises(SettingsError, match="'mnad-prediction' has none; leave out --items"):
+        run_training(footage, clips, RECIPE, build_without, LoopOptions(tmp_path, items="kmeans"))
+
+
+def test_batches_are_shuffled_anew_each_epoch_and_shared() -> None:
+    starts = np.arange(100, 110)
+    whole = list(shuffled_batches(starts, RECIPE, 7, range(5), slice(None)))
+    assert [len(batch) for batch in whole] == [4] * 5
+    epochs = [np.concatenate(whole[n : n + 2]).tolist() for n in (0, 2)]
+    assert [len(set(epoch)) for epoch in epochs] == [8, 8]
+    assert epochs[0] != epochs[1]
+    halves = [list(shuffled_batches(starts, RECIPE, 7, range(1, 5), part)) for part in (slice(0, 2), slice(2, 4))]
+    assert [[*a, *b] for a, b in zip(*halves, strict=True)] == [batch.tolist() for batch in whole[1:]]
 
 
 def test_steps_follow_from_epochs_up_to_a_bound() -> None:
-    assert num_steps(10, replace(PRESET, epochs=3, batch=4, max_steps=100)) == 6
-    assert num_steps(10, replace(PRESET, epochs=3, batch=4, max_steps=5)) == 5
+    assert num_steps(10, replace(RECIPE, epochs=3, batch=4, max_steps=100)) == 6
+    assert num_steps(10, replace(RECIPE, epochs=3, batch=4, max_steps=5)) == 5
 
 
-def test_learning_rate_follows_a_cosine() -> None:
+@pytest.mark.parametrize(("schedule", "expected"), [("cosine", [2e-4, 1e-4, 0.0]), ("constant", [2e-4] * 3)])
+def test_learning_rate_follows_its_schedule(schedule: str, expected: list[float]) -> None:
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
     rates = []
     for progress in (0.0, 0.5, 1.0):
-        set_learning_rate(optimizer, 2e-4, progress)
+        set_learning_rate(optimizer, replace(RECIPE, schedule=schedule, learning_rate=2e-4), progress)
         rates.append(optimizer.param_groups[0]["lr"])
-    assert rates == pytest.approx([2e-4, 1e-4, 0.0], abs=1e-12)
+    assert rates == pytest.approx(expected, abs=1e-12)
+
+
+def test_memory_order_is_channels_last_for_images_and_clips() -> None:
+    assert channels_last(torch.zeros(2, 3, 4, 5)).stride(1) == 1
+    assert channels_last(torch.zeros(2, 3, 4, 5, 6)).stride(1) == 1
+    assert channels_last(torch.zeros(2, 3)).stride() == (3, 1)

@@ -1,0 +1,76 @@
+"""Two processes with half a batch each give what one process gives with the whole batch."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from schemas.errors import FatalError
+from tests.unit.training.scene import RECIPE, all_clips, build_double, learned, process_environment, ramp
+from training.curves import read_curves
+from training.distributed import World, joined_world
+from training.loop import LoopOptions, run_training
+from training.state import CHECKPOINT, TrainingState
+
+TRAIN_ONE_OF_SEVERAL = """
+import sys
+from pathlib import Path
+from tests.unit.training.test_distributed import train_here
+train_here(Path(sys.argv[1]))
+"""
+
+
+def train_here(run: Path) -> TrainingState:
+    """In double precision, so that nothing but the arithmetic's order can differ."""
+    footage = ramp()
+    with joined_world("cpu") as world:
+        options = LoopOptions(run, seed=2, world=world, patience=5, steps_between_checkpoints=4)
+        return run_training(footage, all_clips(footage), RECIPE, build_double, options)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
+    port = free_port()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", TRAIN_ONE_OF_SEVERAL, str(tmp_path / "two")],
+            env=process_environment(rank, 2, port),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    alone = train_here(tmp_path / "one")
+    together = torch.load(tmp_path / "two" / CHECKPOINT, weights_only=True)
+    assert together["progress"]["step"] == alone.step == 9
+    assert torch.allclose(together["items"], alone.items_MC, atol=1e-9)
+    for name, values in learned(alone.network).items():
+        assert torch.allclose(together["network"][name], values, atol=1e-7), name
+    for one, two in zip(read_curves(tmp_path / "one"), read_curves(tmp_path / "two"), strict=True):
+        assert two == pytest.approx(one, rel=1e-7)
+
+
+def test_a_batch_is_cut_into_equal_parts() -> None:
+    worlds = [World(rank, 4, torch.device("cpu")) for rank in range(4)]
+    assert [world.share(8) for world in worlds] == [slice(0, 2), slice(2, 4), slice(4, 6), slice(6, 8)]
+    with pytest.raises(FatalError, match=r"multiple of the number of processes, got 6 clips for 4; give another"):
+        worlds[0].share(6)
+
+
+def test_a_process_by_itself_needs_no_group() -> None:
+    with joined_world("cpu") as world:
+        assert (world.rank, world.size, world.device.type) == (0, 1, "cpu")
+        world.wait()
+        assert world.sum(torch.ones(2)).tolist() == [1.0, 1.0]
+    assert not torch.distributed.is_initialized()
