@@ -15,6 +15,14 @@ from networks.memory import MIN_LENGTH, full_precision
 Addressing = Literal["dot", "cosine"]
 """Similarity of a query and an item: their product, as in the published code, or the cosine between them (eq. 4)."""
 
+Shrinking = Literal["quotient", "step"]
+"""How weights up to a threshold t are cut; both give the same weights but where |w - t| < 1e-7, not the same gradient.
+
+"quotient" is the published formula, relu(w - t) w / (|w - t| + 1e-12). Its gradient is about 1 + 1e-12 w / (w - t)^2,
+which just above t is thousands instead of 1: one weight in a batch may outweigh all the others (seen in single
+precision: a gradient 50 times as long as without). "step" has gradient 1 above the threshold.
+"""
+
 SHRINK_EPS = 1e-12
 LOG_EPS = 1e-12
 
@@ -46,36 +54,46 @@ class SparseReading:
         return (self.weights_BMN > 0).sum(dim=1)
 
 
-def sparse_read(
-    queries: Tensor, items_MC: Tensor, shrink: float, addressing: Addressing = "dot", temperature: float = 1.0
-) -> SparseReading:
+@dataclass(frozen=True, slots=True)
+class ReadRule:
+    """How items are read; the defaults are the published code's.
+
+    Attributes:
+        shrink: weights up to this are cut to 0 and the others scaled to add up to 1; 0 = all items are used.
+        addressing: see ``Addressing``.
+        temperature: similarities are divided by it before the softmax.
+        shrinking: see ``Shrinking``.
+    """
+
+    shrink: float = 0.0025
+    addressing: Addressing = "dot"
+    temperature: float = 1.0
+    shrinking: Shrinking = "quotient"
+
+
+def sparse_read(queries: Tensor, items_MC: Tensor, rule: ReadRule) -> SparseReading:
     """Rebuild queries from items (eq. 3-8); gradients flow into both.
 
     Args:
         queries: (B, C, ...), whatever follows the channels are places.
         items_MC: trained items.
-        shrink: weights up to this are cut to 0 and the others scaled to add up to 1; 0 = all items are used.
-        addressing: see ``Addressing``.
-        temperature: similarities are divided by it before the softmax; 1 as published.
+        rule: how.
     """
     with full_precision(items_MC):
         queries_BCN = queries.to(items_MC.dtype).flatten(2)
-        similarity_BMN = _similarity(queries_BCN, items_MC, addressing) / temperature
+        similarity_BMN = _similarity(queries_BCN, items_MC, rule.addressing) / rule.temperature
         weights_BMN = torch.softmax(similarity_BMN, dim=1)
-        if shrink > 0:
-            weights_BMN = scaled_to_one(hard_shrunk(weights_BMN, shrink))
+        if rule.shrink > 0:
+            weights_BMN = scaled_to_one(hard_shrunk(weights_BMN, rule.shrink, rule.shrinking))
         return SparseReading(queries_BCN, weights_BMN, items_MC.T @ weights_BMN)
 
 
-def hard_shrunk(weights: Tensor, threshold: float) -> Tensor:
-    """Weights above the threshold as they are, the others 0 (eq. 7).
-
-    The quotient is 1 but for weights within rounding of the threshold. It is there for its gradient, which rises
-    without bound towards the threshold and is part of how the published code trains. ``where`` keeps 0 / 0 out of
-    networks exported to half precision, in which the small constant is 0.
-    """
+def hard_shrunk(weights: Tensor, threshold: float, shrinking: Shrinking = "quotient") -> Tensor:
+    """Weights above the threshold as they are, the others 0 (eq. 7)."""
     above = F.relu(weights - threshold)
-    return torch.where(above > 0, weights * (above / (above + SHRINK_EPS)), 0.0)
+    kept = weights * (above / (above + SHRINK_EPS)) if shrinking == "quotient" else weights
+    # where, not the bare quotient: exported to half precision, in which the constant is 0, that would be 0 / 0
+    return torch.where(above > 0, kept, 0.0)
 
 
 def scaled_to_one(weights_BMN: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from networks.sparse_memory import hard_shrunk, sparse_read
+from networks.sparse_memory import ReadRule, hard_shrunk, sparse_read
 from tests.golden.reference import arrays, compare, section
 
 FILE = "memae_memory"
@@ -25,8 +25,8 @@ def test_case(prefix: str) -> None:
     queries = torch.from_numpy(case["z"]).requires_grad_()
     items_MC = torch.from_numpy(case["items"]).requires_grad_()
     shrink = float(case["lambda"])
-    reading = sparse_read(queries, items_MC, shrink)
-    softmax_BMN = sparse_read(queries, items_MC, shrink=0.0).weights_BMN
+    reading = sparse_read(queries, items_MC, ReadRule(shrink))
+    softmax_BMN = sparse_read(queries, items_MC, ReadRule(shrink=0.0)).weights_BMN
     output = reading.rebuilt_BCN.reshape(queries.shape)
     loss = (output * torch.from_numpy(case["cotangent"])).sum() + 0.1 * reading.entropy()
     grad_z, grad_items = torch.autograd.grad(loss, [queries, items_MC])
@@ -48,7 +48,8 @@ def test_the_cases_include_places_that_read_nothing() -> None:
     case = section(FILE, "c2_")
     dead = case["nonzero_per_row"] == 0
     assert 0 < dead.sum() < len(dead)
-    reading = sparse_read(torch.from_numpy(case["z"]), torch.from_numpy(case["items"]), float(case["lambda"]))
+    rule = ReadRule(float(case["lambda"]))
+    reading = sparse_read(torch.from_numpy(case["z"]), torch.from_numpy(case["items"]), rule)
     rebuilt = reading.rebuilt_BCN.permute(0, 2, 1).flatten(0, 1).numpy()
     assert np.all(rebuilt[dead] == 0)
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from networks.measures import patch_errors, psnr_db, regular_score, squared_error, worst_patch
+from networks.measures import clip_error, patch_errors, psnr_db, regular_score, squared_error, worst_patch
 
 
 def test_errors_are_on_unit_images() -> None:
@@ -53,3 +53,14 @@ def test_colours_are_averaged() -> None:
     error = torch.zeros(1, 2, 16, 16)
     error[:, 0] = 1.0
     assert worst_patch(patch_errors(error)).item() == 0.5
+
+
+def test_the_error_of_a_grey_clip_is_the_mean_absolute_error() -> None:
+    rebuilt, true = torch.rand(2, 2, 1, 3, 4, 5)
+    assert torch.allclose(clip_error(rebuilt, true), (rebuilt - true).abs().mean(dim=(1, 2, 3, 4)))
+
+
+def test_the_error_of_a_colour_clip_takes_the_length_over_colours() -> None:
+    rebuilt, true = torch.zeros(1, 3, 2, 1, 1), torch.zeros(1, 3, 2, 1, 1)
+    rebuilt[0, :2, 0] = torch.tensor([0.3, 0.4]).reshape(2, 1, 1)
+    assert clip_error(rebuilt, true).item() == pytest.approx(0.25)

@@ -1,13 +1,14 @@
 """Properties of the memory that no reference array shows: banks per sample, merging, where gradients go."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from memory_store.proposal import ItemSums, merge_all
-from networks.memory import hold_against, initial_items, updated
+from networks.memory import ItemStatistics, Maximum, hold_against, initial_items, updated
 
 
 def maps(seed: int, samples: int = 3, channels: int = 6, height: int = 4, width: int = 5) -> Tensor:
@@ -49,16 +50,91 @@ def test_statistics_are_those_of_a_plain_loop() -> None:
         assert statistics.counts_BM[0, item] == mine.sum()
 
 
+@pytest.mark.parametrize("maximum", ["all", "assigned"])
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 10_000), samples=st.integers(1, 6))
-def test_joint_update_is_the_merged_proposal(seed: int, samples: int) -> None:
-    items = bank(seed)
-    statistics = hold_against(maps(seed + 1, samples), items).statistics()
-    parts = [
-        ItemSums(top.numpy(), sums.numpy(), counts.numpy())
-        for top, sums, counts in zip(statistics.running_max_BM, statistics.sums_BMC, statistics.counts_BM, strict=True)
-    ]
-    assert np.allclose(merge_all(parts).updated(items.numpy()), updated(items, statistics).numpy(), atol=1e-5)
+@given(seed=st.integers(0, 10_000), samples=st.integers(1, 6), num_items=st.integers(2, 30))
+def test_joint_update_is_the_merged_proposal(maximum: Maximum, seed: int, samples: int, num_items: int) -> None:
+    """Also with more items than queries, so that some are nobody's in a sample and some nobody's at all."""
+    items = bank(seed, num_items)
+    statistics = hold_against(maps(seed + 1, samples, height=2, width=2), items).statistics(maximum)
+    merged = merge_all(proposals(statistics)).updated(items.numpy())
+    assert np.isfinite(merged).all()
+    assert np.allclose(merged, updated(items, statistics).numpy(), atol=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), samples=st.integers(1, 6), num_items=st.integers(2, 30))
+def test_frame_wise_update_adds_up_what_each_frame_says_by_itself(seed: int, samples: int, num_items: int) -> None:
+    items = bank(seed, num_items)
+    statistics = hold_against(maps(seed + 1, samples, height=2, width=2), items).statistics("assigned")
+    alone = np.stack([part.sums_MC for part in proposals(statistics)]).sum(axis=0)
+    expected = torch.nn.functional.normalize(items + torch.from_numpy(alone), dim=1)
+    assert torch.allclose(updated(items, statistics, over="frame"), expected, atol=1e-6)
+
+
+def test_frames_and_batch_differ_only_by_whose_maximum_it_is() -> None:
+    items, statistics = bank(1), hold_against(maps(2), bank(1)).statistics()
+    one_maximum = ItemStatistics(
+        torch.full_like(statistics.running_max_BM, 0.5), statistics.sums_BMC, statistics.counts_BM
+    )
+    assert not torch.allclose(updated(items, statistics, "frame"), updated(items, statistics, "batch"), atol=1e-5)
+    assert torch.allclose(updated(items, one_maximum, "frame"), updated(items, one_maximum, "batch"), atol=1e-6)
+
+
+def test_assigned_maximum_is_that_of_a_plain_loop() -> None:
+    """An item that is nobody's has a finite maximum below all others, and sums of zero."""
+    items = bank(5, num_items=30)
+    reading = hold_against(maps(4, samples=1), items)
+    queries, similarity = reading.queries_BCN[0].T, reading.similarity_BMN[0]
+    statistics = reading.statistics("assigned")
+    chosen = [item for item in range(30) if (reading.nearest_BN[0] == item).any()]
+    assert 0 < len(chosen) < 30
+    for item in range(30):
+        mine = reading.nearest_BN[0] == item
+        if item not in chosen:
+            assert -torch.inf < statistics.running_max_BM[0, item] < -1
+            assert (statistics.sums_BMC[0, item] == 0).all()
+            continue
+        top = similarity[item, mine].max()
+        expected = (torch.exp(similarity[item, mine] - top).unsqueeze(1) * queries[mine]).sum(dim=0)
+        assert torch.isclose(statistics.running_max_BM[0, item], top)
+        assert torch.allclose(statistics.sums_BMC[0, item], expected, atol=1e-5)
+    assert torch.isfinite(updated(items, statistics)).all()
+
+
+def test_the_assigned_maximum_gives_the_nearest_query_full_weight() -> None:
+    """So every chosen item moves at least as far as with the maximum over all queries."""
+    items = bank(5)
+    reading = hold_against(maps(4), items)
+    of_all, of_assigned = (reading.statistics(maximum) for maximum in ("all", "assigned"))
+    chosen = of_all.counts_BM > 0
+    assert (of_assigned.running_max_BM <= of_all.running_max_BM).all()
+    longer = of_assigned.sums_BMC.norm(dim=2) >= of_all.sums_BMC.norm(dim=2) - 1e-6
+    assert longer[chosen].all()
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.99])
+def test_momentum_keeps_its_share_of_the_old_items(momentum: float) -> None:
+    items, statistics = bank(1), hold_against(maps(2), bank(1)).statistics()
+    at_once, kept = updated(items, statistics), updated(items, statistics, momentum=momentum)
+    expected = torch.nn.functional.normalize(momentum * items + (1 - momentum) * at_once, dim=1)
+    assert torch.allclose(kept, expected, atol=1e-6)
+    assert torch.allclose(kept.norm(dim=1), torch.ones(4), atol=1e-6)
+
+
+def proposals(statistics: ItemStatistics) -> list[ItemSums]:
+    samples = zip(statistics.running_max_BM, statistics.sums_BMC, statistics.counts_BM, strict=True)
+    return [ItemSums(top.numpy(), sums.numpy(), counts.numpy()) for top, sums, counts in samples]
+
+
+def test_autocast_does_not_touch_the_memory() -> None:
+    items, queries = bank(1), maps(2)
+    plain = hold_against(queries, items)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = hold_against(queries, items)
+    assert torch.equal(plain.similarity_BMN, mixed.similarity_BMN)
+    half = hold_against(queries.bfloat16(), items)
+    assert half.similarity_BMN.dtype == torch.float32
 
 
 def test_items_nobody_chose_stay() -> None:
