@@ -180,12 +180,14 @@ class PrototypeUnit(nn.Module):
         heads_MC = self.heads.weight
         with full_precision(heads_MC):
             features_BCN = features_BCHW.to(heads_MC.dtype).flatten(2)
-            attention_BMN = torch.softmax(heads_MC @ features_BCN, dim=2)
+            # a matrix per sample: a single one would make the product copy the features, which takes ten times as long
+            heads_BMC = heads_MC.expand(features_BCN.shape[0], *heads_MC.shape)
+            attention_BMN = torch.softmax(heads_BMC @ features_BCN, dim=2)
             prototypes_BMC = attention_BMN @ features_BCN.mT
             items_BMC = F.normalize(prototypes_BMC, dim=2, eps=MIN_LENGTH)
             similarity_BMN = items_BMC @ features_BCN
-            reading = Reading(features_BCN, items_BMC, similarity_BMN, similarity_BMN.argmax(dim=1))
-        return reading, prototypes_BMC
+            nearest_BN = similarity_BMN.max(dim=1).indices  # argmax is slower over so many places
+        return Reading(features_BCN, items_BMC, similarity_BMN, nearest_BN), prototypes_BMC
 
 
 def distinctness(items_BMC: Tensor) -> Tensor:
