@@ -1,5 +1,6 @@
 """The neural networks: pure torch, no files, no wires, no numpy.
 
-One file per family (``mnad``), shared layers in ``blocks``, the external memory in ``memory``, what is computed from a
-prediction in ``losses`` and ``measures``. ``registry`` maps a bundle's model name to its network.
+One file per family (``mnad``, ``memae``, ``mpn``) and one line in ``registry``; ``network`` is the contract that all of
+them fulfil. Shared layers are in ``blocks``, memories in ``memory`` (MNAD's, outside the network) and ``sparse_memory``
+(MemAE's, trained), what is computed from an image in ``measures``. ``meta`` adapts MPN to a camera.
 """
