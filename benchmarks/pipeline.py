@@ -47,7 +47,7 @@ def run() -> None:
 
 def _bare(engine: Engine, images: list[np.ndarray]) -> float:
     small = [fit(image, engine.frame_format) for image in images]
-    clips = [np.stack(small[index : index + engine.clip_length]) for index in range(BATCH)]
+    clips = [np.stack(small[index : index + engine.clip_format.length]) for index in range(BATCH)]
     items_BMC = np.repeat(engine.bundle.items_MC[None], BATCH, axis=0)
     engine.infer(clips, items_BMC)
     start = time.perf_counter()

@@ -21,6 +21,7 @@ class Manifest(BaseModel):
         model: name of the network, see ``networks.registry``.
         parameters: of the network.
         clip_length: frames that one score needs.
+        frame_stride: a clip takes every n-th frame.
         width, height, channels: of a frame at model size.
         fps: frames a second of the footage it was trained on; the rate a camera should send.
         training_data_digest: SHA-256 over names and content of the footage.
@@ -34,6 +35,7 @@ class Manifest(BaseModel):
     model: str
     parameters: dict[str, Any]
     clip_length: Annotated[int, Field(ge=1)]
+    frame_stride: Annotated[int, Field(ge=1)] = 1
     width: Pixels
     height: Pixels
     channels: Literal[1, 3]

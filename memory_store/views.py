@@ -25,6 +25,11 @@ class InitialBank:
     bundle_digest: str
     items_MC: Float32
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the network keeps what it knows in its weights, so that there is nothing to share."""
+        return self.items_MC.size == 0
+
     def as_bank(self, bank_id: str, epoch: str = INITIAL_EPOCH, committed_at: datetime | None = None) -> Bank:
         """Version 0 of bank ``bank_id``."""
         at = committed_at or datetime.fromtimestamp(0, timezone.utc)
@@ -82,6 +87,8 @@ class BankCache:
             BundleError: the store's bank does not fit the bundle.
             TransientError: the copy is older than ``max_age_s``.
         """
+        if self._initial.is_empty:
+            return BankView(self._initial.as_bank(bank_id), "none")
         now = self._clock()
         copy = self._copies.get(bank_id)
         if copy is None or now - copy.asked_at >= self._refresh_s:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from networks.measures import clip_error, patch_errors, psnr_db, regular_score, squared_error
+from networks.measures import cell_errors, clip_error, psnr_db, regular_score, squared_error
 from networks.network import Outcome, VideoNetwork, to_unit_range
 
 
@@ -21,7 +21,7 @@ class Measured(NamedTuple):
         psnr_db_B: of the newest frame, high = normal.
         regular_score_B: of the newest frame, high = irregular.
         clip_error_B: mean length of the colour difference over all that the network made, on [-1, 1] values.
-        patch_errors_BRS: mean squared error of overlapping patches of the newest frame, on [0, 1] values.
+        cell_errors_BRS: mean squared error of small cells of the newest frame, on [0, 1] values.
         feature_map_BRS: distance of features from what is remembered.
         running_max_BM, counts_BM, sums_BMC: what each clip contributes to an update; None without a bank.
     """
@@ -29,7 +29,7 @@ class Measured(NamedTuple):
     psnr_db_B: Tensor
     regular_score_B: Tensor
     clip_error_B: Tensor
-    patch_errors_BRS: Tensor
+    cell_errors_BRS: Tensor
     feature_map_BRS: Tensor
     running_max_BM: Tensor | None
     counts_BM: Tensor | None
@@ -56,7 +56,7 @@ class Measurement(nn.Module):
             psnr_db(error_BKHW),
             regular_score(error_BKHW),
             clip_error(image, target),
-            patch_errors(error_BKHW),
+            cell_errors(error_BKHW),
             outcome.feature_map(),
             *((statistics.running_max_BM, statistics.counts_BM, statistics.sums_BMC) if statistics else (None,) * 3),
         )

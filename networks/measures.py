@@ -1,6 +1,6 @@
 """How far a predicted frame is from the true one. All per sample; on images taken from [-1, 1] to [0, 1] unless said.
 
-Dimensions: B samples, K colours, T frames, H x W pixels, R x S patches.
+Dimensions: B samples, K colours, T frames, H x W pixels, R x S cells.
 """
 
 import torch
@@ -9,8 +9,7 @@ from torch import Tensor
 
 MIN_ERROR = 1e-10
 """Caps the PSNR of a perfect prediction at 100 dB."""
-PATCH_PX = 16
-PATCH_STRIDE_PX = 8
+CELL_PX = 4
 
 
 def squared_error(predicted_BKHW: Tensor, true_BKHW: Tensor) -> Tensor:
@@ -30,14 +29,12 @@ def regular_score(error_BKHW: Tensor) -> Tensor:
     return weighted_B / weights_BKHW.sum(dim=(1, 2, 3)).clamp_min(MIN_ERROR)
 
 
-def patch_errors(error_BKHW: Tensor, patch_px: int = PATCH_PX, stride_px: int = PATCH_STRIDE_PX) -> Tensor:
-    """Mean squared error of overlapping square patches, (B, R, S), in [0, 1]; rows top to bottom."""
-    return F.avg_pool2d(error_BKHW.mean(dim=1, keepdim=True), patch_px, stride_px).squeeze(1)
+def cell_errors(error_BKHW: Tensor) -> Tensor:
+    """Mean squared error of square cells of ``CELL_PX``, (B, R, S), in [0, 1]; rows top to bottom.
 
-
-def worst_patch(errors_BRS: Tensor) -> Tensor:
-    """The largest patch error of each sample, (B,)."""
-    return errors_BRS.amax(dim=(1, 2))
+    Fine enough that patches of any size are means of cells.
+    """
+    return F.avg_pool2d(error_BKHW.mean(dim=1, keepdim=True), CELL_PX).squeeze(1)
 
 
 def clip_error(rebuilt_BKTHW: Tensor, true_BKTHW: Tensor) -> Tensor:

@@ -20,8 +20,9 @@ Count = Annotated[int, Field(ge=0)]
 Clock = Literal["ntp", "camera", "arrival", "media"]
 """Where ``captured_at`` comes from: a synchronised clock, the camera, the producer on arrival, or a file's timeline."""
 
-MemoryState = Literal["live", "frozen", "stale", "initial"]
-"""live: the store's newest; frozen: updates switched off; stale: store away, last good copy; initial: as trained."""
+MemoryState = Literal["live", "frozen", "stale", "initial", "none"]
+"""live: the store's newest; frozen: updates switched off; stale: store away, last good copy; initial: as trained;
+none: the network has no bank to share."""
 
 EventPhase = Literal["start", "update", "end"]
 EndReason = Literal["cleared", "session_ended", "camera_lost", "timeout", "shutdown"]

@@ -18,6 +18,7 @@ from workers.camera import Camera
 from workers.engine import ClipResult
 from workers.events import Scene, event_message
 from workers.heatmap import heat_map, regions
+from workers.irregularity import Irregularity, irregularity_of
 from workers.options import WorkerOptions
 from workers.output import Output
 from workers.partition import Admitted
@@ -114,12 +115,13 @@ class Assessor:
             self._bury(admitted, error, output)
             return
         output.tally.scored += 1
-        measures = found.result.measures
-        live = live_score(measures, camera.smoothing, self.bundle.calibration)
+        irregularity = irregularity_of(found.result, self.bundle.calibration.speed_scale)
+        live = live_score(irregularity.measures, camera.smoothing, self.bundle.calibration)
         camera.smoothing = live.smoothing
         rules = self.rules(found.header.fps)
-        self._tell(camera, step(camera.happening, _observation(found, live.anomaly_score, rules), rules), output)
-        score = self._score_record(found.header, found.bank, measures, live.anomaly_score)
+        seen = _observation(found, irregularity, live.anomaly_score, rules)
+        self._tell(camera, step(camera.happening, seen, rules), output)
+        score = self._score_record(found.header, found.bank, irregularity.measures, live.anomaly_score)
         self._publish_score(score.model_copy(update={"proposed": self._propose(camera, found, output)}), output)
 
     def _propose(self, camera: Camera, found: Finding, output: Output) -> bool:
@@ -131,7 +133,7 @@ class Assessor:
                 camera.draft = None
                 output.tally.proposals["withdrawn"] += 1
             return False
-        passes = found.result.measures.regular_score < self.bundle.calibration.gate_threshold
+        passes = found.result.regular_score < self.bundle.calibration.gate_threshold
         if not (passes and self.options.updates and found.bank.memory_state in ("live", "initial")):
             return False
         if camera.draft is None:
@@ -191,17 +193,17 @@ class Assessor:
         )
 
 
-def _observation(found: Finding, anomaly_score: float, rules: EventRules) -> Observation:
+def _observation(found: Finding, irregularity: Irregularity, anomaly_score: float, rules: EventRules) -> Observation:
     """What the tracker sees. The map is drawn only where it can matter, which is on few frames."""
     peak = Peak(
         frame_index=found.header.frame_index,
         captured_at=found.header.captured_at,
         anomaly_score=anomaly_score,
-        psnr_db=found.result.measures.psnr_db,
-        feature_distance=found.result.measures.feature_distance,
-        regular_score=found.result.measures.regular_score,
+        psnr_db=irregularity.measures.psnr_db,
+        feature_distance=irregularity.measures.feature_distance,
+        regular_score=irregularity.measures.regular_score,
     )
     if anomaly_score < rules.exit:
         return Observation(found.header.session_id, peak, NO_MAP, (), found.bank)
-    errors_RK = found.result.patch_errors_RK
-    return Observation(found.header.session_id, peak, heat_map(errors_RK), regions(errors_RK), found.bank)
+    map_RS = irregularity.map_RS
+    return Observation(found.header.session_id, peak, heat_map(map_RS), regions(map_RS), found.bank)

@@ -1,89 +1,122 @@
-"""The network at work: 8-bit clips in, measures and update statistics out, one transfer each way.
+"""The network at work: 8-bit clips in, measures and update statistics out.
 
-Dimensions: B clips, T frames, H x W pixels, K colours, M items, C channels, R x S patches.
+Dimensions: B clips, T frames, H x W pixels, K colours, M items, C channels, R x S places.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from bundles.bundle import Bundle
 from memory_store.proposal import ItemSums
 from networks.blocks import fold_batch_norm
-from networks.measures import patch_errors, psnr_db, regular_score, squared_error, worst_patch
-from networks.mnad import MnadPrediction, split_clip, to_unit_range
-from networks.registry import build_network
+from networks.measurement import Measurement
+from networks.network import VideoNetwork
+from networks.registry import NOT_STORED, build_network
 from schemas.errors import BundleError, FatalError
 from workers.decode import FrameFormat
-from workers.scoring import FrameMeasures
+from workers.motion import cell_speeds
+from workers.windows import ClipFormat
 
 Float32 = NDArray[np.float32]
 UInt8 = NDArray[np.uint8]
-
-NOT_STORED = "num_batches_tracked"
-"""Batch norm's step counter: of no use once trained."""
+Backend = Callable[[UInt8, Float32], Sequence[Float32]]
+"""Clips (B, T, H, W, K) and banks (B, M, C) to the arrays of ``networks.measurement.Measured``, those that exist."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipResult:
-    """What the network measured on the last frame of one clip.
+    """What was measured on one clip; all but ``clip_error`` on its newest frame. See ``networks.measurement``.
 
     Attributes:
-        measures: for the score.
-        patch_errors_RK: mean squared error on [0, 1] images of overlapping patches, rows x columns.
+        psnr_db: high = normal.
+        regular_score: high = irregular.
+        clip_error: of all frames, for MemAE's paper protocol.
+        cell_errors_RS: mean squared error of small cells, on [0, 1] images.
+        cell_speeds_RS: how fast the same cells move, in pixels per frame of the clip; 0 where a clip is one frame.
+        feature_map_RS: distance of features from what is remembered.
         sums: what the frame would contribute to an update of the bank it was held against.
         finite: whether every number is; if not, the result means nothing and must be refused.
     """
 
-    measures: FrameMeasures
-    patch_errors_RK: Float32
+    psnr_db: float
+    regular_score: float
+    clip_error: float
+    cell_errors_RS: Float32
+    cell_speeds_RS: Float32
+    feature_map_RS: Float32
     sums: ItemSums
     finite: bool
 
 
+class TorchBackend:
+    """A copy of a network on a torch device: evaluation mode, batch norm folded, channels last."""
+
+    def __init__(self, network: VideoNetwork, device: torch.device) -> None:
+        folded = copy.deepcopy(network).eval()
+        fold_batch_norm(folded)
+        self._device = device
+        self._measurement = Measurement(folded.to(device).to(memory_format=torch.channels_last))
+        # The first parallel tanh of a process may run in a low-accuracy mode (errors up to 1e-4): spend it here.
+        torch.tanh(torch.zeros(100_000, device=device))
+
+    @torch.inference_mode()
+    def __call__(self, clips_BTHWK: UInt8, items_BMC: Float32) -> Sequence[Float32]:
+        """See ``Backend``. One transfer each way: all results travel as one array."""
+        items = torch.from_numpy(np.array(items_BMC)).to(self._device)
+        measured = self._measurement(torch.from_numpy(clips_BTHWK).to(self._device), items)
+        parts = [part for part in measured if part is not None]
+        packed = torch.cat([part.reshape(len(clips_BTHWK), -1) for part in parts], dim=1).cpu().numpy()
+        ends = np.cumsum([part[0].numel() for part in parts])[:-1]
+        return [
+            columns.reshape(part.shape) for columns, part in zip(np.split(packed, ends, axis=1), parts, strict=True)
+        ]
+
+
 class Predictor:
-    """A network in evaluation mode on one device, batch norm folded, channels last.
+    """A network ready to measure clips.
 
     Args:
         network: is copied, not changed.
         frame: what clips are made of.
         device: "auto" (CUDA when there is one) or a torch device name.
         threads: of torch, for the whole process; None = torch's choice.
+        frame_stride: a clip takes every n-th frame.
 
     Raises:
         FatalError: the network cannot take frames of this size.
     """
 
     def __init__(
-        self, network: MnadPrediction, frame: FrameFormat, device: str = "auto", threads: int | None = None
+        self,
+        network: VideoNetwork,
+        frame: FrameFormat,
+        device: str = "auto",
+        threads: int | None = None,
+        frame_stride: int = 1,
     ) -> None:
-        multiple = network.parameters_of_shape.size_multiple
+        multiple = network.shape.size_multiple
         if frame.width % multiple or frame.height % multiple:
             text = f"width and height must be multiples of {multiple}, got {frame.width} x {frame.height}"
             raise FatalError(f"{text}; train with another size or less depth")
         if threads is not None:
             torch.set_num_threads(threads)
         self.frame_format = frame
-        self.clip_length = network.parameters_of_shape.clip_length
-        self._shape = network.parameters_of_shape
-        self._device = _device(device)
-        self._network = copy.deepcopy(network).eval()
-        fold_batch_norm(self._network)
-        self._network.to(self._device).to(memory_format=torch.channels_last)
-        # The first parallel tanh of a process may run in a low-accuracy mode (errors up to 1e-4): spend it here.
-        torch.tanh(torch.zeros(100_000, device=self._device))
+        self.clip_format = ClipFormat(network.shape.clip_length, frame_stride)
+        bank = network.bank_shape
+        self._bank_shape = (bank.num_items, bank.item_dim) if bank else (0, 0)
+        self._backend: Backend = TorchBackend(network, _device(device))
 
     def infer(self, clips: Sequence[UInt8], items_BMC: Float32) -> list[ClipResult]:
-        """Measure the last frame of each clip; the result does not depend on what else is in the batch.
+        """Measure each clip; the result does not depend on what else is in the batch.
 
         Args:
             clips: each (T, H, W, K) uint8 at model size, oldest frame first.
-            items_BMC: the bank to hold each clip against.
+            items_BMC: the bank to hold each clip against; (B, 0, 0) for a network without one.
 
         Raises:
             FatalError: a shape does not fit the network.
@@ -92,38 +125,36 @@ class Predictor:
             return []
         clips_BTHWK = np.stack(clips)
         self._check(clips_BTHWK, items_BMC)
-        with torch.inference_mode():
-            packed, grid = self._measure(torch.from_numpy(clips_BTHWK), torch.from_numpy(np.array(items_BMC)))
-        return [self._unpacked(row, grid) for row in packed.cpu().numpy()]
+        arrays = self._backend(clips_BTHWK, items_BMC)
+        return [self._result(clip, [array[n] for array in arrays]) for n, clip in enumerate(clips)]
 
-    def _measure(self, clips_BTHWK: Tensor, items_BMC: Tensor) -> tuple[Tensor, torch.Size]:
-        clips = to_unit_range(clips_BTHWK.to(self._device).permute(0, 1, 4, 2, 3))
-        inputs, target = split_clip(clips)
-        prediction = self._network(inputs.contiguous(memory_format=torch.channels_last), items_BMC.to(self._device))
-        error = squared_error(prediction.image_BKHW, target)
-        patches = patch_errors(error)
-        statistics = prediction.reading.statistics()
-        measures = (psnr_db(error), prediction.reading.distance(), regular_score(error), worst_patch(patches))
-        parts = (patches, statistics.running_max_BM, statistics.counts_BM, statistics.sums_BMC)
-        return torch.cat([torch.stack(measures, dim=1), *(part.flatten(1) for part in parts)], dim=1), patches.shape[1:]
-
-    def _unpacked(self, row: Float32, grid: torch.Size) -> ClipResult:
-        M, C = self._shape.num_items, self._shape.item_dim
-        measures, patches, running_max_M, counts_M, sums = np.split(row, np.cumsum([4, grid.numel(), M, M]))
+    def _result(self, clip_THWK: UInt8, parts: Sequence[Float32]) -> ClipResult:
+        psnr_db, regular_score, clip_error, cell_errors_RS, feature_map_RS, *update = parts
+        if update:
+            running_max_M, counts_M, sums_MC = update
+            sums = ItemSums(running_max_M, sums_MC, counts_M)
+        else:
+            sums = ItemSums.empty(*self._bank_shape)
+        speeds_RS = cell_speeds(*clip_THWK[-2:]) if len(clip_THWK) > 1 else np.zeros_like(cell_errors_RS)
+        finite = all(bool(np.isfinite(part).all()) for part in parts)
         return ClipResult(
-            FrameMeasures(*measures.tolist()),
-            patches.reshape(grid),
-            ItemSums(running_max_M, sums.reshape(M, C), counts_M),
-            bool(np.isfinite(row).all()),
+            float(psnr_db),
+            float(regular_score),
+            float(clip_error),
+            cell_errors_RS,
+            speeds_RS,
+            feature_map_RS,
+            sums,
+            finite,
         )
 
     def _check(self, clips_BTHWK: UInt8, items_BMC: Float32) -> None:
         frame = self.frame_format
-        wanted = (self.clip_length, frame.height, frame.width, frame.channels)
+        wanted = (self.clip_format.length, frame.height, frame.width, frame.channels)
         if clips_BTHWK.shape[1:] != wanted or clips_BTHWK.dtype != np.uint8:
             got = f"{clips_BTHWK.dtype} {clips_BTHWK.shape[1:]}"
             raise FatalError(f"a clip must be uint8 of shape {wanted}, got {got}; decode frames to the bundle's size")
-        bank = (len(clips_BTHWK), self._shape.num_items, self._shape.item_dim)
+        bank = (len(clips_BTHWK), *self._bank_shape)
         if items_BMC.shape != bank:
             text = f"items must have shape {bank}, got {items_BMC.shape}"
             raise FatalError(f"{text}; the bank belongs to another bundle: point to the right one")
@@ -143,11 +174,11 @@ class Engine(Predictor):
     def __init__(self, bundle: Bundle, device: str = "auto", threads: int | None = None) -> None:
         manifest = bundle.manifest
         frame = FrameFormat(manifest.width, manifest.height, manifest.channels)
-        super().__init__(network_of(bundle), frame, device, threads)
+        super().__init__(network_of(bundle), frame, device, threads, manifest.frame_stride)
         self.bundle = bundle
 
 
-def network_of(bundle: Bundle) -> MnadPrediction:
+def network_of(bundle: Bundle) -> VideoNetwork:
     """The network with the bundle's weights, in evaluation mode.
 
     Raises:
@@ -167,7 +198,7 @@ def network_of(bundle: Bundle) -> MnadPrediction:
     return network.eval()
 
 
-def weights_of(network: MnadPrediction) -> dict[str, Float32]:
+def weights_of(network: VideoNetwork) -> dict[str, Float32]:
     """What a bundle stores of a network."""
     state = network.state_dict()
     return {

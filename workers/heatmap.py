@@ -13,19 +13,19 @@ REGION_LEVEL = 0.5
 MAX_REGIONS = 5
 
 
-def heat_map(patch_errors_RK: Float32) -> HeatMap:
-    """Quantise a grid of patch errors (rows, columns), >= 0, to 0..255; 255 = the worst patch of this frame."""
-    rows, columns = patch_errors_RK.shape
-    levels = np.rint(255 * _relative(patch_errors_RK)).astype(int)
+def heat_map(map_RS: Float32) -> HeatMap:
+    """Quantise a map of irregularity, >= 0, to 0..255; 255 = the worst patch of this frame."""
+    rows, columns = map_RS.shape
+    levels = np.rint(255 * _relative(map_RS)).astype(int)
     return HeatMap(rows=rows, columns=columns, values=tuple(levels.ravel().tolist()))
 
 
-def regions(patch_errors_RK: Float32) -> tuple[Region, ...]:
+def regions(map_RS: Float32) -> tuple[Region, ...]:
     """Boxes around connected groups of high patches, worst first; box = x, y, width, height in [0, 1]."""
-    relative_RK = _relative(patch_errors_RK)
-    rows, columns = relative_RK.shape
-    high_RK = (relative_RK >= REGION_LEVEL).astype(np.uint8)
-    count, labels_RK, stats, _ = cv2.connectedComponentsWithStats(high_RK, connectivity=8)
+    relative_RS = _relative(map_RS)
+    rows, columns = relative_RS.shape
+    high_RS = (relative_RS >= REGION_LEVEL).astype(np.uint8)
+    count, labels_RS, stats, _ = cv2.connectedComponentsWithStats(high_RS, connectivity=8)
     found = [
         Region(
             box=(
@@ -34,13 +34,13 @@ def regions(patch_errors_RK: Float32) -> tuple[Region, ...]:
                 float(stats[label, cv2.CC_STAT_WIDTH] / columns),
                 float(stats[label, cv2.CC_STAT_HEIGHT] / rows),
             ),
-            score=float(relative_RK[labels_RK == label].max()),
+            score=float(relative_RS[labels_RS == label].max()),
         )
         for label in range(1, count)
     ]
     return tuple(sorted(found, key=lambda region: -region.score)[:MAX_REGIONS])
 
 
-def _relative(patch_errors_RK: Float32) -> Float32:
-    worst = float(patch_errors_RK.max())
-    return patch_errors_RK / worst if worst > 0 else np.zeros_like(patch_errors_RK)
+def _relative(map_RS: Float32) -> Float32:
+    worst = float(map_RS.max())
+    return map_RS / worst if worst > 0 else np.zeros_like(map_RS)

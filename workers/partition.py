@@ -17,7 +17,7 @@ from schemas.errors import BadMessageError
 from schemas.messages import FrameHeader
 from workers.arrivals import Arrival
 from workers.camera import Camera, CameraState, SkipReason, advanced, begins_session, restored, skip_reason
-from workers.windows import Window, WindowFrame
+from workers.windows import ClipFormat, Window, WindowFrame
 
 UInt8 = NDArray[np.uint8]
 
@@ -49,23 +49,23 @@ class Partition:
 
     claim: Claim
     next_offset: int
-    clip_length: int
+    clip_format: ClipFormat
     cameras: dict[str, Camera] = field(default_factory=dict)
 
     @classmethod
     def from_assignment(
-        cls, assigned: Assigned, states: Mapping[str, CameraState], clip_length: int, now_s: float
+        cls, assigned: Assigned, states: Mapping[str, CameraState], clip_format: ClipFormat, now_s: float
     ) -> "Partition":
         """A partition that goes on where its last owner stopped; its cameras count as seen just now."""
-        partition = cls(assigned.claim, assigned.committed_offset, clip_length)
+        partition = cls(assigned.claim, assigned.committed_offset, clip_format)
         for camera_id, state in states.items():
-            partition.cameras[camera_id] = restored(camera_id, state, Window(clip_length), now_s)
+            partition.cameras[camera_id] = restored(camera_id, state, Window(clip_format), now_s)
         return partition
 
     def camera(self, camera_id: str) -> Camera:
         """The camera, new if it was never seen."""
         if camera_id not in self.cameras:
-            self.cameras[camera_id] = Camera(camera_id, Window(self.clip_length))
+            self.cameras[camera_id] = Camera(camera_id, Window(self.clip_format))
         return self.cameras[camera_id]
 
     def progress(self) -> Progress:

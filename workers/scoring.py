@@ -1,6 +1,6 @@
 """The live score: causal, from the measures of one frame and a small smoothing state, against a calibration.
 
-    x = log(worst patch error) as z-score + w * (feature distance as z-score)
+    x = log(worst patch of the error map) as z-score + w * (feature distance as z-score)
     level <- level + a * (x - level),          a = 1 - exp(-1 / (fps * smoothing time))
     p = share of normal frames with a level at least as high; an exponential tail where there were too few to count
     anomaly score = s / (s + 4),               s = -log10 p
@@ -142,7 +142,10 @@ def thresholds_for(calibration: Calibration, target_false_alarms_per_day: float,
 
 
 def fit_calibration(
-    videos: Sequence[Sequence[FrameMeasures]], fps: float, options: StatisticOptions | None = None
+    videos: Sequence[Sequence[FrameMeasures]],
+    fps: float,
+    options: StatisticOptions | None = None,
+    speed_scale: float | None = None,
 ) -> Calibration:
     """Fit on normal footage that the network was not trained on.
 
@@ -150,6 +153,7 @@ def fit_calibration(
         videos: measures of consecutive frames; smoothing starts anew with each video.
         fps: frames a second.
         options: form of the statistic.
+        speed_scale: that the measures were weighed with.
 
     Raises:
         FatalError: fewer than ``MIN_FRAMES`` frames.
@@ -174,6 +178,7 @@ def fit_calibration(
         fps=fps,
         smoothing_s=options.smoothing_s,
         feature_weight=options.feature_weight,
+        speed_scale=speed_scale,
         gate_threshold=float(np.quantile(regular, GATE_QUANTILE)),
         num_frames=len(frames),
     )

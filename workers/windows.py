@@ -7,6 +7,7 @@ frame that could not be decoded the window fills anew, and the frames meanwhile 
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +26,28 @@ class WindowFrame:
     image_HWC: UInt8
 
 
+@dataclass(frozen=True, slots=True)
+class ClipFormat:
+    """Which frames make a clip: ``length`` of them, each ``stride`` after the one before."""
+
+    length: int
+    stride: int = 1
+
+    @property
+    def span(self) -> int:
+        """Consecutive frames from the first of a clip to its last."""
+        return (self.length - 1) * self.stride + 1
+
+
 @dataclass(slots=True)
 class Window:
-    """Up to ``clip_length`` consecutive frames of one session, oldest first."""
+    """The consecutive frames of one session that a clip is cut from, oldest first."""
 
-    clip_length: int
+    format: ClipFormat
     frames: deque[WindowFrame] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.frames = deque(maxlen=self.clip_length)
+        self.frames = deque(maxlen=self.format.span)
 
     def push(self, frame: WindowFrame) -> None:
         """Append; start over with this frame if it does not continue the ones before."""
@@ -47,13 +61,13 @@ class Window:
 
     def clip(self) -> UInt8 | None:
         """Frames as (T, H, W, C), or None while warming. A copy: the window may move on while the clip is in flight."""
-        if len(self.frames) < self.clip_length:
+        if len(self.frames) < self.format.span:
             return None
-        return np.stack([frame.image_HWC for frame in self.frames])
+        return np.stack([frame.image_HWC for frame in islice(self.frames, 0, None, self.format.stride)])
 
     def needed_from(self) -> int | None:
         """Log offset of the oldest frame that the next clip will need; None if it needs none of these."""
-        keep = self.clip_length - 1
+        keep = self.format.span - 1
         if not self.frames or keep == 0:
             return None
         return self.frames[max(0, len(self.frames) - keep)].offset

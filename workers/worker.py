@@ -145,7 +145,7 @@ class Worker:
             states, unreadable = decode_states(assigned.states)
             for error in unreadable.values():
                 log.warning("%s", error)
-            partition = Partition.from_assignment(assigned, states, self._engine.clip_length, time.monotonic())
+            partition = Partition.from_assignment(assigned, states, self._engine.clip_format, time.monotonic())
             self._partitions[assigned.claim] = partition
             log.info("partition %d is ours from offset %d", assigned.claim.partition, assigned.committed_offset)
 

@@ -72,7 +72,7 @@ class _Replay:
     def partition(self, records: Sequence[Record]) -> None:
         """All records of one partition, in order."""
         claim = Claim(records[0].topic, records[0].partition, epoch=0)
-        partition = Partition.from_assignment(Assigned(claim, 0), {}, self._engine.clip_length, now_s=0.0)
+        partition = Partition.from_assignment(Assigned(claim, 0), {}, self._engine.clip_format, now_s=0.0)
         decoder = Decoder(self._engine.frame_format, self._options.limits, num_threads=1)
         for start in range(0, len(records), CHUNK):
             deliveries = [Delivery(record, claim, is_replay=False) for record in records[start : start + CHUNK]]
