@@ -28,9 +28,10 @@ def test_a_clip_length_that_cannot_be_halved_is_refused() -> None:
 
 
 def test_the_map_is_the_mean_over_time_and_channels() -> None:
-    network = small_network("memae").eval()
+    network = small_network("memae", clip_length=8).eval()
     outcome = network(network.split(clips_for(network))[0])
     reading = outcome.reading
+    assert outcome.grid[0] == 2
     error = (reading.queries_BCN - reading.rebuilt_BCN).square().reshape(2, 8, *outcome.grid)
     assert torch.allclose(outcome.feature_map(), error.mean(dim=(1, 2)), atol=1e-7)
 
