@@ -42,12 +42,12 @@ class ItemStatistics:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Queries held against banks.
+    """Queries held against banks, or against prototypes made from themselves (``networks.mpn``).
 
     Attributes:
         queries_BCN: unit length per place (zero where the encoder gave zero).
-        items_BMC: the banks, one per sample, no gradient.
-        similarity_BMN: s = p . q, in [-1, 1] for unit items; carries no gradient.
+        items_BMC: one bank per sample; a bank carries no gradient, prototypes do.
+        similarity_BMN: s = p . q, in [-1, 1] for unit items; carries a gradient where the items do.
         nearest_BN: index of the most similar item.
     """
 
@@ -59,10 +59,9 @@ class Reading:
     def values(self, temperature: float = 1.0) -> Tensor:
         """Items mixed per place, (B, C, N), by the softmax over items of s / temperature (eq. 2-3).
 
-        Weights and items are constants, as in the published code: the encoder learns through the queries only.
+        Of a bank, weights and items are constants, as in the published code: the encoder learns through queries only.
         """
-        weights_BMN = torch.softmax(self.similarity_BMN / temperature, dim=1)
-        return self.items_BMC.mT @ weights_BMN
+        return self._mixed(torch.softmax(self.similarity_BMN / temperature, dim=1))
 
     def nearest_items(self) -> Tensor:
         """The nearest item of each place, (B, C, N)."""
@@ -109,7 +108,11 @@ class Reading:
         return torch.zeros_like(self.similarity_BMN).scatter_(1, index_BN.unsqueeze(1), 1.0)
 
     def _picked(self, index_BN: Tensor) -> Tensor:
-        return self.items_BMC.mT @ self._one_hot(index_BN)
+        return self._mixed(self._one_hot(index_BN))
+
+    def _mixed(self, weights_BMN: Tensor) -> Tensor:
+        with full_precision(self.items_BMC):
+            return self.items_BMC.mT @ weights_BMN
 
     def _distance_to(self, items_BCN: Tensor) -> Tensor:
         distance_BN: Tensor = torch.linalg.vector_norm(self.queries_BCN - items_BCN + SEPARATENESS_EPS, dim=1)

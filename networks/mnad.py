@@ -114,7 +114,11 @@ class Mnad(VideoNetwork):
 
         Args:
             inputs: of ``split``, in [-1, 1].
-            items: banks (B, M, C), or one bank (M, C) for all samples. They are read, not changed. None: no memory.
+            items: banks (B, M, C), or one bank (M, C) for all samples. They are read, not changed. None where the
+                parameters say that there is no memory.
+
+        Raises:
+            ValueError: the network has a memory and was given no items.
         """
         skips: list[Tensor] = []
         features = inputs
@@ -123,7 +127,7 @@ class Mnad(VideoNetwork):
             features = self.pool(skips[-1])
         queries = self.query(features)
         grid = (queries.shape[2], queries.shape[3])
-        reading = hold_against(queries, items) if items is not None and self.shape.num_items else None
+        reading = self._read(queries, items) if self.shape.num_items else None
         features = self.bottleneck(queries if reading is None else self._joined(reading, grid))
         for up in self.decoder:
             features = up(skips.pop(), features)
@@ -141,6 +145,12 @@ class Mnad(VideoNetwork):
         """New items after a training step, by the rule of ``MnadParameters``."""
         return updated(items_MC, statistics, self.shape.update_over, self.shape.update_momentum)
 
+    def _read(self, queries: Tensor, items: Tensor | None) -> Reading:
+        if items is None:
+            shape = (self.shape.num_items, self.shape.item_dim)
+            raise ValueError(f"'{self.name}' must be given items of shape {shape}, got none; pass a bank to read from")
+        return hold_against(queries, items)
+
     def _joined(self, reading: Reading, grid: tuple[int, int]) -> Tensor:
         return torch.unflatten(cat_channels(reading.queries_BCN, reading.values(self.shape.temperature)), 2, grid)
 
@@ -156,7 +166,7 @@ class MnadPrediction(Mnad):
     paper_test = PaperTest("psnr-and-distance", frame=4, alpha=0.6, gate=0.01)
     recipes: ClassVar = {
         "paper": Recipe({}, 256, 256, "colour", epochs=60),
-        "light": Recipe({"width": 16}, 192, 128, "source", epochs=8, max_steps=4400, learning_rate=5e-4),
+        "light": Recipe({"width": 16}, 192, 128, "source", epochs=24, max_steps=12_000, learning_rate=5e-4),
         "tiny": Recipe({"width": 16, "depth": 3}, 128, 96, "grey", epochs=20, max_steps=1800, learning_rate=6e-4),
     }
 

@@ -193,7 +193,8 @@ class PrototypeUnit(nn.Module):
 def distinctness(items_BMC: Tensor) -> Tensor:
     """Mean over pairs of prototypes of max(0, 1 - squared distance) (eq. 8): low = they differ; in [0, 1]."""
     M = items_BMC.shape[1]
-    products_BMM = items_BMC @ items_BMC.mT
+    with full_precision(items_BMC):
+        products_BMM = items_BMC @ items_BMC.mT
     lengths_BM = products_BMM.diagonal(dim1=1, dim2=2)
     distance_BMM = lengths_BM.unsqueeze(2) + lengths_BM.unsqueeze(1) - 2 * products_BMM
     pairs_BMM = F.relu(DISTINCT_MARGIN - distance_BMM).triu(diagonal=1)

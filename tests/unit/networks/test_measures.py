@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from networks.measures import clip_error, patch_errors, psnr_db, regular_score, squared_error, worst_patch
+from networks.measures import CELL_PX, cell_errors, clip_error, psnr_db, regular_score, squared_error
 
 
 def test_errors_are_on_unit_images() -> None:
@@ -21,7 +21,7 @@ def test_a_perfect_prediction_is_finite() -> None:
     error = torch.zeros(2, 1, 16, 16)
     assert psnr_db(error).tolist() == pytest.approx([100.0, 100.0])
     assert regular_score(error).tolist() == [0.0, 0.0]
-    assert worst_patch(patch_errors(error)).tolist() == [0.0, 0.0]
+    assert not cell_errors(error).any()
 
 
 def test_regular_score_weighs_large_errors_more_than_the_mean() -> None:
@@ -34,25 +34,26 @@ def test_regular_score_weighs_large_errors_more_than_the_mean() -> None:
 
 def test_samples_do_not_mix() -> None:
     error = torch.rand(3, 2, 24, 24)
-    for measure in (psnr_db, regular_score, lambda e: worst_patch(patch_errors(e))):
+    for measure in (psnr_db, regular_score, cell_errors):
         alone = torch.cat([measure(sample[None]) for sample in error])
         assert torch.allclose(measure(error), alone, rtol=1e-5)
 
 
-def test_patches_overlap_by_half_and_find_the_place() -> None:
-    error = torch.zeros(1, 1, 32, 48)
-    error[..., 16:32, 32:48] = 1.0
-    patches = patch_errors(error)
-    assert patches.shape == (1, 3, 5)
-    assert worst_patch(patches).item() == 1.0
-    assert patches[0].argmax() == 14
-    assert patches[0, 1, 4] == 0.5
+def test_cells_tile_the_image_and_find_the_place() -> None:
+    error = torch.zeros(1, 1, 4 * CELL_PX, 6 * CELL_PX)
+    error[..., 2 * CELL_PX : 3 * CELL_PX, CELL_PX : 2 * CELL_PX] = 1.0
+    error[..., 0, 0] = 1.0
+    cells = cell_errors(error)
+    assert cells.shape == (1, 4, 6)
+    assert cells[0, 2, 1] == 1.0
+    assert cells[0, 0, 0] == 1 / CELL_PX**2
+    assert cells.sum() == 1 + 1 / CELL_PX**2
 
 
 def test_colours_are_averaged() -> None:
     error = torch.zeros(1, 2, 16, 16)
     error[:, 0] = 1.0
-    assert worst_patch(patch_errors(error)).item() == 0.5
+    assert (cell_errors(error) == 0.5).all()
 
 
 def test_the_error_of_a_grey_clip_is_the_mean_absolute_error() -> None:

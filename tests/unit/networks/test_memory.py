@@ -132,7 +132,10 @@ def test_autocast_does_not_touch_the_memory() -> None:
     plain = hold_against(queries, items)
     with torch.autocast("cpu", torch.bfloat16):
         mixed = hold_against(queries, items)
+        values, distance = mixed.values(), mixed.distance_map()
     assert torch.equal(plain.similarity_BMN, mixed.similarity_BMN)
+    assert torch.equal(plain.values(), values)
+    assert torch.equal(plain.distance_map(), distance)
     half = hold_against(queries.bfloat16(), items)
     assert half.similarity_BMN.dtype == torch.float32
 

@@ -70,6 +70,12 @@ def test_without_items_there_is_no_memory(name: str) -> None:
     assert losses.total == losses.terms["pixel"]
 
 
+def test_a_memory_without_items_is_told_what_it_needs() -> None:
+    network = small_network("mnad-prediction")
+    with pytest.raises(ValueError, match=r"'mnad-prediction' must be given items of shape \(3, 16\), got none"):
+        network(network.split(clips_for(network))[0])
+
+
 def read_with(**changed: float) -> MnadOutcome:
     network = small_network("mnad-prediction", **changed).eval()
     outcome: MnadOutcome = network(network.split(clips_for(network))[0], items_for(network))
