@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from training.dataset import FrameCache, Int64
+from workers.windows import ClipFormat
 
 SHARE_OF_FREE_MEMORY = 0.4
 """A cache up to this share of the GPU's free memory moves there as a whole."""
@@ -26,15 +27,7 @@ Batches: TypeAlias = "queue.Queue[Tensor | BaseException | None]"
 """None is the end."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClipForm:
-    """Frames of a clip, and how many frames from one to the next."""
-
-    length: int
-    stride: int = 1
-
-
-def clip_stream(footage: FrameCache, form: ClipForm, device: torch.device) -> Stream:
+def clip_stream(footage: FrameCache, form: ClipFormat, device: torch.device) -> Stream:
     """The way that suits the device: from its own memory, ahead of time, or straight from the cache."""
     if device.type != "cuda":
         return DirectStream(footage, form)
@@ -48,7 +41,7 @@ class DirectStream:
     """Reads each batch when it is asked for, into the host's memory."""
 
     footage: FrameCache
-    form: ClipForm
+    form: ClipFormat
 
     def __call__(self, starts: Iterator[Int64]) -> Generator[Tensor, None, None]:
         """See ``Stream``."""
@@ -61,7 +54,7 @@ class ResidentStream:
     """Gathers on the device, which holds all frames: nothing but indices is sent to it."""
 
     frames_FHWK: Tensor
-    form: ClipForm
+    form: ClipFormat
 
     def __call__(self, starts: Iterator[Int64]) -> Generator[Tensor, None, None]:
         """See ``Stream``."""
@@ -77,7 +70,7 @@ class PrefetchedStream:
     """Reads a few batches ahead in a thread, into pinned memory where the device is a GPU."""
 
     footage: FrameCache
-    form: ClipForm
+    form: ClipFormat
     device: torch.device
 
     def __call__(self, starts: Iterator[Int64]) -> Generator[Tensor, None, None]:

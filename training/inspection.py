@@ -24,7 +24,8 @@ def measure_videos(
 
 
 def _results(predictor: Predictor, footage: FrameCache, video: Video, items_MC: Float32) -> Iterator[ClipResult]:
-    starts = video.clip_starts(predictor.clip_length)
+    clip = predictor.clip_format
+    starts = video.clip_starts(clip.length, clip.stride)
     for begin in range(0, len(starts), BATCH):
-        clips = footage.clips(starts[begin : begin + BATCH], predictor.clip_length)
+        clips = footage.clips(starts[begin : begin + BATCH], clip.length, clip.stride)
         yield from predictor.infer(list(clips), np.repeat(items_MC[None], len(clips), axis=0))

@@ -15,17 +15,19 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from networks.blocks import to_channels_last
 from networks.memory import initial_items
 from networks.network import Losses, Recipe, VideoNetwork
 from schemas.errors import FatalError
-from training.clip_stream import ClipForm, Stream, clip_stream
+from training.clip_stream import Stream, clip_stream
 from training.curves import Curves, open_curves
 from training.dataset import FrameCache, Int64
 from training.distributed import World, spread
 from training.starting_items import StartingItems, clustered_items, warm_up_steps
 from training.state import BEST, CHECKPOINT, TrainingState
-from training.stepping import Precision, Stepper, channels_last
+from training.stepping import Precision, Stepper
 from training.validation import judged, validation_error
+from workers.windows import ClipFormat
 
 log = logging.getLogger(__name__)
 
@@ -224,7 +226,7 @@ def _begun(
         options.world,
         options.precision,
     )
-    stream = clip_stream(footage, ClipForm(state.network.shape.clip_length, recipe.stride), options.world.device)
+    stream = clip_stream(footage, ClipFormat(state.network.shape.clip_length, recipe.stride), options.world.device)
     num_clips = len(starts.training)
     return _Run(stepper, stream, starts, options, num_steps(num_clips, recipe), num_clips // recipe.batch)
 
@@ -232,8 +234,7 @@ def _begun(
 def _first_state(build: Callable[[], VideoNetwork], recipe: Recipe, options: LoopOptions) -> TrainingState:
     torch.manual_seed(options.seed)
     network = build().to(options.world.device)
-    for weights in network.parameters():
-        weights.data = channels_last(weights.data)
+    to_channels_last(network)
     optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, fused=True)
     if network.bank_shape is None:
         return TrainingState(network, optimizer, None)

@@ -6,7 +6,7 @@ is calibrated for, and how it is stored.
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -52,6 +52,12 @@ class Preset:
         return parameters
 
 
+def parameter_values(preset: Preset) -> dict[str, Any]:
+    """All parameters of the network, as a bundle's manifest stores them."""
+    shape: Any = preset.parameters
+    return asdict(shape)
+
+
 def find_preset(model: str, name: str) -> Preset:
     """The preset of a network.
 
@@ -82,6 +88,12 @@ def with_parameters(preset: Preset, given: Mapping[str, str]) -> Preset:
     return changed
 
 
+def with_recipe(preset: Preset, given: Mapping[str, int | float | None]) -> Preset:
+    """The preset with some numbers of its recipe overridden; None leaves one as it is."""
+    changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return replace(preset, recipe=replace(preset.recipe, **changed))
+
+
 def with_channels(preset: Preset, grey: bool) -> Preset:
     """The preset with its number of channels settled; ``grey`` says what the footage is, for recipes that follow it."""
     channels = 1 if preset.recipe.colour == "grey" or (preset.recipe.colour == "source" and grey) else 3
@@ -95,7 +107,8 @@ def _read(model: str, hints: Mapping[str, Any], name: str, value: str) -> object
         text = f"a parameter of {model} must be one of {', '.join(known)}, got '{name}'"
         raise SettingsError(f"{text}{_guess(name, known)}")
     try:
-        read: object = TypeAdapter(hints[name]).validate_strings(value)
+        reader = TypeAdapter(hints[name])
+        read: object = reader.validate_json(value) if value.startswith("[") else reader.validate_strings(value)
     except ValidationError as error:
         raise SettingsError(f"--set {name}: {error.errors()[0]['msg'].lower()}, got '{value}'") from error
     return read

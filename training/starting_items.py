@@ -12,13 +12,14 @@ import torch.nn.functional as F
 from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
+from networks.blocks import channels_last
 from networks.memory import MIN_LENGTH
 from networks.mnad import MnadOutcome
 from schemas.errors import SettingsError
 from training.clip_stream import Stream
 from training.dataset import Int64
 from training.state import TrainingState
-from training.stepping import channels_last, unit_clips
+from training.stepping import unit_clips
 
 StartingItems = Literal["random", "kmeans"]
 

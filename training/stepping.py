@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from networks.blocks import channels_last
 from networks.network import Losses, Recipe, to_unit_range
 from training.distributed import World, gathered
 from training.state import TrainingState
@@ -67,12 +68,6 @@ class Stepper:
 def unit_clips(clips_BTHWK: Tensor, network: nn.Module) -> Tensor:
     """8-bit clips as a network takes them, (B, T, K, H, W) in [-1, 1]."""
     return to_unit_range(clips_BTHWK.permute(0, 1, 4, 2, 3)).to(next(network.parameters()).dtype)
-
-
-def channels_last(values: Tensor) -> Tensor:
-    """The memory order that convolutions are fastest in, for images, clips, and weights of either."""
-    orders = {4: torch.channels_last, 5: torch.channels_last_3d}
-    return values.contiguous(memory_format=orders[values.dim()]) if values.dim() in orders else values
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, progress: float) -> None:

@@ -1,38 +1,43 @@
-"""From a folder of normal video to a bundle: decode, train, calibrate on what was held back, write."""
+"""From a folder of normal video to a bundle: decode, train, calibrate on what was held back, write, report."""
 
-import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from bundles.bundle import Bundle, half_rounded, save_bundle
-from bundles.calibration import Calibration
 from bundles.manifest import Manifest
 from memory_store.proposal import Float32
-from networks.mnad import MnadPrediction
+from networks.network import VideoNetwork
 from networks.registry import build_network
 from schemas.errors import FatalError
+from training.calibrating import Calibrated, calibrate
 from training.dataset import CacheFormat, FrameCache, open_cache
 from training.decoding import is_grey
+from training.distributed import World, joined_world
 from training.inspection import measure_videos
-from training.loop import CHECKPOINT, LoopOptions, Recorder, TrainingState, num_steps, run_training
-from training.presets import Preset
-from training.sources import find_sources
-from training.split import Split, clip_starts, split_videos
+from training.layouts import find_layout
+from training.loop import ClipStarts, LoopOptions, num_steps, run_training
+from training.presets import Preset, parameter_values, with_channels
+from training.report import Outcome, write_report
+from training.run_folder import claim_run, read_settings
+from training.samples import sample_predictions
+from training.sources import Source
+from training.split import Split, clip_starts, long_enough, split_videos
+from training.starting_items import StartingItems
+from training.state import TrainingState, room_on_disk
+from training.stepping import Precision, fastest_precision
 from workers.decode import FrameFormat
 from workers.engine import Predictor, weights_of
-from workers.scoring import StatisticOptions, fit_calibration
+from workers.scoring import MIN_FRAMES
+from workers.windows import ClipFormat
 
 log = logging.getLogger(__name__)
-
-MODEL = "mnad-prediction"
-SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +45,9 @@ class TrainOptions:
     """How to run a training, as opposed to what to train (that is the preset).
 
     Attributes:
-        run: folder of checkpoints; a run that was broken off goes on from there.
+        run: folder of checkpoints, curves and the report.
         cache: folder of decoded footage.
+        resume: whether a training that was broken off in ``run`` goes on.
         seed: of weights, items and the order of clips.
         device: "auto" or a torch device name.
         threads: of torch; None = its own choice.
@@ -49,11 +55,16 @@ class TrainOptions:
         image_fps: rate of footage that comes as folders of images.
         jpeg_quality: at which producers will send; None = frames are used as they are.
         cameras: ids of the cameras the footage is from; none = "any".
-        tensorboard: folder for loss curves; None = none.
+        precision: of activations; "auto" = bfloat16 where the hardware multiplies it, and what the run began with.
+        compiled: whether the network is compiled; "auto" = on CUDA.
+        items: what the bank starts from.
+        patience: epochs without a better validation error after which to stop; None = never.
+        tensorboard: folder for curves besides the run's own; None = none.
     """
 
     run: Path
     cache: Path
+    resume: bool = False
     seed: int = 0
     device: str = "auto"
     threads: int | None = None
@@ -61,14 +72,55 @@ class TrainOptions:
     image_fps: float = 10.0
     jpeg_quality: int | None = 90
     cameras: tuple[str, ...] = ()
+    precision: Precision | Literal["auto"] = "auto"
+    compiled: bool | Literal["auto"] = "auto"
+    items: StartingItems = "random"
+    patience: int | None = None
     tensorboard: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a training is made of.
+
+    Attributes:
+        preset: with its channels settled.
+        footage: decoded.
+        split: which of it is learned.
+        clip: which frames make a clip.
+    """
+
+    preset: Preset
+    footage: FrameCache
+    split: Split
+    clip: ClipFormat
+
+    @property
+    def frame(self) -> FrameFormat:
+        """Of the footage at model size."""
+        _, height, width, channels = self.footage.frames_FHWC.shape
+        return FrameFormat(width, height, channels)
+
+    @property
+    def fps(self) -> float:
+        """Frames a second of the footage that was held back."""
+        return self.split.held_back[0].fps
+
+    def starts(self) -> ClipStarts:
+        """Of the clips.
+
+        Raises:
+            FatalError: too few for a batch, or for the calibration.
+        """
+        training = clip_starts(self.split.training, self.clip, at_least=self.preset.recipe.batch)
+        return ClipStarts(training, clip_starts(self.split.held_back, self.clip, at_least=MIN_FRAMES))
+
+
 def train(data: Path, out: Path, preset: Preset, options: TrainOptions) -> Path:
-    """Train on all footage under ``data`` and write a bundle.
+    """Train on the normal footage of a data set and write a bundle; the report goes to the run folder.
 
     Args:
-        data: folder of videos, or of folders of images, that show normal scenes only.
+        data: folder laid out as ``training.layouts`` knows it; a plain one shows normal scenes only.
         out: folder to make.
         preset: what to train.
         options: how.
@@ -77,98 +129,137 @@ def train(data: Path, out: Path, preset: Preset, options: TrainOptions) -> Path:
         ``out``.
 
     Raises:
-        FatalError: no or too little footage, ``out`` exists, or the run folder belongs to other settings.
+        FatalError: no or too little footage, ``out`` exists, the run folder is another training's, the loss is no
+            longer a number, or the disk is full.
     """
     if out.exists():
         raise FatalError(f"'{out}' must not exist yet; remove it or choose another name for the bundle")
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
-    preset = with_channels(preset, data)
-    frame = FrameFormat(preset.width, preset.height, preset.network.channels)
-    wanted = CacheFormat(frame, options.fps, options.image_fps, options.jpeg_quality)
-    footage = open_cache(find_sources(data), wanted, options.cache)
-    split = split_videos(footage.videos)
-    starts = clip_starts(split.training, preset.network.clip_length, at_least=preset.batch)
-    clip_starts(split.held_back, preset.network.clip_length, at_least=2)
-    claim_run(options.run, preset, footage.digest, options)
-    log.info("%d clips, %d steps, held back %s", len(starts), num_steps(len(starts), preset), split.held_back)
-    parameters = asdict(preset.network)
-    loop = LoopOptions(options.run, options.seed, device, _recorder(options.tensorboard))
-    state = run_training(footage, starts, preset, lambda: build_network(MODEL, parameters), loop)
-    bundle = _bundle(state, footage, split, preset, options, device)
-    save_bundle(out, bundle, preset.half_weights)
+    with joined_world(options.device) as world:
+        material = gather_material(normal_footage(data), preset, options, world)
+        state = _trained(material, options, world)
+    if world.is_first:
+        _finish(state, material, out, options)
     return out
 
 
-def with_channels(preset: Preset, data: Path) -> Preset:
-    """The preset with its number of channels settled; "source" looks at the first video."""
-    grey = is_grey(find_sources(data)[0]) if preset.colour == "source" else preset.colour == "grey"
-    return replace(preset, network=replace(preset.network, channels=1 if grey else 3))
-
-
-def claim_run(run: Path, preset: Preset, data_digest: str, options: TrainOptions) -> None:
-    """Note what a run folder is for, so that nobody goes on from another training's checkpoint.
+def normal_footage(data: Path) -> Sequence[Source]:
+    """What may be learned of a data set.
 
     Raises:
-        FatalError: the folder holds a training with other settings.
+        FatalError: there is none.
     """
-    told = {"preset": asdict(preset), "data": data_digest, "seed": options.seed}
-    settings: Mapping[str, Any] = json.loads(json.dumps(told))
-    path = run / SETTINGS
-    if not path.exists():
-        if (run / CHECKPOINT).exists():
-            raise FatalError(f"a checkpoint must have its '{SETTINGS}' beside it, '{run}' has none; remove that folder")
-        run.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(settings, indent=1))
-        return
-    found = json.loads(path.read_text())
-    differ = sorted(name for name in settings.keys() | found.keys() if settings.get(name) != found.get(name))
-    if differ:
-        text = f"a run must go on with the settings it began with, '{run}' differs in {', '.join(differ)}"
-        raise FatalError(f"{text}; remove it or choose another run folder")
+    layout = find_layout(data)
+    if not layout.train:
+        text = f"'{data}' must hold normal footage in a folder 'train', it has test footage only"
+        raise FatalError(f"{text}; give the folder above, or one that holds normal footage only")
+    return layout.train
 
 
-def _bundle(
-    state: TrainingState, footage: FrameCache, split: Split, preset: Preset, options: TrainOptions, device: str
-) -> Bundle:
-    weights = weights_of(state.network)
-    if preset.half_weights:
-        weights = half_rounded(weights)
-        half = {name: torch.from_numpy(values).to(device) for name, values in weights.items()}
-        state.network.load_state_dict(half, strict=False)
-    items_MC = np.ascontiguousarray(state.items_MC.cpu().numpy())
-    calibration = calibrate(state.network, items_MC, footage, split, preset.statistic, options)
-    manifest = Manifest(
-        model=MODEL,
-        parameters=asdict(preset.network),
-        clip_length=preset.network.clip_length,
-        width=preset.width,
-        height=preset.height,
-        channels=1 if preset.network.channels == 1 else 3,
-        fps=calibration.fps,
+def gather_material(sources: Sequence[Source], preset: Preset, options: TrainOptions, world: World) -> Material:
+    """Decode footage and hold some back. One process decodes, the others wait for it.
+
+    Raises:
+        FatalError: see ``train``.
+    """
+    recipe = preset.recipe
+    preset = with_channels(preset, is_grey(sources[0]))
+    multiple = preset.parameters.size_multiple
+    if recipe.width % multiple or recipe.height % multiple:
+        text = f"width and height must be multiples of {multiple}, got {recipe.width} x {recipe.height}"
+        raise FatalError(f"{text}; choose less depth")
+    frame = FrameFormat(recipe.width, recipe.height, preset.parameters.channels)
+    wanted = CacheFormat(frame, options.fps, options.image_fps, options.jpeg_quality)
+    if not world.is_first:
+        world.wait()
+    footage = open_cache(sources, wanted, options.cache)
+    if world.is_first:
+        world.wait()
+    clip = ClipFormat(preset.parameters.clip_length, recipe.stride)
+    return Material(preset, footage, split_videos(long_enough(footage.videos, clip)), clip)
+
+
+def run_settings(preset: Preset, data_digest: str, options: TrainOptions, precision: Precision) -> dict[str, Any]:
+    """All that decides the result of a run."""
+    told = {"data": data_digest, "seed": options.seed, "precision": precision, "items": options.items}
+    return {**asdict(preset), **told, "patience": options.patience}
+
+
+def _trained(material: Material, options: TrainOptions, world: World) -> TrainingState:
+    preset, starts = material.preset, material.starts()
+    precision = _precision(options)
+    if world.is_first:
+        claim_run(options.run, run_settings(preset, material.footage.digest, options, precision), options.resume)
+    world.wait()
+    steps = num_steps(len(starts.training), preset.recipe)
+    log.info("%d clips, %d held back, %d steps, %s", len(starts.training), len(starts.held_back), steps, precision)
+    on_gpu = world.device.type == "cuda"
+    torch.backends.cudnn.benchmark = on_gpu
+    loop = LoopOptions(
+        options.run,
+        options.seed,
+        world,
+        precision,
+        on_gpu if options.compiled == "auto" else options.compiled,
+        options.items,
+        options.patience,
+        options.tensorboard,
+    )
+    return run_training(material.footage, starts, preset.recipe, lambda: _fresh(preset), loop)
+
+
+def _precision(options: TrainOptions) -> Precision:
+    if options.precision != "auto":
+        return options.precision
+    begun: Precision | None = read_settings(options.run).get("precision") if options.resume else None
+    return begun or fastest_precision(options.device)
+
+
+def _fresh(preset: Preset) -> VideoNetwork:
+    return build_network(preset.model, parameter_values(preset))
+
+
+def _finish(state: TrainingState, material: Material, out: Path, options: TrainOptions) -> None:
+    preset = material.preset
+    network = _fresh(preset)  # without what compiling and several processes added
+    network.load_state_dict(state.network.state_dict())
+    weights = half_rounded(weights_of(network)) if preset.half_weights else weights_of(network)
+    network.load_state_dict({name: torch.from_numpy(values) for name, values in weights.items()}, strict=False)
+    bank = np.zeros((0, 0), np.float32) if state.items_MC is None else state.items_MC.float().cpu().numpy()
+    items_MC = np.ascontiguousarray(bank)
+    found = _calibrated(network, items_MC, material, options)
+    bundle = Bundle(_manifest(material, options), weights, items_MC, found.calibration, digest="")
+    with room_on_disk(out):
+        save_bundle(out, bundle, preset.half_weights)
+    samples = sample_predictions(network, items_MC, material.footage, material.starts().held_back, material.clip)
+    path = write_report(options.run, Outcome(preset, out, samples, found))
+    log.info("report: '%s'", path)
+
+
+def _calibrated(network: VideoNetwork, items_MC: Float32, material: Material, options: TrainOptions) -> Calibrated:
+    predictor = Predictor(network, material.frame, options.device, options.threads, material.clip.stride)
+    results = measure_videos(predictor, material.footage, material.split.held_back, items_MC)
+    found = calibrate(results, material.fps, material.preset.statistic)
+    cameras = options.cameras or found.calibration.cameras
+    return replace(found, calibration=found.calibration.model_copy(update={"cameras": cameras}))
+
+
+def _manifest(material: Material, options: TrainOptions) -> Manifest:
+    preset, frame = material.preset, material.frame
+    return Manifest(
+        model=preset.model,
+        parameters=parameter_values(preset),
+        clip_length=material.clip.length,
+        frame_stride=material.clip.stride,
+        width=frame.width,
+        height=frame.height,
+        channels=1 if frame.channels == 1 else 3,
+        fps=material.fps,
         seed=options.seed,
-        training_data_digest=footage.digest,
+        training_data_digest=material.footage.digest,
         software=f"engram {software_version()}",
     )
-    return Bundle(manifest, weights, items_MC, calibration, digest="")
-
-
-def calibrate(
-    network: MnadPrediction,
-    items_MC: Float32,
-    footage: FrameCache,
-    split: Split,
-    statistic: StatisticOptions,
-    options: TrainOptions,
-) -> Calibration:
-    """Fit the calibration on the held-back footage with the code that scores live."""
-    _, height, width, channels = footage.frames_FHWC.shape
-    predictor = Predictor(network, FrameFormat(width, height, channels), options.device, options.threads)
-    results = measure_videos(predictor, footage, split.held_back, items_MC)
-    measures = [[result.measures for result in video] for video in results]
-    fitted = fit_calibration(measures, split.held_back[0].fps, statistic)
-    return fitted.model_copy(update={"cameras": options.cameras}) if options.cameras else fitted
 
 
 def software_version() -> str:
@@ -177,12 +268,3 @@ def software_version() -> str:
         return version("engram")
     except PackageNotFoundError:
         return "unknown"
-
-
-def _recorder(folder: Path | None) -> Recorder | None:
-    if folder is None:
-        return None
-    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an optional dependency, slow to import
-
-    writer: Recorder = SummaryWriter(str(folder))
-    return writer

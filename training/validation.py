@@ -5,11 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from networks.blocks import channels_last
 from training.clip_stream import Stream
 from training.dataset import Int64
 from training.distributed import World
 from training.state import Progress, TrainingState
-from training.stepping import Precision, channels_last, unit_clips
+from training.stepping import Precision, unit_clips
 
 MOST_CLIPS = 256
 """So that looking back after each epoch costs little next to the epoch."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bundles.bundle import Bundle
 from memory_store.proposal import ItemSums
-from networks.blocks import fold_batch_norm
+from networks.blocks import fold_batch_norm, to_channels_last
 from networks.measurement import Measurement
 from networks.network import VideoNetwork
 from networks.registry import NOT_STORED, build_network
@@ -60,7 +60,8 @@ class TorchBackend:
         folded = copy.deepcopy(network).eval()
         fold_batch_norm(folded)
         self._device = device
-        self._measurement = Measurement(folded.to(device).to(memory_format=torch.channels_last))
+        to_channels_last(folded.to(device))
+        self._measurement = Measurement(folded)
         # The first parallel tanh of a process may run in a low-accuracy mode (errors up to 1e-4): spend it here.
         torch.tanh(torch.zeros(100_000, device=device))
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from producers.synthetic import SyntheticScene, write_video
-from training.presets import PRESETS
+from training.presets import find_preset
 from training.train import TrainOptions, train
 
 SEEDS = range(1001, 1009)
@@ -30,8 +30,8 @@ def make_bundle(
         path = films / f"normal-{seed}.avi"
         if not path.with_suffix(".avi.json").exists():
             write_video(path, SyntheticScene(seed, anomalies=False), FRAMES_PER_FILM)
-    options = TrainOptions(run=work / "runs" / "walkway", cache=work / "cache", threads=1, fps=FPS)
-    train(films, out, PRESETS["tiny"], options)
+    options = TrainOptions(run=work / "runs" / "walkway", cache=work / "cache", resume=True, threads=1, fps=FPS)
+    train(films, out, find_preset("mnad-prediction", "tiny"), options)
 
 
 if __name__ == "__main__":

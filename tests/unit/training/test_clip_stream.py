@@ -10,7 +10,6 @@ import torch
 from tests.unit.training.scene import ramp
 from training.clip_stream import (
     BATCHES_AHEAD,
-    ClipForm,
     DirectStream,
     PrefetchedStream,
     ResidentStream,
@@ -18,13 +17,14 @@ from training.clip_stream import (
     clip_stream,
     uploaded,
 )
+from workers.windows import ClipFormat
 
 CPU = torch.device("cpu")
 FOOTAGE = ramp(600)
 """More frames than one part of an upload."""
 
 
-def ways(form: ClipForm) -> list[Stream]:
+def ways(form: ClipFormat) -> list[Stream]:
     return [
         DirectStream(FOOTAGE, form),
         ResidentStream(uploaded(FOOTAGE, CPU), form),
@@ -32,9 +32,9 @@ def ways(form: ClipForm) -> list[Stream]:
     ]
 
 
-@pytest.mark.parametrize("form", [ClipForm(5), ClipForm(3, stride=4), ClipForm(1)])
+@pytest.mark.parametrize("form", [ClipFormat(5), ClipFormat(3, stride=4), ClipFormat(1)])
 @pytest.mark.parametrize("way", [0, 1, 2])
-def test_every_way_brings_the_same_clips_in_order(way: int, form: ClipForm) -> None:
+def test_every_way_brings_the_same_clips_in_order(way: int, form: ClipFormat) -> None:
     starts = [np.array([0, 40, 588]), np.array([7, 7, 300]), np.array([11])]
     found = list(ways(form)[way](iter(starts)))
     assert len(found) == 3
@@ -44,7 +44,7 @@ def test_every_way_brings_the_same_clips_in_order(way: int, form: ClipForm) -> N
 
 
 def test_on_a_cpu_nothing_is_copied_ahead() -> None:
-    assert isinstance(clip_stream(FOOTAGE, ClipForm(5), CPU), DirectStream)
+    assert isinstance(clip_stream(FOOTAGE, ClipFormat(5), CPU), DirectStream)
 
 
 def test_reading_ahead_stops_at_its_bound_and_when_closed() -> None:
@@ -58,7 +58,7 @@ def test_reading_ahead_stops_at_its_bound_and_when_closed() -> None:
                 enough.set()
             yield np.array([index])
 
-    clips = PrefetchedStream(FOOTAGE, ClipForm(2), CPU)(starts())
+    clips = PrefetchedStream(FOOTAGE, ClipFormat(2), CPU)(starts())
     next(clips)
     assert enough.wait(10)
     clips.close()
@@ -67,7 +67,7 @@ def test_reading_ahead_stops_at_its_bound_and_when_closed() -> None:
 
 
 def test_an_error_while_reading_ahead_reaches_the_training() -> None:
-    clips = PrefetchedStream(FOOTAGE, ClipForm(5), CPU)(iter([np.array([0]), np.array([599])]))
+    clips = PrefetchedStream(FOOTAGE, ClipFormat(5), CPU)(iter([np.array([0]), np.array([599])]))
     next(clips)
     with pytest.raises(IndexError):
         next(clips)
@@ -75,7 +75,7 @@ def test_an_error_while_reading_ahead_reaches_the_training() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_all_frames_move_there() -> None:
-    stream = clip_stream(FOOTAGE, ClipForm(5), torch.device("cuda"))
+    stream = clip_stream(FOOTAGE, ClipFormat(5), torch.device("cuda"))
     assert isinstance(stream, ResidentStream)
     (clips,) = stream(iter([np.array([3, 4])]))
     assert np.array_equal(clips.cpu().numpy(), FOOTAGE.clips(np.array([3, 4]), 5))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from networks.blocks import channels_last
 from networks.mnad import MnadParameters, MnadPrediction
 from networks.network import Recipe
 from networks.registry import build_network
@@ -17,7 +18,7 @@ from training.curves import read_curves
 from training.dataset import FrameCache
 from training.loop import ClipStarts, LoopOptions, num_steps, run_training, shuffled_batches
 from training.state import BEST, CHECKPOINT, TrainingState
-from training.stepping import channels_last, set_learning_rate, unit_clips
+from training.stepping import set_learning_rate, unit_clips
 
 
 class InterruptedRunError(Exception):

@@ -1,37 +1,65 @@
 """A run folder belongs to one training, and says which."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from schemas.errors import FatalError
-from training.loop import CHECKPOINT
-from training.presets import PRESETS
-from training.train import TrainOptions, claim_run
+from training.run_folder import SETTINGS, claim_run, flat, read_settings
+from training.state import CHECKPOINT
 
-OPTIONS = TrainOptions(run=Path("run"), cache=Path("cache"))
+SETTINGS_NOW = {"recipe": {"epochs": 8, "parameters": {"width": 16}}, "data": "d1", "seed": 0}
 
 
-def test_the_same_training_may_go_on(tmp_path: Path) -> None:
-    claim_run(tmp_path, PRESETS["tiny"], "d1", OPTIONS)
-    (tmp_path / CHECKPOINT).write_bytes(b"state")
-    claim_run(tmp_path, PRESETS["tiny"], "d1", OPTIONS)
+def begun(run: Path) -> Path:
+    claim_run(run, SETTINGS_NOW, resume=False)
+    (run / CHECKPOINT).write_bytes(b"state")
+    return run
+
+
+def test_the_same_training_goes_on_when_told_to(tmp_path: Path) -> None:
+    claim_run(begun(tmp_path / "run"), SETTINGS_NOW, resume=True)
+    assert read_settings(tmp_path / "run") == SETTINGS_NOW
+
+
+def test_a_training_that_was_begun_is_not_gone_on_with_by_accident(tmp_path: Path) -> None:
+    with pytest.raises(FatalError, match=r"must be new, .* holds a training that was begun; give --resume to go on"):
+        claim_run(begun(tmp_path), SETTINGS_NOW, resume=False)
 
 
 @pytest.mark.parametrize(
-    ("preset", "data", "seed", "named"),
-    [("light", "d1", 0, "preset"), ("tiny", "d2", 0, "data"), ("tiny", "d1", 7, "seed")],
+    ("changed", "named"),
+    [
+        ({"recipe": {"epochs": 9, "parameters": {"width": 16}}}, r"recipe\.epochs \(was 8, now 9\)"),
+        ({"recipe": {"epochs": 8, "parameters": {"width": 8}}}, r"recipe\.parameters\.width \(was 16, now 8\)"),
+        ({"data": "d2"}, r"data \(was d1, now d2\)"),
+        ({"seed": 7, "data": "d2"}, r"data \(was d1, now d2\), seed \(was 0, now 7\)"),
+    ],
 )
 def test_another_training_is_refused_and_told_what_differs(
-    tmp_path: Path, preset: str, data: str, seed: int, named: str
+    tmp_path: Path, changed: dict[str, object], named: str
 ) -> None:
-    claim_run(tmp_path, PRESETS["tiny"], "d1", OPTIONS)
-    with pytest.raises(FatalError, match=f"differs in {named}"):
-        claim_run(tmp_path, PRESETS[preset], data, replace(OPTIONS, seed=seed))
+    with pytest.raises(FatalError, match=f"differs in {named}; give the same settings"):
+        claim_run(begun(tmp_path), {**SETTINGS_NOW, **changed}, resume=True)
+
+
+def test_with_nothing_there_a_run_begins(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    claim_run(tmp_path / "run", SETTINGS_NOW, resume=True)
+    assert "nothing to go on from" in caplog.text
+    assert read_settings(tmp_path / "run") == SETTINGS_NOW
+
+
+def test_a_run_without_a_checkpoint_has_nothing_to_lose(tmp_path: Path) -> None:
+    claim_run(tmp_path, SETTINGS_NOW, resume=False)
+    claim_run(tmp_path, {**SETTINGS_NOW, "seed": 3}, resume=False)
+    assert read_settings(tmp_path)["seed"] == 3
 
 
 def test_a_checkpoint_of_unknown_origin_is_refused(tmp_path: Path) -> None:
-    (tmp_path / CHECKPOINT).write_bytes(b"state")
+    (begun(tmp_path) / SETTINGS).unlink()
     with pytest.raises(FatalError, match=r"settings\.json"):
-        claim_run(tmp_path, PRESETS["tiny"], "d1", OPTIONS)
+        claim_run(tmp_path, SETTINGS_NOW, resume=True)
+
+
+def test_settings_are_told_without_nesting() -> None:
+    assert flat(SETTINGS_NOW) == {"recipe.epochs": 8, "recipe.parameters.width": 16, "data": "d1", "seed": 0}

@@ -6,7 +6,10 @@ from hypothesis import strategies as st
 
 from schemas.errors import FatalError
 from training.dataset import Video
-from training.split import clip_starts, split_videos
+from training.split import clip_starts, long_enough, split_videos
+from workers.windows import ClipFormat
+
+CLIP = ClipFormat(5)
 
 
 def videos(*lengths: int) -> list[Video]:
@@ -46,12 +49,34 @@ def test_every_frame_is_on_one_side_in_order(lengths: list[int]) -> None:
 
 def test_clips_never_reach_over_the_cut() -> None:
     split = split_videos(videos(100))
-    training = clip_starts(split.training, 5, at_least=1)
-    held_back = clip_starts(split.held_back, 5, at_least=1)
+    training = clip_starts(split.training, CLIP, at_least=1)
+    held_back = clip_starts(split.held_back, CLIP, at_least=1)
     assert training.max() + 4 == 84
     assert held_back.min() == 85
 
 
 def test_too_little_footage_is_explained() -> None:
-    with pytest.raises(FatalError, match=r"at least 4 clips of 5 frames, got 2 from 6 frames in 1 videos"):
-        clip_starts(tuple(videos(6)), 5, at_least=4)
+    with pytest.raises(FatalError, match=r"at least 4 clips of 5 frames, got 2 from 6 frames of 'v0'"):
+        clip_starts(tuple(videos(6)), CLIP, at_least=4)
+
+
+def test_a_clip_of_every_third_frame_needs_more_of_them() -> None:
+    assert len(clip_starts(videos(20), ClipFormat(5, 3), at_least=1)) == 8
+
+
+def test_videos_shorter_than_a_clip_are_named_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    kept = long_enough(videos(100, 4, 5, 2), CLIP)
+    assert [video.name for video in kept] == ["v0", "v2"]
+    assert "left out 2 videos of fewer than the 5 frames of a clip: 'v1' has 4, 'v3' has 2" in caplog.text
+
+
+def test_nothing_as_long_as_a_clip_is_an_error() -> None:
+    with pytest.raises(
+        FatalError, match=r"at least 9 frames, which make one clip; 'v0' has 8, 'v1' has 3; give longer"
+    ):
+        long_enough(videos(8, 3), ClipFormat(5, 2))
+
+
+def test_nothing_is_said_of_videos_long_enough(caplog: pytest.LogCaptureFixture) -> None:
+    assert len(long_enough(videos(5, 50), CLIP)) == 2
+    assert caplog.text == ""

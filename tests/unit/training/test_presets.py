@@ -1,0 +1,87 @@
+"""Presets: what each network brings, and what may be overridden."""
+
+import pytest
+
+from networks.mnad import MnadParameters
+from networks.registry import NETWORKS, build_network
+from schemas.errors import SettingsError
+from tests.unit.training.footage import MINIATURE
+from training.presets import find_preset, parameter_values, with_channels, with_parameters, with_recipe
+
+EVERY = [(model, name) for model, network in NETWORKS.items() for name in network.recipes]
+
+
+@pytest.mark.parametrize(("model", "name"), EVERY)
+def test_every_recipe_builds_its_network_at_its_size(model: str, name: str) -> None:
+    preset = find_preset(model, name)
+    assert {"paper", "light"} <= NETWORKS[model].recipes.keys()
+    multiple = preset.parameters.size_multiple
+    assert preset.recipe.width % multiple == preset.recipe.height % multiple == 0
+    if name != "paper":
+        network = build_network(model, parameter_values(with_channels(preset, grey=True)))
+        assert network.shape.channels == 1
+
+
+def test_the_demo_keeps_its_score_and_size() -> None:
+    tiny, light = find_preset("mnad-prediction", "tiny"), find_preset("mnad-prediction", "light")
+    assert (tiny.statistic.feature_weight, tiny.half_weights) == (0.3, True)
+    assert (light.statistic.feature_weight, light.half_weights) == (0.0, False)
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "message"),
+    [
+        ("mnad-predicton", "paper", r"model must be one of .*, got 'mnad-predicton'; did you mean 'mnad-prediction'"),
+        ("memae", "tiny", r"preset of memae must be one of paper, light, got 'tiny'"),
+    ],
+)
+def test_unknown_presets_are_explained(model: str, name: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        find_preset(model, name)
+
+
+def test_parameters_are_overridden_as_people_type_them() -> None:
+    given = {"temperature": "0.1", "num_items": "20", "update_maximum": "assigned"}
+    shape = with_parameters(MINIATURE, given).parameters
+    assert shape == MnadParameters(width=4, depth=2, num_items=20, temperature=0.1, update_maximum="assigned")
+    widths = with_parameters(find_preset("memae", "light"), {"widths": "[8, 16]"}).parameters
+    assert widths.widths == (8, 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("temprature", "0.1", r"must be one of width, .*, got 'temprature'; did you mean 'temperature'\?"),
+        ("zzz", "1", "got 'zzz'; choose one of these"),
+        ("channels", "3", "got 'channels'"),
+        ("temperature", "warm", r"--set temperature: .*number.*, got 'warm'"),
+        ("num_items", "2.5", r"--set num_items: .*integer.*, got '2.5'"),
+        ("update_maximum", "some", r"--set update_maximum: .*'all' or 'assigned', got 'some'"),
+    ],
+)
+def test_wrong_parameters_are_explained(name: str, value: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        with_parameters(MINIATURE, {name: value})
+
+
+def test_values_that_the_network_refuses_are_explained() -> None:
+    with pytest.raises(SettingsError, match=r"parameters of 'memae': clip_length must be a multiple of 8, got 12"):
+        with_parameters(find_preset("memae", "light"), {"clip_length": "12"})
+
+
+def test_numbers_of_the_recipe_are_overridden() -> None:
+    changed = with_recipe(MINIATURE, {"epochs": 9, "learning_rate": None})
+    assert (changed.recipe.epochs, changed.recipe.learning_rate) == (9, MINIATURE.recipe.learning_rate)
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "grey", "channels"),
+    [
+        ("mnad-prediction", "light", True, 1),
+        ("mnad-prediction", "light", False, 3),
+        ("mnad-prediction", "tiny", False, 1),
+        ("mnad-prediction", "paper", True, 3),
+    ],
+)
+def test_channels_follow_the_recipe_and_the_footage(model: str, name: str, grey: bool, channels: int) -> None:
+    assert with_channels(find_preset(model, name), grey).parameters.channels == channels
