@@ -22,6 +22,13 @@ class Moments(_Frozen):
     count: Annotated[int, Field(ge=2)]
 
 
+class SpeedScale(_Frozen):
+    """How fast moving things are on normal footage, in pixels per frame of a clip: a line from top to bottom row."""
+
+    top_px: Positive
+    bottom_px: Positive
+
+
 class Distribution(_Frozen):
     """The live statistic on normal frames, high = irregular.
 
@@ -41,8 +48,7 @@ class Calibration(_Frozen):
         fps: frames a second of the footage; the smoothing counts frames at this rate.
         smoothing_s: time constant of the moving average.
         feature_weight: weight of the feature distance's z-score beside the patch error's.
-        speed_scale: root mean square speed on normal footage, in pixels a frame, that errors are weighed with; None =
-            speeds do not count. See ``workers.irregularity``.
+        speed_scale: that errors are weighed with; None = speeds do not count. See ``workers.irregularity``.
         gate_threshold: a frame may teach the memory if its regular score is below.
         num_frames: frames it was fitted on.
         cameras: ids of the cameras the footage came from, or "any".
@@ -57,7 +63,7 @@ class Calibration(_Frozen):
     fps: Positive
     smoothing_s: Annotated[float, Field(ge=0)]
     feature_weight: Annotated[float, Field(ge=0)]
-    speed_scale: Positive | None = None
+    speed_scale: SpeedScale | None = None
     gate_threshold: Annotated[float, Field(ge=0)]
     num_frames: Annotated[int, Field(ge=2)]
     cameras: tuple[str, ...] | Literal["any"] = "any"

@@ -63,7 +63,7 @@ class FrameScore(Message):
         description="mean squared distance of queries to their item; high = irregular"
     )
     regular_score: float | None = Field(description="MNAD's weighted pixel error; high = irregular")
-    patch_error: float | None = Field(description="mean squared error of the worst patch, [0, 1] images")
+    patch_error: float | None = Field(description="worst patch of the error map, weighed by speed; high = irregular")
     anomaly_score: Unit | None = Field(description="calibrated and causal; high = anomalous")
     bank_id: Id
     bank_version: Count

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bundles.calibration import TAIL_SHARE, Calibration, Distribution, Moments
+from bundles.calibration import TAIL_SHARE, Calibration, Distribution, Moments, SpeedScale
 from schemas.errors import FatalError
 
 Float64 = NDArray[np.float64]
@@ -145,7 +145,7 @@ def fit_calibration(
     videos: Sequence[Sequence[FrameMeasures]],
     fps: float,
     options: StatisticOptions | None = None,
-    speed_scale: float | None = None,
+    speed_scale: SpeedScale | None = None,
 ) -> Calibration:
     """Fit on normal footage that the network was not trained on.
 
