@@ -3,26 +3,22 @@
 Dimensions: M items, C channels.
 """
 
-import hashlib
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from bundles.calibration import Calibration
+from bundles.files import checked, parsed, read, sha256, write_folder
 from bundles.manifest import CALIBRATION, INITIAL_BANK, MANIFEST, WEIGHTS, Manifest
 from schemas.errors import BundleError
 
 Float32 = NDArray[np.float32]
-Model = TypeVar("Model", bound=BaseModel)
 
 ITEMS = "items"
 
@@ -70,7 +66,7 @@ def load_bundle(path: Path) -> Bundle:
         manifest,
         {name: values.astype(np.float32) for name, values in _tensors(path, manifest, WEIGHTS).items()},
         _items(path, manifest),
-        _parsed(Calibration, path / CALIBRATION, _checked(path, manifest, CALIBRATION)),
+        parsed(Calibration, path / CALIBRATION, _checked(path, manifest, CALIBRATION)),
         digest,
     )
 
@@ -99,8 +95,6 @@ def save_bundle(path: Path, bundle: Bundle, half_weights: bool = False) -> Bundl
     Raises:
         BundleError: ``path`` exists.
     """
-    if path.exists():
-        raise BundleError(f"'{path}' must not exist yet; remove it or choose another name for the bundle")
     kind = np.float16 if half_weights else np.float32
     weights = {name: np.ascontiguousarray(values, dtype=kind) for name, values in bundle.weights.items()}
     files = {
@@ -108,16 +102,10 @@ def save_bundle(path: Path, bundle: Bundle, half_weights: bool = False) -> Bundl
         INITIAL_BANK: save_tensors({ITEMS: np.ascontiguousarray(bundle.items_MC, dtype=np.float32)}),
         CALIBRATION: bundle.calibration.model_dump_json(indent=1).encode(),
     }
-    digests = {name: _sha256(content) for name, content in files.items()}
+    digests = {name: sha256(content) for name, content in files.items()}
     manifest = bundle.manifest.model_copy(update={"digests": digests})
     files[MANIFEST] = manifest.model_dump_json(indent=1).encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-unfinished-") as unfinished:
-        content = Path(unfinished, "content")
-        content.mkdir()
-        for name, data in files.items():
-            (content / name).write_bytes(data)
-        content.rename(path)
+    write_folder(path, files)
     return load_bundle(path)
 
 
@@ -127,8 +115,8 @@ def half_rounded(weights: Mapping[str, Float32]) -> dict[str, Float32]:
 
 
 def _manifest(path: Path) -> tuple[Manifest, str]:
-    content = _read(path, MANIFEST)
-    return _parsed(Manifest, path / MANIFEST, content), _sha256(content)
+    content = read(path / MANIFEST)
+    return parsed(Manifest, path / MANIFEST, content), sha256(content)
 
 
 def _items(path: Path, manifest: Manifest) -> Float32:
@@ -150,31 +138,4 @@ def _tensors(path: Path, manifest: Manifest, name: str) -> dict[str, NDArray[np.
 
 
 def _checked(path: Path, manifest: Manifest, name: str) -> bytes:
-    content = _read(path, name)
-    wanted, found = manifest.digests.get(name), _sha256(content)
-    if found != wanted:
-        text = f"'{path / name}' must have SHA-256 {wanted} as its manifest says, got {found}"
-        raise BundleError(f"{text}; the file was changed or cut short: copy the bundle again")
-    return content
-
-
-def _read(path: Path, name: str) -> bytes:
-    try:
-        return (path / name).read_bytes()
-    except OSError as error:
-        text = f"a bundle must have '{name}', cannot read it in '{path}' ({error.strerror})"
-        raise BundleError(f"{text}; point to a folder made by 'engram train'") from error
-
-
-def _parsed(kind: type[Model], path: Path, content: bytes) -> Model:
-    try:
-        return kind.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        text = f"'{path}' must be a {kind.__name__.lower()} of version 1: {where}: {first['msg']}"
-        raise BundleError(f"{text}; train the bundle again or use the version of Engram that made it") from error
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+    return checked(path / name, manifest.digests.get(name), "manifest")

@@ -1,21 +1,22 @@
 """The parts of a worker: network and cached banks. Needs torch."""
 
-from bundles.bundle import load_bundle
 from engram.bundle_path import require_bundle
 from memory_store.store import BankReader
 from memory_store.views import BankCache, InitialBank
 from schemas.settings.detection import MemorySection, WorkerSection
 from workers.engine import Engine
+from workers.loading import open_engine
 
 
 def load_engine(worker: WorkerSection) -> Engine:
-    """The bundle's network on its device.
+    """The bundle's network on its device and backend.
 
     Raises:
         SettingsError: no bundle is named.
         BundleError: it is incomplete or changed.
+        FatalError: the backend cannot be had.
     """
-    return Engine(load_bundle(require_bundle(worker.bundle)), worker.device, worker.threads)
+    return open_engine(require_bundle(worker.bundle), worker.device, worker.threads, worker.backend)
 
 
 def bank_cache(store: BankReader, engine: Engine, memory: MemorySection) -> BankCache:

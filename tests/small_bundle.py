@@ -1,6 +1,7 @@
-"""A bundle small enough to make in a test: random weights, calibrated on its own little scene."""
+"""Bundles small enough to make in a test: random weights, calibrated on their own little scene."""
 
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,34 +12,43 @@ from bundles.bundle import Bundle
 from bundles.calibration import Calibration
 from bundles.manifest import Manifest
 from networks.memory import initial_items
-from networks.mnad import MnadParameters, MnadPrediction
+from networks.network import VideoNetwork
+from networks.registry import build_network
+from training.calibrating import calibrate
 from workers.decode import DecodeLimits, FrameFormat, decode_frame
 from workers.engine import Predictor, weights_of
-from workers.scoring import fit_calibration
+from workers.scoring import StatisticOptions
 
 WIDTH, HEIGHT = 32, 24
-PARAMETERS: dict[str, int] = {"width": 4, "depth": 3, "channels": 1, "clip_length": 5, "num_items": 6}
+FPS = 10.0
+CALM_FRAMES = 70
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "mnad-prediction": {"width": 4, "depth": 3, "channels": 1, "clip_length": 5, "num_items": 6},
+    "mnad-reconstruction": {"width": 4, "depth": 3, "channels": 1, "clip_length": 1, "num_items": 6},
+    "memae": {"widths": [4, 6, 8], "channels": 1, "clip_length": 4, "num_items": 5, "shrink": 0.15},
+    "mpn": {"width": 4, "depth": 3, "channels": 1, "clip_length": 5, "num_prototypes": 3},
+}
 
 
-def small_bundle(seed: int = 0, gate_threshold: float | None = None) -> Bundle:
-    """Width 4, depth 3, 32 x 24 grey. Its scores mean nothing, but they are computed for real."""
+def small_bundle(seed: int = 0, gate_threshold: float | None = None, model: str = "mnad-prediction") -> Bundle:
+    """32 x 24 grey. Its scores mean nothing, but they are computed for real."""
     manifest = Manifest(
-        model="mnad-prediction",
-        parameters=PARAMETERS,
-        clip_length=5,
+        model=model,
+        parameters=PARAMETERS[model],
+        clip_length=PARAMETERS[model]["clip_length"],
         width=WIDTH,
         height=HEIGHT,
         channels=1,
-        fps=10,
+        fps=FPS,
         seed=seed,
         training_data_digest="0" * 64,
         software="tests",
     )
-    calibration = _calibration(seed)
+    calibration = _calibration(model, seed)
     if gate_threshold is not None:
         calibration = calibration.model_copy(update={"gate_threshold": gate_threshold})
-    digest = f"{seed:064x}"
-    return Bundle(manifest, weights_of(_network(seed)), _items(seed), calibration, digest)
+    network = _network(model, seed)
+    return Bundle(manifest, weights_of(network), _items(network, seed), calibration, digest=f"{seed:064x}")
 
 
 def jpeg(camera: str, index: int, size: tuple[int, int] = (64, 48)) -> bytes:
@@ -54,24 +64,27 @@ def jpeg(camera: str, index: int, size: tuple[int, int] = (64, 48)) -> bytes:
 
 
 @lru_cache
-def _calibration(seed: int) -> Calibration:
+def _calibration(model: str, seed: int) -> Calibration:
     """Fitted as the real one is: by the engine and the scorer, on calm frames."""
-    network = _network(seed)
+    network = _network(model, seed)
     predictor = Predictor(network, FrameFormat(WIDTH, HEIGHT, 1), device="cpu")
-    images = [decode_frame(jpeg("calm", index), predictor.frame_format, DecodeLimits()) for index in range(70)]
-    clips = [np.stack(images[index : index + 5]) for index in range(66)]
-    items_BMC = np.repeat(_items(seed)[None], len(clips), axis=0)
-    return fit_calibration([[result.measures for result in predictor.infer(clips, items_BMC)]], fps=10)
+    decoded = [
+        decode_frame(jpeg("calm", index), predictor.frame_format, DecodeLimits()) for index in range(CALM_FRAMES)
+    ]
+    length = predictor.clip_format.length
+    clips = [np.stack(decoded[index : index + length]) for index in range(CALM_FRAMES - length + 1)]
+    items_BMC = np.repeat(_items(network, seed)[None], len(clips), axis=0)
+    return calibrate([predictor.infer(clips, items_BMC)], FPS, StatisticOptions()).calibration
 
 
-def _network(seed: int) -> MnadPrediction:
+def _network(model: str, seed: int) -> VideoNetwork:
     torch.manual_seed(seed)
-    return MnadPrediction(MnadParameters(**PARAMETERS)).eval()
+    return build_network(model, PARAMETERS[model]).eval()
 
 
-def _items(seed: int) -> NDArray[np.float32]:
-    shape = MnadParameters(**PARAMETERS)
-    items: NDArray[np.float32] = initial_items(
-        shape.num_items, shape.item_dim, torch.Generator().manual_seed(seed)
-    ).numpy()
-    return items
+def _items(network: VideoNetwork, seed: int) -> NDArray[np.float32]:
+    bank = network.bank_shape
+    if bank is None:
+        return np.zeros((0, 0), np.float32)
+    generator = torch.Generator().manual_seed(seed)
+    return np.asarray(initial_items(bank.num_items, bank.item_dim, generator).numpy(), np.float32)

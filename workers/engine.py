@@ -3,29 +3,23 @@
 Dimensions: B clips, T frames, H x W pixels, K colours, M items, C channels, R x S places.
 """
 
-import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from bundles.bundle import Bundle
 from memory_store.proposal import ItemSums
-from networks.blocks import fold_batch_norm, to_channels_last
-from networks.measurement import Measurement
 from networks.network import VideoNetwork
 from networks.registry import NOT_STORED, build_network
 from schemas.errors import BundleError, FatalError
+from workers.backends.backend import Backend, Float32, UInt8
+from workers.backends.choose import TORCH, Choice, open_backend
+from workers.backends.torch import TorchBackend, torch_device
 from workers.decode import FrameFormat
 from workers.motion import cell_speeds
 from workers.windows import ClipFormat
-
-Float32 = NDArray[np.float32]
-UInt8 = NDArray[np.uint8]
-Backend = Callable[[UInt8, Float32], Sequence[Float32]]
-"""Clips (B, T, H, W, K) and banks (B, M, C) to the arrays of ``networks.measurement.Measured``, those that exist."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,31 +47,6 @@ class ClipResult:
     finite: bool
 
 
-class TorchBackend:
-    """A copy of a network on a torch device: evaluation mode, batch norm folded, channels last."""
-
-    def __init__(self, network: VideoNetwork, device: torch.device) -> None:
-        folded = copy.deepcopy(network).eval()
-        fold_batch_norm(folded)
-        self._device = device
-        to_channels_last(folded.to(device))
-        self._measurement = Measurement(folded)
-        # The first parallel tanh of a process may run in a low-accuracy mode (errors up to 1e-4): spend it here.
-        torch.tanh(torch.zeros(100_000, device=device))
-
-    @torch.inference_mode()
-    def __call__(self, clips_BTHWK: UInt8, items_BMC: Float32) -> Sequence[Float32]:
-        """See ``Backend``. One transfer each way: all results travel as one array."""
-        items = torch.from_numpy(np.array(items_BMC)).to(self._device)
-        measured = self._measurement(torch.from_numpy(clips_BTHWK).to(self._device), items)
-        parts = [part for part in measured if part is not None]
-        packed = torch.cat([part.reshape(len(clips_BTHWK), -1) for part in parts], dim=1).cpu().numpy()
-        ends = np.cumsum([part[0].numel() for part in parts])[:-1]
-        return [
-            columns.reshape(part.shape) for columns, part in zip(np.split(packed, ends, axis=1), parts, strict=True)
-        ]
-
-
 class Predictor:
     """A network ready to measure clips.
 
@@ -85,8 +54,9 @@ class Predictor:
         network: is copied, not changed.
         frame: what clips are made of.
         device: "auto" (CUDA when there is one) or a torch device name.
-        threads: of torch, for the whole process; None = torch's choice.
+        threads: of the inference library; None = its own choice.
         frame_stride: a clip takes every n-th frame.
+        backend: what computes the network; None = torch on the device.
 
     Raises:
         FatalError: the network cannot take frames of this size.
@@ -99,18 +69,17 @@ class Predictor:
         device: str = "auto",
         threads: int | None = None,
         frame_stride: int = 1,
+        backend: Backend | None = None,
     ) -> None:
         multiple = network.shape.size_multiple
         if frame.width % multiple or frame.height % multiple:
             text = f"width and height must be multiples of {multiple}, got {frame.width} x {frame.height}"
             raise FatalError(f"{text}; train with another size or less depth")
-        if threads is not None:
-            torch.set_num_threads(threads)
         self.frame_format = frame
         self.clip_format = ClipFormat(network.shape.clip_length, frame_stride)
         bank = network.bank_shape
         self._bank_shape = (bank.num_items, bank.item_dim) if bank else (0, 0)
-        self._backend: Backend = TorchBackend(network, _device(device))
+        self._backend = backend or TorchBackend(network, torch_device(device), threads)
 
     def infer(self, clips: Sequence[UInt8], items_BMC: Float32) -> list[ClipResult]:
         """Measure each clip; the result does not depend on what else is in the batch.
@@ -167,16 +136,25 @@ class Engine(Predictor):
     Args:
         bundle: weights and shapes.
         device, threads: as for ``Predictor``.
+        choice: the backend.
+
+    Attributes:
+        bundle: with the calibration of the backend, where the backend has its own.
 
     Raises:
         BundleError: the weights do not fit the network that the manifest describes.
     """
 
-    def __init__(self, bundle: Bundle, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self, bundle: Bundle, device: str = "auto", threads: int | None = None, choice: Choice = TORCH
+    ) -> None:
         manifest = bundle.manifest
+        network = network_of(bundle)
         frame = FrameFormat(manifest.width, manifest.height, manifest.channels)
-        super().__init__(network_of(bundle), frame, device, threads, manifest.frame_stride)
-        self.bundle = bundle
+        backend = open_backend(choice, network, torch_device(device), threads)
+        super().__init__(network, frame, device, threads, manifest.frame_stride, backend)
+        own = choice.export and choice.export.calibration
+        self.bundle = replace(bundle, calibration=own) if own else bundle
 
 
 def network_of(bundle: Bundle) -> VideoNetwork:
@@ -207,9 +185,3 @@ def weights_of(network: VideoNetwork) -> dict[str, Float32]:
         for name, values in state.items()
         if not name.endswith(NOT_STORED)
     }
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)

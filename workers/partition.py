@@ -108,9 +108,16 @@ class Partition:
         if arrival.header is not None and arrival.header.kind == "frame":
             camera = self.camera(arrival.header.camera_id)
             cursor = camera.cursor
-            if cursor is None or cursor.session_id == arrival.header.session_id:
+            if (cursor is None or cursor.session_id == arrival.header.session_id) and not _repeats(
+                camera.window, arrival.header
+            ):
                 _into_window(camera, arrival.header, arrival)
         return Admitted(arrival, None, "skipped", skip="replayed")
+
+
+def _repeats(window: Window, header: FrameHeader) -> bool:
+    """Whether an earlier owner skipped this frame, since it came once more or too late."""
+    return bool(window.frames) and header.frame_index <= window.frames[-1].frame_index
 
 
 def _into_window(camera: Camera, header: FrameHeader, arrival: Arrival) -> Admitted:

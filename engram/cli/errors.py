@@ -22,6 +22,10 @@ EXTRA_OF = {
     "sklearn": "train",
     "tqdm": "train",
     "tensorboard": "train",
+    "openvino": "openvino",
+    "onnxruntime": "onnx",
+    "nncf": "export",
+    "onnxscript": "export",
 }
 """Which extra brings a library that the base install lacks."""
 

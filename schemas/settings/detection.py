@@ -11,6 +11,8 @@ from schemas.messages import Id
 from schemas.settings.connections import WireLimits
 from schemas.settings.section import MIB, Fraction, Polygons, Seconds, Section
 
+BackendSetting = Literal["auto", "torch", "onnx", "openvino", "openvino-int8"]
+
 
 def host_and_pid() -> str:
     """An id for this process: host name and process id, with letters that ids may have."""
@@ -69,6 +71,11 @@ class WorkerSection(WireLimits):
     bundle: Path | None = Field(default=None, description="folder of the trained bundle")
     device: str = Field(
         default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto = CUDA when there is one"
+    )
+    backend: BackendSetting = Field(
+        default="auto",
+        description="library that computes the network, the same for all workers of a fleet; auto = that of the"
+        " fastest export the bundle carries, on a CPU; openvino-int8 gives other scores",
     )
     threads: int | None = Field(
         default=None, ge=1, description="threads of the inference library; none = its own choice"

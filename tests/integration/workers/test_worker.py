@@ -27,6 +27,7 @@ from tests.integration.workers.conftest import (
 from tests.small_bundle import jpeg, small_bundle
 from workers.decode import decode_frame
 from workers.engine import Engine
+from workers.irregularity import irregularity_of
 
 
 def test_every_frame_gets_one_score_and_the_first_four_warm(site: Site) -> None:
@@ -57,9 +58,11 @@ def test_a_score_is_what_the_network_says_of_the_clip_and_the_named_bank(site: S
     engine = Engine(site.bundle, device="cpu")
     images = [decode_frame(jpeg("a", index), engine.frame_format, site.options.limits) for index in range(3, 8)]
     (expected,) = engine.infer([np.stack(images)], site.bundle.items_MC[None])
-    assert score.psnr_db == pytest.approx(expected.measures.psnr_db, abs=1e-5)
-    assert score.feature_distance == pytest.approx(expected.measures.feature_distance, abs=1e-6)
-    assert score.regular_score == pytest.approx(expected.measures.regular_score, abs=1e-6)
+    measures = irregularity_of(expected, site.bundle.calibration.speed_scale).measures
+    assert score.psnr_db == pytest.approx(measures.psnr_db, abs=1e-5)
+    assert score.feature_distance == pytest.approx(measures.feature_distance, abs=1e-6)
+    assert score.regular_score == pytest.approx(measures.regular_score, abs=1e-6)
+    assert score.patch_error == pytest.approx(measures.patch_error, rel=1e-5)
 
 
 @pytest.mark.parametrize("max_batch", [1, 3])

@@ -21,7 +21,7 @@ from workers.camera import (
     skip_reason,
 )
 from workers.scoring import FrameMeasures, Smoothing, fit_calibration, live_score
-from workers.windows import Window
+from workers.windows import ClipFormat, Window
 
 CALIBRATION = fit_calibration(
     [[FrameMeasures(30 + index % 7, 0.1 + index % 5 / 100, 0.02, 0.01 + index % 11 / 1000) for index in range(200)]],
@@ -94,16 +94,16 @@ def test_a_state_with_an_open_event_travels_whole() -> None:
 
 def test_what_is_restored_is_what_was_handed_over() -> None:
     _, happening = run([0.9] * 10)
-    camera = Camera("cam1", Window(5), at(9), Smoothing(0.5), happening)
+    camera = Camera("cam1", Window(ClipFormat(5)), at(9), Smoothing(0.5), happening)
     state = camera.state()
     assert state is not None
-    heir = restored("cam1", state, Window(5), now_s=7.0)
+    heir = restored("cam1", state, Window(ClipFormat(5)), now_s=7.0)
     assert heir.state() == state
     assert (heir.seen_at_s, heir.draft) == (7.0, None)
 
 
 def test_a_camera_that_was_never_seen_has_nothing_to_hand_over() -> None:
-    assert Camera("cam1", Window(5)).state() is None
+    assert Camera("cam1", Window(ClipFormat(5))).state() is None
 
 
 def test_the_score_goes_on_from_the_state_as_if_nothing_had_happened() -> None:

@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from bundles.bundle import Bundle
 from networks.memory import hold_against
-from networks.mnad import split_clip, to_unit_range
+from networks.network import to_unit_range
 from schemas.errors import BundleError, FatalError
-from tests.small_bundle import small_bundle
+from tests.small_bundle import HEIGHT, PARAMETERS, WIDTH, small_bundle
 from workers.engine import ClipResult, Engine, network_of
+from workers.motion import cell_speeds
+from workers.windows import ClipFormat
 
 NUM_CLIPS = 8
 
@@ -51,11 +53,10 @@ def banks(bundle: Bundle) -> NDArray[np.float32]:
 
 
 def flat(result: ClipResult) -> NDArray[np.float64]:
-    measures = result.measures
-    numbers = [measures.psnr_db, measures.feature_distance, measures.regular_score, measures.patch_error]
     sums = result.sums
-    parts = [numbers, result.patch_errors_RK.ravel(), sums.running_max_M, sums.counts_M, sums.sums_MC.ravel()]
-    return np.concatenate(parts)
+    numbers = [result.psnr_db, result.regular_score, result.clip_error]
+    maps = [result.cell_errors_RS.ravel(), result.cell_speeds_RS.ravel(), result.feature_map_RS.ravel()]
+    return np.concatenate([numbers, *maps, sums.running_max_M, sums.counts_M, sums.sums_MC.ravel()])
 
 
 @pytest.mark.parametrize("size", [1, 3, 8])
@@ -74,31 +75,46 @@ def test_each_clip_reads_its_own_bank(engine: Engine, bundle: Bundle) -> None:
     clip, all_banks = clips(bundle)[0], banks(bundle)
     first, second, third = engine.infer([clip] * 3, all_banks[[0, 1, 0]])
     assert np.allclose(flat(first), flat(third), atol=1e-6)
-    assert first.measures.feature_distance != second.measures.feature_distance
+    assert not np.allclose(first.feature_map_RS, second.feature_map_RS)
+    assert first.psnr_db != second.psnr_db
 
 
 def test_results_are_those_of_the_plain_network(engine: Engine, bundle: Bundle) -> None:
     """Folding, layout and packing change nothing: measures and proposals are computed here anew, in numpy."""
     network, all_clips, all_banks = network_of(bundle), clips(bundle), banks(bundle)
     results = engine.infer(list(all_clips), all_banks)
-    images = to_unit_range(torch.from_numpy(all_clips).permute(0, 1, 4, 2, 3))
-    inputs, target = split_clip(images)
+    inputs, target = network.split(to_unit_range(torch.from_numpy(all_clips).permute(0, 1, 4, 2, 3)))
     with torch.inference_mode():
         queries: list[torch.Tensor] = []
         network.query.register_forward_hook(lambda _module, _inputs, output: queries.append(output))
-        image = network(inputs, torch.from_numpy(all_banks)).image_BKHW
+        image = network(inputs, torch.from_numpy(all_banks)).image
         reading = hold_against(queries[0], torch.from_numpy(all_banks))
     error = ((image - target) / 2).square().numpy()
     for index, result in enumerate(results):
         assert result.finite
-        assert result.measures.psnr_db == pytest.approx(-10 * np.log10(error[index].mean()), rel=1e-5)
-        assert result.measures.feature_distance == pytest.approx(reading.distance()[index].item(), rel=1e-5)
-        assert result.measures.patch_error == pytest.approx(error[index, 0, :16, :16].mean(), rel=1.0)
-        assert result.measures.patch_error == result.patch_errors_RK.max()
-        assert result.patch_errors_RK[0, 1] == pytest.approx(error[index, 0, :16, 8:24].mean(), rel=1e-4)
+        assert result.psnr_db == pytest.approx(-10 * np.log10(error[index].mean()), rel=1e-5)
+        assert result.clip_error == pytest.approx(np.abs((image - target)[index].numpy()).mean(), rel=1e-5)
+        assert result.feature_map_RS.mean() == pytest.approx(reading.distance()[index].item(), rel=1e-5)
+        assert result.feature_map_RS.shape == (6, 8)
+        assert result.cell_errors_RS.shape == (6, 8)
+        assert result.cell_errors_RS[1, 2] == pytest.approx(error[index, 0, 4:8, 8:12].mean(), rel=1e-4)
+        assert np.array_equal(result.cell_speeds_RS, cell_speeds(all_clips[index, -2], all_clips[index, -1]))
         sums, counts = result.sums, np.bincount(reading.nearest_BN[index].numpy(), minlength=len(result.sums.counts_M))
         assert np.array_equal(sums.counts_M, counts)
         assert np.allclose(sums.running_max_M, reading.similarity_BMN[index].amax(dim=1).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("model", sorted(PARAMETERS))
+def test_every_network_is_measured(model: str) -> None:
+    bundle = small_bundle(model=model)
+    engine = Engine(bundle, device="cpu")
+    shape = engine.clip_format.length, HEIGHT, WIDTH, 1
+    clip = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    (result,) = engine.infer([clip], bundle.items_MC[None])
+    assert result.finite
+    assert result.sums.sums_MC.shape == bundle.items_MC.shape
+    assert result.sums.counts_M.sum() == (result.feature_map_RS.size if bundle.items_MC.size else 0)
+    assert result.cell_speeds_RS.any() == (engine.clip_format.length > 1)
 
 
 def test_a_broken_bank_is_flagged_not_scored(engine: Engine, bundle: Bundle) -> None:
@@ -132,7 +148,7 @@ def test_shapes_that_do_not_fit_are_explained(engine: Engine, bundle: Bundle) ->
 
 def test_the_frame_format_is_the_bundles(engine: Engine, bundle: Bundle) -> None:
     assert (engine.frame_format.width, engine.frame_format.height, engine.frame_format.channels) == (32, 24, 1)
-    assert engine.clip_length == 5
+    assert engine.clip_format == ClipFormat(5)
     assert engine.bundle is bundle
 
 

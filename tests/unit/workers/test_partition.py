@@ -11,12 +11,13 @@ from tests.unit.workers.arriving import CLAIM, START, arrival, header
 from workers.arrivals import Arrival
 from workers.camera import CameraState, decode_states, encode_state
 from workers.partition import Admitted, Partition, oldest_wanted
+from workers.windows import ClipFormat
 
 LENGTH = 5
 
 
 def fresh(committed: int = 0, states: dict[str, CameraState] | None = None) -> Partition:
-    return Partition.from_assignment(Assigned(CLAIM, committed), states or {}, LENGTH, 0.0)
+    return Partition.from_assignment(Assigned(CLAIM, committed), states or {}, ClipFormat(LENGTH), 0.0)
 
 
 def admit(partition: Partition, *arrivals: Arrival) -> list[Admitted]:
@@ -122,6 +123,15 @@ def test_a_new_owner_goes_on_exactly_where_the_old_one_stopped(steps: list[int],
     assert set(outcomes(second, *(arrival(*each, replay=True) for each in replayed))) <= {"replayed"}
     after = outcomes(second, *(arrival(*each) for each in log[cut:]))
     assert before + after == undisturbed
+
+
+def test_a_frame_that_came_twice_does_not_empty_the_next_owners_window() -> None:
+    first = fresh()
+    admit(first, *(arrival(index, header(index)) for index in range(7)), arrival(7, header(6)))
+    second = fresh(8, states_of(first))
+    log = [*(arrival(index, header(index), replay=True) for index in range(3, 7)), arrival(7, header(6), replay=True)]
+    assert set(outcomes(second, *log)) == {"replayed"}
+    assert outcomes(second, arrival(8, header(7))) == ["clip"]
 
 
 def test_an_unreadable_state_starts_the_camera_anew() -> None:

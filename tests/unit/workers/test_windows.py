@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.windows import Window, WindowFrame
+from workers.windows import ClipFormat, Window, WindowFrame
 
 START = datetime(2026, 1, 5, tzinfo=timezone.utc)
 
@@ -17,8 +17,8 @@ def frame(index: int, offset: int | None = None, size: tuple[int, int] = (4, 3))
     return WindowFrame(index, at, size, index if offset is None else offset, image)
 
 
-def filled(*frames: WindowFrame, clip_length: int = 5) -> Window:
-    window = Window(clip_length)
+def filled(*frames: WindowFrame, length: int = 5, stride: int = 1) -> Window:
+    window = Window(ClipFormat(length, stride))
     for each in frames:
         window.push(each)
     return window
@@ -67,18 +67,36 @@ def test_needed_from_is_where_the_next_clip_begins() -> None:
 
 
 def test_an_empty_window_needs_nothing() -> None:
-    assert Window(5).needed_from() is None
-    assert filled(frame(3), clip_length=1).needed_from() is None
+    assert Window(ClipFormat(5)).needed_from() is None
+    assert filled(frame(3), length=1).needed_from() is None
 
 
-@given(st.lists(st.integers(0, 12), max_size=60), st.integers(2, 6))
-def test_every_clip_is_consecutive_and_replaying_from_needed_gives_it_again(indices: list[int], length: int) -> None:
-    window = Window(length)
+def test_a_stride_leaves_frames_out_of_the_clip_but_not_of_the_window() -> None:
+    window = filled(*map(frame, range(6)), length=3, stride=3)
+    assert window.clip() is None
+    window.push(frame(6))
+    window.push(frame(7))
+    clip = window.clip()
+    assert clip is not None
+    assert clip[:, 0, 0, 0].tolist() == [1, 4, 7]
+    window.push(frame(9))
+    assert window.clip() is None
+
+
+@given(st.lists(st.integers(0, 12), max_size=60), st.integers(2, 4), st.integers(1, 3))
+def test_every_clip_is_consecutive_and_replaying_from_needed_gives_it_again(
+    indices: list[int], length: int, stride: int
+) -> None:
+    window = Window(ClipFormat(length, stride))
     log = [frame(index, offset=offset) for offset, index in enumerate(indices)]
     for position, each in enumerate(log):
         needed = window.needed_from()
         window.push(each)
         held = [kept.frame_index for kept in window.frames]
         assert held == list(range(held[0], held[0] + len(held)))
-        rebuilt = filled(*log[position if needed is None else needed : position + 1], clip_length=length)
+        rebuilt = filled(*log[position if needed is None else needed : position + 1], length=length, stride=stride)
         assert [kept.frame_index for kept in rebuilt.frames] == held
+        clip = window.clip()
+        assert (clip is None) == (len(held) < (length - 1) * stride + 1)
+        if clip is not None:
+            assert np.diff(clip[:, 0, 0, 0].astype(int)).tolist() == [stride] * (length - 1)

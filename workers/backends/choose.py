@@ -1,0 +1,124 @@
+"""Which backend a worker uses: the one it was told to, or the fastest that gives the scores of the bundle's network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+
+from bundles.exports import SIDECAR, Export, export_folder, load_export
+from networks.network import VideoNetwork
+from schemas.errors import FatalError
+from schemas.settings.detection import BackendSetting
+from workers.backends.backend import Backend
+from workers.backends.torch import TorchBackend
+
+ExportBackend = Literal["openvino", "onnx", "openvino-int8"]
+LIBRARY: Mapping[ExportBackend, tuple[str, str]] = {
+    "openvino": ("openvino", "openvino"),
+    "onnx": ("onnxruntime", "onnx"),
+    "openvino-int8": ("openvino", "openvino"),
+}
+"""Module and extra of each."""
+BY_ITSELF: tuple[ExportBackend, ...] = ("openvino", "onnx")
+"""In order of speed. Eight bits change scores, so that they must be asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A backend, why it was chosen, and the export it runs; torch needs none."""
+
+    name: Literal["torch", ExportBackend]
+    why: str
+    export: Export | None = None
+
+
+TORCH = Choice("torch", "nothing else was asked for")
+
+
+def choose(wanted: BackendSetting, device: torch.device, bundle: Path, bundle_digest: str) -> Choice:
+    """The backend for one bundle on one device.
+
+    Args:
+        wanted: a backend, or "auto": on the CPU that of an export the bundle carries if its library is installed.
+        device: where the network is to run; exports run on the CPU only.
+        bundle: folder of the bundle.
+        bundle_digest: of the bundle.
+
+    Raises:
+        FatalError: the backend that was asked for has no library, no export, or another device.
+        BundleError: the export was changed, or was made from another bundle.
+    """
+    if wanted == "torch":
+        return Choice("torch", "worker.backend says so")
+    if wanted != "auto":
+        _require(wanted, device, bundle)
+        return Choice(wanted, "worker.backend says so", load_export(export_folder(bundle, wanted), bundle_digest))
+    if device.type != "cpu":
+        return Choice("torch", f"the only one for {device.type}")
+    for name in BY_ITSELF:
+        if _is_carried(name, bundle) and _is_installed(name):
+            export = load_export(export_folder(bundle, name), bundle_digest)
+            return Choice(name, "the fastest on a CPU of those that the bundle carries and that are installed", export)
+    return Choice("torch", _why_nothing_faster(bundle))
+
+
+def open_backend(choice: Choice, network: VideoNetwork, device: torch.device, threads: int | None) -> Backend:
+    """Make a backend ready to run.
+
+    Args:
+        choice: of ``choose``.
+        network: with the bundle's weights.
+        device: for torch.
+        threads: of the library; None = its own choice.
+    """
+    if choice.export is None:
+        return TorchBackend(network, device, threads)
+    return export_backend(choice.export.sidecar.format, choice.export.files, threads)
+
+
+def export_backend(kind: str, files: Mapping[str, bytes], threads: int | None = None) -> Backend:
+    """The backend of an export's files.
+
+    Raises:
+        FatalError: no backend runs this format.
+    """
+    if kind == "onnx":
+        from workers.backends.onnx import OnnxBackend  # noqa: PLC0415 - needs an extra
+
+        return OnnxBackend(files, threads)
+    if kind in ("openvino", "openvino-int8"):
+        from workers.backends.openvino import OpenvinoBackend  # noqa: PLC0415 - needs an extra
+
+        return OpenvinoBackend(files, threads)
+    raise FatalError(f"a worker runs exports in {list(get_args(ExportBackend))}, got '{kind}'; choose one of these")
+
+
+def _require(name: ExportBackend, device: torch.device, bundle: Path) -> None:
+    module, extra = LIBRARY[name]
+    if device.type != "cpu":
+        text = f"backend '{name}' runs on the CPU, the device is {device.type}"
+        raise FatalError(f"{text}; set worker.device to cpu, or worker.backend to torch")
+    if not _is_installed(name):
+        raise FatalError(f"backend '{name}' needs {module}, which is not installed; pip install 'engram[{extra}]'")
+    if not _is_carried(name, bundle):
+        text = f"backend '{name}' needs an export in '{export_folder(bundle, name)}', there is none"
+        raise FatalError(f"{text}; engram export --bundle {bundle} --format {name}")
+
+
+def _is_installed(name: ExportBackend) -> bool:
+    return find_spec(LIBRARY[name][0]) is not None
+
+
+def _is_carried(name: ExportBackend, bundle: Path) -> bool:
+    return (export_folder(bundle, name) / SIDECAR).exists()
+
+
+def _why_nothing_faster(bundle: Path) -> str:
+    carried = [name for name in BY_ITSELF if _is_carried(name, bundle)]
+    if not carried:
+        return "the bundle carries no export; 'engram export' makes one that is faster on a CPU"
+    extras = ", ".join(f"engram[{LIBRARY[name][1]}]" for name in carried)
+    return f"the bundle carries {', '.join(carried)}, which need an extra that is not installed: {extras}"
