@@ -1,6 +1,7 @@
 """Networks with the parameters of the reference recipe, and what the files say of their layers and gradients."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -39,14 +40,20 @@ def network_from_recipe(name: str, file: str, seed: int | None = None) -> VideoN
     """The published size; parameters are filled in the order of the forward pass. Skips where there is no recipe."""
     arrays(file)
     warm_up_tanh()
-    told = recipe(file)
     network = build_network(name)
-    drawn = [parameter(entry, told["seed"] if seed is None else seed) for entry in told["parameters"]]
+    load_in_forward_order(network, drawn(file, seed))
+    return network
+
+
+@lru_cache(maxsize=2)
+def drawn(file: str, seed: int | None) -> list[Tensor]:
+    """All parameters by the recipe; of its own seed, checked against the sums it gives."""
+    told = recipe(file)
+    tensors = [parameter(entry, told["seed"] if seed is None else seed) for entry in told["parameters"]]
     if seed is None:
         wanted = [entry["sum"] for entry in told["parameters"]]
-        assert np.allclose([values.astype(np.float64).sum() for values in drawn], wanted, rtol=1e-9, atol=1e-6)
-    load_in_forward_order(network, [torch.from_numpy(values) for values in drawn])
-    return network
+        assert np.allclose([values.astype(np.float64).sum() for values in tensors], wanted, rtol=1e-9, atol=1e-6)
+    return [torch.from_numpy(values) for values in tensors]
 
 
 def prediction_network(seed: int | None = None) -> MnadPrediction:
