@@ -1,180 +1,154 @@
-"""Frame AUC on labelled video, by the paper's protocol and by the live score.
+"""A bundle on labelled video, by the paper's protocol and by the live score.
 
 The paper's protocol needs whole videos (it scales each by its own minimum and maximum), so it says how good the network
 is, not how good a live system would be. The live protocol runs the very code that scores in a worker.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
-from tqdm import tqdm
 
-from bundles.bundle import load_bundle
-from bundles.calibration import Calibration
+from bundles.bundle import Bundle
 from memory_store.proposal import Float32
-from schemas.errors import FatalError
-from training.dataset import CacheFormat, FrameCache, Video, open_cache
-from training.inspection import measure_videos
-from training.sources import find_sources
-from workers.engine import ClipResult, Engine, Predictor
-from workers.scoring import FrameMeasures, Smoothing, live_score
-
-Float64 = NDArray[np.float64]
-Protocol = Literal["paper", "live"]
-
-PAPER_ALPHA = 0.6
-PAPER_GATE = 0.01
+from training.detection_measures import RECALLS, ScoredClip, average_precision, false_alarms_per_hour
+from training.examiner import EvaluateOptions, Examiner, open_examiner, paper_gate
+from training.labelled import LabelledFootage
+from training.measuring import Run
+from training.pixel_measures import PixelCounts, enlarged
+from training.protocols import Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Footage:
-    """Labelled test video.
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What one protocol says.
 
     Attributes:
-        videos: folder of videos or of folders of images.
-        labels: folder of ``<video name without ending>.npy``, one value a frame, 1 = abnormal.
-        cache: folder of decoded footage.
-        jpeg_quality: of the round trip a live frame makes; None = none.
+        protocol: which.
+        clips: scores of each clip of the footage, in its order.
+        first_frame: index within a clip of the frame that the first score belongs to.
+        map_frame: the same of the first map; maps are of the newest frame the network saw.
+        maps: of each clip, (N, R, S), >= 0, high = anomalous.
+        frame_auc, average_precision: over all scored frames, in [0, 1].
+        pixel_auc: over all pixels, in [0, 1]; None where there are no masks.
+        false_alarms_per_hour: by recall; None where there is no normal footage.
     """
 
-    videos: Path
-    labels: Path
-    cache: Path
-    jpeg_quality: int | None = 90
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Outcome: frame AUC in [0, 1], how many frames it is over, and the rate of scoring."""
-
     protocol: Protocol
-    auc: float
-    num_frames: int
-    num_abnormal: int
+    clips: tuple[ScoredClip, ...]
+    first_frame: int
+    map_frame: int
+    maps: tuple[Float32, ...]
+    frame_auc: float
+    average_precision: float
+    pixel_auc: float | None
+    false_alarms_per_hour: Mapping[float, float | None]
+
+    @property
+    def num_frames(self) -> int:
+        """Of all clips that were scored."""
+        return sum(len(clip.scores_N) for clip in self.clips)
+
+    @property
+    def num_abnormal(self) -> int:
+        """Of the frames that were scored."""
+        return sum(clip.num_abnormal for clip in self.clips)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """All that was found about a bundle.
+
+    Attributes:
+        path: of the bundle.
+        bundle: its content.
+        data: folder of the footage.
+        footage: decoded.
+        outcomes: by protocol, in the order they were asked for.
+        frames_per_s: rate of scoring, one pass over the footage.
+    """
+
+    path: Path
+    bundle: Bundle
+    data: Path
+    footage: LabelledFootage
+    outcomes: Mapping[Protocol, Outcome]
     frames_per_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class CarriedRun:
-    """The paper's test loop: measures by video, whether each frame updated the memory, the items at the end."""
-
-    videos: list[list[FrameMeasures]]
-    updated: list[bool]
-    items_MC: Float32
-
-
-def evaluate(
-    bundle: Path, footage: Footage, protocol: Protocol, device: str = "auto", threads: int | None = None
-) -> Evaluation:
-    """Frame AUC of a bundle.
+def evaluate(path: Path, data: Path, options: EvaluateOptions) -> Evaluation:
+    """Measure a bundle.
 
     Args:
-        bundle: folder of the bundle.
-        footage: labelled test video.
-        protocol: "paper" or "live".
-        device: "auto" or a torch device name.
-        threads: of torch.
+        path: folder of the bundle.
+        data: folder laid out as ``training.layouts`` knows it.
+        options: how.
 
     Raises:
-        FatalError: no footage, labels that do not fit it or hold one class only; BundleError: the bundle.
+        FatalError: no test footage, or truth that does not fit it or holds one class only; BundleError: the bundle.
     """
-    engine = Engine(load_bundle(bundle), device, threads)
-    decoded = open_cache(
-        find_sources(footage.videos), CacheFormat(engine.frame_format, jpeg_quality=footage.jpeg_quality), footage.cache
-    )
-    labels = read_labels(decoded.videos, footage.labels, engine.clip_length)
+    examiner = open_examiner(path, data, options)
     began = time.perf_counter()
-    if protocol == "paper":
-        run = run_paper_test(engine, decoded, engine.bundle.items_MC, PAPER_GATE)
-        scores = 1.0 - paper_normality(run.videos, PAPER_ALPHA)
-    else:
-        results = measure_videos(engine, decoded, decoded.videos, engine.bundle.items_MC)
-        scores = live_scores(results, engine.bundle.calibration)
+    runs = _runs(examiner, options.protocols)
     seconds = time.perf_counter() - began
-    told = np.concatenate(labels)
-    auc = float(roc_auc_score(told, scores))
-    return Evaluation(protocol, auc, len(told), int(told.sum()), len(told) / seconds)
+    num_frames = sum(run.num_frames for run in {id(run): run for run in runs.values()}.values())
+    outcomes = {protocol: judge(examiner, protocol, run) for protocol, run in runs.items()}
+    return Evaluation(path, examiner.bundle, data, examiner.footage, outcomes, num_frames / seconds)
 
 
-def run_paper_test(predictor: Predictor, footage: FrameCache, items_MC: Float32, gate: float) -> CarriedRun:
-    """One frame at a time: score it, then let it update the memory if its regular score is below ``gate``.
-
-    Items carry over from video to video, as in the published test script.
-    """
-    videos: list[list[FrameMeasures]] = []
-    updated: list[bool] = []
-    for video in tqdm(footage.videos, desc="paper protocol", unit="video", mininterval=5):
-        videos.append([])
-        for start in video.clip_starts(predictor.clip_length):
-            clip = footage.clips(np.array([start]), predictor.clip_length)[0]
-            (result,) = predictor.infer([clip], items_MC[None])
-            videos[-1].append(result.measures)
-            updated.append(result.measures.regular_score < gate)
-            if updated[-1]:
-                items_MC = result.sums.updated(items_MC)
-    return CarriedRun(videos, updated, items_MC)
-
-
-def paper_normality(videos: Sequence[Sequence[FrameMeasures]], alpha: float) -> Float64:
-    """Normality of all frames, concatenated: alpha * PSNR + (1 - alpha) * (1 - distance), each scaled by video."""
-    psnr = [np.array([frame.psnr_db for frame in video]) for video in videos]
-    distance = [np.array([frame.feature_distance for frame in video]) for video in videos]
-    return blended(psnr, distance, alpha)
-
-
-def blended(psnr: Sequence[Float64], distance: Sequence[Float64], alpha: float) -> Float64:
-    """``paper_normality`` on plain lists, in [0, 1], high = normal."""
-    pairs = zip(psnr, distance, strict=True)
-    return np.concatenate([alpha * scaled(p) + (1.0 - alpha) * (1.0 - scaled(d)) for p, d in pairs])
-
-
-def paper_auc(
-    psnr: Sequence[Float64], distance: Sequence[Float64], labels: Sequence[NDArray[np.integer]], alpha: float
-) -> float:
-    """Frame AUC by the paper's protocol; labels have one value per scored frame, 1 = abnormal."""
-    return float(roc_auc_score(1 - np.concatenate(labels), blended(psnr, distance, alpha)))
-
-
-def scaled(values: Float64) -> Float64:
-    """To [0, 1] by minimum and maximum; a constant list gives zeros."""
-    spread = values.max() - values.min()
-    return np.asarray((values - values.min()) / (spread if spread > 0 else 1.0), dtype=np.float64)
-
-
-def live_scores(videos: Sequence[Sequence[ClipResult]], calibration: Calibration) -> Float64:
-    """log10 of the p-value, negated, of all frames: ranks as the anomaly score does, without its rounding near 1."""
-    scores: list[float] = []
-    for video in videos:
-        smoothing: Smoothing | None = None
-        for result in video:
-            live = live_score(result.measures, smoothing, calibration)
-            smoothing = live.smoothing
-            scores.append(-live.log10_p)
-    return np.array(scores)
-
-
-def read_labels(videos: Sequence[Video], folder: Path, clip_length: int) -> list[NDArray[np.int64]]:
-    """Labels of the scored frames of each video: those that fill the first clip are dropped.
+def judge(examiner: Examiner, protocol: Protocol, run: Run) -> Outcome:
+    """Score a run and hold it against the truth in all ways.
 
     Raises:
-        FatalError: a file is missing or has another length than its video, or all labels are equal.
+        FatalError: the scored frames are all of one class.
     """
-    labels: list[NDArray[np.int64]] = []
-    for video in videos:
-        path = folder / f"{Path(video.name).stem}.npy"
-        if not path.exists():
-            raise FatalError(f"labels of '{video.name}' must be in '{path}', there is no such file; check the folder")
-        values = np.load(path, allow_pickle=False).astype(np.int64).ravel()
-        if len(values) != video.num_frames:
-            text = f"'{path}' must have one label a frame, got {len(values)} for {video.num_frames} frames"
-            raise FatalError(f"{text}; check that it belongs to '{video.name}'")
-        labels.append(values[clip_length - 1 :])
-    if len(np.unique(np.concatenate(labels))) != 2:
-        raise FatalError(f"labels must hold normal and abnormal frames, those in '{folder}' are all equal")
-    return labels
+    clips, maps, footage = examiner.scored(protocol, run), _maps(protocol, run), examiner.footage
+    return Outcome(
+        protocol,
+        clips,
+        examiner.first_frame(protocol),
+        examiner.map_frame,
+        maps,
+        examiner.auc(protocol, run),
+        average_precision(clips),
+        pixel_auc(footage, maps, examiner.map_frame),
+        {recall: false_alarms_per_hour(recall, clips) for recall in RECALLS},
+    )
+
+
+def pixel_auc(footage: LabelledFootage, maps: Sequence[Float32], map_frame: int) -> float | None:
+    """ROC AUC over the pixels of all clips that have masks, in [0, 1]; None if there are none, or of one class only.
+
+    Args:
+        footage: with masks.
+        maps: of each clip, (N, R, S).
+        map_frame: index within a clip of the frame of its first map.
+    """
+    counts = PixelCounts()
+    for clip, maps_NRS in zip(footage.clips, maps, strict=True):
+        masks_THW = clip.masks()
+        if masks_THW is not None:
+            for map_RS, mask_HW in zip(maps_NRS, masks_THW[map_frame:], strict=True):
+                counts.add(enlarged(map_RS, *mask_HW.shape), mask_HW)
+    return counts.auc()
+
+
+def _runs(examiner: Examiner, protocols: Sequence[Protocol]) -> dict[Protocol, Run]:
+    """One pass for both protocols where the paper's test leaves the memory alone."""
+    gate = paper_gate(examiner.bundle)
+    fixed = examiner.fixed() if "live" in protocols or gate is None else None
+    runs: dict[Protocol, Run] = {}
+    for protocol in protocols:
+        if protocol == "paper" and gate is not None:
+            runs[protocol] = examiner.carried(gate)
+        elif fixed is not None:
+            runs[protocol] = fixed
+    return runs
+
+
+def _maps(protocol: Protocol, run: Run) -> tuple[Float32, ...]:
+    if protocol == "paper":
+        return tuple(np.stack([measured.error_map_RS for measured in video]) for video in run.videos)
+    return tuple(np.stack([measured.irregularity.map_RS for measured in video]) for video in run.videos)

@@ -1,87 +1,185 @@
-"""Measures, the paper's frame score and its whole test loop against the published implementation."""
+"""Measures, the papers' frame scores and MNAD's whole test loop against the published implementations."""
+
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import roc_auc_score
 
 from networks.measures import psnr_db, regular_score, squared_error
-from tests.golden.networks_from_recipe import prediction_network
-from tests.golden.reference import arrays, close, items
+from networks.registry import network_class
+from tests.golden.networks_from_recipe import network_from_recipe
+from tests.golden.reference import Array, arrays, close, compare, items, section
 from training.dataset import FrameCache, Video
-from training.evaluate import blended, paper_auc, paper_normality, run_paper_test, scaled
+from training.detection_measures import ScoredClip, frame_auc
+from training.measuring import Measuring
+from training.protocols import (
+    gaussian_kernel,
+    inverted,
+    paper_scores,
+    psnr_and_distance,
+    scaled,
+    scored_frame,
+    smoothed_over_time,
+    smoothed_psnrs,
+)
 from workers.decode import FrameFormat, fit
 from workers.engine import Predictor
 
+FPS = 10.0
+ROUNDING = 2e-5
+"""One unit in the last place of a feature distance is 2e-5 of the range in which it varies over a video of this set."""
 
-def by_video(values: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+
+def by_video(values: Array, lengths: Array) -> list[Array]:
     return np.split(values.astype(np.float64), np.cumsum(lengths)[:-1])
 
 
+def auc_of_normality(normality: list[Array], labels: list[Array]) -> float | None:
+    """The papers rank by normality with normal frames as the positive class, which comes to the same."""
+    pairs = zip(normality, labels, strict=True)
+    return frame_auc([ScoredClip(1 - values, truth.astype(np.uint8), FPS) for values, truth in pairs])
+
+
 def test_measures_of_frames() -> None:
-    case = arrays("scoring")
-    error = squared_error(torch.from_numpy(case["frame_pred"]), torch.from_numpy(case["frame_true"]))
-    close(error.mean(dim=(1, 2, 3)), case["frame_mse01"])
-    close(psnr_db(error), case["frame_psnr"])
-    close(regular_score(error), case["frame_point_score"])
+    case = section("scoring", "frame_")
+    error = squared_error(torch.from_numpy(case["pred"]), torch.from_numpy(case["true"]))
+    found = {"mse01": error.mean(dim=(1, 2, 3)), "psnr": psnr_db(error), "point_score": regular_score(error)}
+    compare({**found, "pred": case["pred"], "true": case["true"]}, case)
 
 
 def test_scaling_by_video() -> None:
     case = arrays("scoring")
     lengths = case["video_lengths"]
-    close(np.concatenate([scaled(v) for v in by_video(case["video_psnr"], lengths)]), case["norm_psnr"])
-    inverted = [1 - scaled(v) for v in by_video(case["video_feature_distance"], lengths)]
-    close(np.concatenate(inverted), case["norm_feature_inverted"])
+    psnr = [scaled(values) for values in by_video(case["video_psnr"], lengths)]
+    distance = [inverted(values) for values in by_video(case["video_feature_distance"], lengths)]
+    compare(
+        {"psnr": np.concatenate(psnr), "feature_inverted": np.concatenate(distance)},
+        section("scoring", "norm_"),
+    )
 
 
 @pytest.mark.parametrize("index", range(4))
-def test_frame_auc(index: int) -> None:
+def test_mnads_score_and_auc(index: int) -> None:
     case = arrays("scoring")
     lengths, alpha = case["video_lengths"], float(case["alphas"][index])
     psnr = by_video(case["video_psnr"], lengths)
     distance = by_video(case["video_feature_distance"], lengths)
-    labels = [values.astype(np.int64) for values in by_video(case["video_labels"], lengths)]
-    close(blended(psnr, distance, alpha), case["normality_score"][index])
-    close(paper_auc(psnr, distance, labels, alpha), case["auc"][index])
+    normality = [psnr_and_distance(p, d, alpha) for p, d in zip(psnr, distance, strict=True)]
+    close(np.concatenate(normality), case["normality_score"][index])
+    close(auc_of_normality(normality, by_video(case["video_labels"], lengths)), case["auc"][index])
 
 
 def test_ties_count_one_half() -> None:
-    case = arrays("scoring")
-    rows = zip(case["tie_labels"], case["tie_scores"], strict=True)
-    close(np.array([roc_auc_score(labels, scores) for labels, scores in rows]), case["tie_auc"])
+    case = section("scoring", "tie_")
+    rows = zip(case["scores"], case["labels"], strict=True)
+    found = [frame_auc([ScoredClip(scores.astype(np.float64), labels, FPS)]) for scores, labels in rows]
+    compare({**case, "auc": np.array(found)}, case)
+
+
+def test_memaes_score_and_auc() -> None:
+    """Each clip's error belongs to frame 8 of its 16, so the first 8 labels of a video fall away, and the last 7."""
+    case = section("scoring", "memae_")
+    lengths = case["video_lengths"]
+    test = network_class("memae").paper_test
+    first = scored_frame("paper", test, clip_length=16)
+    normality = [inverted(values) for values in by_video(case["clip_error"], lengths - 15)]
+    labels = [values[first:][: len(values) - 15] for values in by_video(case["labels_full"], lengths)]
+    assert [len(values) - first - 7 for values in by_video(case["labels_full"], lengths)] == [*map(len, labels)]
+    compare({**case, "auc": np.array(auc_of_normality(normality, labels))}, case)
+
+
+def test_mpns_score_and_auc() -> None:
+    case = section("scoring", "mpn_")
+    frame, feature, labels = (by_video(case[key], case["lengths"]) for key in ("psnr_frame", "psnr_feature", "labels"))
+    alpha = network_class("mpn").paper_test.alpha
+    normality = [smoothed_psnrs(*pair, alpha) for pair in zip(frame, feature, strict=True)]
+    found = {
+        "kernel": gaussian_kernel(),
+        "smooth_frame": np.concatenate([smoothed_over_time(scaled(values)) for values in frame]),
+        "smooth_feature": np.concatenate([smoothed_over_time(scaled(values)) for values in feature]),
+        "alpha": np.array(alpha),
+        "score": np.concatenate(normality),
+        "auc": np.array(auc_of_normality(normality, labels)),
+    }
+    compare({**case, **found}, case)
 
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_preparation_of_images(index: int) -> None:
-    case = arrays("scoring")
-    wanted = case[f"resize{index}_out"]
-    image = fit(case[f"resize{index}_bgr8"], FrameFormat(wanted.shape[1], wanted.shape[0], 3))
-    assert np.abs(image / 127.5 - 1 - wanted).max() <= 1e-6
+    case = section("scoring", f"resize{index}_")
+    height, width, _ = case["out"].shape
+    image = fit(case["bgr8"], FrameFormat(width, height, 3))
+    assert np.abs(image / 127.5 - 1 - case["out"]).max() <= 1e-6
 
 
-def test_whole_evaluation() -> None:
+def test_nothing_is_left_out() -> None:
+    sections = ("frame_", "video_", "norm_", "tie_", "memae_", "mpn_", "resize0_", "resize1_")
+    others = {"alphas", "normality_score", "auc"}
+    assert {key for key in arrays("scoring") if not key.startswith(sections)} == others
+
+
+@dataclass(frozen=True)
+class Family:
+    """A network, and where its numbers are."""
+
+    name: str
+    file: str
+    prefix: str
+
+
+FAMILIES = [
+    pytest.param(Family("mnad-prediction", "mnad_pred_net", "pred_"), id="prediction"),
+    pytest.param(Family("mnad-reconstruction", "mnad_recon_net", "recon_"), id="reconstruction"),
+]
+
+
+def videos_end_to_end(lengths: Array) -> tuple[Video, ...]:
+    ends = np.cumsum(lengths)
+    return tuple(Video(str(n), int(ends[n] - lengths[n]), int(lengths[n]), FPS) for n in range(len(lengths)))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_mnads_whole_evaluation(family: Family) -> None:
     """Scoring, gated updates carried from video to video, and the AUC, through the very engine that runs live."""
-    case = arrays("mnad_evaluate")
-    predictor = Predictor(prediction_network(int(case["pred_model_seed"])), FrameFormat(64, 64, 3), "cpu")
-    first_items = items(int(case["pred_items_seed"]), [10, 512]).numpy()
-    close(first_items, case["pred_items_first"])
-    ends = np.cumsum(case["video_lengths"])
-    videos = tuple(
-        Video(str(end), int(end - length), int(length), 10.0)
-        for end, length in zip(ends, case["video_lengths"], strict=True)
-    )
-    footage = FrameCache(case["frames_bgr8"], videos, digest="")
-    run = run_paper_test(predictor, footage, first_items, float(case["pred_threshold"]))
-    frames = [frame for video in run.videos for frame in video]
-    close(np.array([frame.psnr_db for frame in frames]), case["pred_psnr"])
-    close(np.array([frame.feature_distance for frame in frames]), case["pred_feature_distance"])
-    close(np.array([frame.regular_score for frame in frames]), case["pred_point_score"])
-    assert np.array_equal(run.updated, case["pred_updated"])
-    close(run.items_MC, case["pred_items_last"])
-    close(paper_normality(run.videos, float(case["pred_alpha"])), case["pred_normality_score"])
-    labels = np.split(case["labels"], ends[:-1])
-    used = [values[4:] for values in labels]
-    assert np.array_equal(np.concatenate(used), case["pred_labels_used"])
-    psnr = [np.array([frame.psnr_db for frame in video]) for video in run.videos]
-    distance = [np.array([frame.feature_distance for frame in video]) for video in run.videos]
-    close(paper_auc(psnr, distance, used, float(case["pred_alpha"])), case["pred_auc"])
+    told, wanted = arrays("mnad_evaluate"), section("mnad_evaluate", family.prefix)
+    network = network_from_recipe(family.name, family.file, int(wanted["model_seed"]))
+    network.shape = replace(network.shape, **{"clip_length": 5, **network.recipes["paper"].parameters})
+    predictor = Predictor(network, FrameFormat(64, 64, 3), "cpu")
+    test = network.paper_test
+    first_items = items(int(wanted["items_seed"]), [10, 512]).numpy()
+    footage = FrameCache(told["frames_bgr8"], videos_end_to_end(told["video_lengths"]), digest="")
+    run = Measuring(predictor).carried(footage, footage.videos, first_items, float(wanted["threshold"]))
+    measures = [clip.irregularity.measures for video in run.videos for clip in video]
+    normality = [1 - paper_scores(video, test) for video in run.videos]
+    first = scored_frame("paper", test, predictor.clip_format.length)
+    labels = [values[first:] for values in by_video(told["labels"], told["video_lengths"])]
+    found = {
+        "alpha": np.array(test.alpha),
+        "psnr": np.array([frame.psnr_db for frame in measures]),
+        "feature_distance": np.array([frame.feature_distance for frame in measures]),
+        "point_score": np.array([frame.regular_score for frame in measures]),
+        "updated": np.array(run.updated, np.int64),
+        "items_first": first_items,
+        "items_last": run.items_MC,
+        "normality_score": np.concatenate(normality),
+        "labels_used": np.concatenate(labels).astype(np.int64),
+        "auc": np.array(auc_of_normality(normality, labels)),
+    }
+    told_to_us = {key: wanted[key] for key in ("threshold", "model_seed", "items_seed")}
+    compare({**told_to_us, **found}, wanted, {"normality_score": ROUNDING})
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_mnads_score_of_its_own_measures(family: Family) -> None:
+    wanted = section("mnad_evaluate", family.prefix)
+    lost = (len(arrays("mnad_evaluate")["labels"]) - len(wanted["psnr"])) // 3
+    lengths = arrays("mnad_evaluate")["video_lengths"] - lost
+    pairs = zip(by_video(wanted["psnr"], lengths), by_video(wanted["feature_distance"], lengths), strict=True)
+    normality = [psnr_and_distance(*pair, float(wanted["alpha"])) for pair in pairs]
+    close(np.concatenate(normality), wanted["normality_score"])
+
+
+def test_nothing_of_the_evaluation_is_left_out() -> None:
+    inputs = {"frames_bgr8", "video_lengths", "labels"}
+    assert {key for key in arrays("mnad_evaluate") if not key.startswith(("pred_", "recon_"))} == inputs
