@@ -6,6 +6,7 @@ import typer
 
 from engram import __version__
 from engram.cli import (
+    ablate,
     bank,
     config,
     coordinate,
@@ -13,6 +14,7 @@ from engram.cli import (
     doctor,
     evaluate,
     events,
+    export,
     produce,
     schemas,
     stack,
@@ -60,6 +62,8 @@ for module in (
     bank,
     train,
     evaluate,
+    ablate,
+    export,
     stack,
     doctor,
     config,

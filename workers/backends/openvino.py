@@ -1,14 +1,10 @@
 """The network in OpenVINO, on the CPU, in single precision or with convolutions in 8 bits."""
 
-import sys
 from collections.abc import Mapping, Sequence
 
-# OpenVINO reports its use to its makers where this package is found, and does without where it is not.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+import openvino
 
-import openvino  # noqa: E402
-
-from workers.backends.backend import Float32, UInt8  # noqa: E402
+from workers.backends.backend import Float32, UInt8
 
 MODEL, WEIGHTS = "model.xml", "model.bin"
 

@@ -1,0 +1,69 @@
+"""Normal video for an export: to measure ranges on, to compare on, and to calibrate with.
+
+Dimensions: B clips, T frames, H x W pixels, K colours.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bundles.bundle import Bundle
+from bundles.calibration import Calibration
+from training.calibrating import calibrate
+from training.dataset import CacheFormat, FrameCache, open_cache
+from training.inspection import measure_videos
+from training.split import Split, clip_starts, long_enough, split_videos
+from training.train import normal_footage
+from workers.backends.backend import UInt8
+from workers.decode import FrameFormat
+from workers.engine import Predictor
+from workers.scoring import MIN_FRAMES, StatisticOptions
+from workers.windows import ClipFormat
+
+
+@dataclass(frozen=True, slots=True)
+class NormalFootage:
+    """Decoded as the bundle's network takes it, and split as for a training."""
+
+    frames: FrameCache
+    split: Split
+    clip: ClipFormat
+
+    def spread_clips(self, count: int) -> UInt8:
+        """Up to ``count`` clips (B, T, H, W, K), evenly spread over the part that is not held back."""
+        starts = clip_starts(self.split.training, self.clip, at_least=1)
+        chosen = np.unique(np.linspace(0, len(starts) - 1, count).round().astype(np.int64))
+        return self.frames.clips(starts[chosen], self.clip.length, self.clip.stride)
+
+    def calibration(self, predictor: Predictor, bundle: Bundle) -> Calibration:
+        """Fitted on the part held back, through ``predictor``, in the form of the bundle's own."""
+        own = bundle.calibration
+        results = measure_videos(predictor, self.frames, self.split.held_back, bundle.items_MC)
+        form = StatisticOptions(own.smoothing_s, own.feature_weight)
+        fitted = calibrate(results, self.split.held_back[0].fps, form).calibration
+        return fitted.model_copy(update={"cameras": own.cameras})
+
+
+def normal_footage_for(bundle: Bundle, data: Path, cache: Path) -> NormalFootage:
+    """Decode the normal part of a data set at the bundle's size and rate.
+
+    Raises:
+        FatalError: there is none, or too little to calibrate with.
+    """
+    manifest = bundle.manifest
+    frame = FrameFormat(manifest.width, manifest.height, manifest.channels)
+    frames = open_cache(normal_footage(data), CacheFormat(frame, manifest.fps, manifest.fps), cache)
+    clip = ClipFormat(manifest.clip_length, manifest.frame_stride)
+    split = split_videos(long_enough(frames.videos, clip))
+    clip_starts(split.held_back, clip, at_least=MIN_FRAMES)
+    return NormalFootage(frames, split, clip)
+
+
+def invented_clips(bundle: Bundle, count: int) -> UInt8:
+    """Clips (B, T, H, W, K) of coarse random patterns, where there is no video."""
+    manifest = bundle.manifest
+    coarse = (count, manifest.clip_length, -(-manifest.height // 8), -(-manifest.width // 8), manifest.channels)
+    patterns = np.random.default_rng(0).integers(0, 256, coarse, dtype=np.uint8)
+    fine = patterns.repeat(8, axis=2).repeat(8, axis=3)
+    return np.ascontiguousarray(fine[:, :, : manifest.height, : manifest.width])

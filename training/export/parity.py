@@ -1,0 +1,48 @@
+"""How far an export is from the network it was made of."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bundles.exports import Parity
+from schemas.errors import FatalError
+from training.export.tracing import OUTPUTS
+from workers.backends.backend import Backend, Float32, UInt8
+
+BATCH = 3
+"""Not the one that was traced."""
+TOLERANCE = 1e-4
+MEASURES = OUTPUTS[:5]
+"""Those that scores are made of. What a clip teaches the memory may differ by a whole query where two items are equally
+near."""
+
+
+def parity(backend: Backend, reference: Backend, clips_BTHWK: UInt8, items_MC: Float32) -> Parity:
+    """Run both on the same clips. Values are compared with the largest of their output over all clips."""
+    found, wanted = (_run(each, clips_BTHWK, items_MC) for each in (backend, reference))
+    names = OUTPUTS[: len(wanted)]
+    worst = {name: _deviation(a, b) for name, a, b in zip(names, found, wanted, strict=True)}
+    return Parity(num_clips=len(clips_BTHWK), worst=worst)
+
+
+def require_parity(found: Parity, kind: str) -> None:
+    """Refuse an export that should measure the same and does not.
+
+    Raises:
+        FatalError: a measure differs by more than ``TOLERANCE``.
+    """
+    wrong = {name: found.worst[name] for name in MEASURES if found.worst[name] > TOLERANCE}
+    if wrong:
+        text = f"an export as {kind} must measure what torch does to within {TOLERANCE}, differs by {wrong}"
+        raise FatalError(f"{text}; try other versions of the library, or another format")
+
+
+def _run(backend: Backend, clips_BTHWK: UInt8, items_MC: Float32) -> Sequence[Float32]:
+    parts = [clips_BTHWK[begin : begin + BATCH] for begin in range(0, len(clips_BTHWK), BATCH)]
+    results = [backend(part, np.repeat(items_MC[None], len(part), axis=0)) for part in parts]
+    return [np.concatenate(values) for values in zip(*results, strict=True)]
+
+
+def _deviation(found: Float32, wanted: Float32) -> float:
+    largest = float(np.abs(wanted).max())
+    return float(np.abs(found - wanted).max()) / (largest or 1.0)
