@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 from networks.memory import ItemStatistics
@@ -100,7 +99,7 @@ def spread(network: nn.Module, world: World) -> nn.Module:
         return network
     _sync_batch_norm(network, world)
     local = [world.device.index] if world.device.type == "cuda" else None
-    return DistributedDataParallel(network, device_ids=local, broadcast_buffers=False)
+    return DistributedDataParallel(network, device_ids=local)
 
 
 def gathered(statistics: ItemStatistics, world: World) -> ItemStatistics:
@@ -160,8 +159,24 @@ class WholeBatchNorm(nn.BatchNorm2d):
         return mean, variance
 
 
+class _SumOverProcesses(torch.autograd.Function):
+    """Sum over all processes; so is its gradient, since each process's result depends on all summands."""
+
+    @staticmethod
+    def forward(_context: object, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_context: object, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+
 def _mean_over_processes(values: Tensor) -> Tensor:
-    total: Tensor = all_reduce(values)  # type: ignore[no-untyped-call]
+    total: Tensor = _SumOverProcesses.apply(values)
     return total / dist.get_world_size()
 
 

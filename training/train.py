@@ -9,13 +9,15 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 
 from bundles.bundle import Bundle, half_rounded, save_bundle
 from bundles.manifest import Manifest
 from memory_store.proposal import Float32
+from networks.mpn import Mpn
 from networks.network import VideoNetwork
 from networks.registry import build_network
-from schemas.errors import FatalError
+from schemas.errors import FatalError, SettingsError
 from training.calibrating import Calibrated, calibrate
 from training.dataset import CacheFormat, FrameCache, open_cache
 from training.decoding import is_grey
@@ -23,6 +25,7 @@ from training.distributed import World, joined_world
 from training.inspection import measure_videos
 from training.layouts import find_layout
 from training.loop import ClipStarts, LoopOptions, num_steps, run_training
+from training.meta import MetaOptions, meta_train
 from training.presets import Preset, parameter_values, with_channels
 from training.report import Outcome, write_report
 from training.run_folder import claim_run, read_settings
@@ -38,6 +41,9 @@ from workers.scoring import MIN_FRAMES
 from workers.windows import ClipFormat
 
 log = logging.getLogger(__name__)
+
+STEP_SIZES = "step_sizes.safetensors"
+"""Name of the file in the folder of a run that MPN's meta phase leaves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,7 @@ class TrainOptions:
         compiled: whether the network is compiled; "auto" = on CUDA.
         items: what the bank starts from.
         patience: epochs without a better validation error after which to stop; None = never.
+        meta_steps: of MPN's meta phase after the training; 0 = none.
         tensorboard: folder for curves besides the run's own; None = none.
     """
 
@@ -76,6 +83,7 @@ class TrainOptions:
     compiled: bool | Literal["auto"] = "auto"
     items: StartingItems = "random"
     patience: int | None = None
+    meta_steps: int = 0
     tensorboard: Path | None = None
 
 
@@ -134,6 +142,8 @@ def train(data: Path, out: Path, preset: Preset, options: TrainOptions) -> Path:
     """
     if out.exists():
         raise FatalError(f"'{out}' must not exist yet; remove it or choose another name for the bundle")
+    if options.meta_steps and preset.model != Mpn.name:
+        raise SettingsError(f"the meta phase is {Mpn.name}'s, got {preset.model}; leave out --meta-steps")
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     with joined_world(options.device) as world:
@@ -192,8 +202,9 @@ def _trained(material: Material, options: TrainOptions, world: World) -> Trainin
     if world.is_first:
         claim_run(options.run, run_settings(preset, material.footage.digest, options, precision), options.resume)
     world.wait()
-    steps = num_steps(len(starts.training), preset.recipe)
-    log.info("%d clips, %d held back, %d steps, %s", len(starts.training), len(starts.held_back), steps, precision)
+    if world.is_first:
+        steps = num_steps(len(starts.training), preset.recipe)
+        log.info("%d clips, %d held back, %d steps, %s", len(starts.training), len(starts.held_back), steps, precision)
     on_gpu = world.device.type == "cuda"
     torch.backends.cudnn.benchmark = on_gpu
     loop = LoopOptions(
@@ -224,6 +235,8 @@ def _finish(state: TrainingState, material: Material, out: Path, options: TrainO
     preset = material.preset
     network = _fresh(preset)  # without what compiling and several processes added
     network.load_state_dict(state.network.state_dict())
+    if isinstance(network, Mpn) and options.meta_steps:
+        _learn_to_adapt(network.to(next(state.network.parameters()).device), material, options)
     weights = half_rounded(weights_of(network)) if preset.half_weights else weights_of(network)
     network.load_state_dict({name: torch.from_numpy(values) for name, values in weights.items()}, strict=False)
     bank = np.zeros((0, 0), np.float32) if state.items_MC is None else state.items_MC.float().cpu().numpy()
@@ -235,6 +248,14 @@ def _finish(state: TrainingState, material: Material, out: Path, options: TrainO
     samples = sample_predictions(network, items_MC, material.footage, material.starts().held_back, material.clip)
     path = write_report(options.run, Outcome(preset, out, samples, found))
     log.info("report: '%s'", path)
+
+
+def _learn_to_adapt(network: Mpn, material: Material, options: TrainOptions) -> None:
+    """The step sizes go to the run folder: they are of use where a network adapts, not where it scores."""
+    wanted = MetaOptions(options.meta_steps, options.seed)
+    step_sizes = meta_train(network, material.footage, material.split.training, material.clip, wanted)
+    with room_on_disk(options.run / STEP_SIZES):
+        save_file({name: values.cpu().contiguous() for name, values in step_sizes.items()}, options.run / STEP_SIZES)
 
 
 def _calibrated(network: VideoNetwork, items_MC: Float32, material: Material, options: TrainOptions) -> Calibrated:

@@ -1,5 +1,6 @@
 """``engram train``: making a bundle."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -73,6 +74,16 @@ PatienceOption = Annotated[
         rich_help_panel=RECIPE,
     ),
 ]
+MetaOption = Annotated[
+    int,
+    typer.Option(
+        "--meta-steps",
+        min=0,
+        help="For mpn: steps of the meta phase after the training, which learns to adapt to a new camera; the step"
+        " sizes go to the run folder.",
+        rich_help_panel=RECIPE,
+    ),
+]
 FpsOption = Annotated[
     float | None,
     typer.Option("--fps", help="Frames a second to keep; cameras should send as many.", rich_help_panel=FOOTAGE),
@@ -134,6 +145,7 @@ def train(
     learning_rate: RateOption = None,
     items: ItemsOption = "random",
     patience: PatienceOption = None,
+    meta_steps: MetaOption = 0,
     fps: FpsOption = None,
     image_fps: ImageFpsOption = 10.0,
     jpeg_quality: QualityOption = 90,
@@ -178,9 +190,12 @@ def train(
         compiled="auto" if compile_ is None else compile_,
         items=items,
         patience=patience,
+        meta_steps=meta_steps,
         tensorboard=tensorboard,
     )
-    print(train_bundle(data, out, wanted, options))
+    made = train_bundle(data, out, wanted, options)
+    if os.environ.get("RANK", "0") == "0":  # torchrun's other processes have nothing to add
+        print(made)
 
 
 def _pairs(given: list[str]) -> dict[str, str]:

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from click.testing import Result
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from bundles.bundle import Bundle, load_bundle
 from engram.cli.app import app
-from schemas.errors import FatalError
+from schemas.errors import FatalError, SettingsError
 from tests.unit.training.footage import MINIATURE, write_images, write_video
 from training.curves import read_curves
 from training.dataset import CacheFormat, Video, open_cache
@@ -24,7 +25,7 @@ from training.report import REPORT
 from training.run_folder import read_settings
 from training.sources import find_sources
 from training.state import CHECKPOINT
-from training.train import TrainOptions, gather_material, normal_footage, train
+from training.train import STEP_SIZES, TrainOptions, gather_material, normal_footage, train
 from workers.engine import Engine
 
 PRESET = with_recipe(MINIATURE, {"epochs": 8, "max_steps": 60})
@@ -150,6 +151,30 @@ def test_every_network_makes_a_bundle(place: Path, tmp_path: Path, model: str, p
     assert made.manifest.model == model
     assert Engine(made, "cpu").clip_format.length == parameters.get("clip_length", 5)
     assert (tmp_path / "run" / REPORT).stat().st_size > 50_000
+
+
+def test_a_meta_phase_leaves_its_step_sizes_and_another_tail(place: Path, tmp_path: Path) -> None:
+    recipe = replace(MINIATURE.recipe, parameters={"width": 4, "depth": 2})
+    made = [
+        load_bundle(
+            train(
+                place / "data",
+                tmp_path / f"b{steps}",
+                Preset("mpn", "miniature", recipe),
+                replace(options(place), run=tmp_path / f"run{steps}", meta_steps=steps),
+            )
+        )
+        for steps in (0, 2)
+    ]
+    step_sizes = load_file(tmp_path / "run2" / STEP_SIZES)
+    assert not (tmp_path / "run0" / STEP_SIZES).exists()
+    differ = {name for name in made[0].weights if not np.array_equal(made[0].weights[name], made[1].weights[name])}
+    assert differ == {f"tail.{name}" for name in step_sizes}
+
+
+def test_a_meta_phase_is_for_mpn(place: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="the meta phase is mpn's, got mnad-prediction; leave out --meta-steps"):
+        train(place / "data", tmp_path / "b", MINIATURE, replace(options(place), meta_steps=2))
 
 
 def test_only_normal_footage_is_learned(place: Path) -> None:
