@@ -106,7 +106,10 @@ RunOption = Annotated[
     typer.Option("--run", help="Folder of checkpoints, curves and the report. Default: OUT.run", rich_help_panel=RUN),
 ]
 SeedOption = Annotated[
-    int, typer.Option("--seed", help="The same seed and footage give the same bundle.", rich_help_panel=RUN)
+    int,
+    typer.Option(
+        "--seed", help="The same seed and footage give the same network, on the same machine.", rich_help_panel=RUN
+    ),
 ]
 PrecisionOption = Annotated[
     Literal["auto", "fp32", "bf16"],
