@@ -19,25 +19,25 @@ from networks.network import VideoNetwork
 from networks.registry import build_network
 from schemas.errors import FatalError, SettingsError
 from training.calibrating import Calibrated, calibrate
-from training.dataset import CacheFormat, FrameCache, open_cache
+from training.dataset import CacheFormat, open_cache
 from training.decoding import is_grey
 from training.distributed import World, joined_world
 from training.inspection import measure_videos
 from training.layouts import find_layout
-from training.loop import ClipStarts, LoopOptions, num_steps, run_training
+from training.loop import LoopOptions, num_steps, run_training
+from training.material import Material
 from training.meta import MetaOptions, meta_train
 from training.presets import Preset, parameter_values, with_channels
 from training.report import Outcome, write_report
 from training.run_folder import claim_run, read_settings
 from training.samples import sample_predictions
 from training.sources import Source
-from training.split import Split, clip_starts, long_enough, split_videos
+from training.split import long_enough, split_videos
 from training.starting_items import StartingItems
 from training.state import TrainingState, room_on_disk
 from training.stepping import Precision, fastest_precision
 from workers.decode import FrameFormat
 from workers.engine import Predictor, weights_of
-from workers.scoring import MIN_FRAMES
 from workers.windows import ClipFormat
 
 log = logging.getLogger(__name__)
@@ -85,43 +85,6 @@ class TrainOptions:
     patience: int | None = None
     meta_steps: int = 0
     tensorboard: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """What a training is made of.
-
-    Attributes:
-        preset: with its channels settled.
-        footage: decoded.
-        split: which of it is learned.
-        clip: which frames make a clip.
-    """
-
-    preset: Preset
-    footage: FrameCache
-    split: Split
-    clip: ClipFormat
-
-    @property
-    def frame(self) -> FrameFormat:
-        """Of the footage at model size."""
-        _, height, width, channels = self.footage.frames_FHWC.shape
-        return FrameFormat(width, height, channels)
-
-    @property
-    def fps(self) -> float:
-        """Frames a second of the footage that was held back."""
-        return self.split.held_back[0].fps
-
-    def starts(self) -> ClipStarts:
-        """Of the clips.
-
-        Raises:
-            FatalError: too few for a batch, or for the calibration.
-        """
-        training = clip_starts(self.split.training, self.clip, at_least=self.preset.recipe.batch)
-        return ClipStarts(training, clip_starts(self.split.held_back, self.clip, at_least=MIN_FRAMES))
 
 
 def train(data: Path, out: Path, preset: Preset, options: TrainOptions) -> Path:
