@@ -30,7 +30,7 @@ class Bundle:
     Attributes:
         manifest: what it is.
         weights: parameters and statistics of the network by name, float32.
-        items_MC: the initial bank.
+        items_MC: the initial bank; (0, 0) for a network that keeps what it knows in its weights.
         calibration: what normal footage scores.
         digest: SHA-256 of the manifest's bytes, which names everything else.
     """
@@ -49,8 +49,15 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InitialItems:
-    """The bank a bundle was trained with, (M, C) float32, and the bundle's digest."""
+    """The bank a bundle was trained with.
 
+    Attributes:
+        model: name of the network.
+        bundle_digest: of the bundle.
+        items_MC: the bank, float32; (0, 0) for a network that keeps what it knows in its weights.
+    """
+
+    model: str
     bundle_digest: str
     items_MC: Float32
 
@@ -78,7 +85,7 @@ def load_initial_bank(path: Path) -> InitialItems:
         BundleError: as ``load_bundle``, for these two files.
     """
     manifest, digest = _manifest(path)
-    return InitialItems(digest, _items(path, manifest))
+    return InitialItems(manifest.model, digest, _items(path, manifest))
 
 
 def save_bundle(path: Path, bundle: Bundle, half_weights: bool = False) -> Bundle:

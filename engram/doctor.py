@@ -11,12 +11,13 @@ from engram.topics import topic_specs, topic_state
 from engram.wiring import open_bus, open_store
 from producers.sources import open_source
 from schemas.settings import AllSettings
+from schemas.settings.detection import WorkerSection
 
 FIRST_FRAME_TIMEOUT_S = 15.0
 Process = Literal["all", "producer", "worker", "coordinator"]
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "producer": ("broker", "topics", "source"),
-    "worker": ("broker", "topics", "store", "bundle"),
+    "worker": ("broker", "topics", "store", "bundle", "backend"),
     "coordinator": ("broker", "topics", "store", "bundle"),
 }
 
@@ -66,6 +67,7 @@ def _questions(settings: AllSettings, source: str | None) -> Iterator[Question]:
     yield Question("store", lambda: _store(settings), store)
     bundle = "set worker.bundle to a folder made by 'engram train'"
     yield Question("bundle", lambda: _bundle(settings.worker.bundle), bundle)
+    yield Question("backend", lambda: _backend(settings.worker), "set worker.backend, or run 'engram export'")
     if source is not None:
         yield Question("source", lambda: _source(source), "check address, network, user and password of the camera")
 
@@ -105,6 +107,17 @@ def _bundle(path: Path | None) -> str:
 
     bundle = load_bundle(path)
     return f"{path} is whole: {bundle.model}, digest {bundle.digest[:12]}"
+
+
+def _backend(worker: WorkerSection) -> str:
+    if worker.bundle is None:
+        raise _UnwellError("no bundle is named")
+    from bundles.bundle import load_bundle  # noqa: PLC0415 - needs an extra, which a producer has not
+    from workers.backends.choose import choose  # noqa: PLC0415
+    from workers.backends.torch import torch_device  # noqa: PLC0415
+
+    choice = choose(worker.backend, torch_device(worker.device), worker.bundle, load_bundle(worker.bundle).digest)
+    return f"{choice.name}: {choice.why}"
 
 
 def _source(text: str) -> str:

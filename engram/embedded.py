@@ -93,6 +93,7 @@ class Embedded:
         self._worker = Worker(self._bus, engine, bank_cache(store, engine, settings.memory), options, utc_now)
         initial = InitialBank(engine.bundle.digest, engine.bundle.items_MC)
         self._coordinator = Coordinator(self._bus, store, initial, coordinator_options(settings))
+        self._learns = settings.memory.updates and not initial.is_empty
         self._num_feeds = len(feeds)
         self._crew = Crew()
 
@@ -103,7 +104,7 @@ class Embedded:
             EngramError: a part failed, or the worker stands still.
         """
         ending = threading.Event()
-        if self._settings.memory.updates:
+        if self._learns:
             self._crew.start("coordinator", lambda: self._coordinator.run(ending))
         self._crew.start("worker", lambda: self._worker.run(ending))
         self._crew.start("producer", self._producer.run)

@@ -10,6 +10,7 @@ from engram.mapping import coordinator_options, worker_options
 from engram.wiring import open_bus, open_store, open_store_for_worker
 from memory_store.coordinator import Coordinator
 from memory_store.views import InitialBank
+from schemas.errors import FatalError
 from schemas.messages import utc_now
 from schemas.settings import CoordinatorSettings, WorkerSettings
 
@@ -20,10 +21,13 @@ def run_coordinator(settings: CoordinatorSettings, stop: threading.Event) -> Non
     """Coordinate until ``stop`` is set; the loop itself survives a broker or store that is away.
 
     Raises:
-        FatalError: settings, bundle or store are beyond repair.
+        FatalError: settings, bundle or store are beyond repair, or the bundle has no memory.
     """
     items = load_initial_bank(require_bundle(settings.worker.bundle))
     initial = InitialBank(items.bundle_digest, items.items_MC)
+    if initial.is_empty:
+        text = f"the network '{items.model}' keeps what it knows in its weights, there is no memory to coordinate"
+        raise FatalError(f"{text}; its workers need no coordinator")
     with open_bus(settings.kafka) as bus, open_store(settings.store, settings.coordinator.history) as store:
         coordinator = Coordinator(bus, store, initial, coordinator_options(settings))
         log.info("coordinating as %s", settings.coordinator.writer_id)

@@ -21,6 +21,7 @@ from workers.scoring import StatisticOptions
 
 WIDTH, HEIGHT = 32, 24
 FPS = 10.0
+CALM_CAMERAS = ("calm", "a", "b")
 CALM_FRAMES = 70
 PARAMETERS: dict[str, dict[str, Any]] = {
     "mnad-prediction": {"width": 4, "depth": 3, "channels": 1, "clip_length": 5, "num_items": 6},
@@ -52,11 +53,12 @@ def small_bundle(seed: int = 0, gate_threshold: float | None = None, model: str 
 
 
 def jpeg(camera: str, index: int, size: tuple[int, int] = (64, 48)) -> bytes:
-    """A moving square on noise; from 7 to 9 s of every 9 s the noise is much stronger, which is the anomaly."""
+    """A square that goes to and fro on noise; from 7 to 9 s of every 9 s the noise is much stronger: the anomaly."""
     random = np.random.default_rng([index, *camera.encode()])
     noise = 60 if index % 90 >= 70 else 6
     image = random.normal(110, noise, (size[1], size[0])).clip(0, 255).astype(np.uint8)
-    x = (3 * index + len(camera)) % (size[0] - 12)
+    reach = size[0] - 12
+    x = reach - abs((3 * index + len(camera)) % (2 * reach) - reach)  # without a jump, which would count as speed
     image[10:22, x : x + 12] = 230
     ok, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])
     assert ok
@@ -68,13 +70,16 @@ def _calibration(model: str, seed: int) -> Calibration:
     """Fitted as the real one is: by the engine and the scorer, on calm frames."""
     network = _network(model, seed)
     predictor = Predictor(network, FrameFormat(WIDTH, HEIGHT, 1), device="cpu")
-    decoded = [
-        decode_frame(jpeg("calm", index), predictor.frame_format, DecodeLimits()) for index in range(CALM_FRAMES)
-    ]
+    videos = [_calm_clips(camera, predictor) for camera in CALM_CAMERAS]
+    items_MC = _items(network, seed)
+    results = [predictor.infer(clips, np.repeat(items_MC[None], len(clips), axis=0)) for clips in videos]
+    return calibrate(results, FPS, StatisticOptions()).calibration
+
+
+def _calm_clips(camera: str, predictor: Predictor) -> list[NDArray[np.uint8]]:
     length = predictor.clip_format.length
-    clips = [np.stack(decoded[index : index + length]) for index in range(CALM_FRAMES - length + 1)]
-    items_BMC = np.repeat(_items(network, seed)[None], len(clips), axis=0)
-    return calibrate([predictor.infer(clips, items_BMC)], FPS, StatisticOptions()).calibration
+    images = [decode_frame(jpeg(camera, n), predictor.frame_format, DecodeLimits()) for n in range(CALM_FRAMES)]
+    return [np.stack(images[first : first + length]) for first in range(CALM_FRAMES - length + 1)]
 
 
 def _network(model: str, seed: int) -> VideoNetwork:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from schemas.settings.detection import BackendSetting
+
 BootstrapOption = Annotated[
     str | None, typer.Option("--bootstrap-servers", help="Kafka addresses, host:port, comma separated.")
 ]
@@ -16,6 +18,14 @@ PaceOption = Annotated[
     str | None, typer.Option("--pace", help="live: at capture speed; backfill: every frame, as fast as may be.")
 ]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
+BackendOption = Annotated[
+    BackendSetting | None,
+    typer.Option(
+        "--backend",
+        help="What computes the network. auto: on a CPU the fastest export the bundle carries, else torch. All workers"
+        " of a fleet must use one: scores are the same to 1e-5 between them only then. openvino-int8 gives others.",
+    ),
+]
 CacheOption = Annotated[Path, typer.Option("--cache", help="Folder of decoded footage, used again the next time.")]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", help="Threads of the training library.")]
 DEFAULT_CACHE = Path(".engram/cache")

@@ -8,7 +8,7 @@ import typer
 
 from engram.cli.events import print_events
 from engram.cli.invocation import Invocation, command
-from engram.cli.options import BundleOption, DeviceOption, FpsOption, PaceOption, StoreOption
+from engram.cli.options import BackendOption, BundleOption, DeviceOption, FpsOption, PaceOption, StoreOption
 from engram.cli.output import OutputOption
 from engram.cli.produce import CamerasOption, SourcesArgument
 from engram.shutdown import stop_on_signals
@@ -38,6 +38,7 @@ def watch(
     updates: UpdatesOption = None,
     store: StoreOption = None,
     device: DeviceOption = None,
+    backend: BackendOption = None,
     output: OutputOption = "text",
 ) -> None:
     """Watch cameras or files on this machine: no Kafka, no Redis. Ends when the sources do; Ctrl-C drains.
@@ -50,6 +51,7 @@ def watch(
     overrides: dict[str, object] = {
         "worker.bundle": bundle,
         "worker.device": device,
+        "worker.backend": backend,
         "producer.fps": fps,
         "producer.pace": pace,
         "memory.updates": updates,

@@ -6,6 +6,7 @@ import typer
 
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import (
+    BackendOption,
     BootstrapOption,
     BundleOption,
     DeviceOption,
@@ -30,6 +31,7 @@ def work(
     bundle: BundleOption = None,
     worker_id: WorkerIdOption = None,
     device: DeviceOption = None,
+    backend: BackendOption = None,
     threads: ThreadsOption = None,
     bootstrap_servers: BootstrapOption = None,
     topic_prefix: PrefixOption = None,
@@ -41,7 +43,13 @@ def work(
 
     Example: engram work --bundle bundles/lobby --store redis://127.0.0.1:6379/0
     """
-    own = {"worker.bundle": bundle, "worker.worker_id": worker_id, "worker.device": device, "worker.threads": threads}
+    own = {
+        "worker.bundle": bundle,
+        "worker.worker_id": worker_id,
+        "worker.device": device,
+        "worker.backend": backend,
+        "worker.threads": threads,
+    }
     overrides = {**kafka_overrides(bootstrap_servers, topic_prefix), **own, "store.url": store}
     settings = run.settings(WorkerSettings, overrides)
     from engram.serving import run_worker  # noqa: PLC0415 - needs an extra

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from bundles.bundle import save_bundle
 from consumers.score_table import COLUMNS
 from schemas.messages import AnomalyEvent
 from tests.end_to_end.conftest import Engram
+from tests.small_bundle import small_bundle
 
 DEADLINE_S = 240
 
@@ -65,6 +67,24 @@ def test_scores_do_not_depend_on_the_company_or_the_run(
     assert len(anomaly_scores(together, "b")) == 80
     expected = [float(text) for text in anomaly_scores(alone, "a")[4:]]
     assert [float(text) for text in anomaly_scores(together, "a")[4:]] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("model", ["mpn", "memae"])
+def test_networks_without_a_bank_find_the_disturbances_too(
+    engram: Engram, footage: Path, tmp_path: Path, model: str
+) -> None:
+    save_bundle(tmp_path / "bundle", small_bundle(model=model))
+    scores = tmp_path / "scores.csv"
+    child = engram("watch", footage, "--bundle", tmp_path / "bundle", "--scores", scores, "-o", "json")
+    stdout, stderr = child.communicate(timeout=DEADLINE_S)
+    assert child.returncode == 0, stderr
+    assert {row["memory_state"] for row in rows_of(scores)} == {"none"}
+    ends = [event.data.frames for event in events_of(stdout) if event.data.phase == "end"]
+    assert [70 <= end.first <= 75 or 160 <= end.first <= 165 for end in ends] == [True, True]
+    refused = engram("coordinate", "--bundle", tmp_path / "bundle", "--store", f"sqlite:///{tmp_path}/banks.db")
+    _, stderr = refused.communicate(timeout=DEADLINE_S)
+    assert refused.returncode == 2
+    assert f"the network '{model}' keeps what it knows in its weights" in stderr
 
 
 def test_sigterm_drains_a_camera_without_end(engram: Engram, bundle: Path, tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from typing import Literal, get_args
 import torch
 
 from bundles.exports import SIDECAR, Export, export_folder, load_export
+from bundles.manifest import CALIBRATION
 from networks.network import VideoNetwork
-from schemas.errors import FatalError
+from schemas.errors import BundleError, FatalError
 from schemas.settings.detection import BackendSetting
 from workers.backends.backend import Backend
 from workers.backends.torch import TorchBackend
@@ -24,6 +25,8 @@ LIBRARY: Mapping[ExportBackend, tuple[str, str]] = {
 """Module and extra of each."""
 BY_ITSELF: tuple[ExportBackend, ...] = ("openvino", "onnx")
 """In order of speed. Eight bits change scores, so that they must be asked for."""
+
+CALIBRATED: tuple[ExportBackend, ...] = ("openvino-int8",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,11 @@ def choose(wanted: BackendSetting, device: torch.device, bundle: Path, bundle_di
         return Choice("torch", "worker.backend says so")
     if wanted != "auto":
         _require(wanted, device, bundle)
-        return Choice(wanted, "worker.backend says so", load_export(export_folder(bundle, wanted), bundle_digest))
+        export = load_export(export_folder(bundle, wanted), bundle_digest)
+        if wanted in CALIBRATED and export.calibration is None:
+            text = f"'{export_folder(bundle, wanted)}' must hold '{CALIBRATION}', since it scores by its own"
+            raise BundleError(f"{text}; remove it and run 'engram export' again")
+        return Choice(wanted, "worker.backend says so", export)
     if device.type != "cpu":
         return Choice("torch", f"the only one for {device.type}")
     for name in BY_ITSELF:

@@ -73,6 +73,14 @@ def test_the_coordinator_reads_the_bank_without_torch(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
+def test_a_network_without_a_bank_has_a_bundle_like_others(tmp_path: Path) -> None:
+    bundle = save_bundle(tmp_path / "gate", replace(sample(), items_MC=np.zeros((0, 0), np.float32)))
+    assert bundle.items_MC.shape == (0, 0)
+    assert bundle.items_MC.dtype == np.float32
+    initial = load_initial_bank(tmp_path / "gate")
+    assert (initial.model, initial.bundle_digest, initial.items_MC.shape) == (bundle.model, bundle.digest, (0, 0))
+
+
 def test_half_weights_are_half_the_size_and_rounded_once(tmp_path: Path) -> None:
     bundle = replace(sample(), weights={"a": np.linspace(-1, 1, 5000, dtype=np.float32)})
     save_bundle(tmp_path / "whole", bundle)

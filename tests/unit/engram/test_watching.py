@@ -86,6 +86,22 @@ def test_without_updates_there_is_no_coordinator_and_no_bank(bundle: Path, tmp_p
     assert not any(score.proposed for score in ear.scores)
 
 
+@pytest.mark.parametrize("model", ["mpn", "memae"])
+def test_a_network_without_a_bank_is_watched_without_a_coordinator(model: str, tmp_path: Path) -> None:
+    save_bundle(tmp_path / "bundle", small_bundle(model=model, gate_threshold=1e9))
+    chosen = settings(tmp_path / "bundle", tmp_path)
+    feeds = camera_feeds(["synthetic://walkway?seed=1&seconds=2"], ["a"], chosen.producer)
+    ear = Ear()
+    with open_store(chosen.store) as store:
+        outcome = Embedded(chosen, load_engine(chosen.worker), store, feeds, ear).run(threading.Event())
+    assert outcome.versions == {}
+    warming = outcome.worker.tally.warming
+    assert (warming, outcome.worker.tally.scored) == ((4, 16) if model == "mpn" else (3, 17))
+    assert {score.memory_state for score in ear.scores} == {"none"}
+    assert all(0 <= (score.anomaly_score or 0) < 1 for score in ear.scores)
+    assert not any(score.proposed for score in ear.scores)
+
+
 def test_a_stop_before_the_end_drains(bundle: Path, tmp_path: Path) -> None:
     chosen = settings(bundle, tmp_path, **{"producer.pace": "live"})
     feeds = camera_feeds(["synthetic://walkway?seed=1&seconds=0"], ["a"], chosen.producer)

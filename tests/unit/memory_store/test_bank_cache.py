@@ -132,6 +132,18 @@ def test_beyond_the_oldest_age_there_is_no_view(store: CountingStore, clock: Clo
         cache.view("lobby")
 
 
+def test_a_network_without_a_bank_never_asks_the_store(store: CountingStore, clock: Clock) -> None:
+    cache = BankCache(store, InitialBank(BUNDLE, np.zeros((0, 0), np.float32)), max_age_s=5.0, clock=clock)
+    store.create(a_bank(), CHANGE)
+    store.away = True
+    for _ in range(3):
+        clock.now += 10.0
+        view = cache.view("lobby")
+    assert (view.memory_state, view.bank.version, view.bank.items_MC.shape) == ("none", 0, (0, 0))
+    assert store.asked == 0
+    assert cache.age_s("lobby") is None
+
+
 def test_freezing_is_seen(cache: BankCache, store: CountingStore, clock: Clock) -> None:
     store.create(a_bank(), CHANGE)
     assert cache.view("lobby").memory_state == "live"
