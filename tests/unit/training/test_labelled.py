@@ -1,0 +1,139 @@
+"""Test footage with its truth, and everything that may not fit."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from schemas.errors import FatalError
+from tests.unit.training.labelled_scene import (
+    HEIGHT,
+    WIDTH,
+    turning_noisy,
+    write_clip,
+    write_labels,
+    write_masks,
+    write_scene,
+    write_video,
+)
+from training.dataset import CacheFormat
+from training.labelled import LabelledFootage, open_labelled
+from workers.decode import FrameFormat
+from workers.windows import ClipFormat
+
+WANTED = CacheFormat(FrameFormat(32, 24, 1))
+
+
+def opened(root: Path, labels: Path | None = None, clip: ClipFormat | None = None) -> LabelledFootage:
+    return open_labelled(root, labels, WANTED, clip or ClipFormat(5), root.parent / "cache")
+
+
+def test_a_layout_is_enough(tmp_path: Path) -> None:
+    footage = opened(write_scene(tmp_path / "any name"))
+    assert [clip.name for clip in footage.clips] == ["calm", "turning"]
+    calm, turning = footage.clips
+    assert turning.labels_T.tolist() == turning_noisy().tolist()
+    assert calm.masks() is None
+    masks = turning.masks()
+    assert masks is not None
+    assert masks.shape == (40, HEIGHT, WIDTH)
+    assert np.array_equal(masks.any(axis=(1, 2)), turning_noisy() != 0)
+
+
+def test_labels_from_another_folder(tmp_path: Path) -> None:
+    root = write_scene(tmp_path / "data")
+    (root / "labels").rename(tmp_path / "elsewhere")
+    write_labels(root, "calm", np.ones(30))
+    footage = opened(root, tmp_path / "elsewhere")
+    assert [int(clip.labels_T.sum()) for clip in footage.clips] == [0, 20]
+
+
+@pytest.mark.parametrize("count", [39, 41])
+def test_labels_of_another_length_name_both(tmp_path: Path, count: int) -> None:
+    root = write_scene(tmp_path / "data")
+    write_labels(root, "turning", np.zeros(count))
+    with pytest.raises(FatalError, match=f"'turning' must have one label a frame, got {count} for 40 frames"):
+        opened(root)
+
+
+@pytest.mark.parametrize("count", [29, 31])
+def test_labels_of_a_video_too(tmp_path: Path, count: int) -> None:
+    root = write_scene(tmp_path / "data")
+    write_labels(root, "calm", np.zeros(count))
+    with pytest.raises(FatalError, match=f"'calm.avi' must have one label a frame, got {count} for 30 frames"):
+        opened(root)
+
+
+def test_missing_labels_are_named(tmp_path: Path) -> None:
+    root = write_scene(tmp_path / "data")
+    (root / "labels" / "calm.npy").unlink()
+    with pytest.raises(FatalError, match=r"labels of 'calm.avi' must be in '.*calm.npy'"):
+        opened(root)
+    with pytest.raises(FatalError, match=r"labels of 'calm.avi' must be in '.*none/calm.npy', there is no such file"):
+        opened(root, tmp_path / "none")
+
+
+def test_labels_that_are_no_array(tmp_path: Path) -> None:
+    root = write_scene(tmp_path / "data")
+    (root / "labels" / "calm.npy").write_text("0 0 1")
+    with pytest.raises(FatalError, match=r"'.*calm.npy' must hold an array"):
+        opened(root)
+    with pytest.raises(FatalError, match=r"'.*calm.npy' must hold an array of labels"):
+        opened(root, root / "labels")
+
+
+def test_masks_of_another_length_or_size(tmp_path: Path) -> None:
+    root = write_scene(tmp_path / "data")
+    write_masks(root, "turning", turning_noisy(38))
+    with pytest.raises(FatalError, match="'turning' must have one mask a frame, got 38 for 40 frames"):
+        opened(root).check_masks()
+    write_masks(root, "turning", turning_noisy(), size=(24, 32))
+    with pytest.raises(FatalError, match="masks of 'turning' must be 64 x 48 pixels as its frames are, got 32 x 24"):
+        opened(root).check_masks()
+
+
+def test_footage_shorter_than_a_clip_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = write_scene(tmp_path / "data")
+    with caplog.at_level(logging.WARNING):
+        footage = opened(root, clip=ClipFormat(32))
+    assert [clip.name for clip in footage.clips] == ["turning"]
+    assert "'calm.avi' has 30" in caplog.text
+    with pytest.raises(FatalError, match="at least 61 frames, which make one clip"):
+        opened(root, clip=ClipFormat(16, stride=4))
+
+
+def test_no_test_footage(tmp_path: Path) -> None:
+    write_clip(tmp_path / "data" / "train" / "a", 0, 5)
+    with pytest.raises(FatalError, match="must hold test footage in a folder 'test'"):
+        opened(tmp_path / "data")
+
+
+def test_an_unreadable_frame_in_the_middle_keeps_the_truth_in_step(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_scene(tmp_path / "data")
+    (root / "test" / "turning" / "17.jpg").write_bytes(b"not an image")
+    with caplog.at_level(logging.WARNING):
+        footage = opened(root)
+    assert "17.jpg" in caplog.text
+    assert [clip.name for clip in footage.clips] == ["calm", "turning", "turning from frame 18"]
+    before, after = footage.clips[1:]
+    assert before.labels_T.tolist() == turning_noisy()[:17].tolist()
+    assert after.labels_T.tolist() == turning_noisy()[18:].tolist()
+    masks = after.masks()
+    assert masks is not None
+    assert np.array_equal(masks.any(axis=(1, 2)), turning_noisy()[18:] != 0)
+
+
+def test_an_unreadable_file_among_others_is_named_and_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_scene(tmp_path / "data")
+    write_video(root / "test" / "broken.avi", 0, 10)
+    (root / "test" / "broken.avi").write_bytes(b"not a video")
+    write_labels(root, "broken", np.zeros(10))
+    with caplog.at_level(logging.WARNING):
+        footage = opened(root)
+    assert "broken.avi" in caplog.text
+    assert [clip.name for clip in footage.clips] == ["calm", "turning"]
