@@ -41,7 +41,9 @@ QualityOption = Annotated[
     ),
 ]
 
-SUMMARY = ("protocol", "frame AUC", "average precision", "pixel AUC", "frames", "abnormal")
+AREAS = {"frame AUC": "frame_auc", "average precision": "average_precision", "pixel AUC": "pixel_auc"}
+COUNTS = {"scored frames": "num_frames", "abnormal frames": "num_abnormal"}
+"""Rows of the summary, and where the object for programs has them."""
 
 
 def register(app: typer.Typer) -> None:
@@ -100,20 +102,27 @@ def _print(told: dict[str, Any]) -> None:
         for clip in told["clips"]
     ]
     print_table(f"{told['bundle']} ({told['model']}) on {told['data']}", ("clip", "frames", "abnormal", *columns), rows)
-    recalls = list(next(iter(told["false_alarms_per_hour"].values())))
-    columns = [f"false alarms/h at recall {float(recall):.0%}" for recall in recalls]
-    print_table("All clips", (*SUMMARY, *columns), [_summary(told, name) for name in names])
+    print_table("All clips", ("", *names), _summary(told))
     for name in names:
         print(f"{name}: {told['protocol'][name]['meaning']}. Memory here: {told['protocol'][name]['memory']}.")
     print(f"{told['frames_per_s']:.1f} frames/s, bundle digest {told['bundle_digest'][:12]}")
 
 
-def _summary(told: dict[str, Any], name: str) -> tuple[object, ...]:
-    areas = (told[measure][name] for measure in ("frame_auc", "average_precision", "pixel_auc"))
-    alarms = told["false_alarms_per_hour"][name].values()
-    counts = (told["protocol"][name][count] for count in ("num_frames", "num_abnormal"))
-    return (name, *map(_percent, areas), *counts, *(None if rate is None else f"{rate:.0f}" for rate in alarms))
+def _summary(told: dict[str, Any]) -> list[tuple[object, ...]]:
+    names, alarms = list(told["protocol"]), told["false_alarms_per_hour"]
+    return [
+        *((title, *(_percent(told[key][name]) for name in names)) for title, key in AREAS.items()),
+        *((title, *(told["protocol"][name][key] for name in names)) for title, key in COUNTS.items()),
+        *(
+            (f"false alarms/h at recall {float(recall):.0%}", *(_whole(alarms[name][recall]) for name in names))
+            for recall in alarms[names[0]]
+        ),
+    ]
 
 
 def _percent(share: float | None) -> str | None:
     return None if share is None else f"{share:.2%}"
+
+
+def _whole(rate: float | None) -> str | None:
+    return None if rate is None else f"{rate:.0f}"
