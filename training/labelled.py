@@ -1,7 +1,7 @@
 """Labelled test footage of a data set: every stretch that can be read, with the truth that belongs to its frames."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ class LabelledClip:
         source: its files.
         video: its frames in the cache.
         labels_T: one a frame of ``video``, 1 = abnormal.
+        source_frames: how many frames the whole source has, those that cannot be read included.
         layout: of the data set, which knows the masks.
     """
 
@@ -36,6 +37,7 @@ class LabelledClip:
     source: Source
     video: Video
     labels_T: UInt8
+    source_frames: int
     layout: Layout
 
     def masks(self) -> UInt8 | None:
@@ -47,7 +49,7 @@ class LabelledClip:
         masks_THW = self.layout.masks(self.source)
         if masks_THW is None:
             return None
-        _check_length(self.source, self.video, len(masks_THW), "mask")
+        _check_length(self.source, "mask", len(masks_THW), (self.source_frames,))
         size = _frame_size(self.source)
         if masks_THW.shape[1:] != size:
             got = f"{masks_THW.shape[2]} x {masks_THW.shape[1]}"
@@ -102,6 +104,7 @@ def open_labelled(
             sources[video.name],
             video,
             found[video.name][video.offset :][: video.num_frames],
+            len(found[video.name]),
             layout,
         )
         for video in long_enough(footage.videos, clip)
@@ -129,26 +132,22 @@ def _check_lengths(sources: Sequence[Source], videos: Sequence[Video], labels: d
     last = {video.name: video for video in videos}
     for source in sources:
         if source.name in last:
-            _check_length(source, last[source.name], len(labels[source.name]), "label")
+            _check_length(source, "label", len(labels[source.name]), _lengths(source, last[source.name]))
 
 
-def _check_length(source: Source, last: Video, found: int, what: str) -> None:
-    """``last`` is any stretch of a source of images, or the last one of a video."""
-    possible = tuple(_lengths(source, last))
+def _check_length(source: Source, what: str, found: int, possible: Sequence[int]) -> None:
     if found not in possible:
         text = f"'{source.name}' must have one {what} a frame, got {found} for {possible[0]} frames"
         raise FatalError(f"{text}; check that they belong to this clip")
 
 
-def _lengths(source: Source, last: Video) -> Iterator[int]:
-    """How many frames a source has: as read, or as promised where its end cannot be read."""
+def _lengths(source: Source, last: Video) -> tuple[int, ...]:
+    """How many frames a source has: as many as were read, or as it promises, since its end may be unreadable."""
     if not source.is_video:
-        yield len(source.files)
-        return
-    yield last.offset + last.num_frames
+        return (len(source.files),)
     capture = cv2.VideoCapture(str(source.files[0]))
     try:
-        yield int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        return last.offset + last.num_frames, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     finally:
         capture.release()
 

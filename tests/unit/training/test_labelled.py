@@ -137,3 +137,26 @@ def test_an_unreadable_file_among_others_is_named_and_left_out(
         footage = opened(root)
     assert "broken.avi" in caplog.text
     assert [clip.name for clip in footage.clips] == ["calm", "turning"]
+
+
+def test_a_video_that_was_cut_off_keeps_the_labels_of_what_is_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_scene(tmp_path / "data")
+    video = root / "test" / "calm.avi"
+    write_video(video, 0, 60)
+    video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    truth = np.arange(60) % 7 == 0
+    write_labels(root, "calm", truth)
+    write_masks(root, "calm", truth)
+    with caplog.at_level(logging.WARNING):
+        calm = opened(root).clips[0]
+    assert "calm.avi' from frame" in caplog.text
+    assert 10 < len(calm.labels_T) < 60
+    assert calm.labels_T.tolist() == truth[: len(calm.labels_T)].astype(int).tolist()
+    masks = calm.masks()
+    assert masks is not None
+    assert len(masks) == len(calm.labels_T)
+    write_labels(root, "calm", np.zeros(50))
+    with pytest.raises(FatalError, match=f"got 50 for {len(calm.labels_T)} frames"):
+        opened(root)
