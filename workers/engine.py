@@ -4,6 +4,7 @@ Dimensions: B clips, T frames, H x W pixels, K colours, M items, C channels, R x
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,8 +19,11 @@ from workers.backends.backend import Backend, Float32, UInt8
 from workers.backends.choose import TORCH, Choice, open_backend
 from workers.backends.torch import TorchBackend, torch_device
 from workers.decode import FrameFormat
-from workers.motion import cell_speeds
+from workers.motion import newest_speeds
 from workers.windows import ClipFormat
+
+MOTION_THREADS = 4
+"""Optical flow takes milliseconds of one core a frame, and runs outside Python's lock."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +84,7 @@ class Predictor:
         bank = network.bank_shape
         self._bank_shape = (bank.num_items, bank.item_dim) if bank else (0, 0)
         self._backend = backend or TorchBackend(network, torch_device(device), threads)
+        self._motion = ThreadPoolExecutor(MOTION_THREADS, thread_name_prefix="motion")
 
     def infer(self, clips: Sequence[UInt8], items_BMC: Float32) -> list[ClipResult]:
         """Measure each clip; the result does not depend on what else is in the batch.
@@ -95,17 +100,17 @@ class Predictor:
             return []
         clips_BTHWK = np.stack(clips)
         self._check(clips_BTHWK, items_BMC)
+        speeds = self._motion.map(newest_speeds, clips)  # in threads, while the network computes
         arrays = self._backend(clips_BTHWK, items_BMC)
-        return [self._result(clip, [array[n] for array in arrays]) for n, clip in enumerate(clips)]
+        return [self._result(speeds_RS, [array[n] for array in arrays]) for n, speeds_RS in enumerate(speeds)]
 
-    def _result(self, clip_THWK: UInt8, parts: Sequence[Float32]) -> ClipResult:
+    def _result(self, speeds_RS: Float32, parts: Sequence[Float32]) -> ClipResult:
         psnr_db, regular_score, clip_error, cell_errors_RS, feature_map_RS, *update = parts
         if update:
             running_max_M, counts_M, sums_MC = update
             sums = ItemSums(running_max_M, sums_MC, counts_M)
         else:
             sums = ItemSums.empty(*self._bank_shape)
-        speeds_RS = cell_speeds(*clip_THWK[-2:]) if len(clip_THWK) > 1 else np.zeros_like(cell_errors_RS)
         finite = all(bool(np.isfinite(part).all()) for part in parts)
         return ClipResult(
             float(psnr_db),

@@ -17,6 +17,13 @@ NEIGHBOURS, SMOOTHNESS = 5, 1.1
 """Farneback's method. At half the resolution it is four times as fast and sees people no longer."""
 
 
+def newest_speeds(clip_THWK: UInt8) -> Float32:
+    """``cell_speeds`` up to the newest frame of a clip; zero where the clip is a single frame."""
+    if len(clip_THWK) == 1:
+        return np.zeros([size // CELL_PX for size in clip_THWK.shape[1:3]], np.float32)
+    return cell_speeds(clip_THWK[-2], clip_THWK[-1])
+
+
 def cell_speeds(before_HWK: UInt8, after_HWK: UInt8) -> Float32:
     """Mean speed in each cell of ``CELL_PX`` pixels, (R, S), in pixels from one frame to the other, >= 0."""
     flow_HW2 = cv2.calcOpticalFlowFarneback(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from networks.measures import CELL_PX
-from workers.motion import cell_speeds
+from workers.motion import cell_speeds, newest_speeds
 
 WIDTH, HEIGHT = 96, 64
 
@@ -50,3 +50,14 @@ def test_colour_moves_as_its_grey_image_does() -> None:
 def test_a_rest_at_the_edge_that_fills_no_cell_is_left_out() -> None:
     still = np.zeros((30, 42, 1), np.uint8)
     assert cell_speeds(still, still).shape == (30 // CELL_PX, 42 // CELL_PX)
+
+
+def test_a_clip_is_as_fast_as_its_last_two_frames() -> None:
+    clip = np.stack([with_square(x) for x in (10, 30, 31)])
+    assert np.allclose(newest_speeds(clip), newest_speeds(clip[1:]), atol=1e-4)
+    assert newest_speeds(clip).max() == pytest.approx(cell_speeds(clip[1], clip[2]).max(), abs=1e-4)
+
+
+def test_a_single_frame_has_no_speed() -> None:
+    assert not newest_speeds(with_square(30)[None]).any()
+    assert newest_speeds(with_square(30)[None]).shape == (HEIGHT // CELL_PX, WIDTH // CELL_PX)
