@@ -22,7 +22,7 @@ BackendOption = Annotated[
     BackendSetting | None,
     typer.Option(
         "--backend",
-        help="What computes the network. auto: on a CPU the fastest export the bundle carries, else torch. All workers"
+        help="What computes the network. auto: on a CPU an export the bundle carries, openvino before onnx, else torch. All workers"
         " of a fleet must use one: scores are the same to 1e-5 between them only then. openvino-int8 gives others.",
     ),
 ]

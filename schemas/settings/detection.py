@@ -74,8 +74,8 @@ class WorkerSection(WireLimits):
     )
     backend: BackendSetting = Field(
         default="auto",
-        description="library that computes the network, the same for all workers of a fleet; auto = that of the"
-        " fastest export the bundle carries, on a CPU; openvino-int8 gives other scores",
+        description="library that computes the network, the same for all workers of a fleet; auto = on a CPU that of"
+        " an export the bundle carries, openvino before onnx, else torch; openvino-int8 gives other scores",
     )
     threads: int | None = Field(
         default=None, ge=1, description="threads of the inference library; none = its own choice"

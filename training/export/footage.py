@@ -60,10 +60,9 @@ def normal_footage_for(bundle: Bundle, data: Path, cache: Path) -> NormalFootage
     return NormalFootage(frames, split, clip)
 
 
-def invented_clips(bundle: Bundle, count: int) -> UInt8:
+def invented_clips(frame: FrameFormat, clip_length: int, count: int) -> UInt8:
     """Clips (B, T, H, W, K) of coarse random patterns, where there is no video."""
-    manifest = bundle.manifest
-    coarse = (count, manifest.clip_length, -(-manifest.height // 8), -(-manifest.width // 8), manifest.channels)
+    coarse = (count, clip_length, -(-frame.height // 8), -(-frame.width // 8), frame.channels)
     patterns = np.random.default_rng(0).integers(0, 256, coarse, dtype=np.uint8)
     fine = patterns.repeat(8, axis=2).repeat(8, axis=3)
-    return np.ascontiguousarray(fine[:, :, : manifest.height, : manifest.width])
+    return np.ascontiguousarray(fine[:, :, : frame.height, : frame.width])

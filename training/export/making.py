@@ -117,7 +117,9 @@ class Job:
 
     def clips(self, count: int) -> UInt8:
         """To compare on."""
-        return self.footage.spread_clips(count) if self.footage else invented_clips(self.bundle, count)
+        if self.footage:
+            return self.footage.spread_clips(count)
+        return invented_clips(self._frame, self.bundle.manifest.clip_length, count)
 
     def reference(self) -> Backend:
         """What the export is held against."""

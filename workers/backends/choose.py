@@ -1,4 +1,4 @@
-"""Which backend a worker uses: the one it was told to, or the fastest that gives the scores of the bundle's network."""
+"""Which backend a worker uses: the one it was told to, or a fast one that gives the scores of the bundle's network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ LIBRARY: Mapping[ExportBackend, tuple[str, str]] = {
 }
 """Module and extra of each."""
 BY_ITSELF: tuple[ExportBackend, ...] = ("openvino", "onnx")
-"""In order of speed. Eight bits change scores, so that they must be asked for."""
+"""In order of preference. Eight bits change scores, so that they must be asked for."""
 
 CALIBRATED: tuple[ExportBackend, ...] = ("openvino-int8",)
 
@@ -68,7 +68,9 @@ def choose(wanted: BackendSetting, device: torch.device, bundle: Path, bundle_di
     for name in BY_ITSELF:
         if _is_carried(name, bundle) and _is_installed(name):
             export = load_export(export_folder(bundle, name), bundle_digest)
-            return Choice(name, "the fastest on a CPU of those that the bundle carries and that are installed", export)
+            return Choice(
+                name, "faster on a CPU than torch; the bundle carries it and the library is installed", export
+            )
     return Choice("torch", _why_nothing_faster(bundle))
 
 

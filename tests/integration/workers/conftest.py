@@ -31,7 +31,7 @@ T = TypeVar("T")
 START = datetime(2026, 1, 5, 10, 0, tzinfo=timezone.utc)
 DEADLINE_S = 60.0
 PARTITIONS = 4
-FIXED_RULES = EventOptions(enter=0.3, exit=0.2, min_duration_s=0.2, merge_gap_s=0.5)
+FIXED_RULES = EventOptions(enter=0.5, exit=0.4, min_duration_s=0.2, merge_gap_s=0.5)
 
 
 def header(camera: str, index: int, session: str) -> FrameHeader:
