@@ -22,8 +22,8 @@ BackendOption = Annotated[
     BackendSetting | None,
     typer.Option(
         "--backend",
-        help="What computes the network. auto: on a CPU an export the bundle carries, openvino before onnx, else torch. All workers"
-        " of a fleet must use one: scores are the same to 1e-5 between them only then. openvino-int8 gives others.",
+        help="What computes the network. auto: on a CPU an export the bundle carries, openvino before onnx, else torch."
+        " All workers of a fleet must use one: only then are their scores the same to 1e-5. openvino-int8: other scores.",
     ),
 ]
 CacheOption = Annotated[Path, typer.Option("--cache", help="Folder of decoded footage, used again the next time.")]
