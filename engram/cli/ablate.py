@@ -105,7 +105,9 @@ def _print(told: dict[str, Any]) -> None:
         for row in told["frame_auc"]
     ]
     seeds = ", ".join(map(str, told["seeds"]))
-    title = f"{told['model']}, preset {told['preset']}, on {told['data']}: mean ± spread over seeds {seeds}"
+    title = (
+        f"{told['model']}, preset {told['preset']}, on {told['data']}: frame AUC in %, mean ± spread over seeds {seeds}"
+    )
     print_table(title, ("memory", *columns), rows)
     for name, meaning in (*told["protocol"].items(), *told["memory"].items()):
         print(f"{name}: {meaning}")
