@@ -4,16 +4,17 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundles.bundle import Bundle, load_bundle
+from bundles.bundle import Bundle
 from networks.network import PaperTest
 from networks.registry import network_class
 from schemas.errors import FatalError
+from schemas.settings.detection import BackendSetting
 from training.dataset import CacheFormat, Video
 from training.detection_measures import ScoredClip, frame_auc
 from training.labelled import LabelledFootage, open_labelled
 from training.measuring import Measuring, Run
 from training.protocols import Protocol, live_scores, paper_scores, scored_frame
-from workers.engine import Engine
+from workers.loading import open_engine
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class EvaluateOptions:
         threads: of torch; None = its own choice.
         image_fps: rate of footage that comes as folders of images.
         jpeg_quality: of the round trip a live frame makes; None = none.
+        backend: what computes the network, see ``workers.backends.choose``.
     """
 
     cache: Path
@@ -42,6 +44,7 @@ class EvaluateOptions:
     threads: int | None = None
     image_fps: float = 10.0
     jpeg_quality: int | None = 90
+    backend: BackendSetting = "auto"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +111,7 @@ class Examiner:
 
 def open_examiner(path: Path, data: Path, options: EvaluateOptions) -> Examiner:
     """Load a bundle and the footage it is to be measured on. Raises as ``evaluate`` does."""
-    engine = Engine(load_bundle(path), options.device, options.threads)
+    engine = open_engine(path, options.device, options.threads, options.backend)
     wanted = CacheFormat(engine.frame_format, image_fps=options.image_fps, jpeg_quality=options.jpeg_quality)
     footage = open_labelled(data, options.labels, wanted, engine.clip_format, options.cache)
     footage.check_masks()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from engram.cli.invocation import Invocation, command
-from engram.cli.options import DEFAULT_CACHE, CacheOption, DeviceOption, ThreadsOption
+from engram.cli.options import DEFAULT_CACHE, BackendOption, CacheOption, DeviceOption, ThreadsOption
 from engram.cli.output import OutputOption, print_json_line, print_table
 from schemas.settings import WatchSettings
 
@@ -62,6 +62,7 @@ def evaluate(
     jpeg_quality: QualityOption = 90,
     cache: CacheOption = DEFAULT_CACHE,
     device: DeviceOption = "auto",
+    backend: BackendOption = None,
     threads: ThreadsOption = None,
     output: OutputOption = "text",
 ) -> None:
@@ -76,7 +77,9 @@ def evaluate(
     from training.plots import write_plots  # noqa: PLC0415
 
     wanted: tuple[Protocol, ...] = ("paper", "live") if protocol == "both" else (protocol,)
-    options = EvaluateOptions(cache, labels, wanted, device or "auto", threads, image_fps, jpeg_quality or None)
+    options = EvaluateOptions(
+        cache, labels, wanted, device or "auto", threads, image_fps, jpeg_quality or None, backend or "auto"
+    )
     found = measure(bundle, data, options)
     pictures = [] if plots is None else write_plots(found, plots)
     told = as_json(found)

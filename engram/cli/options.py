@@ -23,7 +23,7 @@ BackendOption = Annotated[
     typer.Option(
         "--backend",
         help="What computes the network. auto: on a CPU an export the bundle carries, openvino before onnx, else torch."
-        " All workers of a fleet must use one: only then are their scores the same to 1e-5. openvino-int8: other scores.",
+        " All workers of a fleet must use one: only then are scores the same to 1e-5. openvino-int8: other scores.",
     ),
 ]
 CacheOption = Annotated[Path, typer.Option("--cache", help="Folder of decoded footage, used again the next time.")]
