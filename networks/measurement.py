@@ -21,14 +21,16 @@ class Measured(NamedTuple):
         psnr_db_B: of the newest frame, high = normal.
         regular_score_B: of the newest frame, high = irregular.
         clip_error_B: mean length of the colour difference over all that the network made, on [-1, 1] values.
+        feature_distance_B: mean distance of features from what is remembered.
         cell_errors_BRS: mean squared error of small cells of the newest frame, on [0, 1] values.
-        feature_map_BRS: distance of features from what is remembered.
+        feature_map_BRS: that distance per place.
         running_max_BM, counts_BM, sums_BMC: what each clip contributes to an update; None without a bank.
     """
 
     psnr_db_B: Tensor
     regular_score_B: Tensor
     clip_error_B: Tensor
+    feature_distance_B: Tensor
     cell_errors_BRS: Tensor
     feature_map_BRS: Tensor
     running_max_BM: Tensor | None
@@ -56,6 +58,7 @@ class Measurement(nn.Module):
             psnr_db(error_BKHW),
             regular_score(error_BKHW),
             clip_error(image, target),
+            outcome.feature_distance(),
             cell_errors(error_BKHW),
             outcome.feature_map(),
             *((statistics.running_max_BM, statistics.counts_BM, statistics.sums_BMC) if statistics else (None,) * 3),

@@ -91,6 +91,10 @@ class MemaeOutcome:
         """Mean over channels and the map's frames of (query - rebuilt query)^2, (B, R, S) with R x S = H/16 x W/16."""
         return torch.unflatten(self.reading.distance_map(), 1, self.grid).mean(dim=1)
 
+    def feature_distance(self) -> Tensor:
+        """Mean of the map, (B,)."""
+        return self.feature_map().mean(dim=(1, 2))
+
     def statistics(self) -> None:
         """Items are weights; there is no bank to update."""
         return

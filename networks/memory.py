@@ -72,8 +72,8 @@ class Reading:
         return (self.queries_BCN - self.nearest_items()).square().mean(dim=1)
 
     def distance(self) -> Tensor:
-        """Feature distance, (B,): mean of ``distance_map`` over places."""
-        return self.distance_map().mean(dim=1)
+        """Feature distance, (B,): mean over places and channels of (query - nearest item)^2."""
+        return (self.queries_BCN - self.nearest_items()).square().mean(dim=(1, 2))
 
     def compactness(self) -> Tensor:
         """Compactness loss (eq. 8, mean instead of sum): batch mean of ``distance``; pulls queries to their item."""

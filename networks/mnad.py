@@ -80,6 +80,10 @@ class MnadOutcome:
             return self.image.new_zeros(self.image.shape[0], *self.grid)
         return torch.unflatten(self.reading.distance_map(), 1, self.grid)
 
+    def feature_distance(self) -> Tensor:
+        """Mean over places and channels, (B,); zero without memory."""
+        return self.image.new_zeros(len(self.image)) if self.reading is None else self.reading.distance()
+
     def statistics(self) -> ItemStatistics | None:
         """What each sample contributes to an update; None without memory."""
         return None if self.reading is None else self.reading.statistics(self.maximum)

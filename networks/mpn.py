@@ -80,6 +80,10 @@ class MpnOutcome:
         """Mean of ``pixel_errors`` over square cells, (B, H / cell_px, W / cell_px); its mean is theirs."""
         return F.avg_pool2d(self.pixel_errors().unsqueeze(1), self.cell_px).squeeze(1)
 
+    def feature_distance(self) -> Tensor:
+        """Mean of ``pixel_errors``, (B,)."""
+        return self.pixel_errors().mean(dim=(1, 2))
+
     def statistics(self) -> None:
         """Prototypes live for one frame; there is no bank to update."""
         return

@@ -51,6 +51,10 @@ class Outcome(Protocol):
         """Per place, (B, R, S), >= 0, high = irregular: how far a feature lies from what is remembered."""
         ...
 
+    def feature_distance(self) -> Tensor:
+        """Mean of the map, (B,), in one reduction where the paper's code does it in one."""
+        ...
+
     def statistics(self) -> ItemStatistics | None:
         """What each sample contributes to an update of its bank; None where there is no bank to update."""
         ...

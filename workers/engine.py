@@ -36,7 +36,8 @@ class ClipResult:
         clip_error: of all frames, for MemAE's paper protocol.
         cell_errors_RS: mean squared error of small cells, on [0, 1] images.
         cell_speeds_RS: how fast the same cells move, in pixels per frame of the clip; 0 where a clip is one frame.
-        feature_map_RS: distance of features from what is remembered.
+        feature_distance: of features from what is remembered, mean over places.
+        feature_map_RS: the same per place.
         sums: what the frame would contribute to an update of the bank it was held against.
         finite: whether every number is; if not, the result means nothing and must be refused.
     """
@@ -44,6 +45,7 @@ class ClipResult:
     psnr_db: float
     regular_score: float
     clip_error: float
+    feature_distance: float
     cell_errors_RS: Float32
     cell_speeds_RS: Float32
     feature_map_RS: Float32
@@ -105,7 +107,7 @@ class Predictor:
         return [self._result(speeds_RS, [array[n] for array in arrays]) for n, speeds_RS in enumerate(speeds)]
 
     def _result(self, speeds_RS: Float32, parts: Sequence[Float32]) -> ClipResult:
-        psnr_db, regular_score, clip_error, cell_errors_RS, feature_map_RS, *update = parts
+        psnr_db, regular_score, clip_error, feature_distance, cell_errors_RS, feature_map_RS, *update = parts
         if update:
             running_max_M, counts_M, sums_MC = update
             sums = ItemSums(running_max_M, sums_MC, counts_M)
@@ -116,6 +118,7 @@ class Predictor:
             float(psnr_db),
             float(regular_score),
             float(clip_error),
+            float(feature_distance),
             cell_errors_RS,
             speeds_RS,
             feature_map_RS,

@@ -52,8 +52,8 @@ def irregularity_of(result: ClipResult, scale: SpeedScale | None) -> Irregularit
         scale: v0, from the calibration; None = squared errors as they are.
     """
     map_RS = patch_means(weighed(result.cell_errors_RS, result.cell_speeds_RS, scale))
-    distance = float(result.feature_map_RS.mean())
-    return Irregularity(FrameMeasures(result.psnr_db, distance, result.regular_score, float(map_RS.max())), map_RS)
+    worst = float(map_RS.max())
+    return Irregularity(FrameMeasures(result.psnr_db, result.feature_distance, result.regular_score, worst), map_RS)
 
 
 def weighed(errors_RS: Float32, speeds_RS: Float32, scale: SpeedScale | None) -> Float32:

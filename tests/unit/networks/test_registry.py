@@ -31,6 +31,9 @@ class LastFrameOutcome:
     def feature_map(self) -> Tensor:
         return torch.zeros(self.image.shape[0], 1, 1)
 
+    def feature_distance(self) -> Tensor:
+        return self.feature_map().mean(dim=(1, 2))
+
     def statistics(self) -> None:
         return
 
