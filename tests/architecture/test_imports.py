@@ -57,6 +57,9 @@ BASE = import_names(pyproject()["project"]["dependencies"])
 COORDINATOR = of_extra("coordinator")
 WORKER = of_extra("worker")
 TRAIN = of_extra("train")
+BACKENDS = of_extra("openvino") | of_extra("onnx")
+EXPORT = BACKENDS | of_extra("export")
+OF_ONE_BACKEND = {"workers.backends.onnx", "workers.backends.openvino"}
 
 
 def test_import_directions() -> None:
@@ -92,6 +95,14 @@ def test_coordinator_and_consumers_need_no_torch(package: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_workers_and_training_start_without_other_backends() -> None:
+    refused = EXPORT - BASE - COORDINATOR - WORKER - TRAIN
+    assert {"openvino", "onnxruntime", "nncf"} <= refused
+    modules = [name for name in modules_of("workers") if name not in OF_ONE_BACKEND]
+    done = import_without(refused, [*modules, "training.train", "training.evaluate"])
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_refusal_itself_works() -> None:
     done = import_without({"torch"}, modules_of("networks"))
     assert done.returncode != 0
@@ -114,9 +125,9 @@ def test_the_command_line_starts_on_an_edge_device() -> None:
         ("bundles", BASE | COORDINATOR),
         ("memory_store", BASE | COORDINATOR),
         ("networks", BASE | COORDINATOR | WORKER),
-        ("workers", BASE | COORDINATOR | WORKER),
+        ("workers", BASE | COORDINATOR | WORKER | BACKENDS),
         ("consumers", BASE | COORDINATOR | TRAIN),
-        ("training", BASE | COORDINATOR | WORKER | TRAIN),
+        ("training", BASE | COORDINATOR | WORKER | TRAIN | EXPORT),
         ("engram", BASE | COORDINATOR | WORKER | TRAIN),
     ],
 )
