@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from networks.mnad import MnadPrediction
 from networks.network import Losses, VideoNetwork
 from networks.registry import build_network, load_in_forward_order
-from tests.golden.reference import Array, arrays, parameter, probe, recipe, stats, warm_up_tanh
+from tests.golden.reference import Array, arrays, clip, parameter, probe, recipe, stats, warm_up_tanh
 
 SINGLE = {"out": 2e-4, "out_probe": 2e-4, "out_stats": 2e-4, "grad_l2": 5e-3, "grad_probe": 5e-3}
 SINGLE |= {"bn_l2": 1e-4, "bn_probe": 1e-4}
@@ -121,3 +121,18 @@ def running_statistics(network: nn.Module) -> dict[str, Array]:
 def as_array(losses: Losses) -> Tensor:
     """Terms in their order, then the total."""
     return torch.stack([*losses.terms.values(), losses.total])
+
+
+def losses_of_adam_steps(
+    network: nn.Module, told: dict[str, Any], losses_on: Callable[[Tensor], Losses], dtype: torch.dtype
+) -> Tensor:
+    """One row per step on a fresh clip, ``as_array`` of what it began with."""
+    optimizer = torch.optim.Adam(network.parameters(), lr=told["adam"]["lr"])
+    rows = []
+    for seed in told["adam"]["seeds"]:
+        losses = losses_on(clip(seed, told["clip"]["shape"]).to(dtype))
+        rows.append(as_array(losses).detach())
+        optimizer.zero_grad()
+        losses.total.backward()
+        optimizer.step()
+    return torch.stack(rows)
