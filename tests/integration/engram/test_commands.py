@@ -101,6 +101,7 @@ def test_the_doctor_finds_what_is_missing_and_then_nothing(call: Callable[..., R
         "topics": False,
         "store": True,
         "bundle": True,
+        "backend": True,
         "source": False,
     }
     assert found["topics"]["remedy"] == "engram topics create"
@@ -121,8 +122,8 @@ def test_the_doctor_goes_on_where_everything_is_away(call: Callable[..., Result]
     )
     assert sick.exit_code == 1
     lines = [line.split()[:2] for line in sick.stdout.splitlines() if not line.startswith(" ")]
-    assert lines == [["FAIL", "broker"], ["FAIL", "topics"], ["FAIL", "store"], ["FAIL", "bundle"]]
-    assert sick.stdout.count("->") == 4
+    assert lines == [["FAIL", name] for name in ("broker", "topics", "store", "bundle", "backend")]
+    assert sick.stdout.count("->") == 5
 
 
 def test_cameras_to_events_through_a_fleet(
