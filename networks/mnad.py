@@ -82,7 +82,7 @@ class MnadOutcome:
 
     def feature_distance(self) -> Tensor:
         """Mean over places and channels, (B,); zero without memory."""
-        return self.image.new_zeros(len(self.image)) if self.reading is None else self.reading.distance()
+        return self.image.new_zeros(self.image.shape[0]) if self.reading is None else self.reading.distance()
 
     def statistics(self) -> ItemStatistics | None:
         """What each sample contributes to an update; None without memory."""

@@ -166,7 +166,7 @@ def train(
     The last 15 % of the footage are not learned: the live score is calibrated on them, and OUT.run/report.html shows
     curves and what the network makes of them. A run that broke off goes on with --resume, to the same result.
 
-    One camera, on a CPU: engram train --data footage/lobby --out bundles/lobby --fps 10
+    Example, one camera on a CPU: engram train --data footage/lobby --out bundles/lobby --fps 10
 
     As published, on a GPU: engram train --model mpn --preset paper --data ped2 --out bundles/ped2-mpn
 

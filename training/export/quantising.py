@@ -25,7 +25,7 @@ def quantised(model: Any, clips_BTHWK: UInt8, items_MC: Float32) -> Any:
         clips_BTHWK: to measure the ranges of activations on.
         items_MC: the bank these clips are held against; (0, 0) for a network without one.
     """
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # its own function would also set foreign handlers
     given = [(clip[None], items_MC[None])[: len(model.inputs)] for clip in clips_BTHWK]
     dataset = nncf.Dataset(given, lambda pair: dict(enumerate(pair)))
     with contextlib.redirect_stdout(sys.stderr):  # it draws bars
