@@ -29,6 +29,6 @@ def calibrate(videos: Sequence[Sequence[ClipResult]], fps: float, statistic: Sta
         FatalError: too few frames.
     """
     results = [result for video in videos for result in video]
-    scale = speed_scale_of(results) if results else None
+    scale = speed_scale_of(results) if results and statistic.speed == "weighed" else None
     measures = tuple(tuple(irregularity_of(result, scale).measures for result in video) for video in videos)
     return Calibrated(fit_calibration(measures, fps, statistic, scale), measures)

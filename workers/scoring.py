@@ -11,6 +11,7 @@ so the score is 0.5 where one normal frame in 10 000 would be. Calibration is fi
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,10 +68,12 @@ class StatisticOptions:
     Attributes:
         smoothing_s: time constant of the moving average; 0 = none.
         feature_weight: of the feature distance's z-score; the patch error's has weight 1.
+        speed: whether errors are "weighed" by how fast they move, see ``workers.irregularity``, or it is "ignored".
     """
 
     smoothing_s: float = 0.3
     feature_weight: float = 0.0
+    speed: Literal["weighed", "ignored"] = "weighed"
 
 
 def live_score(measures: FrameMeasures, smoothing: Smoothing | None, calibration: Calibration) -> LiveScore:

@@ -40,7 +40,7 @@ class NormalFootage:
         """Fitted on the part held back, through ``predictor``, in the form of the bundle's own."""
         own = bundle.calibration
         results = measure_videos(predictor, self.frames, self.split.held_back, bundle.items_MC)
-        form = StatisticOptions(own.smoothing_s, own.feature_weight)
+        form = StatisticOptions(own.smoothing_s, own.feature_weight, "weighed" if own.speed_scale else "ignored")
         fitted = calibrate(results, self.split.held_back[0].fps, form).calibration
         return fitted.model_copy(update={"cameras": own.cameras})
 

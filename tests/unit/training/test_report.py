@@ -77,6 +77,7 @@ def test_speeds_count_where_something_moves() -> None:
         results = measure_videos(predictor, moving, moving.videos, ITEMS)
         scales[model] = calibrate(results, 10.0, StatisticOptions()).calibration.speed_scale
         assert scales[model] == speed_scale_of(results[0])
+        assert calibrate(results, 10.0, StatisticOptions(speed="ignored")).calibration.speed_scale is None
     assert scales["mnad-prediction"].top_px > 0.5
     assert scales["mnad-reconstruction"] is None
 
