@@ -3,7 +3,7 @@
 Dimensions: B clips, T frames, H x W pixels, K colours, M items, C channels, R x S places.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -19,7 +19,7 @@ from workers.backends.backend import Backend, Float32, UInt8
 from workers.backends.choose import TORCH, Choice, open_backend
 from workers.backends.torch import TorchBackend, torch_device
 from workers.decode import FrameFormat
-from workers.motion import newest_speeds
+from workers.motion import newest_speeds, no_speeds
 from workers.windows import ClipFormat
 
 MOTION_THREADS = 4
@@ -35,7 +35,8 @@ class ClipResult:
         regular_score: high = irregular.
         clip_error: of all frames, for MemAE's paper protocol.
         cell_errors_RS: mean squared error of small cells, on [0, 1] images.
-        cell_speeds_RS: how fast the same cells move, in pixels per frame of the clip; 0 where a clip is one frame.
+        cell_speeds_RS: how fast the same cells move, in pixels per frame of the clip; 0 where a clip is one frame, and
+            where the calibration ignores speeds.
         feature_distance: of features from what is remembered, mean over places.
         feature_map_RS: the same per place.
         sums: what the frame would contribute to an update of the bank it was held against.
@@ -63,6 +64,7 @@ class Predictor:
         threads: of the inference library; None = its own choice.
         frame_stride: a clip takes every n-th frame.
         backend: what computes the network; None = torch on the device.
+        motion: speeds of the cells of a clip's newest frame.
 
     Raises:
         FatalError: the network cannot take frames of this size.
@@ -76,6 +78,7 @@ class Predictor:
         threads: int | None = None,
         frame_stride: int = 1,
         backend: Backend | None = None,
+        motion: Callable[[UInt8], Float32] = newest_speeds,
     ) -> None:
         multiple = network.shape.size_multiple
         if frame.width % multiple or frame.height % multiple:
@@ -86,7 +89,8 @@ class Predictor:
         bank = network.bank_shape
         self._bank_shape = (bank.num_items, bank.item_dim) if bank else (0, 0)
         self._backend = backend or TorchBackend(network, torch_device(device), threads)
-        self._motion = ThreadPoolExecutor(MOTION_THREADS, thread_name_prefix="motion")
+        self._motion = motion
+        self._motion_threads = ThreadPoolExecutor(MOTION_THREADS, thread_name_prefix="motion")
 
     def infer(self, clips: Sequence[UInt8], items_BMC: Float32) -> list[ClipResult]:
         """Measure each clip; the result does not depend on what else is in the batch.
@@ -102,7 +106,7 @@ class Predictor:
             return []
         clips_BTHWK = np.stack(clips)
         self._check(clips_BTHWK, items_BMC)
-        speeds = self._motion.map(newest_speeds, clips)  # in threads, while the network computes
+        speeds = self._motion_threads.map(self._motion, clips)  # in threads, while the network computes
         arrays = self._backend(clips_BTHWK, items_BMC)
         return [self._result(speeds_RS, [array[n] for array in arrays]) for n, speeds_RS in enumerate(speeds)]
 
@@ -160,9 +164,10 @@ class Engine(Predictor):
         network = network_of(bundle)
         frame = FrameFormat(manifest.width, manifest.height, manifest.channels)
         backend = open_backend(choice, network, torch_device(device), threads)
-        super().__init__(network, frame, device, threads, manifest.frame_stride, backend)
         own = choice.export and choice.export.calibration
         self.bundle = replace(bundle, calibration=own) if own else bundle
+        motion = newest_speeds if self.bundle.calibration.speed_scale else no_speeds
+        super().__init__(network, frame, device, threads, manifest.frame_stride, backend, motion)
 
 
 def network_of(bundle: Bundle) -> VideoNetwork:

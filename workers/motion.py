@@ -19,9 +19,12 @@ NEIGHBOURS, SMOOTHNESS = 5, 1.1
 
 def newest_speeds(clip_THWK: UInt8) -> Float32:
     """``cell_speeds`` up to the newest frame of a clip; zero where the clip is a single frame."""
-    if len(clip_THWK) == 1:
-        return np.zeros([size // CELL_PX for size in clip_THWK.shape[1:3]], np.float32)
-    return cell_speeds(clip_THWK[-2], clip_THWK[-1])
+    return no_speeds(clip_THWK) if len(clip_THWK) == 1 else cell_speeds(clip_THWK[-2], clip_THWK[-1])
+
+
+def no_speeds(clip_THWK: UInt8) -> Float32:
+    """Zero in each cell, for whom speeds mean nothing."""
+    return np.zeros([size // CELL_PX for size in clip_THWK.shape[1:3]], np.float32)
 
 
 def cell_speeds(before_HWK: UInt8, after_HWK: UInt8) -> Float32:

@@ -84,6 +84,19 @@ def test_the_batch_does_not_matter(engine: Engine, bundle: Bundle, size: int) ->
         assert np.allclose(flat(one), flat(other), rtol=1e-5, atol=1e-5)
 
 
+def test_speeds_that_the_calibration_ignores_are_not_computed() -> None:
+    weighed = small_bundle()
+    ignoring = replace(weighed, calibration=weighed.calibration.model_copy(update={"speed_scale": None}))
+    moved, still = (
+        Engine(each, "cpu").infer(list(clips(each)[:1]), banks(each)[:1])[0] for each in (weighed, ignoring)
+    )
+    assert weighed.calibration.speed_scale is not None
+    assert moved.cell_speeds_RS.any()
+    assert not still.cell_speeds_RS.any()
+    assert still.cell_speeds_RS.shape == moved.cell_speeds_RS.shape
+    assert np.array_equal(still.cell_errors_RS, moved.cell_errors_RS)
+
+
 def test_each_clip_reads_its_own_bank(engine: Engine, bundle: Bundle) -> None:
     clip, all_banks = clips(bundle)[0], banks(bundle)
     first, second, third = engine.infer([clip] * 3, all_banks[[0, 1, 0]])
@@ -112,7 +125,7 @@ def test_results_are_those_of_the_plain_network(engine: Engine, bundle: Bundle) 
         assert result.feature_map_RS.shape == (6, 8)
         assert result.cell_errors_RS.shape == (6, 8)
         assert result.cell_errors_RS[1, 2] == pytest.approx(error[index, 0, 4:8, 8:12].mean(), rel=1e-4)
-        assert np.array_equal(result.cell_speeds_RS, cell_speeds(all_clips[index, -2], all_clips[index, -1]))
+        assert np.allclose(result.cell_speeds_RS, cell_speeds(*all_clips[index, -2:]), atol=1e-4)
         sums, counts = result.sums, np.bincount(reading.nearest_BN[index].numpy(), minlength=len(result.sums.counts_M))
         assert np.array_equal(sums.counts_M, counts)
         assert np.allclose(sums.running_max_M, reading.similarity_BMN[index].amax(dim=1).numpy(), atol=1e-5)
