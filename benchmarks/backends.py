@@ -10,19 +10,20 @@ import torch
 
 from benchmarks.timing import latencies, print_rates
 from bundles.bundle import load_bundle
-from engram.bundle_path import shipped_bundle
+from engram.build.bundles import shipped_bundle
+from inference.backends.backend import Backend
+from inference.backends.choose import export_backend
+from inference.backends.torch import TorchBackend
+from inference.engine import network_of
+from inference.formats import FrameFormat
 from networks.memory import initial_items
 from networks.network import VideoNetwork
 from networks.registry import NETWORKS, build_network
+from schemas.arrays import Float32, UInt8
 from training.export.footage import invented_clips
 from training.export.formats import onnx_files, openvino_files, openvino_model
 from training.export.quantising import quantised
 from training.export.tracing import traced
-from workers.backends.backend import Backend, Float32, UInt8
-from workers.backends.choose import export_backend
-from workers.backends.torch import TorchBackend
-from workers.decode import FrameFormat
-from workers.engine import network_of
 
 THREADS = 1
 BATCHES, ROUNDS, RANGE_CLIPS = (1, 8), 15, 20

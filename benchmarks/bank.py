@@ -12,9 +12,9 @@ from benchmarks.timing import latencies, print_latencies
 from deploy.local.redis import LocalRedis
 from memory_store.bank import Bank, Change
 from memory_store.proposal import normalised
-from memory_store.redis_store import RedisAddress, RedisStore
-from memory_store.sqlite_store import SqliteStore
 from memory_store.store import BankStore, CommitRequest
+from memory_store.stores.redis import RedisAddress, RedisStore
+from memory_store.stores.sqlite import SqliteStore
 
 ROUNDS = 500
 ITEMS, CHANNELS = 10, 512

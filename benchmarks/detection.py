@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from engram.bundle_path import shipped_bundle
+from engram.build.bundles import shipped_bundle
 from engram.cli.demo import DEMO_SETTINGS
 from engram.demo.comparison import Comparison
 from engram.demo.show import DemoRequest, run_demo

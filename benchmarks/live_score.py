@@ -15,13 +15,13 @@ from sklearn.metrics import roc_auc_score
 
 from bundles.bundle import load_bundle
 from bundles.calibration import Calibration, SpeedScale
-from memory_store.proposal import Float32
-from training.dataset import CacheFormat
-from training.inspection import measure_video
-from training.labelled import open_labelled
-from workers.engine import ClipResult, Engine
-from workers.irregularity import patch_means, weighed
-from workers.scoring import Smoothing, smoothed, smoothing_weight
+from inference.engine import ClipResult, Engine
+from inference.irregularity import patch_means, weighed
+from inference.scoring import Smoothing, smoothed, smoothing_weight
+from schemas.arrays import Float32
+from training.evaluation.inspection import measure_video
+from training.footage.dataset import CacheFormat
+from training.footage.labelled import open_labelled
 
 CACHE = Path(".engram/cache")
 Form = Callable[[Float32, Float32], Float32]

@@ -14,16 +14,16 @@ import numpy as np
 from benchmarks.plumbing import CAMERAS, PARTITIONS, frame_record
 from benchmarks.timing import Figure, print_rates
 from bundles.bundle import load_bundle
-from engram.bundle_path import shipped_bundle
-from memory_store.sqlite_store import SqliteStore
+from engram.build.bundles import shipped_bundle
+from inference.decode import fit
+from inference.engine import Engine
+from memory_store.stores.sqlite import SqliteStore
 from memory_store.views import BankCache, InitialBank
-from messaging.inprocess import InProcessBus
+from messaging.inprocess.bus import InProcessBus
 from messaging.ports import TopicSpec
 from producers.synthetic import SyntheticScene
 from schemas.messages import utc_now
 from schemas.topics import TopicNames
-from workers.decode import fit
-from workers.engine import Engine
 from workers.options import WorkerOptions
 from workers.worker import Worker
 

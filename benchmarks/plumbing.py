@@ -14,7 +14,9 @@ import numpy as np
 
 from benchmarks.timing import Figure, print_rates
 from deploy.local.kafka import LocalKafka
-from messaging.inprocess import InProcessBus
+from inference.decode import DecodeLimits, decode_frame
+from inference.formats import FrameFormat
+from messaging.inprocess.bus import InProcessBus
 from messaging.kafka.bus import KafkaBus
 from messaging.kafka.connection import KafkaConnection
 from messaging.ports import Bus, OutRecord, TopicSpec
@@ -22,7 +24,6 @@ from producers.synthetic import SyntheticScene
 from schemas.codec import encode_header
 from schemas.messages import FrameHeader
 from workers.arrivals import Decoder
-from workers.decode import DecodeLimits, FrameFormat, decode_frame
 from workers.partition import Partition
 
 FRAMES, CAMERAS, PARTITIONS, ROUNDS = 2000, 4, 4, 3

@@ -16,9 +16,8 @@ from safetensors.numpy import save as save_tensors
 from bundles.calibration import Calibration
 from bundles.files import checked, parsed, read, sha256, write_folder
 from bundles.manifest import CALIBRATION, INITIAL_BANK, MANIFEST, WEIGHTS, Manifest
+from schemas.arrays import Float32
 from schemas.errors import BundleError
-
-Float32 = NDArray[np.float32]
 
 ITEMS = "items"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from threading import Timer
 from typing import Literal
 
+from engram.build.adapters import open_bus, open_store
+from engram.build.topics import topic_specs, topic_state
 from engram.cli.errors import one_line
-from engram.topics import topic_specs, topic_state
-from engram.wiring import open_bus, open_store
 from producers.sources import open_source
 from schemas.settings import AllSettings
 from schemas.settings.detection import WorkerSection
@@ -113,8 +113,8 @@ def _backend(worker: WorkerSection) -> str:
     if worker.bundle is None:
         raise _UnwellError("no bundle is named")
     from bundles.bundle import load_bundle  # noqa: PLC0415 - needs an extra, which a producer has not
-    from workers.backends.choose import choose  # noqa: PLC0415
-    from workers.backends.torch import torch_device  # noqa: PLC0415
+    from inference.backends.choose import choose  # noqa: PLC0415
+    from inference.backends.torch import torch_device  # noqa: PLC0415
 
     choice = choose(worker.backend, torch_device(worker.device), worker.bundle, load_bundle(worker.bundle).digest)
     return f"{choice.name}: {choice.why}"

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from memory_store.proposal import Float32
+from schemas.arrays import Float32
 from schemas.codec import decode_items, encode_items, items_digest
 from schemas.errors import FatalError
 from schemas.messages import BankHeader

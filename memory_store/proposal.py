@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Float32 = NDArray[np.float32]
+from schemas.arrays import Float32
+
 NEVER = np.float32(np.finfo(np.float32).min)
 """Running maximum of an item no query was ever held against. Finite, so that it can travel and subtract."""
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from memory_store.bank import Bank
-from memory_store.proposal import Float32
 from memory_store.store import BankReader
+from schemas.arrays import Float32
 from schemas.errors import BundleError, TransientError
 from schemas.messages import MemoryState
 

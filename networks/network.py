@@ -62,7 +62,7 @@ class Outcome(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PaperTest:
-    """How the paper turns measures into a normality per frame; computed by ``training.protocols``.
+    """How the paper turns measures into a normality per frame; computed by ``training.evaluation.protocols``.
 
     Attributes:
         normality: "psnr-and-distance" (MNAD): alpha * PSNR' + (1 - alpha) * (1 - distance'); "clip-error" (MemAE):

@@ -13,9 +13,9 @@ import json
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from schemas.arrays import Float32
 from schemas.errors import BadMessageError
 from schemas.messages import BankHeader, Message, ProposalHeader
 
@@ -24,7 +24,6 @@ EVENT_HEADERS: tuple[tuple[str, bytes], ...] = (("content-type", b"application/c
 MAX_HEADER_BYTES = 16 * 1024
 
 M = TypeVar("M", bound=Message)
-Float32 = NDArray[np.float32]
 
 
 def encode_message(message: Message) -> bytes:

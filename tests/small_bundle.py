@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from bundles.bundle import Bundle
 from bundles.calibration import Calibration
 from bundles.manifest import Manifest
+from inference.decode import DecodeLimits, decode_frame
+from inference.engine import Predictor, weights_of
+from inference.formats import FrameFormat
+from inference.scoring import StatisticOptions
 from networks.memory import initial_items
 from networks.network import VideoNetwork
 from networks.registry import build_network
 from training.calibrating import calibrate
-from workers.decode import DecodeLimits, FrameFormat, decode_frame
-from workers.engine import Predictor, weights_of
-from workers.scoring import StatisticOptions
 
 WIDTH, HEIGHT = 32, 24
 FPS = 10.0

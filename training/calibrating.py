@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bundles.calibration import Calibration
-from workers.engine import ClipResult
-from workers.irregularity import irregularity_of, speed_scale_of
-from workers.scoring import FrameMeasures, StatisticOptions, fit_calibration
+from inference.engine import ClipResult
+from inference.irregularity import irregularity_of, speed_scale_of
+from inference.scoring import FrameMeasures, StatisticOptions, fit_calibration
 
 
 @dataclass(frozen=True, slots=True, eq=False)

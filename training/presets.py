@@ -11,10 +11,10 @@ from typing import Any, Literal, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from inference.scoring import StatisticOptions
 from networks.network import Parameters, Recipe
 from networks.registry import NETWORKS
 from schemas.errors import SettingsError
-from workers.scoring import StatisticOptions
 
 PresetName = Literal["paper", "light", "tiny"]
 """``paper``: as published, needs a GPU. ``light``: one camera, CPU, an hour or two. ``tiny``: a demo, minutes."""

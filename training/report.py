@@ -11,12 +11,12 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from training.calibrating import Calibrated
-from training.curves import read_curves
+from training.loop.curves import read_curves
+from training.loop.run_folder import flat, read_settings
+from training.loop.state import room_on_disk
 from training.presets import Preset
 from training.report_figures import Points, calibration_figure, curve_figure, sample_figure
-from training.run_folder import flat, read_settings
 from training.samples import Sample
-from training.state import room_on_disk
 
 REPORT = "report.html"
 """Name of the file in the folder of a run."""

@@ -7,9 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from inference.scoring import FrameMeasures, log_patch_error
+from schemas.arrays import UInt8
 from training.calibrating import Calibrated
-from training.samples import Sample, UInt8
-from workers.scoring import FrameMeasures, log_patch_error
+from training.samples import Sample
 
 INK = "#1f2933"
 ACCENT = "#1f6feb"

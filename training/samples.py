@@ -7,17 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from memory_store.proposal import Float32
+from inference.formats import ClipFormat
 from networks.measures import squared_error
 from networks.network import VideoNetwork
-from training.dataset import FrameCache, Int64
-from training.stepping import unit_clips
-from workers.windows import ClipFormat
-
-UInt8 = NDArray[np.uint8]
+from schemas.arrays import Float32, Int64, UInt8
+from training.footage.dataset import FrameCache
+from training.loop.stepping import unit_clips
 
 NUM_SAMPLES = 4
 

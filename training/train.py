@@ -13,32 +13,31 @@ from safetensors.torch import save_file
 
 from bundles.bundle import Bundle, half_rounded, save_bundle
 from bundles.manifest import Manifest
-from memory_store.proposal import Float32
+from inference.engine import Predictor, weights_of
+from inference.formats import ClipFormat, FrameFormat
 from networks.mpn import Mpn
 from networks.network import VideoNetwork
 from networks.registry import build_network
+from schemas.arrays import Float32
 from schemas.errors import FatalError, SettingsError
 from training.calibrating import Calibrated, calibrate
-from training.dataset import CacheFormat, open_cache
-from training.decoding import is_grey
-from training.distributed import World, joined_world
-from training.inspection import measure_videos
-from training.layouts import find_layout
-from training.loop import LoopOptions, num_steps, run_training
-from training.material import Material
-from training.meta import MetaOptions, meta_train
+from training.evaluation.inspection import measure_videos
+from training.footage.dataset import CacheFormat, open_cache
+from training.footage.decoding import is_grey
+from training.footage.layouts import find_layout
+from training.footage.material import Material
+from training.footage.sources import Source
+from training.footage.split import long_enough, split_videos
+from training.loop.distributed import World, joined_world
+from training.loop.loop import LoopOptions, num_steps, run_training
+from training.loop.meta import MetaOptions, meta_train
+from training.loop.run_folder import claim_run, read_settings
+from training.loop.starting_items import StartingItems
+from training.loop.state import TrainingState, room_on_disk
+from training.loop.stepping import Precision, fastest_precision
 from training.presets import Preset, parameter_values, with_channels
 from training.report import Outcome, write_report
-from training.run_folder import claim_run, read_settings
 from training.samples import sample_predictions
-from training.sources import Source
-from training.split import long_enough, split_videos
-from training.starting_items import StartingItems
-from training.state import TrainingState, room_on_disk
-from training.stepping import Precision, fastest_precision
-from workers.decode import FrameFormat
-from workers.engine import Predictor, weights_of
-from workers.windows import ClipFormat
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +90,7 @@ def train(data: Path, out: Path, preset: Preset, options: TrainOptions) -> Path:
     """Train on the normal footage of a data set and write a bundle; the report goes to the run folder.
 
     Args:
-        data: folder laid out as ``training.layouts`` knows it; a plain one shows normal scenes only.
+        data: folder laid out as ``training.footage.layouts`` knows it; a plain one shows normal scenes only.
         out: folder to make.
         preset: what to train.
         options: how.

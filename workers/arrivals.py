@@ -4,16 +4,13 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from inference.decode import DecodeLimits, decode_frame
+from inference.formats import FrameFormat
 from messaging.ports import Delivery, Headers, OutRecord, Record
+from schemas.arrays import UInt8
 from schemas.codec import HEADER, MAX_HEADER_BYTES, decode_message
 from schemas.errors import BadMessageError
 from schemas.messages import FrameHeader
-from workers.decode import DecodeLimits, FrameFormat, decode_frame
-
-UInt8 = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)

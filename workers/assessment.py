@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bundles.bundle import Bundle
+from inference.engine import ClipResult
+from inference.irregularity import Irregularity, irregularity_of
+from inference.scoring import FrameMeasures, live_score
 from messaging.ports import OutRecord
 from schemas.codec import EVENT_HEADERS, encode_message
 from schemas.errors import BadMessageError
 from schemas.messages import EndReason, FrameHeader, FrameScore, HeatMap, Peak
 from workers.arrivals import dead_letter
 from workers.camera import Camera
-from workers.engine import ClipResult
 from workers.events import Scene, event_message
 from workers.heatmap import heat_map, regions
-from workers.irregularity import Irregularity, irregularity_of
 from workers.options import WorkerOptions
 from workers.output import Output
 from workers.partition import Admitted
 from workers.proposals import begin, extend, proposal_record
-from workers.scoring import FrameMeasures, live_score
 from workers.tracker import BankRef, EventRules, Observation, Step, close, step
 
 NO_MAP = HeatMap(rows=0, columns=0, values=())

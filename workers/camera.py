@@ -10,10 +10,10 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from inference.scoring import Smoothing
 from schemas.errors import BadMessageError
 from schemas.messages import FrameHeader
 from workers.proposals import Draft
-from workers.scoring import Smoothing
 from workers.tracker import Happening
 from workers.windows import Window
 

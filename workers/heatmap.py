@@ -2,11 +2,9 @@
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from schemas.arrays import Float32
 from schemas.messages import HeatMap, Region
-
-Float32 = NDArray[np.float32]
 
 REGION_LEVEL = 0.5
 """A region is a connected group of patches with at least this share of the worst patch's error."""

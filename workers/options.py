@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from inference.decode import DecodeLimits
 from schemas.topics import TopicNames
-from workers.decode import DecodeLimits
 
 
 @dataclass(frozen=True, slots=True)

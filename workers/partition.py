@@ -9,17 +9,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from inference.formats import ClipFormat
 from messaging.ports import Assigned, Claim, Progress
+from schemas.arrays import UInt8
 from schemas.errors import BadMessageError
 from schemas.messages import FrameHeader
 from workers.arrivals import Arrival
 from workers.camera import Camera, CameraState, SkipReason, advanced, begins_session, restored, skip_reason
-from workers.windows import ClipFormat, Window, WindowFrame
-
-UInt8 = NDArray[np.uint8]
+from workers.windows import Window, WindowFrame
 
 DECODE_DEADLINE_S = 60.0
 """Longer than any image within the limits can take; a decoder that hangs must not hang the worker."""

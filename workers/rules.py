@@ -5,8 +5,8 @@ from dataclasses import asdict
 from functools import lru_cache
 
 from bundles.calibration import Calibration
+from inference.scoring import thresholds_for
 from workers.options import EventOptions
-from workers.scoring import thresholds_for
 from workers.tracker import EventRules
 
 

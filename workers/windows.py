@@ -10,9 +10,9 @@ from datetime import datetime
 from itertools import islice
 
 import numpy as np
-from numpy.typing import NDArray
 
-UInt8 = NDArray[np.uint8]
+from inference.formats import ClipFormat
+from schemas.arrays import UInt8
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +24,6 @@ class WindowFrame:
     source_size: tuple[int, int]
     offset: int
     image_HWC: UInt8
-
-
-@dataclass(frozen=True, slots=True)
-class ClipFormat:
-    """Which frames make a clip: ``length`` of them, each ``stride`` after the one before."""
-
-    length: int
-    stride: int = 1
-
-    @property
-    def span(self) -> int:
-        """Consecutive frames from the first of a clip to its last."""
-        return (self.length - 1) * self.stride + 1
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from datetime import datetime
 
 import numpy as np
 
+from inference.engine import ClipResult, Engine
 from memory_store.views import BankCache, BankView
 from messaging.ports import Bus, Claim, Delivery, Intake, OutRecord
 from schemas.errors import OwnershipLostError, TransientError
@@ -21,7 +22,6 @@ from schemas.messages import EndReason
 from workers.arrivals import Arrival, Decoder
 from workers.assessment import Assessor
 from workers.camera import Camera, decode_states, encode_state
-from workers.engine import ClipResult, Engine
 from workers.options import WorkerOptions
 from workers.output import Output, Tally
 from workers.partition import Admitted, Partition, oldest_wanted

@@ -13,7 +13,7 @@ from schemas.errors import SettingsError
 from schemas.settings import WatchSettings
 
 if TYPE_CHECKING:
-    from training.ablation import Variant
+    from training.evaluation.ablation import Variant
 
 DataOption = Annotated[
     Path, typer.Option("--data", help="A data set: normal footage in train/, labelled footage in test/.")
@@ -64,8 +64,8 @@ def ablate(
     Example: engram ablate --data ped2 --steps 2000 --variant sharp:temperature=0.1
     """
     run.settings(WatchSettings)
-    from training.ablation import AblationOptions, as_json  # noqa: PLC0415 - needs an extra
-    from training.ablation import ablate as compare  # noqa: PLC0415
+    from training.evaluation.ablation import AblationOptions, as_json  # noqa: PLC0415 - needs an extra
+    from training.evaluation.ablation import ablate as compare  # noqa: PLC0415
 
     wanted = AblationOptions(
         out=out,
@@ -86,7 +86,7 @@ def ablate(
 
 
 def _variant(text: str) -> "Variant":
-    from training.ablation import Variant  # noqa: PLC0415 - needs an extra
+    from training.evaluation.ablation import Variant  # noqa: PLC0415 - needs an extra
 
     name, colon, rest = text.partition(":")
     pairs = [pair.partition("=") for pair in rest.split(",")]

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
+from engram.build.adapters import open_store
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import StoreOption
 from engram.cli.output import OutputOption, print_json_line, print_table
-from engram.wiring import open_store
 from memory_store.bank import AuditEntry, Bank
 from schemas.errors import FatalError
 from schemas.settings import CoordinatorSettings

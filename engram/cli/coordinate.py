@@ -4,7 +4,7 @@ import typer
 
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import BootstrapOption, BundleOption, PrefixOption, StoreOption, kafka_overrides
-from engram.shutdown import stop_on_signals
+from engram.run.signals import stop_on_signals
 from schemas.settings import CoordinatorSettings
 
 
@@ -26,7 +26,7 @@ def coordinate(
     """
     overrides = {**kafka_overrides(bootstrap_servers, topic_prefix), "worker.bundle": bundle, "store.url": store}
     settings = run.settings(CoordinatorSettings, overrides)
-    from engram.serving import run_coordinator  # noqa: PLC0415 - needs an extra
+    from engram.run.fleet import run_coordinator  # noqa: PLC0415 - needs an extra
 
     with stop_on_signals() as stop:
         run_coordinator(settings, stop)

@@ -9,7 +9,7 @@ from engram.cli.event_lines import event_line
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import BundleOption
 from engram.cli.output import print_table
-from engram.shutdown import stop_on_signals
+from engram.run.signals import stop_on_signals
 from schemas.messages import AnomalyEvent
 from schemas.settings import WatchSettings
 
@@ -43,7 +43,7 @@ def demo(
     Example: engram demo --out out/demo
     """
     settings = run.settings(WatchSettings, {**DEMO_SETTINGS, "log.level": run.log_level or "warning"})
-    from engram.bundle_path import shipped_bundle  # noqa: PLC0415
+    from engram.build.bundles import shipped_bundle  # noqa: PLC0415
     from engram.demo.show import DemoRequest, run_demo  # noqa: PLC0415 - needs an extra
 
     with stop_on_signals() as stop:

@@ -11,7 +11,7 @@ from engram.cli.output import OutputOption, print_json_line, print_table
 from schemas.settings import WatchSettings
 
 if TYPE_CHECKING:
-    from training.protocols import Protocol
+    from training.evaluation.protocols import Protocol
 
 BundleOption = Annotated[Path, typer.Option("--bundle", help="Folder of the bundle.")]
 DataOption = Annotated[
@@ -71,10 +71,10 @@ def evaluate(
     Example: engram evaluate --bundle bundles/ped2 --data ped2 --plots plots
     """
     run.settings(WatchSettings)
-    from training.evaluate import evaluate as measure  # noqa: PLC0415 - needs an extra
-    from training.evaluation_report import as_json  # noqa: PLC0415
-    from training.examiner import EvaluateOptions  # noqa: PLC0415
-    from training.plots import write_plots  # noqa: PLC0415
+    from training.evaluation.evaluate import evaluate as measure  # noqa: PLC0415 - needs an extra
+    from training.evaluation.examiner import EvaluateOptions  # noqa: PLC0415
+    from training.evaluation.plots import write_plots  # noqa: PLC0415
+    from training.evaluation.report import as_json  # noqa: PLC0415
 
     wanted: tuple[Protocol, ...] = ("paper", "live") if protocol == "both" else (protocol,)
     options = EvaluateOptions(

@@ -6,7 +6,7 @@ import typer
 
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import BootstrapOption, FpsOption, PaceOption, PrefixOption, kafka_overrides
-from engram.shutdown import stop_on_signals
+from engram.run.signals import stop_on_signals
 from schemas.settings import ProducerSettings
 
 SourcesArgument = Annotated[
@@ -54,7 +54,7 @@ def produce(
     own = {"fps": fps, "pace": pace, "width": width, "height": height, "jpeg_quality": jpeg_quality, "session": session}
     overrides = kafka_overrides(bootstrap_servers, topic_prefix) | {f"producer.{key}": own[key] for key in own}
     settings = run.settings(ProducerSettings, overrides)
-    from engram.producing import run_producer  # noqa: PLC0415 - OpenCV takes a while to load
+    from engram.run.producer import run_producer  # noqa: PLC0415 - OpenCV takes a while to load
 
     with stop_on_signals() as stop:
         run_producer(settings, sources, camera or (), stop)

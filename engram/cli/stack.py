@@ -11,7 +11,7 @@ from engram.cli.errors import EXIT_FAULT
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import BundleOption
 from engram.cli.output import OutputOption, print_json_line, print_table
-from engram.shutdown import stop_on_signals
+from engram.run.signals import stop_on_signals
 from schemas.settings import ConsumerSettings
 
 WipeOption = Annotated[bool, typer.Option("--wipe", help="Also delete all topics, banks and logs of the stack.")]
@@ -80,7 +80,7 @@ def demo(
     Example: engram stack demo --seconds 30
     """
     run.settings(ConsumerSettings, {"log.level": run.log_level or "warning"})
-    from engram.bundle_path import shipped_bundle  # noqa: PLC0415
+    from engram.build.bundles import shipped_bundle  # noqa: PLC0415
     from engram.demo.stack_run import StackDemoRequest, run_stack_demo  # noqa: PLC0415 - needs an extra
 
     request = StackDemoRequest(bundle or shipped_bundle(), out, seconds, deadline_s, _tell)

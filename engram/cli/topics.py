@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
+from engram.build.adapters import open_bus
+from engram.build.topics import topic_specs, topic_state
 from engram.cli.errors import EXIT_FAULT
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import BootstrapOption, PrefixOption, kafka_overrides
 from engram.cli.output import OutputOption, print_json_line, print_table
-from engram.topics import topic_specs, topic_state
-from engram.wiring import open_bus
 from messaging.ports import TopicSpec
 from schemas.settings import AllSettings
 

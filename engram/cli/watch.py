@@ -11,7 +11,7 @@ from engram.cli.invocation import Invocation, command
 from engram.cli.options import BackendOption, BundleOption, DeviceOption, FpsOption, PaceOption, StoreOption
 from engram.cli.output import OutputOption
 from engram.cli.produce import CamerasOption, SourcesArgument
-from engram.shutdown import stop_on_signals
+from engram.run.signals import stop_on_signals
 from schemas.settings import WatchSettings
 
 ScoresOption = Annotated[Path | None, typer.Option("--scores", help="Write every frame's score to this CSV file.")]
@@ -58,7 +58,7 @@ def watch(
         "store.url": store,
     }
     loaded = run.load(WatchSettings, overrides)
-    from engram.watching import WatchRequest, run_watch, watch_defaults  # noqa: PLC0415 - needs an extra
+    from engram.run.watch import WatchRequest, run_watch, watch_defaults  # noqa: PLC0415 - needs an extra
 
     settings = run.settings(WatchSettings, overrides | watch_defaults(loaded, sources))
     request = WatchRequest(sources, camera or (), scores, lambda event: print_events([event], output))

@@ -14,7 +14,7 @@ from engram.cli.options import (
     StoreOption,
     kafka_overrides,
 )
-from engram.shutdown import stop_on_signals
+from engram.run.signals import stop_on_signals
 from schemas.settings import WorkerSettings
 
 WorkerIdOption = Annotated[str | None, typer.Option("--worker-id", help="Stable name; a restart fences its old self.")]
@@ -52,7 +52,7 @@ def work(
     }
     overrides = {**kafka_overrides(bootstrap_servers, topic_prefix), **own, "store.url": store}
     settings = run.settings(WorkerSettings, overrides)
-    from engram.serving import run_worker  # noqa: PLC0415 - needs an extra
+    from engram.run.fleet import run_worker  # noqa: PLC0415 - needs an extra
 
     with stop_on_signals() as stop:
         run_worker(settings, stop)

@@ -9,6 +9,7 @@ from itertools import groupby
 
 import numpy as np
 
+from inference.engine import Engine
 from memory_store.bank import Bank
 from memory_store.store import BankReader
 from memory_store.views import InitialBank
@@ -18,7 +19,6 @@ from schemas.errors import EngramError
 from schemas.messages import AnomalyEvent, FrameScore, utc_now
 from workers.arrivals import Arrival, Decoder
 from workers.assessment import Assessor
-from workers.engine import Engine
 from workers.options import WorkerOptions
 from workers.output import Output
 from workers.partition import Admitted, Partition

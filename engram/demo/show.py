@@ -9,11 +9,11 @@ from pathlib import Path
 from bundles.bundle import load_bundle
 from consumers.annotate import ScoredFrame, annotate_video
 from consumers.timeline import Span, Timeline, draw_timeline
+from engram.build.adapters import open_store
+from engram.build.cameras import camera_feeds
+from engram.build.network import load_engine
 from engram.demo.comparison import Comparison, compare, newest_states
-from engram.embedded import Embedded, Outcome
-from engram.feeds import camera_feeds
-from engram.scoring import load_engine
-from engram.wiring import open_store
+from engram.run.embedded import Embedded, Outcome
 from producers.feed import CameraFeed
 from producers.sources import open_source
 from producers.sources.synthetic_scene import SyntheticSource

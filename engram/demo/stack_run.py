@@ -13,14 +13,14 @@ from pathlib import Path
 
 from bundles.bundle import load_bundle
 from deploy.local import Stack
+from engram.build.adapters import open_bus, open_store
+from engram.build.network import load_engine
+from engram.build.options import worker_options
+from engram.build.topics import topic_specs
 from engram.demo.checks import Check, check_bank, check_calm, check_events, check_scores, frame_keys
 from engram.demo.fleet import Fleet
 from engram.demo.progress import Progress
 from engram.demo.recompute import Recomputed, recompute
-from engram.mapping import worker_options
-from engram.scoring import load_engine
-from engram.topics import topic_specs
-from engram.wiring import open_bus, open_store
 from memory_store.bank import AuditEntry
 from messaging.ports import Bus, Record
 from schemas.codec import HEADER, decode_message

@@ -10,7 +10,7 @@ from producers.synthetic.body import RUN, person_figure, random_person
 from producers.synthetic.drawing import Figure, Stance
 from producers.synthetic.traffic import HALF_LENGTH_M, Walker, random_walker
 from producers.synthetic.vehicles import bag_figure, cart_figure, cyclist_figure
-from producers.synthetic.view import ACROSS, ALONG, Float, on_path
+from producers.synthetic.view import ACROSS, ALONG, Float64, on_path
 from schemas.errors import SettingsError
 
 KINDS = ("cyclist", "cart", "runner_against", "runner_across", "bag")
@@ -86,8 +86,8 @@ class _Ride:
     """Straight movement at a steady speed."""
 
     starts_at_s: float
-    origin: Float
-    heading: Float
+    origin: Float64
+    heading: Float64
     speed_m_s: float
 
     def stance(self, time_s: float) -> Stance:

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from producers.synthetic.view import Float, View
+from producers.synthetic.view import View
+from schemas.arrays import Float64
 
 Tone = tuple[int, int, int]
 """Blue, green, red."""
@@ -49,8 +50,8 @@ Shape = Stroke | Face
 class Stance:
     """Where a figure is: ground point (2), unit heading (2), metres covered so far."""
 
-    ground: Float
-    heading: Float
+    ground: Float64
+    heading: Float64
     distance_m: float = 0.0
 
 
@@ -63,12 +64,12 @@ class Figure:
         self._starts = np.cumsum([0, *(len(shape.points) for shape in shapes)])
 
     @cached_property
-    def world_points(self) -> Float:
+    def world_points(self) -> Float64:
         """Points of all shapes, one shape after the other, in world metres."""
         local_N3 = np.array([point for shape in self.shapes for point in shape.points])
         forward_x, forward_y = self._stance.heading
         basis = np.array([[forward_x, forward_y, 0.0], [-forward_y, forward_x, 0.0], [0.0, 0.0, 1.0]])
-        world_N3: Float = local_N3 @ basis
+        world_N3: Float64 = local_N3 @ basis
         world_N3[:, :2] += self._stance.ground
         return world_N3
 
@@ -102,12 +103,12 @@ class Figure:
         low, high = (pixels_N2 - reach_N1).min(axis=0), (pixels_N2 + reach_N1).max(axis=0)
         return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
-    def _means(self, value_N: Float) -> Float:
-        means: Float = np.add.reduceat(value_N, self._starts[:-1]) / np.diff(self._starts)
+    def _means(self, value_N: Float64) -> Float64:
+        means: Float64 = np.add.reduceat(value_N, self._starts[:-1]) / np.diff(self._starts)
         return means
 
     def _paint(
-        self, canvas: Canvas, pixels_N2: Float, scale_S: Float, order: list[int], shade: Tone | None = None
+        self, canvas: Canvas, pixels_N2: Float64, scale_S: Float64, order: list[int], shade: Tone | None = None
     ) -> None:
         fixed_N2 = np.round(pixels_N2 * (1 << _SHIFT)).astype(np.int32)
         starts, scales = self._starts.tolist(), scale_S.tolist()

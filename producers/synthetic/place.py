@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producers.synthetic.drawing import Canvas, Face, Figure, Point, Stance, Stroke, Tone
-from producers.synthetic.view import ACROSS, ALONG, PATH_CENTRE_M, PATH_HALF_WIDTH_M, Float, View, on_path
+from producers.synthetic.view import ACROSS, ALONG, PATH_CENTRE_M, PATH_HALF_WIDTH_M, Float64, View, on_path
 
 _PLACE_SEED = 20210
 _TEXTURE_PX = 512
@@ -56,12 +56,12 @@ def _ground(view: View) -> Canvas:
     return np.asarray(np.clip(colour + (roughness * grain)[..., None], 0, 255), dtype=np.uint8)
 
 
-def _near_multiple(value: Float, step: float) -> NDArray[np.bool_]:
+def _near_multiple(value: Float64, step: float) -> NDArray[np.bool_]:
     near: NDArray[np.bool_] = np.abs(value / step - np.round(value / step)) * step < 0.03
     return near
 
 
-def _texture(x: Float, y: Float, px_per_m: float, octave: int) -> Float:
+def _texture(x: Float64, y: Float64, px_per_m: float, octave: int) -> Float64:
     """Smooth random texture on the ground, mean 0, deviation 1."""
     rng = np.random.default_rng(_PLACE_SEED + octave)
     # Wrapped before smoothing, so that the tile repeats without a seam.

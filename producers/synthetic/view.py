@@ -8,9 +8,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Float = NDArray[np.float64]
+from schemas.arrays import Float64
 
 CAMERA_HEIGHT_M = 7.0
 PITCH = math.radians(30.0)
@@ -22,9 +21,9 @@ ACROSS = np.array([-math.sin(PATH_ANGLE), math.cos(PATH_ANGLE)])
 _FOCAL_PER_WIDTH = 1.34
 
 
-def on_path(along_m: float, across_m: float) -> Float:
+def on_path(along_m: float, across_m: float) -> Float64:
     """Ground point (x, y) of path coordinates."""
-    point: Float = PATH_CENTRE_M + along_m * ALONG + across_m * ACROSS
+    point: Float64 = PATH_CENTRE_M + along_m * ALONG + across_m * ACROSS
     return point
 
 
@@ -40,7 +39,7 @@ class View:
         """Focal length in pixels: the wider side is never cropped."""
         return _FOCAL_PER_WIDTH * max(self.width, self.height * 4 / 3)
 
-    def project(self, points_N3: Float) -> tuple[Float, Float]:
+    def project(self, points_N3: Float64) -> tuple[Float64, Float64]:
         """Pixels (N, 2) and pixels per metre (N) of world points; all must lie in front of the camera."""
         depth_N = points_N3[:, 1] * math.cos(PITCH) - (points_N3[:, 2] - CAMERA_HEIGHT_M) * math.sin(PITCH)
         rise_N = points_N3[:, 1] * math.sin(PITCH) + (points_N3[:, 2] - CAMERA_HEIGHT_M) * math.cos(PITCH)
@@ -49,7 +48,7 @@ class View:
         rows_N = self.height / 2 - scale_N * rise_N
         return np.stack([columns_N, rows_N], axis=1), scale_N
 
-    def ground_seen(self) -> tuple[Float, Float]:
+    def ground_seen(self) -> tuple[Float64, Float64]:
         """Ground coordinates x and y, each (height, width), that every pixel looks at."""
         columns, rows = np.meshgrid(np.arange(self.width) + 0.5, np.arange(self.height) + 0.5)
         right = (columns - self.width / 2) / self.focal_px

@@ -11,7 +11,7 @@ import pytest
 
 from tests.architecture.repository import ROOT, imported_by, modules_of, packages, pyproject, source_files
 
-HOME_OF = {"kafka": {"messaging"}, "redis": {"memory_store"}, "torch": {"networks", "workers", "training", "engram"}}
+HOME_OF = {"kafka": {"messaging"}, "redis": {"memory_store"}, "torch": {"networks", "inference", "training", "engram"}}
 
 # Refuses the names given as first argument, imports the modules given as second.
 IMPORT_WITHOUT = """
@@ -59,7 +59,7 @@ WORKER = of_extra("worker")
 TRAIN = of_extra("train")
 BACKENDS = of_extra("openvino") | of_extra("onnx")
 EXPORT = BACKENDS | of_extra("export")
-OF_ONE_BACKEND = {"workers.backends.onnx", "workers.backends.openvino"}
+OF_ONE_BACKEND = {"inference.backends.onnx", "inference.backends.openvino"}
 
 
 def test_import_directions() -> None:
@@ -98,8 +98,8 @@ def test_coordinator_and_consumers_need_no_torch(package: str) -> None:
 def test_workers_and_training_start_without_other_backends() -> None:
     refused = EXPORT - BASE - COORDINATOR - WORKER - TRAIN
     assert {"openvino", "onnxruntime", "nncf"} <= refused
-    modules = [name for name in modules_of("workers") if name not in OF_ONE_BACKEND]
-    done = import_without(refused, [*modules, "training.train", "training.evaluate"])
+    modules = [name for name in (*modules_of("inference"), *modules_of("workers")) if name not in OF_ONE_BACKEND]
+    done = import_without(refused, [*modules, "training.train", "training.evaluation.evaluate"])
     assert done.returncode == 0, done.stderr
 
 
@@ -125,7 +125,8 @@ def test_the_command_line_starts_on_an_edge_device() -> None:
         ("bundles", BASE | COORDINATOR),
         ("memory_store", BASE | COORDINATOR),
         ("networks", BASE | COORDINATOR | WORKER),
-        ("workers", BASE | COORDINATOR | WORKER | BACKENDS),
+        ("inference", BASE | COORDINATOR | WORKER | BACKENDS),
+        ("workers", BASE | COORDINATOR | WORKER),
         ("consumers", BASE | COORDINATOR | TRAIN),
         ("training", BASE | COORDINATOR | WORKER | TRAIN | EXPORT),
         ("engram", BASE | COORDINATOR | WORKER | TRAIN),

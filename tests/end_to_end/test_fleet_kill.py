@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engram.bundle_path import shipped_bundle
+from engram.build.bundles import shipped_bundle
 from engram.demo.checks import NUMBERS
 from engram.demo.recompute import key_of
 from engram.demo.stack_run import FleetRun, StackDemoRequest, run_fleet

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from inference.decode import fit
+from inference.engine import Predictor
+from inference.formats import FrameFormat
 from networks.measures import psnr_db, regular_score, squared_error
 from networks.registry import network_class
 from tests.golden.networks_from_recipe import network_from_recipe
 from tests.golden.reference import Array, arrays, close, compare, items, section
-from training.dataset import FrameCache, Video
-from training.detection_measures import ScoredClip, frame_auc
-from training.measuring import Measuring
-from training.protocols import (
+from training.evaluation.detection_measures import ScoredClip, frame_auc
+from training.evaluation.measuring import Measuring
+from training.evaluation.protocols import (
     gaussian_kernel,
     inverted,
     paper_scores,
@@ -23,8 +25,7 @@ from training.protocols import (
     smoothed_over_time,
     smoothed_psnrs,
 )
-from workers.decode import FrameFormat, fit
-from workers.engine import Predictor
+from training.footage.dataset import FrameCache, Video
 
 FPS = 10.0
 

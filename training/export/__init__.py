@@ -1,3 +1,3 @@
 """From a bundle to exports of its network: traced once, written in each library's format, held against torch."""
 
-import workers.backends  # noqa: F401 - before any library is imported that would report its use
+import inference.backends  # noqa: F401 - before any library is imported that would report its use

@@ -10,16 +10,15 @@ import numpy as np
 
 from bundles.bundle import Bundle
 from bundles.calibration import Calibration
+from inference.engine import Predictor
+from inference.formats import ClipFormat, FrameFormat
+from inference.scoring import MIN_FRAMES, StatisticOptions
+from schemas.arrays import UInt8
 from training.calibrating import calibrate
-from training.dataset import CacheFormat, FrameCache, open_cache
-from training.inspection import measure_videos
-from training.split import Split, clip_starts, long_enough, split_videos
+from training.evaluation.inspection import measure_videos
+from training.footage.dataset import CacheFormat, FrameCache, open_cache
+from training.footage.split import Split, clip_starts, long_enough, split_videos
 from training.train import normal_footage
-from workers.backends.backend import UInt8
-from workers.decode import FrameFormat
-from workers.engine import Predictor
-from workers.scoring import MIN_FRAMES, StatisticOptions
-from workers.windows import ClipFormat
 
 
 @dataclass(frozen=True, slots=True)

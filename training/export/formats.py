@@ -11,9 +11,9 @@ import openvino
 import torch
 from torch.export import ExportedProgram
 
+from inference.backends import onnx
+from inference.backends import openvino as runtime
 from training.export.tracing import INPUTS, OUTPUTS
-from workers.backends import onnx
-from workers.backends import openvino as runtime
 
 TORCH_PROGRAM = "model.pt2"
 TALKATIVE = ("torch.onnx", "onnxscript", "onnx_ir")

@@ -14,17 +14,18 @@ from torch import Tensor
 from bundles.bundle import Bundle, load_bundle
 from bundles.exports import EXPORTS, ExportFormat, Sidecar, save_export
 from bundles.manifest import CALIBRATION
+from inference.backends.backend import Backend
+from inference.backends.choose import export_backend
+from inference.backends.torch import TorchBackend
+from inference.engine import Predictor, network_of
+from inference.formats import FrameFormat
+from schemas.arrays import Float32, UInt8
 from schemas.errors import FatalError
 from training.export.footage import NormalFootage, invented_clips, normal_footage_for
 from training.export.formats import TORCH_PROGRAM, onnx_files, openvino_files, openvino_model, torch_files
 from training.export.parity import parity, require_parity
 from training.export.quantising import quantised
 from training.export.tracing import traced
-from workers.backends.backend import Backend, Float32, UInt8
-from workers.backends.choose import export_backend
-from workers.backends.torch import TorchBackend
-from workers.decode import FrameFormat
-from workers.engine import Predictor, network_of
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from bundles.exports import Parity
+from inference.backends.backend import Backend
+from schemas.arrays import Float32, UInt8
 from schemas.errors import FatalError
 from training.export.tracing import OUTPUTS
-from workers.backends.backend import Backend, Float32, UInt8
 
 BATCH = 3
 """Not the one that was traced."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import nncf
 
-from workers.backends.backend import Float32, UInt8
+from schemas.arrays import Float32, UInt8
 
 QUANTISED = frozenset({"Convolution", "ConvolutionBackpropData", "Relu", "PRelu", "LeakyRelu", "MaxPool", "Concat"})
 PASSIVE = frozenset({"Constant", "Convert", "Parameter", "Result"})

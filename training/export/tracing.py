@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from inference.formats import FrameFormat
 from networks.blocks import fold_batch_norm
 from networks.measurement import Measured, Measurement
 from networks.network import VideoNetwork
-from workers.decode import FrameFormat
 
 INPUTS = ("clips", "items")
 OUTPUTS = tuple(name.rpartition("_")[0] for name in Measured._fields)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from memory_store.bank import Bank, first_broken_link, next_epoch
-from memory_store.redis_store import RedisAddress, RedisStore
-from memory_store.sqlite_store import SqliteStore
 from memory_store.store import BankStore, CommitRequest, RestoreRequest
+from memory_store.stores.redis import RedisAddress, RedisStore
+from memory_store.stores.sqlite import SqliteStore
 from schemas.errors import FatalError, OwnershipLostError, SettingsError, StaleVersionError
 from tests.contract.memory_store.banks import FAR_S, NOW, change, commit_next, first_bank, items, leased
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from messaging.inprocess import InProcessBus
+from messaging.inprocess.bus import InProcessBus
 from messaging.kafka.bus import KafkaBus
 from messaging.kafka.connection import KafkaConnection, KafkaOptions
 from messaging.ports import Bus, TopicSpec

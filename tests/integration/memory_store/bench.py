@@ -7,16 +7,16 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 
 from memory_store.bank import Bank
-from memory_store.coordinator import Coordinator
-from memory_store.gate import EventSpan
-from memory_store.keeper import newest_banks
+from memory_store.coordinator.coordinator import Coordinator
+from memory_store.coordinator.guards import EventSpan
+from memory_store.coordinator.keeper import newest_banks
+from memory_store.coordinator.rounds import RoundRules
+from memory_store.coordinator.settling import ChangeLimits
+from memory_store.coordinator.tenure import CoordinatorOptions
 from memory_store.proposal import ItemSums, merge_all
-from memory_store.round import RoundRules
-from memory_store.settling import ChangeLimits
 from memory_store.store import BankStore
-from memory_store.tenure import CoordinatorOptions
 from memory_store.views import InitialBank
-from messaging.inprocess import InProcessBus
+from messaging.inprocess.bus import InProcessBus
 from messaging.ports import Bus, OutRecord, Record, TopicSpec
 from schemas.codec import encode_header, encode_message, encode_proposal_arrays
 from schemas.messages import (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from memory_store.sqlite_store import SqliteStore
+from memory_store.stores.sqlite import SqliteStore
 from tests.integration.memory_store.bench import (
     Bench,
 )

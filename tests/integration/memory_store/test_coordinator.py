@@ -3,10 +3,10 @@
 import numpy as np
 
 from memory_store.bank import first_broken_link
-from memory_store.coordinator import leadership
-from memory_store.gate import EventSpan
-from memory_store.round import RoundRules
-from memory_store.sqlite_store import SqliteStore
+from memory_store.coordinator.coordinator import leadership
+from memory_store.coordinator.guards import EventSpan
+from memory_store.coordinator.rounds import RoundRules
+from memory_store.stores.sqlite import SqliteStore
 from tests.integration.memory_store.bench import (
     BANK_ID,
     INITIAL,

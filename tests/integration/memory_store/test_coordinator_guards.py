@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from memory_store.bank import Change, first_broken_link, next_epoch
-from memory_store.coordinator import Coordinator, leadership
-from memory_store.round import RoundRules
-from memory_store.settling import ChangeLimits
-from memory_store.sqlite_store import SqliteStore
+from memory_store.coordinator.coordinator import Coordinator, leadership
+from memory_store.coordinator.rounds import RoundRules
+from memory_store.coordinator.settling import ChangeLimits
 from memory_store.store import RestoreRequest
+from memory_store.stores.sqlite import SqliteStore
 from messaging.ports import OutRecord
 from schemas.codec import HEADER, encode_message
 from tests.integration.memory_store.bench import (

@@ -10,11 +10,11 @@ import pytest
 
 from deploy.local.kafka import LocalKafka
 from memory_store.bank import Bank, first_broken_link
-from memory_store.coordinator import Coordinator
-from memory_store.gate import EventSpan
-from memory_store.keeper import newest_banks
-from memory_store.redis_store import RedisAddress, RedisStore
-from memory_store.round import RoundRules
+from memory_store.coordinator.coordinator import Coordinator
+from memory_store.coordinator.guards import EventSpan
+from memory_store.coordinator.keeper import newest_banks
+from memory_store.coordinator.rounds import RoundRules
+from memory_store.stores.redis import RedisAddress, RedisStore
 from messaging.kafka.bus import KafkaBus
 from messaging.kafka.connection import KafkaConnection
 from messaging.ports import OutRecord, TopicSpec

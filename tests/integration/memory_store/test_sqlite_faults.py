@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from memory_store.bank import Bank, Change
-from memory_store.coordinator import Coordinator
-from memory_store.round import RoundRules
-from memory_store.sqlite_store import SqliteStore
+from memory_store.coordinator.coordinator import Coordinator
+from memory_store.coordinator.rounds import RoundRules
 from memory_store.store import CommitRequest
+from memory_store.stores.sqlite import SqliteStore
 from memory_store.views import BankCache
 from schemas.errors import FatalError, OwnershipLostError, TransientError
 from tests.integration.memory_store.bench import BANK_ID, INITIAL, Bench, initial_bank, proposal

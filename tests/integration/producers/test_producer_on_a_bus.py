@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from messaging.inprocess import InProcessBus
+from messaging.inprocess.bus import InProcessBus
 from messaging.ports import Record, TopicSpec
 from producers.encoding import EncodingOptions
 from producers.feed import CameraFeed

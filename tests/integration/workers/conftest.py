@@ -12,17 +12,17 @@ import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from bundles.bundle import Bundle
-from memory_store.sqlite_store import SqliteStore
+from inference.engine import Engine
 from memory_store.store import BankReader
+from memory_store.stores.sqlite import SqliteStore
 from memory_store.views import BankCache, InitialBank
-from messaging.inprocess import InProcessBus
+from messaging.inprocess.bus import InProcessBus
 from messaging.ports import Bus, OutRecord, Record, TopicSpec
 from schemas.codec import decode_message, encode_header
 from schemas.errors import TransientError
 from schemas.messages import AnomalyEvent, FrameHeader, FrameScore, utc_now
 from schemas.topics import TopicNames
 from tests.small_bundle import jpeg, small_bundle
-from workers.engine import Engine
 from workers.options import EventOptions, WorkerOptions
 from workers.worker import Worker
 

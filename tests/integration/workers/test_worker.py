@@ -7,9 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from inference.decode import decode_frame
+from inference.engine import Engine
+from inference.irregularity import irregularity_of
 from memory_store.bank import Bank, Change
 from memory_store.proposal import ItemSums, normalised
-from memory_store.sqlite_store import SqliteStore
+from memory_store.stores.sqlite import SqliteStore
 from schemas.codec import HEADER, decode_message, decode_proposal_arrays
 from schemas.errors import BundleError
 from schemas.messages import ProposalHeader, utc_now
@@ -25,9 +28,6 @@ from tests.integration.workers.conftest import (
     wait_for,
 )
 from tests.small_bundle import jpeg, small_bundle
-from workers.decode import decode_frame
-from workers.engine import Engine
-from workers.irregularity import irregularity_of
 
 
 def test_every_frame_gets_one_score_and_the_first_four_warm(site: Site) -> None:

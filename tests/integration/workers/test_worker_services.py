@@ -8,8 +8,8 @@ import pytest
 from deploy.local.kafka import LocalKafka
 from deploy.local.redis import LocalRedis
 from memory_store.bank import Bank, Change
-from memory_store.redis_store import RedisAddress, RedisStore
-from memory_store.sqlite_store import SqliteStore
+from memory_store.stores.redis import RedisAddress, RedisStore
+from memory_store.stores.sqlite import SqliteStore
 from messaging.kafka.bus import KafkaBus
 from messaging.kafka.connection import KafkaConnection, KafkaOptions
 from schemas.messages import FrameScore, utc_now

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from consumers.reader import EventReader, ScoreReader
-from messaging.inprocess import InProcessBus
+from messaging.inprocess.bus import InProcessBus
 from messaging.ports import OutRecord, TopicSpec
 from schemas.codec import encode_message
 from schemas.messages import AnomalyEvent, FrameScore

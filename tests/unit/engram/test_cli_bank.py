@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from engram.build.adapters import open_store
 from engram.cli.app import app
-from engram.wiring import open_store
 from memory_store.bank import Bank, Change, next_epoch
 from memory_store.proposal import normalised
 from memory_store.store import CommitRequest

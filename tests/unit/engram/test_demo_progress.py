@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from engram.demo.progress import Progress
-from messaging.inprocess import InProcessBus
+from messaging.inprocess.bus import InProcessBus
 from messaging.ports import OutRecord, TopicSpec
 from schemas.errors import EngramError
 

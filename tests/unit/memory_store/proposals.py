@@ -5,8 +5,8 @@ from datetime import datetime, timezone
 import numpy as np
 
 from memory_store.bank import Bank, next_epoch
+from memory_store.coordinator.rounds import Held
 from memory_store.proposal import NEVER, ItemSums
-from memory_store.round import Held
 from schemas.messages import ProposalHeader
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=timezone.utc)

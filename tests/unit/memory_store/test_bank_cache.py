@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from memory_store.bank import Bank, Change, next_epoch
-from memory_store.sqlite_store import SqliteStore
 from memory_store.store import CommitRequest, RestoreRequest
+from memory_store.stores.sqlite import SqliteStore
 from memory_store.views import BankCache, InitialBank
 from schemas.codec import items_digest
 from schemas.errors import BundleError, TransientError

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory_store.gate import (
+from memory_store.coordinator.guards import (
     EventSpan,
     anchor_distance,
     bad_shape,

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from memory_store.bank import Change, entry_for
-from memory_store.outgoing import Outgoing, bank_record, dead_letter
-from messaging.inprocess import InProcessBus
+from memory_store.coordinator.outgoing import Outgoing, bank_record, dead_letter
+from messaging.inprocess.bus import InProcessBus
 from messaging.ports import OutRecord, Publisher, Record, TopicSpec
 from schemas.codec import HEADER, MAX_HEADER_BYTES, decode_message
 from schemas.errors import BadMessageError, FatalError, TransientError

@@ -1,6 +1,6 @@
 """A durable position never passes what is undecided."""
 
-from memory_store.positions import Place, Positions
+from memory_store.coordinator.positions import Place, Positions
 from messaging.ports import Assigned, Claim, Progress
 
 UPDATES, EVENTS = Claim("updates", 0, 1), Claim("events", 0, 1)

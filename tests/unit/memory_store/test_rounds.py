@@ -2,8 +2,8 @@
 
 import pytest
 
-from memory_store.gate import EventSpan
-from memory_store.round import EventBook, Held, RoundRules, Rounds
+from memory_store.coordinator.guards import EventSpan
+from memory_store.coordinator.rounds import EventBook, Held, RoundRules, Rounds
 from tests.unit.memory_store.proposals import a_bank, held_for
 
 BANK = a_bank()

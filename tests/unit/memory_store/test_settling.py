@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from memory_store.bank import Bank
+from memory_store.coordinator.rounds import Held
+from memory_store.coordinator.settling import Base, ChangeLimits, change_of, settle
 from memory_store.proposal import ItemSums, merge_all
-from memory_store.round import Held
-from memory_store.settling import Base, ChangeLimits, change_of, settle
 from tests.unit.memory_store.proposals import a_bank, held_for, sums_of, unit_rows
 
 BANK = a_bank()

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.inprocess import InProcessBus
-from messaging.inprocess_group import balance
+from messaging.inprocess.bus import InProcessBus
+from messaging.inprocess.group import balance
 from messaging.ports import Assigned, OutRecord, Progress, TopicSpec
 from schemas.errors import BadMessageError, BufferFullError, FatalError
 

@@ -7,8 +7,8 @@ import torch
 
 from networks.mnad import MnadParameters, MnadPrediction
 from networks.network import Recipe
-from training.dataset import FrameCache, Video
-from training.loop import ClipStarts
+from training.footage.dataset import FrameCache, Video
+from training.loop.loop import ClipStarts
 
 PARAMETERS = MnadParameters(width=4, depth=2, channels=1, num_items=3)
 RECIPE = Recipe({}, 32, 24, "grey", epochs=2, max_steps=9, learning_rate=1e-3)

@@ -12,8 +12,8 @@ from networks.mnad import MnadPrediction
 from networks.network import Recipe
 from schemas.errors import FatalError, SettingsError
 from tests.unit.training.labelled_scene import write_clip, write_scene
-from training.ablation import Ablation, AblationOptions, Row, Variant, ablate, as_json
-from training.state import CHECKPOINT
+from training.evaluation.ablation import Ablation, AblationOptions, Row, Variant, ablate, as_json
+from training.loop.state import CHECKPOINT
 
 RECIPE = Recipe({"width": 4, "depth": 3, "num_items": 4}, 32, 24, "grey", epochs=1, max_steps=4, learning_rate=1e-3)
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from inference.formats import ClipFormat
 from tests.unit.training.scene import ramp
-from training.clip_stream import (
+from training.footage.clip_stream import (
     BATCHES_AHEAD,
     DirectStream,
     PrefetchedStream,
@@ -17,7 +18,6 @@ from training.clip_stream import (
     clip_stream,
     uploaded,
 )
-from workers.windows import ClipFormat
 
 CPU = torch.device("cpu")
 FOOTAGE = ramp(600)

@@ -6,12 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
+from inference.decode import DecodeLimits, decode_frame
+from inference.formats import FrameFormat
 from schemas.errors import FatalError
 from tests.unit.training.footage import image, write_images, write_video
-from training.dataset import CacheFormat, FrameCache, Video, open_cache
-from training.decoding import is_grey
-from training.sources import find_sources
-from workers.decode import DecodeLimits, FrameFormat, decode_frame
+from training.footage.dataset import CacheFormat, FrameCache, Video, open_cache
+from training.footage.decoding import is_grey
+from training.footage.sources import find_sources
 
 GREY = FrameFormat(32, 24, 1)
 PLAIN = CacheFormat(GREY, jpeg_quality=None)

@@ -10,10 +10,10 @@ import torch
 
 from schemas.errors import FatalError
 from tests.unit.training.scene import RECIPE, all_clips, build_double, learned, process_environment, ramp
-from training.curves import read_curves
-from training.distributed import World, joined_world
-from training.loop import LoopOptions, run_training
-from training.state import CHECKPOINT, TrainingState
+from training.loop.curves import read_curves
+from training.loop.distributed import World, joined_world
+from training.loop.loop import LoopOptions, run_training
+from training.loop.state import CHECKPOINT, TrainingState
 
 TRAIN_ONE_OF_SEVERAL = """
 import sys

@@ -12,11 +12,11 @@ from bundles.bundle import load_bundle, save_bundle
 from schemas.errors import BundleError, FatalError
 from tests.small_bundle import PARAMETERS, small_bundle
 from tests.unit.training.labelled_scene import turning_noisy, write_labels, write_masks, write_scene
-from training.detection_measures import frame_auc
-from training.evaluate import Evaluation, evaluate
-from training.evaluation_report import as_json
-from training.examiner import EvaluateOptions, Examiner, open_examiner, paper_gate
-from training.measuring import Run
+from training.evaluation.detection_measures import frame_auc
+from training.evaluation.evaluate import Evaluation, evaluate
+from training.evaluation.examiner import EvaluateOptions, Examiner, open_examiner, paper_gate
+from training.evaluation.measuring import Run
+from training.evaluation.report import as_json
 
 
 @pytest.fixture(scope="module")

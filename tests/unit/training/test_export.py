@@ -13,24 +13,24 @@ from sklearn.metrics import roc_auc_score
 
 from bundles.bundle import Bundle, load_bundle, save_bundle
 from bundles.exports import ExportFormat, Parity, export_folder, load_export
+from inference.backends.torch import TorchBackend
+from inference.formats import FrameFormat
+from inference.irregularity import irregularity_of
+from inference.loading import open_engine
+from inference.scoring import Smoothing, live_score
 from networks.network import VideoNetwork
 from schemas.errors import BundleError, FatalError
 from tests.exporting import exported
 from tests.small_bundle import small_bundle
 from tests.unit.networks.small import NAMES, small_network
 from tests.unit.training.footage import HEIGHT, MINIATURE, WIDTH, write_images
-from training.dataset import CacheFormat, open_cache
+from training.evaluation.inspection import measure_videos
 from training.export.making import ExportOptions, export_bundle, opened
 from training.export.parity import TOLERANCE, parity, require_parity
 from training.export.tracing import OUTPUTS, traced
-from training.inspection import measure_videos
-from training.sources import find_sources
+from training.footage.dataset import CacheFormat, open_cache
+from training.footage.sources import find_sources
 from training.train import TrainOptions, train
-from workers.backends.torch import TorchBackend
-from workers.decode import FrameFormat
-from workers.irregularity import irregularity_of
-from workers.loading import open_engine
-from workers.scoring import Smoothing, live_score
 
 EXACT: tuple[ExportFormat, ...] = ("torch-export", "onnx", "openvino")
 RELATIVE = 2e-5

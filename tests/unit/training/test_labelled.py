@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inference.formats import ClipFormat, FrameFormat
 from schemas.errors import FatalError
 from tests.unit.training.labelled_scene import (
     HEIGHT,
@@ -17,10 +18,8 @@ from tests.unit.training.labelled_scene import (
     write_scene,
     write_video,
 )
-from training.dataset import CacheFormat
-from training.labelled import LabelledFootage, open_labelled
-from workers.decode import FrameFormat
-from workers.windows import ClipFormat
+from training.footage.dataset import CacheFormat
+from training.footage.labelled import LabelledFootage, open_labelled
 
 WANTED = CacheFormat(FrameFormat(32, 24, 1))
 

@@ -9,7 +9,7 @@ from scipy.io import savemat
 
 from schemas.errors import FatalError
 from tests.unit.training.footage import write_images, write_video
-from training.layouts import find_layout
+from training.footage.layouts import find_layout
 
 
 def names(sources: tuple) -> list[str]:

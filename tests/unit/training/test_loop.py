@@ -14,11 +14,11 @@ from networks.network import Recipe
 from networks.registry import build_network
 from schemas.errors import FatalError, SettingsError
 from tests.unit.training.scene import PARAMETERS, RECIPE, all_clips, build, ramp
-from training.curves import read_curves
-from training.dataset import FrameCache
-from training.loop import ClipStarts, LoopOptions, num_steps, run_training, shuffled_batches
-from training.state import BEST, CHECKPOINT, TrainingState
-from training.stepping import set_learning_rate, unit_clips
+from training.footage.dataset import FrameCache
+from training.loop.curves import read_curves
+from training.loop.loop import ClipStarts, LoopOptions, num_steps, run_training, shuffled_batches
+from training.loop.state import BEST, CHECKPOINT, TrainingState
+from training.loop.stepping import set_learning_rate, unit_clips
 
 
 class InterruptedRunError(Exception):

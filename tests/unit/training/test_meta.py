@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from inference.formats import ClipFormat
 from networks.meta import INITIAL_STEP_SIZE
 from networks.mpn import Mpn, MpnParameters
 from schemas.errors import FatalError
 from tests.unit.training.scene import ramp
-from training.dataset import Video
-from training.meta import SEGMENT_CLIPS, MetaOptions, meta_train, task_starts
-from workers.windows import ClipFormat
+from training.footage.dataset import Video
+from training.loop.meta import SEGMENT_CLIPS, MetaOptions, meta_train, task_starts
 
 CLIP = ClipFormat(5)
 FOOTAGE = ramp()

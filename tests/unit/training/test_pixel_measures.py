@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from training.pixel_measures import BINS_PER_OCTAVE, PixelCounts, enlarged
-from workers.irregularity import patch_means
+from inference.irregularity import patch_means
+from training.evaluation.pixel_measures import BINS_PER_OCTAVE, PixelCounts, enlarged
 
 
 def counted(values: np.ndarray, masks: np.ndarray) -> PixelCounts:

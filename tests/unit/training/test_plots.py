@@ -11,11 +11,11 @@ from bundles.bundle import save_bundle
 from schemas.errors import FatalError
 from tests.small_bundle import small_bundle
 from tests.unit.training.labelled_scene import write_scene
-from training.detection_measures import ScoredClip
-from training.evaluate import Evaluation, Outcome, evaluate
-from training.examiner import EvaluateOptions
-from training.plot_strips import MOST_STRIPS, false_alarms, misses
-from training.plots import curve_figure, headline, miss_figure, score_figure, write_plots
+from training.evaluation.detection_measures import ScoredClip
+from training.evaluation.evaluate import Evaluation, Outcome, evaluate
+from training.evaluation.examiner import EvaluateOptions
+from training.evaluation.plot_strips import MOST_STRIPS, false_alarms, misses
+from training.evaluation.plots import curve_figure, headline, miss_figure, score_figure, write_plots
 
 NAMES = ("scores", "curves", "misses", "false-alarms")
 

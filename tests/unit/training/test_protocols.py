@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from inference.irregularity import Irregularity
+from inference.scoring import FrameMeasures, live_score
 from networks.network import PaperTest
 from networks.registry import NETWORKS
 from tests.small_bundle import small_bundle
-from training.measuring import MeasuredClip
-from training.protocols import (
+from training.evaluation.measuring import MeasuredClip
+from training.evaluation.protocols import (
     KERNEL_LENGTH,
     gaussian_kernel,
     live_scores,
@@ -20,8 +22,6 @@ from training.protocols import (
     scored_frame,
     smoothed_over_time,
 )
-from workers.irregularity import Irregularity
-from workers.scoring import FrameMeasures, live_score
 
 MAP = np.ones((2, 2), np.float32)
 

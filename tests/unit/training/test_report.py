@@ -10,24 +10,23 @@ import pytest
 import torch
 
 from bundles.calibration import Calibration
+from inference.engine import ClipResult, Predictor
+from inference.formats import ClipFormat, FrameFormat
+from inference.irregularity import irregularity_of, speed_scale_of
+from inference.scoring import StatisticOptions
 from networks.memory import initial_items
 from networks.registry import build_network
 from schemas.errors import FatalError
 from tests.unit.training.footage import MINIATURE, image
 from tests.unit.training.scene import PARAMETERS, build, ramp
 from training.calibrating import Calibrated, calibrate
-from training.curves import open_curves
-from training.dataset import FrameCache
-from training.inspection import measure_videos
+from training.evaluation.inspection import measure_videos
+from training.footage.dataset import FrameCache
+from training.footage.split import clip_starts
+from training.loop.curves import open_curves
+from training.loop.run_folder import claim_run
 from training.report import Outcome, write_report
-from training.run_folder import claim_run
 from training.samples import Sample, sample_predictions
-from training.split import clip_starts
-from workers.decode import FrameFormat
-from workers.engine import ClipResult, Predictor
-from workers.irregularity import irregularity_of, speed_scale_of
-from workers.scoring import StatisticOptions
-from workers.windows import ClipFormat
 
 FOOTAGE = ramp()
 ITEMS = initial_items(PARAMETERS.num_items, PARAMETERS.item_dim, torch.Generator().manual_seed(0)).numpy()

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import FatalError
-from training.run_folder import SETTINGS, claim_run, flat, read_settings
-from training.state import CHECKPOINT
+from training.loop.run_folder import SETTINGS, claim_run, flat, read_settings
+from training.loop.state import CHECKPOINT
 
 SETTINGS_NOW = {"recipe": {"epochs": 8, "parameters": {"width": 16}}, "data": "d1", "seed": 0}
 

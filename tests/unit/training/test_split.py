@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inference.formats import ClipFormat
 from schemas.errors import FatalError
-from training.dataset import Video
-from training.split import clip_starts, long_enough, split_videos
-from workers.windows import ClipFormat
+from training.footage.dataset import Video
+from training.footage.split import clip_starts, long_enough, split_videos
 
 CLIP = ClipFormat(5)
 

@@ -10,7 +10,7 @@ import torch
 from networks.memory import initial_items
 from schemas.errors import FatalError
 from tests.unit.training.scene import build
-from training.state import CHECKPOINT, Progress, TrainingState
+from training.loop.state import CHECKPOINT, Progress, TrainingState
 
 SAVE_WITHOUT_ROOM = """
 import resource, sys

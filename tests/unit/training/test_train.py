@@ -13,20 +13,20 @@ from typer.testing import CliRunner
 
 from bundles.bundle import Bundle, load_bundle
 from engram.cli.app import app
+from inference.engine import Engine
 from schemas.errors import FatalError, SettingsError
 from tests.unit.training.footage import MINIATURE, write_images, write_video
-from training.curves import read_curves
-from training.dataset import CacheFormat, Video, open_cache
-from training.distributed import joined_world
-from training.inspection import measure_videos
-from training.layouts import find_layout
+from training.evaluation.inspection import measure_videos
+from training.footage.dataset import CacheFormat, Video, open_cache
+from training.footage.layouts import find_layout
+from training.footage.sources import find_sources
+from training.loop.curves import read_curves
+from training.loop.distributed import joined_world
+from training.loop.run_folder import read_settings
+from training.loop.state import CHECKPOINT
 from training.presets import Preset, find_preset, with_recipe
 from training.report import REPORT
-from training.run_folder import read_settings
-from training.sources import find_sources
-from training.state import CHECKPOINT
 from training.train import STEP_SIZES, TrainOptions, gather_material, normal_footage, train
-from workers.engine import Engine
 
 PRESET = with_recipe(MINIATURE, {"epochs": 8, "max_steps": 60})
 

@@ -6,12 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
+from inference.decode import DecodeLimits
+from inference.formats import FrameFormat
 from messaging.ports import Claim, Delivery, Record
 from schemas.codec import HEADER, MAX_HEADER_BYTES, encode_header
 from schemas.errors import BadMessageError
 from tests.unit.workers.arriving import delivery, header
 from workers.arrivals import Arrival, Decoder, dead_letter, parse_header
-from workers.decode import DecodeLimits, FrameFormat
 
 
 @pytest.fixture

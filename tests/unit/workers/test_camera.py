@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inference.formats import ClipFormat
+from inference.scoring import FrameMeasures, Smoothing, fit_calibration, live_score
 from tests.unit.workers.arriving import header
 from tests.unit.workers.test_tracker import run
 from workers.camera import (
@@ -20,8 +22,7 @@ from workers.camera import (
     restored,
     skip_reason,
 )
-from workers.scoring import FrameMeasures, Smoothing, fit_calibration, live_score
-from workers.windows import ClipFormat, Window
+from workers.windows import Window
 
 CALIBRATION = fit_calibration(
     [[FrameMeasures(30 + index % 7, 0.1 + index % 5 / 100, 0.02, 0.01 + index % 11 / 1000) for index in range(200)]],

@@ -5,13 +5,13 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inference.formats import ClipFormat
 from messaging.ports import Assigned
 from schemas.errors import BadMessageError
 from tests.unit.workers.arriving import CLAIM, START, arrival, header
 from workers.arrivals import Arrival
 from workers.camera import CameraState, decode_states, encode_state
 from workers.partition import Admitted, Partition, oldest_wanted
-from workers.windows import ClipFormat
 
 LENGTH = 5
 

@@ -2,10 +2,10 @@
 
 import pytest
 
+from inference.scoring import thresholds_for
 from tests.unit.workers.test_camera import CALIBRATION
 from workers.options import EventOptions
 from workers.rules import event_rules
-from workers.scoring import thresholds_for
 
 
 def test_unset_bounds_come_from_the_calibration_and_the_target() -> None:

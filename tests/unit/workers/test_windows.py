@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.windows import ClipFormat, Window, WindowFrame
+from inference.formats import ClipFormat
+from workers.windows import Window, WindowFrame
 
 START = datetime(2026, 1, 5, tzinfo=timezone.utc)
 

@@ -1,0 +1,1 @@
+"""What builds: from settings to the parts that a process is made of. Nothing else makes adapters."""

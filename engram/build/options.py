@@ -1,0 +1,49 @@
+"""From settings to the options of each part; no part reads settings itself."""
+
+from typing import TYPE_CHECKING
+
+from memory_store.coordinator.rounds import RoundRules
+from memory_store.coordinator.settling import ChangeLimits
+from memory_store.coordinator.tenure import CoordinatorOptions
+from schemas.settings import CoordinatorSettings, WatchSettings, WorkerSettings
+from schemas.topics import TopicNames
+
+if TYPE_CHECKING:
+    from workers.options import WorkerOptions
+
+
+def coordinator_options(settings: CoordinatorSettings | WatchSettings) -> CoordinatorOptions:
+    """Options of the coordinator."""
+    section = settings.coordinator
+    return CoordinatorOptions(
+        coordinator_id=section.writer_id,
+        topics=TopicNames.with_prefix(settings.kafka.topic_prefix),
+        group=f"{settings.kafka.topic_prefix}engram-coordinators",
+        rules=RoundRules(round_s=section.round_s, quarantine_s=section.quarantine_s, guard_frames=section.guard_frames),
+        limits=ChangeLimits(section.change_budget_per_hour, section.max_anchor_distance),
+        lease_s=section.lease_s,
+    )
+
+
+def worker_options(settings: WorkerSettings | WatchSettings) -> "WorkerOptions":
+    """Options of a worker that others follow: open events are left to the next owner when it stops."""
+    from inference.decode import DecodeLimits  # noqa: PLC0415 - workers need an extra, coordinators do not
+    from workers.options import EventOptions, WorkerOptions  # noqa: PLC0415
+
+    section = settings.worker
+    return WorkerOptions(
+        worker_id=section.worker_id,
+        topics=TopicNames.with_prefix(settings.kafka.topic_prefix),
+        group=settings.kafka.group,
+        bank_id=settings.memory.bank_id,
+        updates=settings.memory.updates,
+        max_batch=section.max_batch,
+        max_wait_s=section.max_wait_ms / 1000,
+        decode_threads=section.decode_threads,
+        limits=DecodeLimits(section.max_frame_bytes, section.max_pixels),
+        commit_interval_s=section.commit_interval_ms / 1000,
+        proposal_interval_s=section.proposal_interval_s,
+        max_staleness_s=section.max_staleness_s,
+        camera_timeout_s=section.camera_timeout_s,
+        events=EventOptions(**settings.events.model_dump()),
+    )

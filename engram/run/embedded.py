@@ -1,0 +1,184 @@
+"""All of Engram in one process: cameras, worker and coordinator in threads, over a log in memory.
+
+The same parts as in a fleet, so a recording gives the same scores here and there. Nothing survives the process but the
+memory bank in its store.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from consumers.reader import EventReader, ScoreReader
+from engram.build.network import bank_cache
+from engram.build.options import coordinator_options, worker_options
+from engram.build.topics import topic_specs
+from engram.run.crew import Crew
+from inference.engine import Engine
+from memory_store.coordinator.coordinator import Coordinator
+from memory_store.store import BankStore
+from memory_store.views import InitialBank
+from messaging.inprocess.bus import InProcessBus
+from producers.feed import CameraFeed
+from producers.producer import Producer, ProducerOptions
+from schemas.errors import EngramError
+from schemas.messages import AnomalyEvent, FrameScore, utc_now
+from schemas.settings import WatchSettings
+from schemas.topics import TopicNames
+from workers.worker import Worker, WorkerSnapshot
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.1
+DRAIN_S = 10.0
+"""So long after a stop, what has been captured may still be scored."""
+STALL_S = 60.0
+"""A worker that finishes no frame for so long, with frames waiting, will not do so later."""
+END_S = 15.0
+
+
+class Listener(Protocol):
+    """Who is told what happens, from the thread that runs ``Embedded``."""
+
+    def on_scores(self, scores: Sequence[FrameScore]) -> None:
+        """New scores, each once, in order per camera."""
+
+    def on_event(self, event: AnomalyEvent) -> None:
+        """The next message of an event, each once, in order per event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of everything.
+
+    Attributes:
+        sent: frames that the cameras sent.
+        worker: the worker's last counters.
+        versions: bank id to version in the end.
+    """
+
+    sent: int
+    worker: WorkerSnapshot
+    versions: dict[str, int]
+
+
+class Embedded:
+    """Runs feeds through a worker and a coordinator; to be used once.
+
+    Args:
+        settings: of all parts.
+        engine: the bundle's network.
+        store: where banks are; closed by its owner.
+        feeds: the cameras.
+        listener: who is told.
+    """
+
+    def __init__(
+        self, settings: WatchSettings, engine: Engine, store: BankStore, feeds: Sequence[CameraFeed], listener: Listener
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._listener = listener
+        self._topics = TopicNames.with_prefix(settings.kafka.topic_prefix)
+        self._bus = InProcessBus(max_topic_bytes=settings.producer.buffer_bytes)
+        # One worker owns all partitions, so that more of them than cameras would only be more to look through.
+        kafka = settings.kafka.model_copy(update={"frames_partitions": len(feeds)})
+        self._bus.create_topics(topic_specs(kafka, settings.worker.max_frame_bytes))
+        self._scores = ScoreReader(self._bus.reader([self._topics.frame_scores], from_beginning=True))
+        self._events = EventReader(self._bus.reader([self._topics.anomaly_events], from_beginning=True))
+        self._producer = Producer(feeds, self._bus.publisher(), ProducerOptions(self._topics.frames))
+        options = replace(worker_options(settings), on_stop="end_events")
+        self._worker = Worker(self._bus, engine, bank_cache(store, engine, settings.memory), options, utc_now)
+        initial = InitialBank(engine.bundle.digest, engine.bundle.items_MC)
+        self._coordinator = Coordinator(self._bus, store, initial, coordinator_options(settings))
+        self._learns = settings.memory.updates and not initial.is_empty
+        self._num_feeds = len(feeds)
+        self._crew = Crew()
+
+    def run(self, stop: threading.Event) -> Outcome:
+        """Run until every source has ended and every frame is scored, or until ``stop`` is set, then drain.
+
+        Raises:
+            EngramError: a part failed, or the worker stands still.
+        """
+        ending = threading.Event()
+        if self._learns:
+            self._crew.start("coordinator", lambda: self._coordinator.run(ending))
+        self._crew.start("worker", lambda: self._worker.run(ending))
+        self._crew.start("producer", self._producer.run)
+        try:
+            self._attend(stop)
+        finally:
+            self._producer.request_stop()
+            ending.set()
+            late = self._crew.join(END_S)
+            self._tell(0.0)
+            self._bus.close()
+        if late:
+            log.warning("did not end in time: %s", ", ".join(late))
+        self._crew.raise_error()
+        return self._outcome()
+
+    def _attend(self, stop: threading.Event) -> None:
+        """Pass on what comes, until all is done, or has had its time."""
+        drain_until_s = float("inf")
+        patience = _Patience(STALL_S)
+        while not self._must_give_up():
+            self._tell(POLL_S)
+            if self._is_done():
+                return
+            if stop.is_set() and drain_until_s == float("inf"):
+                self._producer.request_stop()
+                drain_until_s = time.monotonic() + DRAIN_S
+            if time.monotonic() > drain_until_s:
+                log.warning("stopped with %d frames not scored", self._num_waiting())
+                return
+            if not self._crew.is_running("producer"):
+                patience.require_progress(self._worker.snapshot().tally.received)
+
+    def _must_give_up(self) -> bool:
+        """A producer that failed has sent its other cameras' frames all the same; they are scored first."""
+        return self._crew.has_failed("worker") or self._crew.has_failed("coordinator")
+
+    def _is_done(self) -> bool:
+        return not self._crew.is_running("producer") and self._num_waiting() <= 0
+
+    def _num_waiting(self) -> int:
+        """Records sent, the end of each session among them, that the worker has not made durable."""
+        return self._num_sent() + self._num_feeds - self._worker.snapshot().tally.received
+
+    def _num_sent(self) -> int:
+        return sum(feed.counts.sent for feed in self._producer.snapshot().values())
+
+    def _tell(self, timeout_s: float) -> None:
+        scores = self._scores.read(timeout_s)
+        if scores:
+            self._listener.on_scores(scores)
+        for event in self._events.read(0.0):
+            self._listener.on_event(event)
+
+    def _outcome(self) -> Outcome:
+        return Outcome(self._num_sent(), self._worker.snapshot(), self._versions())
+
+    def _versions(self) -> dict[str, int]:
+        banks = [self._store.read(bank_id) for bank_id in self._store.list_banks()]
+        return {bank.bank_id: bank.version for bank in banks if bank is not None}
+
+
+class _Patience:
+    """Notices a number that no longer grows."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._last = -1
+        self._since_s = time.monotonic()
+
+    def require_progress(self, number: int) -> None:
+        """Raise EngramError if ``number`` is what it was, for longer than the limit."""
+        now_s = time.monotonic()
+        if number != self._last:
+            self._last, self._since_s = number, now_s
+        elif now_s - self._since_s > self._limit_s:
+            raise EngramError(f"the worker must go on, it has stood at {number} records for {self._limit_s:.0f} s")

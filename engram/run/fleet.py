@@ -1,0 +1,53 @@
+"""The long-running processes of a fleet: what ``engram work`` and ``engram coordinate`` do."""
+
+import logging
+import threading
+
+from bundles.bundle import load_initial_bank
+from engram.build.adapters import open_bus, open_store, open_store_for_worker
+from engram.build.bundles import require_bundle
+from engram.build.options import coordinator_options, worker_options
+from engram.run.connecting import connected
+from memory_store.coordinator.coordinator import Coordinator
+from memory_store.views import InitialBank
+from schemas.errors import FatalError
+from schemas.messages import utc_now
+from schemas.settings import CoordinatorSettings, WorkerSettings
+
+log = logging.getLogger(__name__)
+
+
+def run_coordinator(settings: CoordinatorSettings, stop: threading.Event) -> None:
+    """Coordinate until ``stop`` is set; the loop itself survives a broker or store that is away.
+
+    Raises:
+        FatalError: settings, bundle or store are beyond repair, or the bundle has no memory.
+    """
+    items = load_initial_bank(require_bundle(settings.worker.bundle))
+    initial = InitialBank(items.bundle_digest, items.items_MC)
+    if initial.is_empty:
+        text = f"the network '{items.model}' keeps what it knows in its weights, there is no memory to coordinate"
+        raise FatalError(f"{text}; its workers need no coordinator")
+    with open_bus(settings.kafka) as bus, open_store(settings.store, settings.coordinator.history) as store:
+        coordinator = Coordinator(bus, store, initial, coordinator_options(settings))
+        log.info("coordinating as %s", settings.coordinator.writer_id)
+        coordinator.run(stop)
+
+
+def run_worker(settings: WorkerSettings, stop: threading.Event) -> None:
+    """Score frames until ``stop`` is set, then finish what is in hand and leave the group.
+
+    Raises:
+        FatalError: settings, bundle, topics or device are beyond repair.
+    """
+    from engram.build.network import bank_cache, load_engine  # noqa: PLC0415 - workers need torch, coordinators do not
+    from workers.worker import Worker  # noqa: PLC0415
+
+    engine = load_engine(settings.worker)
+    with open_bus(settings.kafka) as bus, open_store_for_worker(settings.store) as store:
+        if connected(bus.existing_topics, stop) is None:
+            return
+        worker = Worker(bus, engine, bank_cache(store, engine, settings.memory), worker_options(settings), utc_now)
+        log.info("working as %s on bundle %s", settings.worker.worker_id, engine.bundle.digest[:12])
+        worker.run(stop)
+        log.info("stopped: %s", worker.snapshot().tally)

@@ -1,0 +1,45 @@
+"""What ``engram produce`` does: feeds to Kafka until they end or are told to."""
+
+import threading
+from collections.abc import Sequence
+
+from engram.build.adapters import open_bus
+from engram.build.cameras import camera_feeds, camera_names
+from engram.run.connecting import connected
+from producers.producer import Producer, ProducerOptions
+from schemas.settings import ProducerSettings
+from schemas.topics import TopicNames
+
+
+def run_producer(
+    settings: ProducerSettings, sources: Sequence[str], names: Sequence[str], stop: threading.Event
+) -> None:
+    """Send until all sources end or ``stop`` is set, then drain.
+
+    Raises:
+        SettingsError: wrong names or addresses.
+        FatalError: a source cannot be read, or not all could be delivered.
+    """
+    feeds = camera_feeds(sources, camera_names(len(sources), names), settings.producer)
+    topic = TopicNames.with_prefix(settings.kafka.topic_prefix).frames
+    with open_bus(settings.kafka, settings.producer.buffer_bytes) as bus:
+        publisher = connected(bus.publisher, stop)
+        if publisher is None:
+            return
+        producer = Producer(feeds, publisher, ProducerOptions(topic))
+        done = threading.Event()
+        watcher = threading.Thread(target=_pass_on, args=(producer, stop, done), name="stop", daemon=True)
+        watcher.start()
+        try:
+            producer.run()
+        finally:
+            done.set()
+            watcher.join()
+
+
+def _pass_on(producer: Producer, stop: threading.Event, done: threading.Event) -> None:
+    """Pass a signal on; ends soon after ``done`` is set."""
+    while not done.is_set():
+        if stop.wait(0.2):
+            producer.request_stop()
+            return

@@ -1,0 +1,88 @@
+"""What ``engram watch`` does: sources through the whole of Engram in this process, events and scores out."""
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+from bundles.bundle import load_bundle
+from consumers.score_table import ScoreTable
+from engram.build.adapters import open_store
+from engram.build.bundles import require_bundle
+from engram.build.cameras import camera_feeds, camera_names
+from engram.build.network import load_engine
+from engram.run.embedded import Embedded, Outcome
+from producers.sources.address import parse_address
+from schemas.messages import AnomalyEvent, FrameScore
+from schemas.settings import Loaded, WatchSettings
+
+RECORDED = ("file", "folder", "synthetic")
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRequest:
+    """What is watched and who is told.
+
+    Attributes:
+        sources: addresses.
+        names: of the cameras, as for ``camera_names``.
+        scores: CSV file to write, if any.
+        tell_event: called with each event message.
+    """
+
+    sources: Sequence[str]
+    names: Sequence[str]
+    scores: Path | None
+    tell_event: Callable[[AnomalyEvent], None]
+
+
+def watch_defaults(loaded: Loaded[WatchSettings], sources: Sequence[str]) -> dict[str, object]:
+    """Values for settings nobody has given, which depend on what is watched.
+
+    The rate is the one the bundle was trained at; recordings are taken frame by frame, as fast as may be; and each
+    bundle has a store of its own, because a bank fits one bundle only.
+    """
+    manifest_of = load_bundle(require_bundle(loaded.settings.worker.bundle))
+    recorded = all(parse_address(source).kind in RECORDED for source in sources)
+    store = user_data_path("engram") / f"watch-{manifest_of.digest[:12]}.db"
+    wanted: dict[str, object] = {
+        "producer.fps": manifest_of.manifest.fps,
+        "producer.pace": "backfill" if recorded else "live",
+        "store.url": f"sqlite:///{store}",
+    }
+    return {path: value for path, value in wanted.items() if loaded.origins[path] == "default"}
+
+
+def run_watch(settings: WatchSettings, request: WatchRequest, stop: threading.Event) -> Outcome:
+    """Watch until the sources end or ``stop`` is set.
+
+    Raises:
+        FatalError: settings, bundle, store or a source are beyond repair.
+        EngramError: a part failed.
+    """
+    feeds = camera_feeds(request.sources, camera_names(len(request.sources), request.names), settings.producer)
+    with ExitStack() as opened:
+        store = opened.enter_context(open_store(settings.store, settings.coordinator.history))
+        table = None if request.scores is None else opened.enter_context(ScoreTable(request.scores))
+        engine = load_engine(settings.worker)
+        return Embedded(settings, engine, store, feeds, _Listener(table, request.tell_event)).run(stop)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    """Scores to the table, events to whoever wants them."""
+
+    table: ScoreTable | None
+    tell_event: Callable[[AnomalyEvent], None]
+
+    def on_scores(self, scores: Sequence[FrameScore]) -> None:
+        """See ``embedded.Listener``."""
+        if self.table is not None:
+            self.table.add(scores)
+
+    def on_event(self, event: AnomalyEvent) -> None:
+        """See ``embedded.Listener``."""
+        self.tell_event(event)

@@ -1,0 +1,99 @@
+"""JPEG bytes to pixels at model size, with the checks that keep a hostile or broken image from costing anything.
+
+OpenCV decodes a 29 KB file whose header claims 30000 x 30000 pixels into gigabytes, so the frame header is read first.
+"""
+
+import os
+
+from schemas.arrays import UInt8
+
+# OpenCV reads these once, when it is first imported: the second line of defence behind check_jpeg.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**24))
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_WIDTH", "8192")
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_HEIGHT", "8192")
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from inference.formats import FrameFormat
+from schemas.errors import BadMessageError
+
+_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_BASELINE_OR_PROGRESSIVE = frozenset({0xC0, 0xC1, 0xC2})
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeLimits:
+    """Larger records and images are refused before any pixel is decoded."""
+
+    max_bytes: int = 256 * 1024
+    max_pixels: int = 4_194_304
+
+
+def decode_frame(jpeg: bytes, target: FrameFormat, limits: DecodeLimits) -> UInt8:
+    """Decode and resize to (H, W, C) uint8 with OpenCV's 8-bit bilinear filter, as MNAD's data loader does.
+
+    Raises:
+        BadMessageError: ``empty``, ``oversized``, ``not_jpeg``, ``truncated`` or ``undecodable``.
+    """
+    check_jpeg(jpeg, limits)
+    mode = cv2.IMREAD_GRAYSCALE if target.channels == 1 else cv2.IMREAD_COLOR
+    try:
+        image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), mode)
+    except cv2.error as error:
+        raise BadMessageError("undecodable", f"OpenCV refused the JPEG: {error.err}") from error
+    if image is None:
+        raise BadMessageError("undecodable", f"a JPEG of {len(jpeg)} bytes has a sound header but no decodable image")
+    return fit(np.asarray(image, dtype=np.uint8), target)
+
+
+def fit(image: UInt8, target: FrameFormat) -> UInt8:
+    """Bring an image (H, W) or (H, W, 3) to model size and channels, (H, W, C) uint8."""
+    if image.ndim == 3 and target.channels == 1:
+        image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+    if image.shape[:2] != (target.height, target.width):
+        size = (target.width, target.height)
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+    return image.reshape(target.height, target.width, target.channels)
+
+
+def check_jpeg(jpeg: bytes, limits: DecodeLimits) -> tuple[int, int]:
+    """Width and height from the JPEG's own header, without decoding.
+
+    Raises:
+        BadMessageError: see ``decode_frame``.
+    """
+    if not jpeg:
+        raise BadMessageError("empty", "a frame must have a JPEG as value, got zero bytes")
+    if len(jpeg) > limits.max_bytes:
+        text = f"a frame must have at most {limits.max_bytes} bytes, got {len(jpeg)}; let the producer resize"
+        raise BadMessageError("oversized", text)
+    if jpeg[:3] != b"\xff\xd8\xff":
+        raise BadMessageError("not_jpeg", f"a frame must be a JPEG, got bytes that start with {jpeg[:4]!r}")
+    width, height = _size(jpeg)
+    if not 0 < width * height <= limits.max_pixels:
+        text = f"a frame must have at most {limits.max_pixels} pixels, its header claims {width} x {height}"
+        raise BadMessageError("oversized", text)
+    if jpeg.rfind(b"\xff\xd9", -64) < 0:
+        raise BadMessageError("truncated", f"the JPEG of {len(jpeg)} bytes has no end marker")
+    return width, height
+
+
+def _size(jpeg: bytes) -> tuple[int, int]:
+    position = 2
+    while position + 9 <= len(jpeg):
+        if jpeg[position] != 0xFF:
+            break
+        marker = jpeg[position + 1]
+        if marker == 0xFF:  # fill byte
+            position += 1
+        elif marker in _START_OF_FRAME:
+            if marker not in _BASELINE_OR_PROGRESSIVE:
+                raise BadMessageError("undecodable", f"JPEG must be baseline or progressive, got SOF {marker:#x}")
+            height, width = (int.from_bytes(jpeg[position + at : position + at + 2], "big") for at in (5, 7))
+            return width, height
+        else:
+            position += 2 + int.from_bytes(jpeg[position + 2 : position + 4], "big")
+    raise BadMessageError("truncated", f"the JPEG of {len(jpeg)} bytes ends before its frame header")

@@ -1,0 +1,200 @@
+"""The network at work: 8-bit clips in, measures and update statistics out.
+
+Dimensions: B clips, T frames, H x W pixels, K colours, M items, C channels, R x S places.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from bundles.bundle import Bundle
+from inference.backends.backend import Backend
+from inference.backends.choose import TORCH, Choice, open_backend
+from inference.backends.torch import TorchBackend, torch_device
+from inference.formats import ClipFormat, FrameFormat
+from inference.motion import newest_speeds, no_speeds
+from memory_store.proposal import ItemSums
+from networks.network import VideoNetwork
+from networks.registry import NOT_STORED, build_network
+from schemas.arrays import Float32, UInt8
+from schemas.errors import BundleError, FatalError
+
+MOTION_THREADS = 4
+"""Optical flow takes milliseconds of one core a frame, and runs outside Python's lock."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipResult:
+    """What was measured on one clip; all but ``clip_error`` on its newest frame. See ``networks.measurement``.
+
+    Attributes:
+        psnr_db: high = normal.
+        regular_score: high = irregular.
+        clip_error: of all frames, for MemAE's paper protocol.
+        cell_errors_RS: mean squared error of small cells, on [0, 1] images.
+        cell_speeds_RS: how fast the same cells move, in pixels per frame of the clip; 0 where a clip is one frame, and
+            where the calibration ignores speeds.
+        feature_distance: of features from what is remembered, mean over places.
+        feature_map_RS: the same per place.
+        sums: what the frame would contribute to an update of the bank it was held against.
+        finite: whether every number is; if not, the result means nothing and must be refused.
+    """
+
+    psnr_db: float
+    regular_score: float
+    clip_error: float
+    feature_distance: float
+    cell_errors_RS: Float32
+    cell_speeds_RS: Float32
+    feature_map_RS: Float32
+    sums: ItemSums
+    finite: bool
+
+
+class Predictor:
+    """A network ready to measure clips.
+
+    Args:
+        network: is copied, not changed.
+        frame: what clips are made of.
+        device: "auto" (CUDA when there is one) or a torch device name.
+        threads: of the inference library; None = its own choice.
+        frame_stride: a clip takes every n-th frame.
+        backend: what computes the network; None = torch on the device.
+        motion: speeds of the cells of a clip's newest frame.
+
+    Raises:
+        FatalError: the network cannot take frames of this size.
+    """
+
+    def __init__(
+        self,
+        network: VideoNetwork,
+        frame: FrameFormat,
+        device: str = "auto",
+        threads: int | None = None,
+        frame_stride: int = 1,
+        backend: Backend | None = None,
+        motion: Callable[[UInt8], Float32] = newest_speeds,
+    ) -> None:
+        multiple = network.shape.size_multiple
+        if frame.width % multiple or frame.height % multiple:
+            text = f"width and height must be multiples of {multiple}, got {frame.width} x {frame.height}"
+            raise FatalError(f"{text}; train with another size or less depth")
+        self.frame_format = frame
+        self.clip_format = ClipFormat(network.shape.clip_length, frame_stride)
+        bank = network.bank_shape
+        self._bank_shape = (bank.num_items, bank.item_dim) if bank else (0, 0)
+        self._backend = backend or TorchBackend(network, torch_device(device), threads)
+        self._motion = motion
+        self._motion_threads = ThreadPoolExecutor(MOTION_THREADS, thread_name_prefix="motion")
+
+    def infer(self, clips: Sequence[UInt8], items_BMC: Float32) -> list[ClipResult]:
+        """Measure each clip; the result does not depend on what else is in the batch.
+
+        Args:
+            clips: each (T, H, W, K) uint8 at model size, oldest frame first.
+            items_BMC: the bank to hold each clip against; (B, 0, 0) for a network without one.
+
+        Raises:
+            FatalError: a shape does not fit the network.
+        """
+        if not clips:
+            return []
+        clips_BTHWK = np.stack(clips)
+        self._check(clips_BTHWK, items_BMC)
+        speeds = self._motion_threads.map(self._motion, clips)  # in threads, while the network computes
+        arrays = self._backend(clips_BTHWK, items_BMC)
+        return [self._result(speeds_RS, [array[n] for array in arrays]) for n, speeds_RS in enumerate(speeds)]
+
+    def _result(self, speeds_RS: Float32, parts: Sequence[Float32]) -> ClipResult:
+        psnr_db, regular_score, clip_error, feature_distance, cell_errors_RS, feature_map_RS, *update = parts
+        if update:
+            running_max_M, counts_M, sums_MC = update
+            sums = ItemSums(running_max_M, sums_MC, counts_M)
+        else:
+            sums = ItemSums.empty(*self._bank_shape)
+        finite = all(bool(np.isfinite(part).all()) for part in parts)
+        return ClipResult(
+            float(psnr_db),
+            float(regular_score),
+            float(clip_error),
+            float(feature_distance),
+            cell_errors_RS,
+            speeds_RS,
+            feature_map_RS,
+            sums,
+            finite,
+        )
+
+    def _check(self, clips_BTHWK: UInt8, items_BMC: Float32) -> None:
+        frame = self.frame_format
+        wanted = (self.clip_format.length, frame.height, frame.width, frame.channels)
+        if clips_BTHWK.shape[1:] != wanted or clips_BTHWK.dtype != np.uint8:
+            got = f"{clips_BTHWK.dtype} {clips_BTHWK.shape[1:]}"
+            raise FatalError(f"a clip must be uint8 of shape {wanted}, got {got}; decode frames to the bundle's size")
+        bank = (len(clips_BTHWK), *self._bank_shape)
+        if items_BMC.shape != bank:
+            text = f"items must have shape {bank}, got {items_BMC.shape}"
+            raise FatalError(f"{text}; the bank belongs to another bundle: point to the right one")
+
+
+class Engine(Predictor):
+    """The network of a bundle, ready for a worker.
+
+    Args:
+        bundle: weights and shapes.
+        device, threads: as for ``Predictor``.
+        choice: the backend.
+
+    Attributes:
+        bundle: with the calibration of the backend, where the backend has its own.
+
+    Raises:
+        BundleError: the weights do not fit the network that the manifest describes.
+    """
+
+    def __init__(
+        self, bundle: Bundle, device: str = "auto", threads: int | None = None, choice: Choice = TORCH
+    ) -> None:
+        manifest = bundle.manifest
+        network = network_of(bundle)
+        frame = FrameFormat(manifest.width, manifest.height, manifest.channels)
+        backend = open_backend(choice, network, torch_device(device), threads)
+        own = choice.export and choice.export.calibration
+        self.bundle = replace(bundle, calibration=own) if own else bundle
+        motion = newest_speeds if self.bundle.calibration.speed_scale else no_speeds
+        super().__init__(network, frame, device, threads, manifest.frame_stride, backend, motion)
+
+
+def network_of(bundle: Bundle) -> VideoNetwork:
+    """The network with the bundle's weights, in evaluation mode.
+
+    Raises:
+        BundleError: unknown network, or weights that do not fit it.
+    """
+    manifest = bundle.manifest
+    try:
+        network = build_network(manifest.model, manifest.parameters)
+        weights = {name: torch.from_numpy(values) for name, values in bundle.weights.items()}
+        missing, unexpected = network.load_state_dict(weights, strict=False)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise BundleError(f"bundle {bundle.digest[:12]}: {error}; train it again with this version") from error
+    wrong = [name for name in missing if not name.endswith(NOT_STORED)] + unexpected
+    if wrong:
+        text = f"bundle {bundle.digest[:12]} must have exactly the weights of {manifest.model}, differs in {wrong[:3]}"
+        raise BundleError(f"{text}; train it again with this version")
+    return network.eval()
+
+
+def weights_of(network: VideoNetwork) -> dict[str, Float32]:
+    """What a bundle stores of a network."""
+    state = network.state_dict()
+    return {
+        name: values.detach().cpu().contiguous().numpy()
+        for name, values in state.items()
+        if not name.endswith(NOT_STORED)
+    }

@@ -1,0 +1,138 @@
+"""A member of a group within the process, and its atomic outbox."""
+
+from collections.abc import Mapping, Sequence
+
+from messaging.inprocess.group import Group, Membership, TopicPartition
+from messaging.inprocess.log import PartitionLog
+from messaging.inprocess.shared import SharedLog
+from messaging.ports import Assigned, Claim, Delivery, Intake, OutRecord, Progress
+from schemas.errors import FatalError, OwnershipLostError
+
+
+class InProcessSubscription:
+    """A member of a group within the process."""
+
+    def __init__(self, shared: SharedLog, topics: Sequence[str], group: Group, state_topic: str | None) -> None:
+        self._shared = shared
+        self._group = group
+        self._state_topic = state_topic
+        self._read_from: dict[Claim, int] = {}
+        self._committed: dict[Claim, int] = {}
+        self._turn = 0
+        self._closed = False
+        self._member: Membership = group.join({name: len(shared.topics[name].partitions) for name in topics})
+        shared.changed.notify_all()
+
+    def receive(self, max_records: int, timeout_s: float) -> Intake:
+        """See ``ports.Subscription``."""
+        with self._shared.changed:
+            if self._closed:
+                raise FatalError("a subscription must be open to receive, this one was closed")
+            self._shared.changed.wait_for(self._has_news, timeout_s)
+            return self._intake(max_records)
+
+    def commit(self, progress: Sequence[Progress]) -> None:
+        """See ``ports.Subscription``."""
+        with self._shared.changed:
+            self._group.commit(self._member, progress)
+
+    def commit_with(self, records: Sequence[OutRecord], progress: Sequence[Progress]) -> None:
+        """Publish and commit in one step, under the bus's lock; for the outbox."""
+        if any(self._member.claims.get((item.claim.topic, item.claim.partition)) != item.claim for item in progress):
+            raise OwnershipLostError("every claim must still be held to commit, one has ended: rewind")
+        self._shared.append(records)
+        self._group.commit(self._member, progress)
+
+    def rewind(self) -> None:
+        """See ``ports.Subscription``."""
+        with self._shared.changed:
+            self._group.rewind(self._member)
+            self._shared.changed.notify_all()
+
+    def lag(self) -> int:
+        """See ``ports.Subscription``."""
+        with self._shared.changed:
+            return sum(
+                self._partition(where).end - self._read_from.get(claim, self._first_wanted(where))
+                for where, claim in self._member.claims.items()
+            )
+
+    def close(self) -> None:
+        """See ``ports.Subscription``."""
+        with self._shared.changed:
+            self._closed = True
+            self._group.leave(self._member)
+            self._shared.changed.notify_all()
+
+    def _partition(self, where: TopicPartition) -> PartitionLog:
+        return self._shared.topics[where[0]].partitions[where[1]]
+
+    def _first_wanted(self, where: TopicPartition) -> int:
+        return max(self._group.position(where).replay_from, self._partition(where).start)
+
+    def _has_news(self) -> bool:
+        member = self._member
+        waiting = (self._partition(where).end > self._read_from[claim] for where, claim in member.claims.items())
+        return bool(self._closed or member.revoked or member.fresh) or any(waiting)
+
+    def _intake(self, max_records: int) -> Intake:
+        member = self._member
+        revoked, fresh = tuple(member.revoked), tuple(member.fresh)
+        member.revoked.clear()
+        member.fresh.clear()
+        for claim in revoked:
+            self._read_from.pop(claim, None)
+            self._committed.pop(claim, None)
+        assigned = tuple(self._begin(claim) for claim in fresh)
+        return Intake(revoked, assigned, tuple(self._take(max_records)))
+
+    def _begin(self, claim: Claim) -> Assigned:
+        where = (claim.topic, claim.partition)
+        self._read_from[claim] = self._first_wanted(where)
+        self._committed[claim] = self._group.position(where).next_offset
+        states: Mapping[str, bytes] = {}
+        if self._state_topic is not None:
+            states = self._shared.topics[self._state_topic].partitions[claim.partition].newest_values()
+        return Assigned(claim, self._committed[claim], states)
+
+    def _take(self, max_records: int) -> list[Delivery]:
+        claims = list(self._member.claims.values())
+        self._turn += 1  # another partition comes first each time, so a busy one cannot starve the others
+        first = self._turn % len(claims) if claims else 0
+        deliveries: list[Delivery] = []
+        for claim in claims[first:] + claims[:first]:
+            records = self._partition((claim.topic, claim.partition)).read(
+                self._read_from[claim], max_records - len(deliveries)
+            )
+            deliveries += [Delivery(record, claim, record.offset < self._committed[claim]) for record in records]
+            if records:
+                self._read_from[claim] = records[-1].offset + 1
+        return deliveries
+
+
+class InProcessOutbox:
+    """Atomic because the bus has one lock."""
+
+    def __init__(self, shared: SharedLog, subscription: InProcessSubscription, writer_id: str) -> None:
+        self._shared = shared
+        self._subscription = subscription
+        self._writer_id = writer_id
+        self._closed = False
+        with shared.changed:
+            shared.writers[writer_id] = self
+
+    def commit(self, records: Sequence[OutRecord], progress: Sequence[Progress]) -> None:
+        """See ``ports.Outbox``."""
+        with self._shared.changed:
+            if self._closed:
+                raise FatalError("an outbox must be open to commit, this one was closed")
+            if self._shared.writers.get(self._writer_id) is not self:
+                raise OwnershipLostError(f"writer '{self._writer_id}' must be the newest of its id, another took over")
+            self._subscription.commit_with(records, progress)
+
+    def close(self) -> None:
+        """See ``ports.Outbox``."""
+        with self._shared.changed:
+            self._closed = True
+            if self._shared.writers.get(self._writer_id) is self:
+                del self._shared.writers[self._writer_id]

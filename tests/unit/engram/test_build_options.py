@@ -1,0 +1,71 @@
+"""Every setting reaches the part it is for."""
+
+from dataclasses import fields
+
+from engram.build.options import coordinator_options, worker_options
+from schemas.settings import CoordinatorSettings, WatchSettings, WorkerSettings
+from workers.options import EventOptions
+
+
+def test_defaults_of_settings_are_those_of_the_parts() -> None:
+    options = worker_options(WorkerSettings())
+    plain = type(options)(worker_id=options.worker_id)
+    assert options == plain
+    made = coordinator_options(CoordinatorSettings())
+    assert made == type(made)(coordinator_id=made.coordinator_id, topics=made.topics)
+
+
+def test_every_worker_and_event_setting_is_used() -> None:
+    settings = WorkerSettings.model_validate(
+        {
+            "kafka": {"topic_prefix": "p.", "group": "g"},
+            "memory": {"bank_id": "{camera_id}", "updates": False},
+            "worker": {
+                "worker_id": "w9",
+                "max_batch": 3,
+                "max_wait_ms": 40,
+                "decode_threads": 1,
+                "commit_interval_ms": 250,
+                "proposal_interval_s": 2,
+                "max_frame_bytes": 2048,
+                "max_pixels": 4096,
+                "max_staleness_s": 5,
+                "camera_timeout_s": 6,
+            },
+            "events": {
+                "enter": 0.9,
+                "exit": 0.8,
+                "target_false_alarms_per_day": 2,
+                "min_duration_s": 1,
+                "merge_gap_s": 3,
+                "update_interval_s": 4,
+                "max_duration_s": 50,
+            },
+        }
+    )
+    options, plain = worker_options(settings), worker_options(WorkerSettings())
+    same = {field.name for field in fields(options) if getattr(options, field.name) == getattr(plain, field.name)}
+    assert same == {"on_stop"}
+    assert (options.max_wait_s, options.commit_interval_s, options.topics.frames) == (0.04, 0.25, "p.frames")
+    assert options.events == EventOptions(0.9, 0.8, 2, 1, 3, 4, 50)
+    assert (options.limits.max_bytes, options.limits.max_pixels) == (2048, 4096)
+
+
+def test_coordinator_settings_are_used_by_both_kinds_of_process() -> None:
+    values = {
+        "kafka": {"topic_prefix": "p."},
+        "coordinator": {
+            "writer_id": "c9",
+            "lease_s": 3,
+            "round_s": 5,
+            "quarantine_s": 2,
+            "max_anchor_distance": 0.5,
+            "change_budget_per_hour": 4,
+            "guard_frames": 7,
+        },
+    }
+    options = coordinator_options(CoordinatorSettings.model_validate(values))
+    assert options == coordinator_options(WatchSettings.model_validate(values))
+    assert (options.coordinator_id, options.lease_s, options.group) == ("c9", 3, "p.engram-coordinators")
+    assert (options.rules.round_s, options.rules.quarantine_s, options.rules.guard_frames) == (5, 2, 7)
+    assert (options.limits.moved_per_hour, options.limits.anchor_distance) == (4, 0.5)

@@ -1,0 +1,1 @@
+"""How good a bundle is: protocols, measures, plots, ablation."""

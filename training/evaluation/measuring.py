@@ -1,0 +1,120 @@
+"""Running a network over test footage, with a memory that stays, or one that its own frames may teach.
+
+Dimensions: M items, C channels, R x S patches.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from bundles.calibration import SpeedScale
+from inference.engine import ClipResult, Predictor
+from inference.irregularity import Irregularity, irregularity_of, patch_means
+from schemas.arrays import Float32
+from schemas.errors import FatalError
+from training.evaluation.inspection import measure_video
+from training.footage.dataset import FrameCache, Video
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredClip:
+    """What is kept of one network input for scoring.
+
+    Attributes:
+        irregularity: the newest frame's measures and map, as a worker would have them.
+        clip_error: of all frames.
+        error_map_RS: plain squared error of the same patches as the map's.
+    """
+
+    irregularity: Irregularity
+    clip_error: float
+    error_map_RS: Float32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """A network's way through the footage.
+
+    Attributes:
+        videos: what was measured, by video.
+        updated: whether each frame, all videos end to end, was let into the memory after it was scored.
+        items_MC: the memory at the end.
+    """
+
+    videos: tuple[tuple[MeasuredClip, ...], ...]
+    updated: tuple[bool, ...]
+    items_MC: Float32
+
+    @property
+    def num_frames(self) -> int:
+        """How many were scored."""
+        return len(self.updated)
+
+
+@dataclass(frozen=True, slots=True)
+class Measuring:
+    """A network, and what its errors are weighed with.
+
+    Attributes:
+        predictor: the network.
+        speed_scale: see ``inference.irregularity``.
+    """
+
+    predictor: Predictor
+    speed_scale: SpeedScale | None = None
+
+    def fixed(self, footage: FrameCache, videos: Sequence[Video], items_MC: Float32) -> Run:
+        """Measure all videos against one memory.
+
+        Raises:
+            FatalError: the network makes something that is not a number.
+        """
+        measured: list[tuple[MeasuredClip, ...]] = []
+        with _progress("memory as trained", self._num_frames(videos)) as bar:
+            for video in videos:
+                results = measure_video(self.predictor, footage, video, items_MC)
+                measured.append(tuple(self._kept(result, video, index) for index, result in enumerate(results)))
+                bar.update(len(results))
+        return Run(tuple(measured), (False,) * sum(map(len, measured)), items_MC)
+
+    def carried(self, footage: FrameCache, videos: Sequence[Video], items_MC: Float32, gate: float) -> Run:
+        """MNAD's test loop: score a frame, then let it update the memory if its regular score is below ``gate``.
+
+        Items carry over from video to video, as in the published test script.
+
+        Raises:
+            FatalError: the network makes something that is not a number.
+        """
+        clip = self.predictor.clip_format
+        measured: list[tuple[MeasuredClip, ...]] = []
+        updated: list[bool] = []
+        with _progress("memory updated", self._num_frames(videos)) as bar:
+            for video in videos:
+                kept: list[MeasuredClip] = []
+                for index, start in enumerate(video.clip_starts(clip.length, clip.stride)):
+                    frames = footage.clips(np.array([start]), clip.length, clip.stride)[0]
+                    (result,) = self.predictor.infer([frames], items_MC[None])
+                    kept.append(self._kept(result, video, index))
+                    updated.append(result.regular_score < gate)
+                    items_MC = result.sums.updated(items_MC) if updated[-1] else items_MC
+                    bar.update()
+                measured.append(tuple(kept))
+        return Run(tuple(measured), tuple(updated), items_MC)
+
+    def _kept(self, result: ClipResult, video: Video, index: int) -> MeasuredClip:
+        if not result.finite:
+            frame = video.offset + index + self.predictor.clip_format.span - 1
+            text = f"a network must give finite numbers, it does not at frame {frame} of '{video.name}'"
+            raise FatalError(f"{text}; train the bundle again")
+        irregularity = irregularity_of(result, self.speed_scale)
+        return MeasuredClip(irregularity, result.clip_error, patch_means(result.cell_errors_RS))
+
+    def _num_frames(self, videos: Sequence[Video]) -> int:
+        clip = self.predictor.clip_format
+        return sum(len(video.clip_starts(clip.length, clip.stride)) for video in videos)
+
+
+def _progress(what: str, total: int) -> "tqdm[None]":
+    return tqdm(total=total, desc=what, unit="frame", mininterval=1, disable=None)

@@ -1,0 +1,187 @@
+"""Pictures of an evaluation, as PNG files; drawn without a display."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from schemas.arrays import Float64, UInt8
+from schemas.errors import FatalError
+from training.evaluation.detection_measures import ScoredClip, curves, frame_auc, stretches, threshold_at
+from training.evaluation.evaluate import Evaluation, Outcome
+from training.evaluation.plot_strips import WIDTH_IN, false_alarms, misses, strip_figure
+from training.report_figures import ACCENT, INK, WARNING
+
+SHADE = "#f4c7ab"
+FAINT = "#8a949e"
+DPI = 110
+MARKED_RECALL = 0.8
+"""The threshold drawn in pictures finds this share of the abnormal frames."""
+HISTOGRAM_BINS = 50
+MARGIN = 0.04
+SMALLEST_RANGE = 1e-3
+HEADROOM = 1.25
+"""Over the bars of the histogram, for its legend."""
+MOST_COLUMNS = 3
+
+
+def write_plots(evaluation: Evaluation, folder: Path) -> list[Path]:
+    """Draw all pictures of each protocol that was run.
+
+    Args:
+        evaluation: of a bundle.
+        folder: is made if it does not exist; pictures of the same names are replaced.
+
+    Returns:
+        the files.
+
+    Raises:
+        FatalError: they cannot be written.
+    """
+    drawers: dict[str, Callable[[Evaluation, Outcome], Figure]] = {
+        "scores": score_figure,
+        "curves": curve_figure,
+        "misses": miss_figure,
+        "false-alarms": false_alarm_figure,
+    }
+    files: list[Path] = []
+    for outcome in evaluation.outcomes.values():
+        for name, draw in drawers.items():
+            files.append(_save(draw(evaluation, outcome), folder / f"{outcome.protocol}-{name}.png"))
+    return files
+
+
+def headline(what: str, evaluation: Evaluation, outcome: Outcome) -> str:
+    """Title of a picture: what it shows, the protocol, the bundle, the data, and the AUC."""
+    name = f"{evaluation.path.resolve().name} ({evaluation.bundle.model}, {evaluation.bundle.digest[:8]})"
+    measured = f"{name} on {evaluation.data.resolve().name}, frame AUC {outcome.frame_auc:.2%}"
+    return f"{outcome.protocol.capitalize()} protocol: {what}\n{measured}"
+
+
+def score_figure(evaluation: Evaluation, outcome: Outcome) -> Figure:
+    """Anomaly score over the frames of every clip; abnormal stretches are shaded."""
+    count = len(outcome.clips)
+    columns = min(MOST_COLUMNS, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(WIDTH_IN, 1.3 + 1.75 * rows), layout="constrained")
+    figure.suptitle(headline("anomaly score by clip", evaluation, outcome), x=0.01, ha="left", color=INK)
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    threshold = threshold_at(MARKED_RECALL, outcome.clips)
+    grid[0, 0].set_ylim(*_score_range(outcome))
+    for axes, clip, labelled in zip(grid.ravel(), outcome.clips, evaluation.footage.clips, strict=False):
+        _draw_scores(axes, clip, labelled.labels_T, outcome.first_frame)
+        line = axes.axhline(threshold, color=WARNING, linewidth=0.9, linestyle=(0, (4, 3)))
+        _styled(axes, labelled.name, _clip_note(clip))
+    for axes in grid.ravel()[count:]:
+        axes.set_axis_off()
+    for axes in grid[-1]:
+        axes.set_xlabel("frame", fontsize=9, color=INK)
+    shaded = Patch(facecolor=SHADE, label="labelled abnormal")
+    line.set_label(f"finds {MARKED_RECALL:.0%} of abnormal frames")
+    figure.legend(handles=[shaded, line], loc="outside upper right", ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
+def curve_figure(evaluation: Evaluation, outcome: Outcome) -> Figure:
+    """ROC curve, precision over recall, and how the scores of normal and abnormal frames are spread."""
+    figure = Figure(figsize=(WIDTH_IN, 5.2), layout="constrained")
+    figure.suptitle(headline("over all frames", evaluation, outcome), x=0.01, ha="left", color=INK)
+    roc, precision, histogram = figure.subplots(1, 3)
+    points = curves(outcome.clips)
+    _draw_curve(roc, points.false_positive_rate, points.true_positive_rate)
+    roc.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)))
+    _labelled(roc, "share of normal frames flagged", "share of abnormal frames found")
+    _styled(roc, "ROC curve", f"AUC {outcome.frame_auc:.2%}")
+    chance = outcome.num_abnormal / outcome.num_frames
+    _draw_curve(precision, points.recall, points.precision)
+    precision.axhline(chance, color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)))
+    _labelled(precision, "recall", "precision")
+    _styled(precision, "Precision and recall", f"average {outcome.average_precision:.2%}, chance {chance:.1%}")
+    _draw_histogram(histogram, outcome)
+    return figure
+
+
+def miss_figure(evaluation: Evaluation, outcome: Outcome) -> Figure:
+    """The abnormal frames with the lowest scores."""
+    title = headline("abnormal frames with the lowest scores", evaluation, outcome)
+    return strip_figure(evaluation, outcome, misses(outcome), title)
+
+
+def false_alarm_figure(evaluation: Evaluation, outcome: Outcome) -> Figure:
+    """The normal frames with the highest scores."""
+    title = headline("normal frames with the highest scores", evaluation, outcome)
+    return strip_figure(evaluation, outcome, false_alarms(outcome), title)
+
+
+def _draw_scores(axes: Axes, clip: ScoredClip, labels_T: UInt8, first_frame: int) -> None:
+    for begin, end in stretches(labels_T != 0):
+        axes.axvspan(begin - 0.5, end - 0.5, color=SHADE, linewidth=0)
+    frames = first_frame + np.arange(len(clip.scores_N))
+    axes.plot(frames, clip.scores_N, color=ACCENT, linewidth=1.3)
+    axes.set_xlim(-0.5, len(labels_T) - 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+
+
+def _score_range(outcome: Outcome) -> tuple[float, float]:
+    """From the lowest score to the highest, with a margin: a bundle far from home has all its scores near one end."""
+    scores = np.concatenate([clip.scores_N for clip in outcome.clips])
+    margin = MARGIN * max(float(np.ptp(scores)), SMALLEST_RANGE)
+    return float(scores.min()) - margin, float(scores.max()) + margin
+
+
+def _draw_curve(axes: Axes, x: Float64, y: Float64) -> None:
+    axes.plot(x, y, color=ACCENT, linewidth=1.8)
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(-0.01, 1.01)
+    axes.set_box_aspect(1)
+
+
+def _draw_histogram(axes: Axes, outcome: Outcome) -> None:
+    scores = np.concatenate([clip.scores_N for clip in outcome.clips])
+    labels = np.concatenate([clip.labels_N for clip in outcome.clips])
+    lowest, highest = _score_range(outcome)
+    edges = np.linspace(lowest, highest, HISTOGRAM_BINS + 1).tolist()
+    for value, name, colour in ((0, "normal", ACCENT), (1, "abnormal", WARNING)):
+        chosen = scores[labels == value]
+        axes.hist(chosen, edges, density=True, color=colour, alpha=0.55, label=f"{name}, {len(chosen)} frames")
+    axes.legend(frameon=False, fontsize=9, loc="upper left")
+    axes.set_xlim(lowest, highest)
+    axes.set_ylim(0, HEADROOM * axes.get_ylim()[1])
+    axes.set_box_aspect(1)
+    _labelled(axes, "anomaly score", "density")
+    _styled(axes, "Scores by label", "")
+
+
+def _clip_note(clip: ScoredClip) -> str:
+    auc = frame_auc([clip])
+    if auc is not None:
+        return f"AUC {auc:.1%}"
+    return "all abnormal" if clip.num_abnormal else "all normal"
+
+
+def _labelled(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(x, fontsize=9, color=INK)
+    axes.set_ylabel(y, fontsize=9, color=INK)
+
+
+def _styled(axes: Axes, title: str, note: str) -> None:
+    axes.set_title(title, fontsize=10, color=INK, loc="left", weight="bold")
+    axes.set_title(note, fontsize=9, color=FAINT, loc="right")
+    axes.tick_params(labelsize=8, colors=INK)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        FigureCanvasAgg(figure)
+        figure.savefig(path, dpi=DPI)
+    except OSError as error:
+        raise FatalError(f"pictures must go into a folder that can be written, '{path}': {error}") from error
+    return path

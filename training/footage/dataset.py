@@ -1,0 +1,204 @@
+"""Video as clips of the right size: decoded once into a flat file, then read through memory mapping.
+
+A cached frame went the same way as a live one: JPEG as the producer sends it, decoded and resized by the worker's code.
+So what the network learns, and what the calibration is fitted on, is what a worker will see.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from inference.decode import fit
+from inference.formats import FrameFormat
+from schemas.arrays import Int64, UInt8
+from schemas.errors import FatalError
+from training.footage.decoding import Hole, Rate, read_frames
+from training.footage.sources import Source
+
+log = logging.getLogger(__name__)
+
+CONTENT_VERSION = 2
+"""Counts changes of what a cache's folder holds, so that an older one is not taken for a new one."""
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFormat:
+    """What decides the content of a cache besides the footage.
+
+    Attributes:
+        frame: size and channels.
+        fps: frames a second to keep; None = all of them.
+        image_fps: rate of folders of images, which do not say it themselves.
+        jpeg_quality: of the round trip that a live frame makes; None = none.
+    """
+
+    frame: FrameFormat
+    fps: float | None = None
+    image_fps: float = 10.0
+    jpeg_quality: int | None = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A stretch of frames in a cache: a source, or the part of it before, between or after frames not to be read.
+
+    Attributes:
+        name: of the source.
+        first_frame: index in the cache.
+        num_frames: how many.
+        fps: of the frames kept.
+        offset: index within the source of its first frame, counting frames kept and frames that cannot be read;
+            frame i has the source's label ``offset + i`` where all frames are kept.
+    """
+
+    name: str
+    first_frame: int
+    num_frames: int
+    fps: float
+    offset: int = 0
+
+    def clip_starts(self, clip_length: int, stride: int = 1) -> Int64:
+        """First frames of all clips that lie within this video."""
+        reach = (clip_length - 1) * stride
+        return np.arange(self.first_frame, self.first_frame + max(0, self.num_frames - reach))
+
+
+@dataclass(frozen=True, slots=True)
+class FrameCache:
+    """Decoded footage. ``frames_FHWC`` is memory-mapped uint8; ``digest`` names the footage, not its path."""
+
+    frames_FHWC: UInt8
+    videos: tuple[Video, ...]
+    digest: str
+
+    def clips(self, starts: Int64, clip_length: int, stride: int = 1) -> UInt8:
+        """Clips (B, T, H, W, C) that begin at the given frames, ``stride`` frames from one frame to the next."""
+        clips_BTHWC: UInt8 = self.frames_FHWC[starts[:, None] + stride * np.arange(clip_length)]
+        return clips_BTHWC
+
+
+def open_cache(sources: Sequence[Source], wanted: CacheFormat, cache: Path) -> FrameCache:
+    """Footage, decoded on the first call and found again in ``cache`` afterwards.
+
+    Frames that cannot be read are named in a warning; the video goes on behind them as another ``Video``.
+
+    Raises:
+        FatalError: nothing can be read, frames of several sizes, or the disk is full.
+    """
+    digest = _digest(sources)
+    key = hashlib.sha256(json.dumps([CONTENT_VERSION, digest, asdict(wanted)], sort_keys=True).encode()).hexdigest()
+    place = cache / key[:24]
+    if not place.is_dir():
+        _decode(sources, wanted, place)
+    index = json.loads((place / "index.json").read_text())
+    _warn(index["unreadable"])
+    videos = tuple(Video(**video) for video in index["videos"])
+    total = sum(video.num_frames for video in videos)
+    shape = (total, wanted.frame.height, wanted.frame.width, wanted.frame.channels)
+    return FrameCache(np.memmap(place / "frames.bin", np.uint8, "r", shape=shape), videos, digest)
+
+
+def _decode(sources: Sequence[Source], wanted: CacheFormat, place: Path) -> None:
+    """Fill a folder beside ``place``, then put it there, so that a crash leaves no half cache."""
+    cache = place.parent
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix="unfinished-") as unfinished:
+            content = Path(unfinished) / "content"
+            content.mkdir()
+            _fill(content, sources, wanted)
+            content.rename(place)
+    except OSError as error:
+        if place.is_dir():  # another process of this training was first
+            return
+        raise FatalError(f"decoded footage must fit into '{cache}': {error}; free space or give --cache") from error
+
+
+def _fill(content: Path, sources: Sequence[Source], wanted: CacheFormat) -> None:
+    with (content / "frames.bin").open("wb") as out:
+        writing = _Writing(out, wanted)
+        for source in tqdm(sources, desc="decoding", unit="video", mininterval=5):
+            writing.add(source)
+        out.flush()
+        os.fsync(out.fileno())
+    if not writing.videos:
+        text = f"at least one file must be readable, got none of {len(sources)}: {_listed(writing.unreadable)}"
+        raise FatalError(f"{text}; convert them to something OpenCV can read")
+    index = {"videos": [asdict(video) for video in writing.videos], "unreadable": writing.unreadable}
+    (content / "index.json").write_text(json.dumps(index))
+
+
+@dataclass(slots=True)
+class _Writing:
+    """A cache that grows frame by frame."""
+
+    out: BinaryIO
+    wanted: CacheFormat
+    videos: list[Video] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    size: tuple[int, ...] | None = None
+    total: int = 0
+
+    def add(self, source: Source) -> None:
+        rate = Rate(self.wanted.fps, self.wanted.image_fps)
+        own_fps = rate.of(source)
+        stride = rate.stride(own_fps)
+        first, after_hole = self.total, 0
+        for position, frame in enumerate(read_frames(source, stride)):
+            if isinstance(frame, Hole):
+                self.unreadable.append(frame.what)
+                self._close(source, first, own_fps / stride, after_hole)
+                first, after_hole = self.total, position + 1
+            else:
+                self._write(source, frame)
+        self._close(source, first, own_fps / stride, after_hole)
+
+    def _close(self, source: Source, first: int, fps: float, offset: int) -> None:
+        if self.total > first:
+            self.videos.append(Video(source.name, first, self.total - first, fps, offset))
+
+    def _write(self, source: Source, image: UInt8) -> None:
+        size = image.shape[:2]
+        self.size = self.size or size
+        if size != self.size:
+            text = f"all frames must have one size, '{source.name}' has {size[1]} x {size[0]} pixels"
+            text += f" after frames of {self.size[1]} x {self.size[0]}"
+            raise FatalError(f"{text}; convert them to one size, or train on each size by itself")
+        self.out.write(fit(_as_sent(image, self.wanted.jpeg_quality), self.wanted.frame).tobytes())
+        self.total += 1
+
+
+def _as_sent(image: UInt8, jpeg_quality: int | None) -> UInt8:
+    if jpeg_quality is None:
+        return image
+    _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
+    return np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_UNCHANGED), dtype=np.uint8)
+
+
+def _warn(unreadable: Sequence[str]) -> None:
+    if unreadable:
+        log.warning("left out %d that cannot be read: %s", len(unreadable), _listed(unreadable))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
+
+
+def _digest(sources: Sequence[Source]) -> str:
+    digest = hashlib.sha256()
+    for source in sources:
+        digest.update(source.name.encode() + b"\0")
+        for path in source.files:
+            digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

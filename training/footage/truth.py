@@ -1,0 +1,152 @@
+"""Ground truth of labelled clips, in the forms the public data sets are published in. Read when asked for.
+
+Labels are uint8 (T,), masks uint8 (T, H, W) at the clip's own size; one value a frame or pixel, 1 = abnormal.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+
+from schemas.arrays import UInt8
+from schemas.errors import FatalError
+from training.footage.sources import MASK_FOLDER_ENDING, Source, in_natural_order
+
+Reader = Callable[[], UInt8]
+
+_MATLAB_SPANS = re.compile(r"gt_frame\s*=\s*\[([^\]]*)\]")
+_MATLAB_SPAN = re.compile(r"(\d+)\s*:\s*(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """Finds what is known of each test clip.
+
+    Attributes:
+        folders: where labels and masks may be: the data set's folder, and that of its test clips.
+        clips: all test clips in order, since some label files hold them end to end.
+    """
+
+    folders: tuple[Path, ...]
+    clips: tuple[Source, ...]
+
+    def labels(self, clip: Source) -> UInt8 | None:
+        """Per frame, (T,), 1 = abnormal; None where nothing is known.
+
+        Raises:
+            FatalError: a file cannot be read.
+        """
+        for reader in self._label_readers(clip):
+            return reader()
+        masks = self.masks(clip)
+        return None if masks is None else _flags(np.asarray(masks.any(axis=(1, 2))))
+
+    def masks(self, clip: Source) -> UInt8 | None:
+        """Per pixel, (T, H, W), 1 = abnormal; None where nothing is known.
+
+        Raises:
+            FatalError: a file cannot be read.
+        """
+        for reader in self._mask_readers(clip):
+            return reader()
+        return None
+
+    def _label_readers(self, clip: Source) -> Iterator[Reader]:
+        for path in self._existing(f"labels/{clip.clip}.npy", f"test_frame_mask/{clip.clip}.npy"):
+            yield partial(_label_file, path)
+        index = self.clips.index(clip)
+        for path in self._matching("UCSDped*.m"):
+            yield partial(_spans, path, index, len(clip.files))
+        joined = self._matching("frame_labels*.npy")
+        if joined and not any(source.is_video for source in self.clips):
+            yield partial(_part, joined, [len(source.files) for source in self.clips], index)
+
+    def _mask_readers(self, clip: Source) -> Iterator[Reader]:
+        for path in self._existing(f"masks/{clip.clip}.npz"):
+            yield partial(_mask_file, path, "mask")
+        for path in self._existing(f"test_pixel_mask/{clip.clip}.npy"):
+            yield partial(_mask_file, path)
+        for path in self._existing(f"{clip.clip}{MASK_FOLDER_ENDING}"):
+            yield partial(_mask_images, path)
+        if clip.clip.isdecimal():
+            name = f"testing_label_mask/{int(clip.clip)}_label.mat"
+            for path in self._existing(name, f"ground_truth_demo/{name}"):
+                yield partial(_mask_volume, path)
+
+    def _existing(self, *names: str) -> list[Path]:
+        return [folder / name for folder in self.folders for name in names if (folder / name).exists()]
+
+    def _matching(self, pattern: str) -> list[Path]:
+        return [path for folder in self.folders for path in sorted(folder.glob(pattern))]
+
+
+def _label_file(path: Path) -> UInt8:
+    return _flags(_array(path)).ravel()
+
+
+def _mask_file(path: Path, key: str | None = None) -> UInt8:
+    return _flags(_array(path, key))
+
+
+def _flags(values: NDArray[Any]) -> UInt8:
+    return np.asarray(values != 0, dtype=np.uint8)
+
+
+def _array(path: Path, key: str | None = None) -> NDArray[Any]:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        return np.asarray(loaded if key is None else loaded[key])
+    except (OSError, ValueError, KeyError) as error:
+        wanted = "an array" if key is None else f"an array '{key}'"
+        raise FatalError(f"'{path}' must hold {wanted}: {error}; get the file again") from error
+
+
+def _spans(path: Path, index: int, num_frames: int) -> UInt8:
+    """UCSD's own list of abnormal stretches, 1-based with both ends included, one line a clip."""
+    lines = _MATLAB_SPANS.findall(path.read_text(encoding="latin-1"))
+    if index >= len(lines):
+        raise FatalError(f"'{path}' must have a line 'gt_frame' for each test clip, has {len(lines)}; get it again")
+    labels = np.zeros(num_frames, np.uint8)
+    for first, last in _MATLAB_SPAN.findall(lines[index]):
+        labels[int(first) - 1 : int(last)] = 1
+    return labels
+
+
+def _part(paths: Sequence[Path], lengths: Sequence[int], index: int) -> UInt8:
+    """One clip's share of a file that holds the labels of all clips end to end."""
+    found = [_flags(_array(path)).ravel() for path in paths]
+    fitting = next((values for values in found if len(values) == sum(lengths)), None)
+    if fitting is None:
+        text = f"'{paths[0]}' must have one label for each of the {sum(lengths)} test frames, got {len(found[0])}"
+        raise FatalError(f"{text}; check that it belongs to this data set")
+    first = sum(lengths[:index])
+    return fitting[first : first + lengths[index]]
+
+
+def _mask_images(folder: Path) -> UInt8:
+    images = []
+    for path in sorted(folder.glob("[!.]*.bmp"), key=in_natural_order):
+        image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        if image is None:
+            raise FatalError(f"'{path}' must be an image OpenCV can read; get the file again")
+        images.append(_flags(np.asarray(image)))
+    if not images:
+        raise FatalError(f"'{folder}' must hold one .bmp a frame, found none; get the files again")
+    return np.stack(images)
+
+
+def _mask_volume(path: Path) -> UInt8:
+    """Avenue's cell array ``volLabel``, one mask a frame."""
+    try:
+        cells = loadmat(path)["volLabel"].ravel()
+    except (OSError, ValueError, KeyError, NotImplementedError, MatReadError) as error:
+        raise FatalError(f"'{path}' must hold a cell array 'volLabel': {error}; get the file again") from error
+    return np.stack([_flags(np.asarray(cell)) for cell in cells])
