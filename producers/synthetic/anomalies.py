@@ -10,7 +10,8 @@ from producers.synthetic.body import RUN, person_figure, random_person
 from producers.synthetic.drawing import Figure, Stance
 from producers.synthetic.traffic import HALF_LENGTH_M, Walker, random_walker
 from producers.synthetic.vehicles import bag_figure, cart_figure, cyclist_figure
-from producers.synthetic.view import ACROSS, ALONG, Float64, on_path
+from producers.synthetic.view import ACROSS, ALONG, on_path
+from schemas.arrays import Float64
 from schemas.errors import SettingsError
 
 KINDS = ("cyclist", "cart", "runner_against", "runner_across", "bag")

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producers.synthetic.drawing import Canvas, Face, Figure, Point, Stance, Stroke, Tone
-from producers.synthetic.view import ACROSS, ALONG, PATH_CENTRE_M, PATH_HALF_WIDTH_M, Float64, View, on_path
+from producers.synthetic.view import ACROSS, ALONG, PATH_CENTRE_M, PATH_HALF_WIDTH_M, View, on_path
+from schemas.arrays import Float64
 
 _PLACE_SEED = 20210
 _TEXTURE_PX = 512
