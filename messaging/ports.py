@@ -70,20 +70,37 @@ class Assigned:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One record under a claim. ``is_replay``: handled before by an earlier owner, delivered to refill windows only."""
+    """One record under a claim.
+
+    Attributes:
+        is_replay: handled before by an earlier owner, delivered to refill windows only.
+        attempts: how often an owner has begun with this record and died before its progress was durable, as far as the
+            log knows. Whoever sees it grow should rather give up the record than the next process.
+    """
 
     record: Record
     claim: Claim
     is_replay: bool
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Records of a claim's partition that the log deleted (retention) before they were read: never to be had again."""
+
+    claim: Claim
+    first_offset: int
+    num_records: int
 
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What happened since the last ``receive``, to be handled in this order: revoked, assigned, deliveries."""
+    """What happened since the last ``receive``, to be handled in this order: revoked, assigned, lost, deliveries."""
 
     revoked: tuple[Claim, ...] = ()
     assigned: tuple[Assigned, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
+    lost: tuple[Lost, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@
 """
 
 import hashlib
-import json
 from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from schemas.arrays import Float32
 from schemas.errors import BadMessageError
@@ -37,7 +37,7 @@ def encode_header(message: Message) -> tuple[tuple[str, bytes], ...]:
 
 
 def decode_message(kind: type[M], payload: bytes | None) -> M:
-    """Parse and validate JSON bytes.
+    """Parse and validate JSON bytes. Whatever the bytes are, the outcome is a message or this one error.
 
     Raises:
         BadMessageError: ``missing_header``, ``foreign`` (not our JSON), ``future_version`` or ``invalid_message``.
@@ -50,23 +50,55 @@ def decode_message(kind: type[M], payload: bytes | None) -> M:
         raise _explain(kind, payload, error) from error
 
 
+def decode_header(kind: type[M], payload: bytes | None, key: bytes | None, named: str) -> M:
+    """The message in a record's header ``engram``, whose key must be the field ``named`` of it.
+
+    Raises:
+        BadMessageError: as ``decode_message``, or ``oversized_header``, ``wrong_key``.
+    """
+    if payload is not None and len(payload) > MAX_HEADER_BYTES:
+        raise BadMessageError("oversized_header", f"header must have at most {MAX_HEADER_BYTES} bytes: {len(payload)}")
+    header = decode_message(kind, payload)
+    wanted = str(getattr(header, named))
+    if key != wanted.encode():
+        raise BadMessageError("wrong_key", f"the key must be the {named} '{wanted}', got {key!r:.80}")
+    return header
+
+
 def _explain(kind: type[Message], payload: bytes, error: ValidationError) -> BadMessageError:
     try:
-        content: Any = json.loads(payload)
+        content: Any = from_json(payload)  # bounded in depth, unlike the standard library's
     except ValueError:
         return BadMessageError("foreign", f"a {kind.__name__} must be JSON, got {payload[:60]!r}")
-    if not isinstance(content, dict) or "schema_version" not in content:
+    known, version = _versions(kind, content)
+    if version is None:
         return BadMessageError("foreign", f"a {kind.__name__} must be a JSON object with schema_version")
-    known = kind.model_fields["schema_version"].default
-    version = content["schema_version"]
     if isinstance(version, int) and version > known:
-        text = f"{kind.__name__} has schema_version {version}, this reader knows {known}; update Engram here first"
-        return BadMessageError("future_version", text)
+        text = f"{kind.__name__} has schema_version {_shown(version)}, this reader knows {known}"
+        return BadMessageError("future_version", f"{text}; update Engram here first")
     first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(str(part) for part in first["loc"])[:200]
     return BadMessageError(
-        "invalid_message", f"{kind.__name__}.{where}: {first['msg']}, got {first.get('input')!r:.80}"
+        "invalid_message", f"{kind.__name__}.{where}: {first['msg']:.200}, got {_shown(first.get('input'))}"
     )
+
+
+def _versions(kind: type[Message], content: Any) -> tuple[int, Any]:
+    """The version this reader knows and the one that came (None: not ours): of the message, or of what it envelops."""
+    field = kind.model_fields.get("schema_version")
+    if field is None and "data" in kind.model_fields:
+        enveloped = kind.model_fields["data"].annotation
+        assert isinstance(enveloped, type) and issubclass(enveloped, Message), "an envelope holds one message"
+        return _versions(enveloped, content.get("data") if isinstance(content, dict) else None)
+    assert field is not None, "every message has a version"
+    return int(field.default), content.get("schema_version") if isinstance(content, dict) else None
+
+
+def _shown(value: Any) -> str:
+    try:
+        return f"{value!r:.80}"
+    except (ValueError, RecursionError):  # an integer of thousands of digits
+        return f"a {type(value).__name__} too long to show"
 
 
 def items_digest(items_MC: Float32) -> str:

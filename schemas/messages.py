@@ -13,9 +13,26 @@ Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}
 DerivedId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,255}$")]
 """Made of several ``Id`` joined by colons, so that it can be taken apart again."""
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-UtcTime = Annotated[AwareDatetime, AfterValidator(lambda value: value.astimezone(timezone.utc))]
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+"""As far as JSON's numbers are whole in every language."""
+
+EARLIEST = datetime(1970, 1, 1, tzinfo=timezone.utc)
+LATEST = datetime(2200, 1, 1, tzinfo=timezone.utc)
+"""Times are added to and subtracted from, so they keep away from the ends of what Python can count."""
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        utc = value.astimezone(timezone.utc)
+    except OverflowError as error:
+        raise ValueError("the time must be a time that can be counted in UTC") from error
+    if not EARLIEST <= utc < LATEST:
+        raise ValueError(f"the time must lie from {EARLIEST:%Y} to {LATEST:%Y}")
+    return utc
+
+
+UtcTime = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 Clock = Literal["ntp", "camera", "arrival", "media"]
 """Where ``captured_at`` comes from: a synchronised clock, the camera, the producer on arrival, or a file's timeline."""

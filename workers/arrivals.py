@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from inference.decode import DecodeLimits, decode_frame
 from inference.formats import FrameFormat
-from messaging.ports import Delivery, Headers, OutRecord, Record
+from messaging.ports import Delivery, Record
 from schemas.arrays import UInt8
-from schemas.codec import HEADER, MAX_HEADER_BYTES, decode_message
+from schemas.codec import HEADER, decode_header
 from schemas.errors import BadMessageError
 from schemas.messages import FrameHeader
 
@@ -57,24 +57,4 @@ def parse_header(record: Record) -> FrameHeader:
     Raises:
         BadMessageError: no header, not ours, from the future, too long, or under another camera's key.
     """
-    payload = record.header(HEADER)
-    if payload is not None and len(payload) > MAX_HEADER_BYTES:
-        raise BadMessageError("oversized_header", f"header must have at most {MAX_HEADER_BYTES} bytes: {len(payload)}")
-    header = decode_message(FrameHeader, payload)
-    if record.key != header.camera_id.encode():
-        text = f"the key must be the camera id '{header.camera_id}', got {record.key!r:.80}"
-        raise BadMessageError("wrong_key", text)
-    return header
-
-
-def dead_letter(record: Record, error: BadMessageError, topic: str, worker_id: str) -> OutRecord:
-    """The bytes as they came, with what was wrong and where they stood in the headers."""
-    told: Headers = (
-        ("engram-reason", error.reason.encode()),
-        ("engram-message", str(error).encode()[:1024]),
-        ("engram-source", f"{record.topic}/{record.partition}/{record.offset}".encode()),
-        ("engram-worker", worker_id.encode()),
-    )
-    kept = tuple((name, value) for name, value in record.headers[:16] if len(value) <= MAX_HEADER_BYTES)
-    key = (record.key or b"unknown").decode(errors="replace")
-    return OutRecord(topic, key, record.value or b"", (*told, *kept))
+    return decode_header(FrameHeader, record.header(HEADER), record.key, "camera_id")

@@ -12,11 +12,11 @@ from bundles.bundle import Bundle
 from inference.engine import ClipResult
 from inference.irregularity import Irregularity, irregularity_of
 from inference.scoring import FrameMeasures, live_score
+from messaging.dead_letters import dead_letter
 from messaging.ports import OutRecord
 from schemas.codec import EVENT_HEADERS, encode_message
 from schemas.errors import BadMessageError
 from schemas.messages import EndReason, FrameHeader, FrameScore, HeatMap, Peak
-from workers.arrivals import dead_letter
 from workers.camera import Camera
 from workers.events import Scene, event_message
 from workers.heatmap import heat_map, regions

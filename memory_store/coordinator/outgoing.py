@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from memory_store.bank import AuditEntry, Bank, to_wire
-from messaging.ports import Headers, OutRecord, Publisher, Record
-from schemas.codec import MAX_HEADER_BYTES, encode_header
+from messaging.dead_letters import is_letter, shortened
+from messaging.ports import OutRecord, Publisher
+from schemas.codec import encode_header
 from schemas.errors import BadMessageError, EngramError, FatalError, TransientError
 
 
@@ -46,45 +47,18 @@ class Outgoing:
         try:
             self._publisher.publish(record, on_done)
         except BadMessageError as error:
-            if not _is_letter(record):
+            if not is_letter(record):
                 text = f"the topic '{record.topic}' must take a bank of {len(record.value or b'')} bytes: {error}"
                 raise FatalError(f"{text}; raise its max.message.bytes") from error
-            self._publisher.publish(_shortened(record), on_done)
+            self._publisher.publish(shortened(record), on_done)
         except EngramError as error:
             on_done(error)
-
-
-UNFIT_KEY = "unknown"
-_REASON = "engram-reason"
 
 
 def bank_record(bank: Bank, entry: AuditEntry, topic: str) -> OutRecord:
     """A committed bank for the compacted topic."""
     header, value = to_wire(bank, entry)
     return OutRecord(topic, bank.bank_id, value, encode_header(header))
-
-
-def dead_letter(record: Record, error: BadMessageError, topic: str, author: str) -> OutRecord:
-    """The bytes as they came, with what was wrong and where they stood in the headers."""
-    told: Headers = (
-        (_REASON, error.reason.encode()),
-        ("engram-message", str(error).encode()[:1024]),
-        ("engram-source", f"{record.topic}/{record.partition}/{record.offset}".encode()),
-        ("engram-coordinator", author.encode()),
-    )
-    kept = tuple((name, value) for name, value in record.headers[:16] if len(value) <= MAX_HEADER_BYTES)
-    key = (record.key or UNFIT_KEY.encode()).decode(errors="replace")
-    return OutRecord(topic, key, record.value or b"", (*told, *kept))
-
-
-def _is_letter(record: OutRecord) -> bool:
-    return any(name == _REASON for name, _ in record.headers)
-
-
-def _shortened(letter: OutRecord) -> OutRecord:
-    """A dead letter that is too large for its topic: who finds it can still go to the source."""
-    headers = (*letter.headers[:4], ("engram-bytes-left-out", str(len(letter.value or b"")).encode()))
-    return OutRecord(letter.topic, letter.key, b"", headers)
 
 
 def _noting(done: dict[int, Exception | None], number: int) -> Callable[[Exception | None], None]:

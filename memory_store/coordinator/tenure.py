@@ -21,14 +21,15 @@ from memory_store.coordinator.guards import (
 )
 from memory_store.coordinator.keeper import BankKeeper
 from memory_store.coordinator.ledger import Ledger
-from memory_store.coordinator.outgoing import Outgoing, dead_letter
+from memory_store.coordinator.outgoing import Outgoing
 from memory_store.coordinator.positions import Place, Positions
 from memory_store.coordinator.rounds import EventBook, Held, Rejected, RoundRules, Rounds
 from memory_store.coordinator.settling import ChangeLimits, change_of, settle
 from memory_store.proposal import ItemSums
 from memory_store.views import InitialBank
+from messaging.dead_letters import dead_letter
 from messaging.ports import Claim, Delivery, Intake, Record, Subscription
-from schemas.codec import HEADER, MAX_HEADER_BYTES, decode_message, decode_proposal_arrays
+from schemas.codec import HEADER, decode_header, decode_message, decode_proposal_arrays
 from schemas.errors import BadMessageError
 from schemas.messages import AnomalyEvent, ProposalHeader
 from schemas.topics import TopicNames
@@ -278,12 +279,7 @@ def _proposal(record: Record, place: Place, now: float) -> Held[Place]:
     Raises:
         BadMessageError: it cannot be.
     """
-    payload = record.header(HEADER)
-    if payload is not None and len(payload) > MAX_HEADER_BYTES:
-        raise BadMessageError("oversized_header", f"header must have at most {MAX_HEADER_BYTES} bytes: {len(payload)}")
-    header = decode_message(ProposalHeader, payload)
-    if record.key != header.bank_id.encode():
-        raise BadMessageError("wrong_key", f"the key must be the bank id '{header.bank_id}', got {record.key!r:.80}")
+    header = decode_header(ProposalHeader, record.header(HEADER), record.key, "bank_id")
     return Held(header, ItemSums(*decode_proposal_arrays(header, record.value)), now, place)
 
 

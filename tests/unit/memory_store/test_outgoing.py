@@ -5,10 +5,11 @@ from collections.abc import Callable
 import pytest
 
 from memory_store.bank import Change, entry_for
-from memory_store.coordinator.outgoing import Outgoing, bank_record, dead_letter
+from memory_store.coordinator.outgoing import Outgoing, bank_record
+from messaging.dead_letters import dead_letter
 from messaging.inprocess.bus import InProcessBus
 from messaging.ports import OutRecord, Publisher, Record, TopicSpec
-from schemas.codec import HEADER, MAX_HEADER_BYTES, decode_message
+from schemas.codec import HEADER, decode_message
 from schemas.errors import BadMessageError, FatalError, TransientError
 from schemas.messages import BankHeader
 from tests.unit.memory_store.proposals import a_bank
@@ -72,22 +73,6 @@ def test_what_is_not_confirmed_stays_and_is_sent_again(answer: Exception | str) 
     assert len(sending) == 1
     sending.send()
     assert publisher.published == [BANK, letter, letter]
-
-
-def test_a_dead_letter_has_the_bytes_and_says_why_and_where() -> None:
-    letter = dead_letter(SOURCE, ERROR, "letters", "c1")
-    headers = dict(letter.headers)
-    assert (letter.topic, letter.key, letter.value) == ("letters", "lobby", b"as it came")
-    assert headers["engram-reason"] == b"foreign"
-    assert headers["engram-source"] == b"updates/1/42"
-    assert headers["trace"] == b"t1"
-
-
-def test_a_dead_letter_leaves_out_headers_beyond_the_bound() -> None:
-    huge = Record("updates", 0, 1, None, None, (("x", b"x" * (MAX_HEADER_BYTES + 1)),), 0)
-    letter = dead_letter(huge, ERROR, "letters", "c1")
-    assert "x" not in dict(letter.headers)
-    assert (letter.key, letter.value) == ("unknown", b"")
 
 
 def test_a_dead_letter_too_large_for_its_topic_goes_without_its_bytes() -> None:

@@ -12,7 +12,7 @@ from messaging.ports import Claim, Delivery, Record
 from schemas.codec import HEADER, MAX_HEADER_BYTES, encode_header
 from schemas.errors import BadMessageError
 from tests.unit.workers.arriving import delivery, header
-from workers.arrivals import Arrival, Decoder, dead_letter, parse_header
+from workers.arrivals import Arrival, Decoder, parse_header
 
 
 @pytest.fixture
@@ -83,24 +83,6 @@ def test_each_fault_has_its_reason(decoder: Decoder, reason: str, record: Record
     assert arrived.header is None
     assert arrived.error is not None
     assert arrived.error.reason == reason
-
-
-def test_a_dead_letter_keeps_the_bytes_and_says_why_and_where() -> None:
-    record = raw((("other", b"kept"), ("long", b"x" * (MAX_HEADER_BYTES + 1))))
-    letter = dead_letter(record, BadMessageError("foreign", "not ours"), "dead-letters", "w1")
-    headers = dict(letter.headers)
-    assert (letter.topic, letter.key, letter.value) == ("dead-letters", "cam1", b"bytes as they came")
-    assert headers["engram-reason"] == b"foreign"
-    assert headers["engram-message"] == b"not ours"
-    assert headers["engram-source"] == b"frames/2/41"
-    assert headers["other"] == b"kept"
-    assert "long" not in headers
-
-
-@pytest.mark.parametrize("key", [None, b"\xff\xfe", "кам".encode()])
-def test_any_key_can_be_buried(key: bytes | None) -> None:
-    letter = dead_letter(raw((), key), BadMessageError("foreign", "not ours"), "dead-letters", "w1")
-    assert letter.key
 
 
 def explain(change: Callable[[bytes], bytes]) -> str:
