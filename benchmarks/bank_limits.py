@@ -69,7 +69,7 @@ def run(bundle: Path | None = None) -> None:
     for effect in effects(engine, DISTANCES, SEEDS, CLIPS, DIRECTIONS):
         table.add_row(f"{effect.distance:.3f}", f"{effect.score:.2f}", f"{effect.teaches:.0%}")
     Console().print(table)
-    table = Table("scene", "round", "moved", "from anchor", title=f"Honest rounds of {ROUND_FRAMES} frames of one camera")
+    table = Table("scene", "round", "moved", "from anchor", title=f"Honest rounds, one camera, {ROUND_FRAMES} frames")
     for seed in HONEST_SEEDS:
         for number, each in enumerate(honest_rounds(engine, seed, ROUNDS, ROUND_FRAMES), 1):
             table.add_row(str(seed), str(number), f"{each.moved:.4f}", f"{each.anchor_distance:.4f}")

@@ -173,7 +173,7 @@ def not_unit(items_MC: Float32) -> Rejection | None:
 
 
 def unfit_items(items_MC: Float32, initial: InitialBank, limit: float | None) -> Rejection | None:
-    """What no update could have led to: another shape, lengths other than 1, or farther from the anchor than allowed."""
+    """What no update could have led to: another shape, lengths other than 1, or too far from the anchor."""
     if items_MC.shape != initial.items_MC.shape:
         return Rejection("bad_shape", f"must be {initial.items_MC.shape}, got {items_MC.shape}")
     return not_unit(items_MC) or anchor_distance(distance_to_anchor(items_MC, initial.items_MC), limit)

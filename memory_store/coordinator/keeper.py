@@ -2,8 +2,8 @@
 
 The store is not the archive: the compacted topic is. Whichever of the two (and of what this process has seen) is newest
 wins, so a store that was wiped or went back is set right under a new epoch, and a topic that lags is caught up. But the
-store is written by coordinators and operators alone, and the topic by whoever can: what comes from there was judged like
-an update (``archive``), makes no bank that the settings do not know, and does not touch a frozen one.
+store is written by coordinators and operators alone, and the topic by whoever can: what comes from there was judged as
+an update is (``archive``), makes no bank that the settings do not know, and does not touch a frozen one.
 
 A bank of the store that lies beyond the limits is put back to the trained items: no frame would pass the gate with it,
 so nothing would ever pull it back.
@@ -17,8 +17,14 @@ from datetime import datetime, timedelta
 
 from memory_store.bank import Action, AuditEntry, Bank, Change, entry_for, next_epoch
 from memory_store.coordinator.archive import Archive, Archived
-from memory_store.coordinator.guards import Rejection, distance_moved, distance_to_anchor, frozen, too_far_ahead
-from memory_store.coordinator.guards import unfit_items
+from memory_store.coordinator.guards import (
+    Rejection,
+    distance_moved,
+    distance_to_anchor,
+    frozen,
+    too_far_ahead,
+    unfit_items,
+)
 from memory_store.coordinator.options import CAMERA, CoordinatorOptions
 from memory_store.coordinator.outgoing import Outgoing, bank_record
 from memory_store.store import BankStore, CommitOutcome, CommitRequest, Lease, RestoreRequest
@@ -64,6 +70,10 @@ class BankKeeper:
     def versions(self) -> Mapping[str, int]:
         """Bank id to version, as last seen."""
         return {bank_id: bank.version for bank_id, bank in self._known.items()}
+
+    def now(self) -> datetime:
+        """The wall clock, for what is written."""
+        return self._wall_clock()
 
     def begin(self, archive: Archive) -> None:
         """Bring store and archive to the same newest version of every bank."""

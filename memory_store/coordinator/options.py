@@ -49,7 +49,7 @@ class ChangeLimits:
         moved_per_round: ``distance_moved`` of one commit; None = any.
     """
 
-    moved_per_hour: float | None = 3.0
+    moved_per_hour: float | None = 2.0
     anchor_distance: float | None = 0.05
     moved_per_round: float | None = 0.05
 

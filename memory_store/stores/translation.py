@@ -50,7 +50,7 @@ def translated(call: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, 
     step = call.__name__
 
     @functools.wraps(call)
-    def translating(store: S, *args: P.args, **kwargs: P.kwargs) -> R:
+    def translating(store: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             answer = call(store, *args, **kwargs)
         except EngramError:

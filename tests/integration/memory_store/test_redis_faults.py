@@ -9,7 +9,7 @@ from redis import Redis
 
 from deploy.local.redis import LocalRedis
 from memory_store.bank import Bank, Change, first_broken_link
-from memory_store.coordinator.rounds import RoundRules
+from memory_store.coordinator.options import RoundRules
 from memory_store.store import CommitRequest
 from memory_store.stores.redis import RedisAddress, RedisStore, reader_acl
 from memory_store.views import BankCache

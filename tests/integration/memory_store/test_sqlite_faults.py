@@ -10,11 +10,11 @@ import pytest
 
 from memory_store.bank import Bank, Change
 from memory_store.coordinator.coordinator import Coordinator
-from memory_store.coordinator.rounds import RoundRules
+from memory_store.coordinator.options import RoundRules
 from memory_store.store import CommitRequest
 from memory_store.stores.sqlite import SqliteStore
 from memory_store.views import BankCache
-from schemas.errors import FatalError, OwnershipLostError, TransientError
+from schemas.errors import FatalError, TransientError
 from tests.integration.memory_store.bench import BANK_ID, INITIAL, Bench, initial_bank, proposal
 from tests.unit.memory_store.proposals import NOW, a_bank, unit_rows
 
@@ -122,12 +122,7 @@ def test_leases_end_by_the_clock_and_tokens_grow(path: Path) -> None:
     assert first is not None
     clock.now += 9.9
     assert store.acquire(BANK_ID, "c2", 10) is None
-    store.renew(first, 10)
-    clock.now += 9.9
-    assert store.acquire(BANK_ID, "c2", 10) is None
     clock.now += 0.2
-    with pytest.raises(OwnershipLostError):
-        store.renew(first, 10)
     # It ran out, but nobody took over: the commit is still safe.
     request = CommitRequest(first, bank.followed_by(unit_rows(1, 4, 6), NOW), replace(CREATE, action="update"))
     assert store.commit(replace(request, change=Change("update", "c1", "", "a"))).status == "applied"
