@@ -179,11 +179,11 @@ class Tenure:
     def _flaw(self, held: Held) -> Rejection | None:
         """What speaks against a proposal whatever the bank."""
         header, sums = held.header, held.sums
-        if held.identity in self._decided:
-            return Rejection("duplicate", f"{held.identity} was decided already")
         if not self._keeper.knows(header.bank_id) and (stranger := unknown_bank(header, self._options.bank_id)):
             self._has_strangers = True
             return stranger
+        if held.identity in self._decided:
+            return Rejection("duplicate", f"{held.identity} was decided already")
         places = self._initial.places_per_frame
         flaw = (
             foreign_bundle(header.bundle_digest, self._initial.bundle_digest)
@@ -273,7 +273,7 @@ class Tenure:
             self._counts.rejected[item.rejection.reason] += 1
             reason, detail = item.rejection.reason, item.rejection.detail
             _log.debug("proposal %s rejected, %s: %s", item.held.header.proposal_id, reason, detail)
-        self._remember([item.held for item in rejected if item.rejection.reason != "duplicate"])
+        self._remember([item.held for item in rejected if item.rejection.reason not in ("duplicate", "unknown_bank")])
 
     def _remember(self, decided: Sequence[Held]) -> None:
         self._decided.update(dict.fromkeys(held.identity for held in decided))

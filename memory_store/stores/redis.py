@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from redis import Redis
 from redis import exceptions as redis_errors
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.connection import SSLConnection
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
@@ -46,6 +47,8 @@ from schemas.messages import BankHeader
 
 WORKER_TIMEOUT_S = 0.2
 """A worker that waits longer for the store than for a frame falls behind."""
+
+PLAIN_PROBE_S = 0.5
 
 # The client knows some error answers by class and strips their first word, others come as text alone; those of a script
 # may hold the word in their middle.
@@ -126,7 +129,11 @@ class RedisStore:
         if isinstance(error, _DEMOTED) or _DEMOTED_WORDS.search(str(error)):
             # A name may stand for whoever is primary now, but a connection stays with the server that it was made to.
             self._client.connection_pool.disconnect(inuse_connections=False)
-        return _verdict(error, f"Redis at {_place(self._client)}", step)
+        verdict = _verdict(error, f"Redis at {_place(self._client)}", step)
+        if verdict.kind == "passing" and isinstance(error, redis_errors.TimeoutError) and self._speaks_no_tls():
+            text = f"Redis at {_place(self._client)} must speak TLS as rediss:// asks for, it answers without"
+            return Verdict("lasting", f"{text}; name its TLS port, or use redis://")
+        return verdict
 
     @translated
     def read(self, bank_id: str) -> Bank | None:
@@ -210,6 +217,19 @@ class RedisStore:
     def close(self) -> None:
         """See ``BankReader``."""
         self._client.close()
+
+    def _speaks_no_tls(self) -> bool:
+        """Whether TLS is asked for and the port speaks plain Redis, which never answers a TLS greeting."""
+        pool = self._client.connection_pool
+        if not issubclass(pool.connection_class, SSLConnection):
+            return False
+        given = pool.connection_kwargs
+        try:
+            with socket.create_connection((given["host"], given["port"]), timeout=PLAIN_PROBE_S) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith((b"+PONG", b"-NOAUTH", b"-ERR", b"-DENIED", b"-LOADING"))
+        except OSError:
+            return False
 
     def _write(
         self,

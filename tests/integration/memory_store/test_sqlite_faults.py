@@ -145,3 +145,34 @@ def test_a_bank_of_another_bundle_is_served_to_nobody_and_taught_by_nobody(store
     assert found.version == 0
     with pytest.raises(FatalError, match="bundle"):
         BankCache(store, INITIAL).view(BANK_ID)
+
+
+def test_a_file_that_may_not_be_written_is_fatal_until_it_once_could(store: SqliteStore) -> None:
+    refused = sqlite3.OperationalError("attempt to write a readonly database")
+    verdict = store.judge(refused, "create")
+    assert verdict is not None
+    assert verdict.kind == "lasting"
+    full = store.judge(sqlite3.OperationalError("database or disk is full"), "create")
+    assert full is not None
+    assert full.kind == "passing"
+
+
+def test_each_bank_keeps_its_own_log(path: Path) -> None:
+    """A busy bank does not push the entries of a quiet one out."""
+    store = SqliteStore(path, kept_entries=3)
+    quiet, busy = a_bank(bank_id="quiet"), a_bank(bank_id="busy")
+    for bank in (quiet, busy):
+        store.create(bank, replace(CREATE, commit_id=bank.bank_id))
+    lease = store.acquire("busy", "c1", 60)
+    assert lease is not None
+    for number in range(1, 9):
+        busy = busy.followed_by(unit_rows(number, 4, 6), NOW)
+        store.commit(CommitRequest(lease, busy, Change("update", "c1", "", f"id{number}")))
+    quiet_lease = store.acquire("quiet", "c1", 60)
+    assert quiet_lease is not None
+    for number in range(1, 3):
+        quiet = quiet.followed_by(unit_rows(number, 4, 6), NOW)
+        store.commit(CommitRequest(quiet_lease, quiet, Change("update", "c1", "", f"q{number}")))
+    assert [entry.version for entry in store.log("quiet")] == [0, 1, 2]
+    assert [entry.version for entry in store.log("busy")] == [6, 7, 8]
+    store.close()
