@@ -1,4 +1,4 @@
-"""Who can write a topic does not own the memory: forged proposals, planted banks, floods; and the lead, which fences."""
+"""Who can write a topic does not own the memory: forged proposals, planted banks, floods; and the fencing lead."""
 
 import json
 from dataclasses import replace
