@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 from redis import Redis
-from redis._parsers.base import BaseParser
 
 from deploy.local.redis import LocalRedis
 from memory_store.bank import Bank, Change, first_broken_link
@@ -293,44 +292,6 @@ def test_a_full_redis_is_waited_for_by_a_coordinator(own_redis: LocalRedis, near
     admin.config_set("maxmemory", 0)
     until(lambda: bench.pass_time(coordinator, 5) is None and coordinator.snapshot().committed == 1)
     assert coordinator.snapshot().adds_up()
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "BUSY Redis is busy running a script.",
-        "MISCONF Redis is configured to save RDB snapshots.",
-        "NOREPLICAS Not enough good replicas to write.",
-        "LOADING Redis is loading the dataset in memory",
-        "CLUSTERDOWN The cluster is down",
-        "MASTERDOWN Link with MASTER is down",
-        "TRYAGAIN Multiple keys request during rehashing of slot",
-        "OOM command not allowed when used memory > 'maxmemory'.",
-        "READONLY You can't write against a read only replica.",
-        "ERR Error running script (call to f_1): @user_script:6: -READONLY You can't write against a replica.",
-        "ERR max number of clients reached",
-    ],
-)
-def test_answers_that_go_away_are_passing(near: RedisStore, answer: str) -> None:
-    verdict = near.judge(BaseParser.parse_error(answer), "read")
-    assert verdict is not None
-    assert (verdict.kind, "127.0.0.1:" in verdict.text) == ("passing", True)
-
-
-@pytest.mark.parametrize(
-    ("answer", "kind"),
-    [
-        ("WRONGPASS invalid username-password pair or user is disabled.", "lasting"),
-        ("NOAUTH Authentication required.", "lasting"),
-        ("MOVED 3999 127.0.0.1:6381", "lasting"),
-        ("NOPERM this user has no permissions", "forbidden"),
-        ("ERR unknown command 'XADD'", "broken"),
-    ],
-)
-def test_answers_that_last_are_not(near: RedisStore, answer: str, kind: str) -> None:
-    verdict = near.judge(BaseParser.parse_error(answer), "read")
-    assert verdict is not None
-    assert verdict.kind == kind
 
 
 def test_a_password_that_is_rotated_makes_a_worker_stale_and_it_comes_back(own_redis: LocalRedis) -> None:
