@@ -91,6 +91,20 @@ def test_topics_are_missing_then_made_then_there(call: Callable[..., Result]) ->
     assert "partitions" in refused.stderr
 
 
+def test_topics_that_are_kept_otherwise_are_told_and_mended(call: Callable[..., Result]) -> None:
+    call("topics", "create")
+    shorter = {"ENGRAM_KAFKA__FRAMES_RETENTION_S": "60"}
+    different = call("topics", "list", "-o", "json", **shorter)
+    assert different.exit_code == 1
+    assert any("retention.ms is 3600000" in state for state in json.loads(different.stdout).values())
+    assert "`engram topics apply` mends" in call("topics", "create", **shorter).stdout
+    mended = call("topics", "apply", **shorter)
+    assert mended.exit_code == 0, mended.output
+    assert mended.stdout.count("mended") == 2  # frames and memory-updates
+    assert "retention.ms was 3600000" in mended.stdout
+    assert set(json.loads(call("topics", "list", "-o", "json", **shorter).stdout).values()) == {"ok"}
+
+
 def test_the_doctor_finds_what_is_missing_and_then_nothing(call: Callable[..., Result], tmp_path: Path) -> None:
     source = "synthetic://walkway?seed=1&seconds=1"
     sick = call("doctor", "-o", "json", "--source", tmp_path / "nowhere.mp4")
