@@ -226,7 +226,10 @@ class Bus(Protocol):
         """
 
     def outbox(self, subscription: Subscription, writer_id: str) -> Outbox:
-        """The atomic output that goes with ``subscription``; a new outbox of the same ``writer_id`` fences the old."""
+        """The atomic output that goes with ``subscription``.
+
+        A new outbox of the same ``writer_id`` fences the old one, if both are of the same topics and group.
+        """
 
     def reader(self, topics: Sequence[str], from_beginning: bool) -> Reader:
         """Read ``topics`` from their first record, or only what comes from now on."""

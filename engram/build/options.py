@@ -36,7 +36,7 @@ def worker_options(settings: WorkerSettings | WatchSettings) -> "WorkerOptions":
     return WorkerOptions(
         worker_id=section.worker_id,
         topics=TopicNames.with_prefix(settings.kafka.topic_prefix),
-        group=settings.kafka.group,
+        group=settings.kafka.group or f"{settings.kafka.topic_prefix}engram-workers",
         bank_id=settings.memory.bank_id,
         updates=settings.memory.updates,
         max_batch=section.max_batch,

@@ -12,7 +12,10 @@ from schemas.errors import FatalError, OwnershipLostError
 class InProcessSubscription:
     """A member of a group within the process."""
 
-    def __init__(self, shared: SharedLog, topics: Sequence[str], group: Group, state_topic: str | None) -> None:
+    def __init__(
+        self, shared: SharedLog, topics: Sequence[str], group: Group, state_topic: str | None, scope: str
+    ) -> None:
+        self.scope = scope
         self._shared = shared
         self._group = group
         self._state_topic = state_topic

@@ -13,7 +13,7 @@ from messaging.kafka.reader import KafkaReader
 from messaging.kafka.subscription import KafkaSubscription
 from messaging.kafka.topics import KafkaTopics
 from messaging.ports import Subscription, TopicSpec
-from messaging.topics import check_state_topic
+from messaging.topics import check_state_topic, writer_scope
 from schemas.errors import FatalError, TransientError
 
 _PUBLISHER_CLOSE_S = 5.0
@@ -44,6 +44,7 @@ class KafkaBus:
         membership = Membership(
             consumer=group_consumer(self._connection, self._options, group),
             topics=tuple(topics),
+            scope=writer_scope(topics, group),
             states=StateTopic(self._connection, state_topic, self._topics().ends) if state_topic else None,
             is_broker_there=self._is_broker_there,
         )
@@ -55,7 +56,7 @@ class KafkaBus:
         """See ``ports.Bus``. TransientError: broker away."""
         if not isinstance(subscription, KafkaSubscription):
             raise FatalError(f"an outbox needs a subscription of the same bus, got {type(subscription).__name__}")
-        outbox = KafkaOutbox(self._connection, self._options, subscription, writer_id)
+        outbox = KafkaOutbox(self._connection, self._options, subscription, f"{subscription.scope}/{writer_id}")
         self._open.append(outbox)
         return outbox
 

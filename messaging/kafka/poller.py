@@ -57,12 +57,14 @@ class Membership:
     Attributes:
         consumer: not subscribed yet.
         topics: what to subscribe to.
+        scope: within which ids of writers are told apart.
         states: where states come from; None without a state topic.
         is_broker_there: asked before an unstable group is given up.
     """
 
     consumer: KafkaConsumer
     topics: tuple[str, ...]
+    scope: str
     states: StateTopic | None
     is_broker_there: Callable[[], bool]
 

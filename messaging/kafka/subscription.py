@@ -15,9 +15,14 @@ _JOIN_S = 15.0
 
 
 class KafkaSubscription:
-    """See ``ports.Subscription``. Thread-safe."""
+    """See ``ports.Subscription``. Thread-safe.
+
+    Attributes:
+        scope: within which the ids of its outboxes are told apart.
+    """
 
     def __init__(self, membership: Membership, options: KafkaOptions) -> None:
+        self.scope = membership.scope
         self._options = options
         self._inbox = Inbox()
         self._poller = PollThread(membership, options, self._inbox)
