@@ -16,7 +16,7 @@ def check_partitions(spec: TopicSpec, existing: int) -> None:
     if existing != spec.partitions:
         raise FatalError(
             f"topic '{spec.name}' must have {spec.partitions} partitions, it has {existing}; "
-            f"set the number in the settings to {existing}, or delete the topic and create it anew"
+            f"set the number in the settings to {existing}, or grow them all (`engram topics grow N`)"
         )
 
 
@@ -34,7 +34,8 @@ def check_state_topic(name: str, partitions: int, subscribed: Mapping[str, int])
     if list(subscribed.values()) != [partitions]:
         raise FatalError(
             f"state topic '{name}' must have as many partitions as the single subscribed topic, "
-            f"it has {partitions} and subscribed are {dict(subscribed)}; run `engram topics create` on a fresh prefix"
+            f"it has {partitions} and subscribed are {dict(subscribed)}; "
+            f"`engram topics grow {max([partitions, *subscribed.values()])}` makes them equal"
         )
 
 

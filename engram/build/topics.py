@@ -46,6 +46,12 @@ def topic_specs(kafka: KafkaSection, max_frame_bytes: int) -> tuple[TopicSpec, .
     )
 
 
+def grown_together(kafka: KafkaSection) -> tuple[str, ...]:
+    """The topics spread by camera, in the order in which they grow: a partition of frames never lacks its states."""
+    names = TopicNames.with_prefix(kafka.topic_prefix)
+    return (names.camera_states, names.frames, names.frame_scores, names.anomaly_events)
+
+
 def topic_state(spec: TopicSpec, existing: Mapping[str, int], settings: Mapping[str, str] | None = None) -> str:
     """``ok``, ``missing``, or what is different.
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from engram.build.topics import open_topics, topic_specs, topic_state
+from engram.build.topics import grown_together, open_topics, topic_specs, topic_state
 from engram.cli.errors import EXIT_FAULT
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import BootstrapOption, PrefixOption, kafka_overrides
@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Make and check the Kafka topics.")
     command(group, "create")(create)
     command(group, "apply")(apply)
+    command(group, "grow")(grow)
     command(group, "list")(list_topics)
     app.add_typer(group, name="topics")
 
@@ -65,6 +66,31 @@ def apply(run: Invocation, bootstrap_servers: BootstrapOption = None, topic_pref
         said = "created" if spec.name in created else "mended" if spec.name in mended else "ok"
         were = ", ".join(f"{key} was {value}" for key, value in mended.get(spec.name, {}).items())
         print(f"{said:<7} {spec.name}{f' ({were})' if were else ''}")
+
+
+def grow(
+    run: Invocation,
+    partitions: Annotated[int, typer.Argument(metavar="N", help="Partitions of frames from now on.")],
+    bootstrap_servers: BootstrapOption = None,
+    topic_prefix: PrefixOption = None,
+) -> None:
+    """Give camera-states, frames, frame-scores and anomaly-events N partitions each, so that N workers can share.
+
+    Running workers notice within seconds, end with an error and must be started again. A camera whose partition
+    changes starts anew: its window fills again, its open event ends as camera_lost. What was cut off can be repeated.
+
+    Example: engram topics grow 24
+    """
+    settings = run.settings(
+        AllSettings, kafka_overrides(bootstrap_servers, topic_prefix) | {"kafka.frames_partitions": partitions}
+    )
+    names = grown_together(settings.kafka)
+    with open_topics(settings.kafka) as topics:
+        grown = topics.grow(names, partitions)
+    for name in names:
+        print(f"{'grown' if name in grown else 'ok':<7} {name} ({partitions} partitions)")
+    print(f"Set kafka.frames_partitions to {partitions} everywhere, and see that workers and readers start again.")
+    print("Cameras whose partition has changed start anew.")
 
 
 def list_topics(

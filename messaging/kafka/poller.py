@@ -17,6 +17,7 @@ from messaging.kafka.errors import translate, translated
 from messaging.kafka.handover import Start, StateTopic, find_start, offsets_of
 from messaging.kafka.inbox import CommitRequest, Inbox
 from messaging.kafka.records import to_record
+from messaging.kafka.topics import GrowthWatch
 from messaging.ports import Assigned, Claim
 from schemas.errors import FatalError, TransientError
 
@@ -60,6 +61,7 @@ class Membership:
         scope: within which ids of writers are told apart.
         states: where states come from; None without a state topic.
         is_broker_there: asked before an unstable group is given up.
+        growth: notices that the topics were grown.
     """
 
     consumer: KafkaConsumer
@@ -67,6 +69,7 @@ class Membership:
     scope: str
     states: StateTopic | None
     is_broker_there: Callable[[], bool]
+    growth: GrowthWatch
 
 
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -132,6 +135,7 @@ class PollThread(threading.Thread):
         is_stable = self._is_stable()
         waits_ms = _JOINING_MS if not is_stable else _PAUSED_MS if self._is_waiting() else _STABLE_MS
         self._poll(waits_ms)
+        self._membership.growth.check(self._consumer.assignment())
         if self._is_stable():
             self._stable_at = time.monotonic()
             self._hand_over()
@@ -263,6 +267,7 @@ class PollThread(threading.Thread):
         self._stable_at = time.monotonic()
 
     def _leave(self) -> None:
+        self._membership.growth.close()
         try:
             self._consumer.close(autocommit=False, timeout_ms=_CLOSE_MS)
             if self._membership.states is not None:

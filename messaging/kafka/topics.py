@@ -6,7 +6,10 @@ records for a week whatever its retention says. Records are judged by the time a
 producer's clock could keep a record for ever, or have it deleted at once.
 """
 
-from collections.abc import Mapping, Sequence
+import logging
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
 
 from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
@@ -16,7 +19,9 @@ from messaging.kafka.connection import KafkaConnection
 from messaging.kafka.errors import translate, translated
 from messaging.ports import TopicSpec
 from messaging.topics import check_partitions
-from schemas.errors import FatalError
+from schemas.errors import EngramError, FatalError
+
+_log = logging.getLogger(__name__)
 
 SEGMENTS_PER_RETENTION = 10
 """A record is gone after its retention and a tenth more, plus the broker's ``log.retention.check.interval.ms``."""
@@ -27,6 +32,10 @@ _COMPACTED_SEGMENT_BYTES = 8 << 20
 _COMPACTION_LAG_MS = 5 * 60 * 1000
 """How long several values of one key may lie side by side, and how long a tombstone or the mark of a transaction stays
 after compaction (each commit leaves one). A reader that starts at the beginning must reach the end within it."""
+
+_LOOK_S = 2.0
+_GROW_S = 30.0
+_AGAIN_S = 0.1
 
 
 class KafkaTopics:
@@ -106,6 +115,31 @@ class KafkaTopics:
                 raise FatalError(f"the broker must take the settings of these topics, it did not: {refused}")
         return differences
 
+    def grow(self, names: Sequence[str], partitions: int) -> Sequence[str]:
+        """Give topics more partitions, one after the other in the order of ``names``; may be repeated.
+
+        Returns:
+            The names that had fewer.
+
+        Raises:
+            FatalError: one does not exist or has more already; then nothing was changed.
+            TransientError: broker away; some may have grown, so call it again.
+        """
+        existing = self.require(names)
+        larger = {name: count for name, count in existing.items() if count > partitions}
+        if larger:
+            raise FatalError(f"topics can only grow, {larger} have more than {partitions} partitions already")
+        grown = [name for name in names if existing[name] < partitions]
+        for name in grown:
+            with translated(f"growing topic '{name}' to {partitions} partitions"):
+                self._admin.create_partitions({name: partitions}, timeout_ms=self._timeout_ms)
+        deadline = time.monotonic() + _GROW_S
+        while any(count < partitions for count in self.require(names).values()):
+            if time.monotonic() > deadline:
+                raise FatalError(f"topics {grown} must have {partitions} partitions within {_GROW_S:.0f} s: repeat it")
+            time.sleep(_AGAIN_S)
+        return grown
+
     def ends(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         """High watermarks: where the next record goes, open transactions included."""
         with translated("asking for the ends of partitions"):
@@ -132,6 +166,58 @@ class KafkaTopics:
         except KafkaError as error:
             raise translate(error, f"creating topic '{spec.name}'") from error
         return True
+
+
+class GrowthWatch:
+    """Notices that topics were grown while a member of a group is at work.
+
+    The client notices after minutes, and then goes on: with a partition of frames that has no states, and with keys
+    that have moved. A member must rather begin anew. Asks on a thread of its own, as an answer may take long.
+
+    Args:
+        topics: whom to ask.
+        began_with: topic to the partitions it had when the member began; the state topic too.
+        every_s: how often to look.
+    """
+
+    def __init__(self, topics: KafkaTopics, began_with: Mapping[str, int], every_s: float = _LOOK_S) -> None:
+        self._topics = topics
+        self._began_with = began_with
+        self._every_s = every_s
+        self._seen = began_with
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="watch-growth", daemon=True)
+        self._thread.start()
+
+    def check(self, assigned: Iterable[TopicPartition]) -> None:
+        """Compare with what was seen last, and with the partitions that others, who know already, have given us.
+
+        Raises:
+            FatalError: a topic was grown: this process must start again.
+        """
+        counts = dict(self._seen)
+        for partition in assigned:
+            counts[partition.topic] = max(counts.get(partition.topic, 0), partition.partition + 1)
+        for name, count in self._began_with.items():
+            if counts.get(name, 0) > count:
+                raise FatalError(
+                    f"the topics were grown: start again. '{name}' has {counts[name]} partitions now, it had {count} "
+                    f"when this process began; `engram topics grow {counts[name]}` grows those that were left out"
+                )
+
+    def close(self) -> None:
+        """Look no more."""
+        self._closed.set()
+        self._thread.join(1.0)
+
+    def _look(self) -> None:
+        while not self._closed.wait(self._every_s):
+            try:
+                existing = self._topics.existing()
+            except EngramError as error:  # the broker is away, of which others speak
+                _log.debug("%s", error)
+            else:
+                self._seen = {name: existing.get(name, 0) for name in self._began_with}
 
 
 def topic_configs(spec: TopicSpec) -> Mapping[str, str]:
