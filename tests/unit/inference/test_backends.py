@@ -11,6 +11,7 @@ from bundles.bundle import Bundle, load_bundle, save_bundle
 from bundles.exports import ExportFormat, Parity, Sidecar, export_folder, save_export
 from inference.backends import choose as choosing
 from inference.backends.choose import choose, export_backend
+from inference.backends.torch import torch_device
 from inference.engine import Engine
 from inference.loading import open_engine
 from schemas.errors import BundleError, FatalError
@@ -137,3 +138,14 @@ def test_the_engine_scores_by_the_calibration_of_its_backend(place: Path, bundle
     assert engine.bundle.calibration == own
     assert engine.bundle.digest == bundle.digest
     assert Engine(bundle, "cpu", 1, choice).bundle.calibration == bundle.calibration
+
+
+@pytest.mark.parametrize("name", ["cuda:97", "mps:3"])
+def test_a_device_that_is_not_there_is_named(name: str) -> None:
+    with pytest.raises(FatalError, match=f"got '{name}'.*worker.device"):
+        torch_device(name)
+
+
+def test_auto_and_cpu_are_always_there() -> None:
+    assert torch_device("cpu").type == "cpu"
+    assert torch_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
