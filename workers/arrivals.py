@@ -86,8 +86,9 @@ class Decoder:
     takes its place, up to a bound, and none of them keeps the process from ending.
     """
 
-    def __init__(self, target: FrameFormat, limits: DecodeLimits, num_threads: int) -> None:
+    def __init__(self, target: FrameFormat, limits: DecodeLimits, num_threads: int, max_attempts: int = 3) -> None:
         self._target = target
+        self._max_attempts = max_attempts
         self._limits = limits
         self._num_threads = num_threads
         self._num_lost = 0
@@ -106,6 +107,9 @@ class Decoder:
 
     def _begin(self, delivery: Delivery) -> Arrival:
         record = delivery.record
+        if delivery.attempts >= self._max_attempts:
+            text = f"{delivery.attempts} workers have begun with this record and not come back"
+            return Arrival(delivery, None, BadMessageError("poison", f"{text}; it is given up, not they"))
         try:
             header = parse_header(record)
         except BadMessageError as error:
