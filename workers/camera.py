@@ -9,7 +9,7 @@ ids, times and numbers are checked, a state from the future or about records tha
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
@@ -192,6 +192,8 @@ def checked_state(state: CameraState, committed_offset: int, now: datetime) -> C
     if len(state.cursor.closed_sessions) > REMEMBERED_SESSIONS:
         text = f"it must name at most {REMEMBERED_SESSIONS} sessions, it has {len(state.cursor.closed_sessions)}"
         raise BadMessageError("bad_state", text)
+    if state.cursor.last_at is None:  # written by an older Engram; what is newer than now is new
+        return replace(state, cursor=replace(state.cursor, last_at=now))
     return state
 
 
