@@ -4,7 +4,7 @@ from importlib import import_module
 
 import typer
 
-NAMES = ("plumbing", "bank", "networks", "backends", "pipeline", "detection", "live_score")
+NAMES = ("plumbing", "bank", "bank_limits", "networks", "backends", "pipeline", "detection", "live_score")
 
 
 def main(names: list[str] = typer.Argument(None, help=f"which of {', '.join(NAMES)}; all when none is named")) -> None:  # noqa: B008

@@ -54,11 +54,13 @@ class InitialItems:
         model: name of the network.
         bundle_digest: of the bundle.
         items_MC: the bank, float32; (0, 0) for a network that keeps what it knows in its weights.
+        places_per_frame: most queries that one frame can hold against it.
     """
 
     model: str
     bundle_digest: str
     items_MC: Float32
+    places_per_frame: int
 
 
 def load_bundle(path: Path) -> Bundle:
@@ -84,7 +86,7 @@ def load_initial_bank(path: Path) -> InitialItems:
         BundleError: as ``load_bundle``, for these two files.
     """
     manifest, digest = _manifest(path)
-    return InitialItems(manifest.model, digest, _items(path, manifest))
+    return InitialItems(manifest.model, digest, _items(path, manifest), manifest.places_per_frame)
 
 
 def save_bundle(path: Path, bundle: Bundle, half_weights: bool = False) -> Bundle:

@@ -11,6 +11,8 @@ WEIGHTS = "weights.safetensors"
 INITIAL_BANK = "initial_bank.safetensors"
 CALIBRATION = "calibration.json"
 
+MAX_DEPTH = 16
+"""Halvings that leave nothing of the largest image."""
 Pixels = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -44,3 +46,13 @@ class Manifest(BaseModel):
     training_data_digest: Digest
     software: str
     digests: dict[str, Digest] = Field(default_factory=dict)
+
+    @property
+    def places_per_frame(self) -> int:
+        """Most query places of one frame: those of the network's coarsest level, one a pixel if its depth is unknown.
+
+        Read off what every bundle has always named, so that bundles written before need nothing new.
+        """
+        depth = self.parameters.get("depth")
+        halvings = depth - 1 if isinstance(depth, int) and 1 <= depth <= MAX_DEPTH else 0
+        return (self.width >> halvings) * (self.height >> halvings)

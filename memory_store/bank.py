@@ -5,6 +5,7 @@ Dimensions: M items, C channels.
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -32,7 +33,7 @@ class Bank:
     Attributes:
         bank_id: name of the bank.
         version: 0 is the bundle's initial bank; each commit adds one.
-        epoch: made anew whenever the bank is created or restored; text that sorts by age, see ``next_epoch``.
+        epoch: made anew whenever the bank is created or restored; see ``next_epoch`` and ``epoch_order``.
         bundle_digest: the bundle whose encoder the items belong to.
         items_MC: float32, read-only for good (it lies over immutable bytes).
         committed_at: when this version was written, UTC.
@@ -58,9 +59,9 @@ class Bank:
         object.__setattr__(self, "digest", items_digest(frozen_MC))
 
     @property
-    def age_order(self) -> tuple[str, int]:
+    def age_order(self) -> tuple[int, str, int]:
         """Sorts the versions of one bank from oldest to newest, across restores."""
-        return self.epoch, self.version
+        return (*epoch_order(self.epoch), self.version)
 
     def followed_by(self, items_MC: Float32, committed_at: datetime) -> "Bank":
         """The next version in the same epoch."""
@@ -148,6 +149,7 @@ class AuditEntry:
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
 
+_EPOCH = re.compile(r"[0-9]{8,15}-[0-9a-f]{16}")
 _CHANGE_FIELDS = tuple(item.name for item in fields(Change))
 _ENTRY_FIELDS = ("version", "epoch", "digest", "previous_digest", "previous_entry")
 
@@ -162,7 +164,8 @@ def first_broken_link(entries: Sequence[AuditEntry]) -> int | None:
     """Index of the first entry that does not follow from the one before it, oldest first; None if all do."""
     for index in range(1, len(entries)):
         before, entry = entries[index - 1], entries[index]
-        continues = entry.version == before.version + 1 if entry.epoch == before.epoch else entry.epoch > before.epoch
+        same, newer = entry.epoch == before.epoch, epoch_order(entry.epoch) > epoch_order(before.epoch)
+        continues = entry.version == before.version + 1 if same else newer
         linked = entry.previous_entry == before.digest_of_entry() and entry.previous_digest == before.digest
         if not (continues and linked):
             return index
@@ -201,6 +204,10 @@ def from_wire(header: BankHeader, value: bytes | None, frozen: bool = False) -> 
 
 def next_epoch(*known: str | None) -> str:
     """A new epoch that sorts after every known one: a generation number, and noise that tells two firsts apart."""
-    generations = [epoch.partition("-")[0] for epoch in known if epoch]
-    newest = max((int(text) for text in generations if text.isdecimal()), default=0)
-    return f"{newest + 1:08d}-{secrets.token_hex(8)}"
+    newest = max((epoch_order(epoch)[0] for epoch in known if epoch), default=0)
+    return f"{max(newest, 0) + 1:08d}-{secrets.token_hex(8)}"
+
+
+def epoch_order(epoch: str) -> tuple[int, str]:
+    """Sorts epochs by age; what ``next_epoch`` did not make is older than all that it makes, generation -1."""
+    return (int(epoch.partition("-")[0]) if _EPOCH.fullmatch(epoch) else -1), epoch

@@ -15,7 +15,7 @@ from schemas.errors import SettingsError
 KEPT_VERSIONS = 200
 """How many versions of each bank stay readable."""
 KEPT_ENTRIES = 20_000
-"""How many log entries of each bank are kept at least."""
+"""How many log entries of each bank are kept, about."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,100}")
@@ -23,7 +23,13 @@ _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to write one bank for a while. ``token`` grows with each change of holder and fences the old ones."""
+    """The right to write for a while: one bank, or all that a group leads, under a name that is no bank's.
+
+    Attributes:
+        bank_id: of the bank, or that name.
+        holder: who has it.
+        token: grows with each change of holder and fences the old ones.
+    """
 
     bank_id: str
     holder: str
@@ -32,7 +38,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class CommitRequest:
-    """Write ``bank`` if the store has version ``bank.version - 1`` of its epoch and the lease's token is current."""
+    """Write ``bank`` if the store has version ``bank.version - 1`` of its epoch and the lease's token is current.
+
+    The lease may be of another name than the bank's: whoever lost the lead can write no bank any more.
+    """
 
     lease: Lease
     bank: Bank
@@ -94,13 +103,6 @@ class BankStore(BankReader, Protocol):
 
     def acquire(self, bank_id: str, holder: str, ttl_s: float) -> Lease | None:
         """Take the lease or prolong one's own; None while another holds it."""
-
-    def renew(self, lease: Lease, ttl_s: float) -> None:
-        """Prolong.
-
-        Raises:
-            OwnershipLostError: it ran out or belongs to somebody else.
-        """
 
     def release(self, lease: Lease) -> None:
         """Give it up; without effect if it is somebody else's by now."""

@@ -20,10 +20,18 @@ INITIAL_EPOCH = "initial"
 
 @dataclass(frozen=True, slots=True)
 class InitialBank:
-    """The items a bundle was trained with: version 0 of every bank, and the anchor that it must stay near to."""
+    """The items a bundle was trained with: version 0 of every bank, and the anchor that it must stay near to.
+
+    Attributes:
+        bundle_digest: of the bundle.
+        items_MC: unit length each; (0, 0) without a bank.
+        places_per_frame: most queries that one frame can hold against it; None = not known here, nothing is judged
+            by it.
+    """
 
     bundle_digest: str
     items_MC: Float32
+    places_per_frame: int | None = None
 
     @property
     def is_empty(self) -> bool:

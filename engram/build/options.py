@@ -2,9 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from memory_store.coordinator.rounds import RoundRules
-from memory_store.coordinator.settling import ChangeLimits
-from memory_store.coordinator.tenure import CoordinatorOptions
+from memory_store.coordinator.options import ChangeLimits, CoordinatorOptions, RoundRules
 from schemas.settings import CoordinatorSettings, WatchSettings, WorkerSettings
 from schemas.topics import TopicNames
 
@@ -20,7 +18,11 @@ def coordinator_options(settings: CoordinatorSettings | WatchSettings) -> Coordi
         topics=TopicNames.with_prefix(settings.kafka.topic_prefix),
         group=f"{settings.kafka.topic_prefix}engram-coordinators",
         rules=RoundRules(round_s=section.round_s, quarantine_s=section.quarantine_s, guard_frames=section.guard_frames),
-        limits=ChangeLimits(section.change_budget_per_hour, section.max_anchor_distance),
+        bank_id=settings.memory.bank_id,
+        max_banks=section.max_banks,
+        limits=ChangeLimits(
+            section.change_budget_per_hour, section.max_anchor_distance, section.change_budget_per_round
+        ),
         lease_s=section.lease_s,
     )
 

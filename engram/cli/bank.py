@@ -1,15 +1,18 @@
-"""``engram bank``: look into the memory."""
+"""``engram bank``: look into the memory, make a bank."""
 
 from typing import Annotated
 
 import typer
 
 from engram.build.adapters import open_store
+from engram.build.bundles import require_bundle
 from engram.cli.invocation import Invocation, command
-from engram.cli.options import StoreOption
+from engram.cli.options import BundleOption, StoreOption
 from engram.cli.output import OutputOption, print_json_line, print_table
-from memory_store.bank import AuditEntry, Bank
+from memory_store.bank import AuditEntry, Bank, Change, next_epoch
+from memory_store.views import InitialBank
 from schemas.errors import FatalError
+from schemas.messages import utc_now
 from schemas.settings import CoordinatorSettings
 
 BankArgument = Annotated[str, typer.Argument(metavar="BANK", help="Name of the bank.")]
@@ -20,10 +23,11 @@ SHORT = 12
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
-    group = typer.Typer(no_args_is_help=True, help="Look into memory banks: versions, audit log.")
+    group = typer.Typer(no_args_is_help=True, help="Look into memory banks: versions, audit log; make new ones.")
     command(group, "list")(list_banks)
     command(group, "show")(show)
     command(group, "log")(log)
+    command(group, "create", extra="coordinator")(create)
     app.add_typer(group, name="bank")
 
 
@@ -80,6 +84,28 @@ def log(
     else:
         columns = ("version", "action", "committed", "frames", "cameras", "moved", "from anchor", "author", "reason")
         print_table(f"log of {bank}", columns, [_row(entry) for entry in entries])
+
+
+def create(run: Invocation, bank: BankArgument, bundle: BundleOption = None, store: StoreOption = None) -> None:
+    """Make a bank with the items a bundle was trained with, so that cameras may teach it.
+
+    The coordinator makes the bank that memory.bank_id names by itself; every other is made here.
+
+    Example: engram bank create lobby --bundle bundles/lobby
+    """
+    from bundles.bundle import load_initial_bank  # noqa: PLC0415 - needs an extra
+
+    settings = run.settings(CoordinatorSettings, {"store.url": store, "worker.bundle": bundle})
+    items = load_initial_bank(require_bundle(settings.worker.bundle))
+    if items.items_MC.size == 0:
+        raise FatalError(f"a bank needs a network with a memory, '{items.model}' has none; name another bundle")
+    with open_store(settings.store, settings.coordinator.history) as banks:
+        if banks.read(bank) is not None:
+            raise FatalError(f"to be made a bank must not exist, '{bank}' does; see 'engram bank show {bank}'")
+        epoch = next_epoch()
+        made = InitialBank(items.bundle_digest, items.items_MC).as_bank(bank, epoch, utc_now())
+        change = Change("create", settings.coordinator.writer_id, "by an operator", epoch)
+        print_table(f"bank {bank}", ("", ""), list(_facts(banks.create(made, change)).items()))
 
 
 def _row(entry: AuditEntry) -> tuple[object, ...]:

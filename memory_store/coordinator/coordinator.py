@@ -2,7 +2,7 @@
 
 Any number of coordinators may run with the same group. Only the one that holds the lease of coordinators subscribes,
 so that it alone sees every proposal and every event; the others wait. A leader that was paused past its lease does no
-harm: each commit carries a fencing token that the store checks.
+harm: each commit carries the token of its lead, and the store refuses it once somebody else has led.
 """
 
 import hashlib
@@ -11,14 +11,14 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 
-from memory_store.bank import Bank
-from memory_store.coordinator.keeper import BankKeeper, Writer, newest_banks
-from memory_store.coordinator.ledger import CoordinatorSnapshot, Ledger
+from memory_store.coordinator.archive import Archive, read_archive
+from memory_store.coordinator.counts import CoordinatorSnapshot
+from memory_store.coordinator.keeper import BankKeeper
+from memory_store.coordinator.options import CoordinatorOptions
 from memory_store.coordinator.outgoing import Outgoing
-from memory_store.coordinator.tenure import CoordinatorOptions, Parts, Tenure
+from memory_store.coordinator.tenure import Tenure
 from memory_store.store import BankStore, Lease
 from memory_store.views import InitialBank
 from messaging.ports import Bus, Publisher
@@ -34,13 +34,6 @@ MAX_WAITING_TO_SEND = 1000
 def leadership(group: str) -> str:
     """Name of the lease that makes a coordinator the leader of its group; groups that share a store have their own."""
     return f"leadership.{hashlib.sha256(group.encode()).hexdigest()[:32]}"
-
-
-@dataclass(slots=True)
-class _Term:
-    tenure: Tenure
-    parts: Parts
-    lease: Lease
 
 
 class Coordinator:
@@ -71,9 +64,13 @@ class Coordinator:
         self._clock = clock
         self._wall_clock = wall_clock
         self._holder = f"{options.coordinator_id}-{secrets.token_hex(8)}"
-        self._ledger = Ledger()
-        self._term: _Term | None = None
+        self._counts = CoordinatorSnapshot()
+        self._tenure: Tenure | None = None
+        self._keeper: BankKeeper | None = None
+        self._outgoing: Outgoing | None = None
+        self._lease: Lease | None = None
         self._trouble: str | None = None
+        self._tell_at = clock() + options.tell_s
         self._publisher: Publisher | None = None
         self._renew_at = float("-inf")
         self._pause_s = FIRST_PAUSE_S
@@ -99,27 +96,28 @@ class Coordinator:
         """One round trip of the loop; False if there is nothing to do but wait."""
         busy = False
         try:
-            if self._term is None:
+            if self._tenure is None:
                 self._take_the_lead()
-            if self._term is not None:
-                busy = self._lead(self._term)
+            if self._tenure is not None:
+                busy = self._work()
         except OwnershipLostError as error:
             self._troubled(error)
             self.step_back()
         except TransientError as error:
             self._troubled(error)
         self._snapshot = self._look()
+        self._tell()
         return busy
 
     def step_back(self) -> None:
         """Give back what is undecided, leave the group, let a standby take over at once."""
-        term, self._term = self._term, None
-        if term is None:
+        tenure, lease = self._tenure, self._lease
+        self._tenure = self._keeper = self._outgoing = self._lease = None
+        if tenure is None or lease is None:
             return
-        term.tenure.end()
-        term.parts.subscription.close()
+        tenure.end()
         try:
-            self._store.release(term.lease)
+            self._store.release(lease)
         except TransientError as error:
             _log.warning("the lead could not be given up, it runs out in %.1f s: %s", self._options.lease_s, error)
         self._snapshot = self._look()
@@ -137,54 +135,50 @@ class Coordinator:
         if self._publisher is None:
             self._publisher = self._bus.publisher()
         outgoing = Outgoing(self._publisher, self._options.send_timeout_s)
-        author, topic = self._options.coordinator_id, self._options.topics.memory_banks
-        writer = Writer(author, self._holder, self._options.lease_s, topic)
-        keeper = BankKeeper(self._store, self._initial, writer, outgoing, self._wall_clock)
-        keeper.begin(self._archived())
-        self._term = self._new_term(lease, keeper, outgoing)
-        _log.info("%s leads with token %d", self._holder, lease.token)
-
-    def _new_term(self, lease: Lease, keeper: BankKeeper, outgoing: Outgoing) -> _Term:
+        keeper = BankKeeper(self._store, self._initial, self._options, outgoing, self._wall_clock)
+        keeper.lease = lease
+        keeper.begin(self._archive())
+        self._counts.not_restored.update(keeper.refused)
         topics = [self._options.topics.memory_updates, self._options.topics.anomaly_events]
         existing = self._bus.existing_topics()
-        parts = Parts(
-            subscription=self._bus.subscription(topics, self._options.group),
-            keeper=keeper,
-            outgoing=outgoing,
-            initial=self._initial,
-            partitions={topic: existing[topic] for topic in topics if topic in existing},
-            clock=self._clock,
-            wall_clock=self._wall_clock,
+        partitions = {topic: existing[topic] for topic in topics if topic in existing}
+        subscription = self._bus.subscription(topics, self._options.group)
+        self._tenure = Tenure(
+            self._options, self._initial, subscription, partitions, keeper, outgoing, self._counts, self._clock
         )
-        return _Term(Tenure(parts, self._options, self._ledger), parts, lease)
+        self._keeper, self._outgoing, self._lease = keeper, outgoing, lease
+        _log.info("%s leads with token %d", self._holder, lease.token)
 
-    def _archived(self) -> dict[str, Bank]:
+    def _archive(self) -> Archive:
         reader = self._bus.reader([self._options.topics.memory_banks], from_beginning=True)
         try:
-            return newest_banks(reader.read_to_end(self._options.restore_timeout_s))
+            records = reader.read_to_end(self._options.restore_timeout_s)
         finally:
             reader.close()
+        return read_archive(records, self._initial, self._options.limits.anchor_distance)
 
-    def _lead(self, term: _Term) -> bool:
+    def _work(self) -> bool:
         """Receive, and decide unless that was tried a moment ago; False if receiving must wait too."""
-        has_room = len(term.parts.outgoing) < MAX_WAITING_TO_SEND
+        assert self._tenure is not None and self._outgoing is not None
+        has_room = len(self._outgoing) < MAX_WAITING_TO_SEND
         if has_room:
-            term.tenure.receive()
+            self._tenure.receive()
         if self._clock() < self._not_before:
             return has_room
         self._not_before = self._clock() + self._options.work_interval_s
         if self._clock() >= self._renew_at:
-            self._keep_the_lead(term)
-        term.tenure.work()
+            self._keep_the_lead()
+        self._tenure.work()
         self._trouble, self._pause_s = None, FIRST_PAUSE_S
         return has_room
 
-    def _keep_the_lead(self, term: _Term) -> None:
+    def _keep_the_lead(self) -> None:
         """Prolong the lease, or take it again if nobody else had it."""
+        assert self._lease is not None and self._keeper is not None
         lease = self._store.acquire(leadership(self._options.group), self._holder, self._options.lease_s)
-        if lease is None or lease.token not in (term.lease.token, term.lease.token + 1):
+        if lease is None or lease.token not in (self._lease.token, self._lease.token + 1):
             raise OwnershipLostError(f"the lead of {self._holder} ran out; whoever leads now has the log")
-        term.lease = lease  # one more than before: it ran out, but nobody else had it in between
+        self._lease = self._keeper.lease = lease  # one more than before: it ran out, but nobody else had it in between
         self._renew_at = self._clock() + self._options.lease_s / 3
 
     def _troubled(self, error: TransientError) -> None:
@@ -194,20 +188,17 @@ class Coordinator:
         self._not_before = self._clock() + self._pause_s
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
 
+    def _tell(self) -> None:
+        """The counters, one line a minute."""
+        if self._clock() >= self._tell_at:
+            self._tell_at = self._clock() + self._options.tell_s
+            _log.info("%s", self._snapshot.line())
+
     def _look(self) -> CoordinatorSnapshot:
-        ledger, term = self._ledger, self._term
-        return CoordinatorSnapshot(
-            is_leader=term is not None,
-            trouble=self._trouble,
-            received=ledger.received,
-            committed=ledger.committed,
-            rejected=dict(ledger.rejected),
-            returned=ledger.returned,
-            held=term.tenure.held if term else 0,
-            events=ledger.events,
-            dead_lettered=dict(ledger.dead_lettered),
-            commits=ledger.commits,
-            events_remembered=term.tenure.events_remembered if term else 0,
-            waiting_to_send=len(term.parts.outgoing) if term else 0,
-            versions=dict(term.parts.keeper.versions) if term else {},
-        )
+        tenure, look = self._tenure, self._counts.copied()
+        look.is_leader, look.trouble = tenure is not None, self._trouble
+        look.held = tenure.held if tenure else 0
+        look.events_remembered = tenure.events_remembered if tenure else 0
+        look.waiting_to_send = len(self._outgoing) if self._outgoing else 0
+        look.versions = dict(self._keeper.versions) if self._keeper else {}
+        return look

@@ -1,4 +1,4 @@
-"""What may teach a bank: the worker's gate and the coordinator's guards, as pure decisions.
+"""What may teach a bank, as pure decisions.
 
 Each guard looks at one thing and gives None (it may pass) or a ``Rejection`` with the reason.
 
@@ -10,9 +10,11 @@ from typing import Literal
 
 import numpy as np
 
-from memory_store.bank import Bank
+from memory_store.bank import Bank, epoch_order
+from memory_store.coordinator.options import CAMERA
 from memory_store.proposal import NEVER, ItemSums
-from schemas.arrays import Float32
+from memory_store.views import InitialBank
+from schemas.arrays import Float32, Float64
 from schemas.messages import ProposalHeader
 
 Reason = Literal[
@@ -22,8 +24,10 @@ Reason = Literal[
     "anchor_distance",
     "bad_shape",
     "foreign_bundle",
+    "unknown_bank",
     "not_finite",
     "implausible",
+    "empty",
     "frozen",
     "duplicate",
     "overflow",
@@ -32,6 +36,18 @@ Reason = Literal[
 SIMILARITY_SLACK = 1e-3
 """Unit vectors computed in float32 (or less, on a GPU) are not exactly so."""
 LENGTH_SLACK = 1e-2
+UNIT_SLACK = 1e-3
+"""Items are made unit length in float32; a bank that was tampered with is not."""
+MAX_FRAMES = 4096
+"""Frames of one proposal: a worker gathers about a second of them, and a camera gives 240 a second at most."""
+MAX_FRAMES_PER_S = 1000
+"""The fastest that a frame's header can say."""
+BURST = 16
+"""Frames that may come within one moment of a clock that counts arrivals."""
+MAX_VERSION = 2**40
+"""Versions that a restore may begin at; JSON and Lua count to 2**53."""
+MAX_EPOCHS_AHEAD = 1000
+"""So many restores, each one epoch, an archive may be ahead of a store that was set back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +68,6 @@ class EventSpan:
     last_frame: int | None
 
 
-def passes(regular_score: float, threshold: float) -> bool:
-    """The worker's gate: a frame may teach only if MNAD's regular score (high = irregular) is below the threshold."""
-    return regular_score < threshold
-
-
 def stale_base(header: ProposalHeader, bank: Bank) -> Rejection | None:
     """A proposal is exact only against the items it was computed from."""
     if header.base_digest == bank.digest:
@@ -64,11 +75,20 @@ def stale_base(header: ProposalHeader, bank: Bank) -> Rejection | None:
     return Rejection("stale_base", f"computed on v{header.base_version}, the bank is at v{bank.version}")
 
 
-def foreign_bundle(header: ProposalHeader, bundle_digest: str) -> Rejection | None:
-    """Queries of another encoder mean nothing here."""
-    if header.bundle_digest == bundle_digest:
+def foreign_bundle(bundle_digest: str, own_digest: str) -> Rejection | None:
+    """Queries, and items, of another encoder mean nothing here."""
+    if bundle_digest == own_digest:
         return None
-    return Rejection("foreign_bundle", f"made with bundle {header.bundle_digest:.12}, here is {bundle_digest:.12}")
+    return Rejection("foreign_bundle", f"made with bundle {bundle_digest:.12}, here is {own_digest:.12}")
+
+
+def unknown_bank(header: ProposalHeader, template: str) -> Rejection | None:
+    """A proposal makes no bank but the one that the settings give its camera."""
+    named = template.replace(CAMERA, header.camera_id)
+    if header.bank_id == named:
+        return None
+    text = f"bank '{header.bank_id}' must exist or be '{named}', as memory.bank_id has it"
+    return Rejection("unknown_bank", f"{text}; if it is meant, run 'engram bank create {header.bank_id}'")
 
 
 def bad_shape(sums: ItemSums, shape: tuple[int, ...]) -> Rejection | None:
@@ -86,14 +106,39 @@ def not_finite(sums: ItemSums) -> Rejection | None:
     return Rejection("not_finite", "holds NaN or infinity")
 
 
-def implausible(sums: ItemSums) -> Rejection | None:
+def false_claim(header: ProposalHeader) -> Rejection | None:
+    """As many frames as lie between the first and the last, by number and by time, and no more than can be."""
+    frames, span_s = header.num_frames, (header.captured_to - header.captured_from).total_seconds()
+    if not 1 <= frames <= header.last_frame - header.first_frame + 1:
+        text = f"{frames} frames cannot lie from {header.first_frame} to {header.last_frame}"
+        return Rejection("implausible", text)
+    if span_s < 0 or frames > BURST + span_s * MAX_FRAMES_PER_S:
+        return Rejection("implausible", f"{frames} frames cannot be captured in {span_s:g} s")
+    if frames > MAX_FRAMES:
+        return Rejection("implausible", f"a proposal must hold at most {MAX_FRAMES} frames, it claims {frames}")
+    return None
+
+
+def empty(sums: ItemSums) -> Rejection | None:
+    """What teaches nothing only stands in the way."""
+    return None if (sums.counts_M > 0).any() else Rejection("empty", "no query was assigned to any item")
+
+
+def implausible(sums: ItemSums, most_queries: int | None = None) -> Rejection | None:
     """Numbers that no set of unit queries gives.
 
     A similarity lies in [-1, 1]; with weights of at most 1 the sum of n unit queries is at most n long; an item that
     was never held against a query has none assigned.
+
+    Args:
+        sums: finite.
+        most_queries: places of all frames that are claimed; each holds one query. None = not known.
     """
     if (sums.counts_M < 0).any() or (sums.counts_M != np.rint(sums.counts_M)).any():
         return Rejection("implausible", "a count is negative or not whole")
+    num_queries = sums.counts_M.astype(np.float64).sum()
+    if most_queries is not None and num_queries > most_queries:
+        return Rejection("implausible", f"its frames have at most {most_queries} queries, it claims {num_queries:.0f}")
     seen_M = sums.running_max_M != NEVER
     if (np.abs(sums.running_max_M[seen_M]) > 1 + SIMILARITY_SLACK).any() or (sums.counts_M[~seen_M] > 0).any():
         return Rejection("implausible", "a running maximum is no similarity of unit vectors")
@@ -101,6 +146,52 @@ def implausible(sums: ItemSums) -> Rejection | None:
     if (lengths_M > sums.counts_M * (1 + LENGTH_SLACK)).any():
         return Rejection("implausible", "a sum is longer than its number of unit queries")
     return None
+
+
+def at_odds(sums: ItemSums, items_MC: Float32) -> Rejection | None:
+    """Sums that do not fit their own maxima, against the items they were computed from.
+
+    With n queries of similarity s in [-1, a], a the maximum, and weights exp(s - a), the sum's product with the item is
+    the sum of s exp(s - a), which lies between -n exp(-1 - a) and n a (for a < 0: n a exp(-1 - a)).
+    """
+    counts_M, maxima_M = sums.counts_M.astype(np.float64), np.clip(sums.running_max_M.astype(np.float64), -1.0, 1.0)
+    product_M = np.einsum("mc,mc->m", sums.sums_MC.astype(np.float64), items_MC.astype(np.float64))
+    least_M: Float64 = -counts_M * np.exp(-1.0 - maxima_M)
+    most_M: Float64 = counts_M * np.where(maxima_M >= 0, maxima_M, maxima_M * np.exp(-1.0 - maxima_M))
+    slack_M = LENGTH_SLACK * counts_M
+    if ((product_M < least_M - slack_M) | (product_M > most_M + slack_M)).any():
+        return Rejection("implausible", "a sum is more like its item than any of its queries, or less")
+    return None
+
+
+def not_unit(items_MC: Float32) -> Rejection | None:
+    """Items are finite and of length 1, or they are none."""
+    lengths_M = np.linalg.norm(items_MC.astype(np.float64), axis=1)
+    if bool((np.abs(lengths_M - 1) <= UNIT_SLACK).all()):
+        return None
+    return Rejection("implausible", "an item is not of unit length")
+
+
+def unfit_items(items_MC: Float32, initial: InitialBank, limit: float | None) -> Rejection | None:
+    """What no update could have led to: another shape, lengths other than 1, or too far from the anchor."""
+    if items_MC.shape != initial.items_MC.shape:
+        return Rejection("bad_shape", f"must be {initial.items_MC.shape}, got {items_MC.shape}")
+    return not_unit(items_MC) or anchor_distance(distance_to_anchor(items_MC, initial.items_MC), limit)
+
+
+def false_age(epoch: str, version: int) -> Rejection | None:
+    """An epoch and a version that a coordinator or an operator made."""
+    if epoch_order(epoch)[0] < 1 or not 0 <= version <= MAX_VERSION:
+        return Rejection("implausible", f"epoch {epoch} and version {version} are none that Engram makes")
+    return None
+
+
+def too_far_ahead(archived: Bank, stored: Bank) -> Rejection | None:
+    """How much newer than the store an archive can be."""
+    ahead = epoch_order(archived.epoch)[0] - max(epoch_order(stored.epoch)[0], 0)
+    if ahead <= MAX_EPOCHS_AHEAD:
+        return None
+    return Rejection("implausible", f"its epoch is {ahead} ahead of the store's, at most {MAX_EPOCHS_AHEAD} can be")
 
 
 def camera_event(header: ProposalHeader, span: EventSpan, guard_frames: int) -> Rejection | None:
@@ -118,18 +209,19 @@ def frozen(bank: Bank) -> Rejection | None:
     return Rejection("frozen", f"bank '{bank.bank_id}' is frozen") if bank.frozen else None
 
 
-def change_budget(moved: float, spent: float, budget: float | None) -> Rejection | None:
-    """``moved`` now on top of what was ``spent`` within the hour; see ``distance_moved``."""
-    if budget is None or spent + moved <= budget:
+def change_budget(moved: float, left: float | None, span: str = "this hour") -> Rejection | None:
+    """``moved`` now must stay below what is ``left``; see ``distance_moved``. NaN does not."""
+    if left is None or moved < left:
         return None
-    return Rejection("change_budget", f"would move {moved:.3f} after {spent:.3f} within the hour, allowed are {budget}")
+    return Rejection("change_budget", f"would move {moved:.4f}, less than {max(left, 0):.4f} is allowed {span}")
 
 
 def anchor_distance(distance: float, limit: float | None) -> Rejection | None:
-    """``distance`` of the farthest item to its trained self, see ``distance_to_anchor``."""
-    if limit is None or distance <= limit:
+    """``distance`` of the farthest item to its trained self must stay below ``limit``, see ``distance_to_anchor``."""
+    if limit is None or distance < limit:
         return None
-    return Rejection("anchor_distance", f"an item would end {distance:.3f} from its trained self, allowed are {limit}")
+    text = f"an item would lie {distance:.4f} from its trained self"
+    return Rejection("anchor_distance", f"{text}, less than {limit} is allowed")
 
 
 def distance_moved(before_MC: Float32, after_MC: Float32) -> float:

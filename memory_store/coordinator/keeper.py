@@ -1,60 +1,66 @@
 """The coordinator's dealings with the store: current versions, creation, restoring, committing.
 
 The store is not the archive: the compacted topic is. Whichever of the two (and of what this process has seen) is newest
-wins, so a store that was wiped or went back is set right under a new epoch, and a topic that lags is caught up.
+wins, so a store that was wiped or went back is set right under a new epoch, and a topic that lags is caught up. But the
+store is written by coordinators and operators alone, and the topic by whoever can: what comes from there was judged as
+an update is (``archive``), makes no bank that the settings do not know, and does not touch a frozen one.
+
+A bank of the store that lies beyond the limits is put back to the trained items: no frame would pass the gate with it,
+so nothing would ever pull it back.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from memory_store.bank import Action, AuditEntry, Bank, Change, from_wire, next_epoch
+from memory_store.bank import Action, AuditEntry, Bank, Change, entry_for, next_epoch
+from memory_store.coordinator.archive import Archive, Archived
+from memory_store.coordinator.guards import (
+    Rejection,
+    distance_moved,
+    distance_to_anchor,
+    frozen,
+    too_far_ahead,
+    unfit_items,
+)
+from memory_store.coordinator.options import CAMERA, CoordinatorOptions
 from memory_store.coordinator.outgoing import Outgoing, bank_record
-from memory_store.coordinator.settling import Base
-from memory_store.store import BankStore, CommitOutcome, CommitRequest, RestoreRequest
+from memory_store.store import BankStore, CommitOutcome, CommitRequest, Lease, RestoreRequest
 from memory_store.views import InitialBank
-from messaging.ports import Record
-from schemas.codec import HEADER, decode_message
-from schemas.errors import BadMessageError, TransientError
-from schemas.messages import BankHeader
+from schemas.errors import OwnershipLostError
 
 _log = logging.getLogger(__name__)
 
 BUDGET_SPAN = timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Writer:
-    """Who writes, and where what was written is told.
-
-    Attributes:
-        author: name in the log.
-        holder: name on leases, unique among all processes ever started.
-        lease_s: how long a lease lasts.
-        topic: the compacted topic of banks.
-    """
-
-    author: str
-    holder: str
-    lease_s: float
-    topic: str
+FIRST_ENTRIES = 1000
+"""Log entries read at first when the budget is added up; more if the hour has more."""
+MAX_LOOKS = 50
+"""Banks looked at in one go; with more of them each has its turn later."""
 
 
 class BankKeeper:
-    """Knows the newest version of each bank and writes the next one."""
+    """Knows the newest version of each bank and writes the next one.
+
+    Attributes:
+        lease: the lead; it fences every commit. Its owner puts the new one here when it was taken again.
+        refused: banks of the archive that were not restored, by reason.
+    """
 
     def __init__(
         self,
         store: BankStore,
         initial: InitialBank,
-        writer: Writer,
+        options: CoordinatorOptions,
         outgoing: Outgoing,
         wall_clock: Callable[[], datetime],
     ) -> None:
+        self.lease: Lease | None = None
+        self.refused: Counter[str] = Counter()
         self._store = store
         self._initial = initial
-        self._writer = writer
+        self._options = options
         self._outgoing = outgoing
         self._wall_clock = wall_clock
         self._known: dict[str, Bank] = {}
@@ -65,19 +71,43 @@ class BankKeeper:
         """Bank id to version, as last seen."""
         return {bank_id: bank.version for bank_id, bank in self._known.items()}
 
-    def begin(self, archived: Mapping[str, Bank]) -> None:
+    def now(self) -> datetime:
+        """The wall clock, for what is written."""
+        return self._wall_clock()
+
+    def begin(self, archive: Archive) -> None:
         """Bring store and archive to the same newest version of every bank."""
-        for bank_id in sorted({*archived, *self._store.list_banks()}):
-            kept = archived.get(bank_id)
-            bank = self._reconciled(bank_id, kept)
-            if kept is None or bank.age_order != kept.age_order:
-                self._tell(bank)
-            self._known[bank_id] = bank
+        self.refused.update(archive.refused)
+        stored = self._store.list_banks()
+        for bank_id in stored:
+            self._begin_with(bank_id, archive.newest.get(bank_id))
+        for bank_id in sorted(set(archive.newest) - set(stored)):
+            if self._is_configured(bank_id) and self.has_room():
+                self._begin_with(bank_id, archive.newest[bank_id])
+            else:
+                text = "is neither in the store nor one that memory.bank_id names"
+                self._refuse(archive.newest[bank_id], Rejection("unknown_bank", text))
+
+    def knows(self, bank_id: str) -> bool:
+        """Whether the bank was there when the store was last looked at."""
+        return bank_id in self._known
+
+    def has_room(self) -> bool:
+        """Whether one more bank may be made."""
+        return len(self._known) < self._options.max_banks
+
+    def find_new(self) -> None:
+        """Look for banks that an operator has made."""
+        for bank_id in self._store.list_banks():
+            if bank_id not in self._known:
+                self.renewed(bank_id)
 
     def renew(self) -> None:
-        """Look at every known bank again."""
-        for bank_id in list(self._known):
-            self.renewed(bank_id)
+        """Look at the known banks again, those first that were not looked at for the longest."""
+        for bank_id in list(self._known)[:MAX_LOOKS]:
+            bank = self.renewed(bank_id)
+            del self._known[bank_id]
+            self._known[bank_id] = bank
 
     def current(self, bank_id: str) -> Bank:
         """The newest version as last seen; a bank that is nowhere is created from the bundle."""
@@ -89,82 +119,126 @@ class BankKeeper:
         found = self._store.read_if_newer(known) if known else self._store.read(bank_id)
         if known is not None and found is known:
             return known
-        bank = self._reconciled(bank_id, known)
+        if known is not None and (found is None or found.age_order < known.age_order):
+            bank = self._restored(known, found, "this coordinator's memory")
+        else:
+            bank = self._healed(found or self._created(bank_id))
         if known is None or bank.age_order != known.age_order:
             self._tell(bank)
         self._known[bank_id] = bank
         return bank
 
-    def base(self, bank: Bank) -> Base:
-        """What a round on ``bank`` starts from."""
-        entries = self._recent.setdefault(bank.bank_id, list(self._store.log(bank.bank_id)))
+    def spent(self, bank_id: str) -> float:
+        """How far a bank has moved within the hour, the sum of ``distance_moved`` over its commits."""
         since = self._wall_clock() - BUDGET_SPAN
-        entries[:] = [entry for entry in entries if entry.committed_at > since and entry.change.action == "update"]
-        return Base(bank, self._initial.items_MC, sum(entry.change.moved for entry in entries))
+        entries = self._recent.get(bank_id)
+        if entries is None:
+            entries = self._entries_since(bank_id, since)
+        kept = [entry for entry in entries if entry.committed_at > since and entry.change.action == "update"]
+        self._recent[bank_id] = kept
+        return sum(entry.change.moved for entry in kept)
 
     def commit(self, bank: Bank, change: Change) -> CommitOutcome:
         """Write ``bank`` as the next version and have it told.
 
         Raises:
-            TransientError: another writer has the lease, the bank moved on, or the store is away. In the last case it
-                is unknown whether it was written: ask ``was_applied`` before anything else.
+            OwnershipLostError: somebody else leads by now.
+            TransientError: the bank moved on, or the store is away. In the last case it is unknown whether it was
+                written: ask ``was_applied`` before anything else.
         """
-        lease = self._store.acquire(bank.bank_id, self._writer.holder, self._writer.lease_s)
-        if lease is None:
-            raise TransientError(f"another writer has the lease on bank '{bank.bank_id}': waiting for it to run out")
-        outcome = self._store.commit(CommitRequest(lease, bank, change))
-        if outcome.entry is not None:
-            self._recent.setdefault(bank.bank_id, []).append(outcome.entry)
+        if self.lease is None:
+            raise OwnershipLostError(f"to write bank '{bank.bank_id}' the lead must be held")
+        recent = self._recent.pop(bank.bank_id, None)  # until the answer is here, only the log knows
+        outcome = self._store.commit(CommitRequest(self.lease, bank, change))
+        if outcome.status == "applied" and outcome.entry is not None:
+            if recent is not None:
+                self._recent[bank.bank_id] = [*recent, outcome.entry]
+            self._known[bank.bank_id] = bank
+            self._outgoing.add(bank_record(bank, outcome.entry, self._options.topics.memory_banks))
+        else:
             self.renewed(bank.bank_id)
-        self._store.release(lease)
         return outcome
 
     def was_applied(self, bank_id: str, commit_id: str) -> bool:
         """Whether a commit whose answer was lost went through."""
         return any(entry.change.commit_id == commit_id for entry in self._store.log(bank_id, newest=100))
 
-    def _reconciled(self, bank_id: str, best: Bank | None) -> Bank:
-        """What the store holds once it is no older than ``best``."""
+    def _begin_with(self, bank_id: str, kept: Archived | None) -> None:
+        """Take the newer of what the store and the archive have."""
         found = self._store.read(bank_id)
-        if best is None:
-            return found or self._created(bank_id)
-        if found is not None and found.age_order >= best.age_order:
-            return found
-        return self._restored(best, found)
+        if kept is not None and found is not None and kept.bank.age_order > found.age_order:
+            flaw = frozen(found) or too_far_ahead(kept.bank, found)
+            if flaw is not None:
+                self._refuse(kept, flaw)
+                kept = None
+        if kept is not None and (found is None or kept.bank.age_order > found.age_order):
+            bank = self._restored(kept.bank, found, kept.place)
+        else:
+            bank = self._healed(found or self._created(bank_id))
+        if kept is None or bank.age_order != kept.bank.age_order:
+            self._tell(bank)
+        self._known[bank_id] = bank
+
+    def _refuse(self, kept: Archived, flaw: Rejection) -> None:
+        self.refused[flaw.reason] += 1
+        _log.warning("record %s does not restore bank '%s': %s", kept.place, kept.bank.bank_id, flaw.detail)
+
+    def _is_configured(self, bank_id: str) -> bool:
+        """Whether the settings name this bank, for some camera."""
+        before, camera, after = self._options.bank_id.partition(CAMERA)
+        return bank_id == before if not camera else bank_id.startswith(before) and bank_id.endswith(after)
 
     def _created(self, bank_id: str) -> Bank:
         bank = self._initial.as_bank(bank_id, next_epoch(), self._wall_clock())
         return self._store.create(bank, self._change("create", "first proposal", bank.epoch))
 
-    def _restored(self, best: Bank, found: Bank | None) -> Bank:
+    def _healed(self, found: Bank) -> Bank:
+        """``found``, or the trained items in its place if no update could have led there."""
+        if found.frozen or found.bundle_digest != self._initial.bundle_digest:
+            return found
+        flaw = unfit_items(found.items_MC, self._initial, self._options.limits.anchor_distance)
+        if flaw is None:
+            return found
+        _log.warning("bank %s v%d: back to the trained items, %s", found.bank_id, found.version, flaw.detail)
+        trained = replace(found, version=found.version + 1, items_MC=self._initial.items_MC)
+        return self._written(trained, found, f"the trained items, since v{found.version} was unfit: {flaw.detail}")
+
+    def _restored(self, best: Bank, found: Bank | None, source: str) -> Bank:
+        what = f"the store had v{found.version} of epoch {found.epoch}" if found else "the store had none"
+        _log.warning("bank %s: restoring v%d from %s, %s", best.bank_id, best.version, source, what)
+        bank = self._written(best, found, f"from {source}; {what}")
+        if best.frozen and not bank.frozen:
+            self._store.freeze(bank.bank_id)
+            bank = self._store.read(bank.bank_id) or bank
+        return bank
+
+    def _written(self, best: Bank, found: Bank | None, reason: str) -> Bank:
+        """Put ``best`` in the place of ``found`` under a new epoch."""
         epoch = next_epoch(best.epoch, found.epoch if found else None)
         bank = replace(best, epoch=epoch, committed_at=self._wall_clock(), frozen=False)
-        what = f"the store had v{found.version} of epoch {found.epoch}" if found else "the store had none"
-        _log.warning("bank %s: restoring v%d, %s", bank.bank_id, bank.version, what)
-        self._store.restore(RestoreRequest(bank, found, self._change("restore", what, epoch)))
-        if best.frozen:
-            self._store.freeze(bank.bank_id)
+        fits = found is not None and found.items_MC.shape == bank.items_MC.shape
+        change = replace(
+            self._change("restore", reason, epoch),
+            moved=distance_moved(found.items_MC, bank.items_MC) if found is not None and fits else 0.0,
+            anchor_distance=distance_to_anchor(bank.items_MC, self._initial.items_MC),
+        )
+        self._store.restore(RestoreRequest(bank, found, change))
         return self._store.read(bank.bank_id) or bank
 
+    def _entries_since(self, bank_id: str, since: datetime) -> list[AuditEntry]:
+        """The log as far back as ``since``, oldest first."""
+        newest = FIRST_ENTRIES
+        while True:
+            entries = list(self._store.log(bank_id, newest))
+            if len(entries) < newest or entries[0].committed_at <= since:
+                return entries
+            newest *= 4
+
     def _tell(self, bank: Bank) -> None:
-        entry = self._store.log(bank.bank_id, newest=1)[-1]
-        self._outgoing.add(bank_record(bank, entry, self._writer.topic))
+        entry = next(iter(self._store.log(bank.bank_id, newest=1)), None)
+        if entry is None:  # the store has lost its log
+            entry = entry_for(bank, self._change("restore", "told again", bank.epoch), None, None)
+        self._outgoing.add(bank_record(bank, entry, self._options.topics.memory_banks))
 
     def _change(self, action: Action, reason: str, commit_id: str) -> Change:
-        return Change(action, self._writer.author, reason, commit_id)
-
-
-def newest_banks(records: Sequence[Record]) -> dict[str, Bank]:
-    """The newest version of each bank among the records of the compacted topic; what is no bank is left out."""
-    newest: dict[str, Bank] = {}
-    for record in records:
-        if record.value is None:
-            continue
-        try:
-            bank = from_wire(decode_message(BankHeader, record.header(HEADER)), record.value)
-        except BadMessageError as error:
-            _log.error("record %s/%d/%d is no bank: %s", record.topic, record.partition, record.offset, error)
-            continue
-        if bank.bank_id not in newest or bank.age_order > newest[bank.bank_id].age_order:
-            newest[bank.bank_id] = bank
-    return newest
+        return Change(action, self._options.coordinator_id, reason, commit_id)

@@ -8,7 +8,7 @@ from messaging.ports import Assigned, Claim, Progress
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a record was read."""
+    """Where a record was read: what a proposal or an event carries along, so that positions can wait for it."""
 
     claim: Claim
     offset: int

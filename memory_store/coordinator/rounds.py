@@ -7,83 +7,66 @@ then wait out ``quarantine_s``. What arrives in that time is held too: if the ro
 it is part of the next one.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 from memory_store.coordinator.guards import EventSpan, Rejection, camera_event
+from memory_store.coordinator.options import RoundRules
+from memory_store.coordinator.positions import Place
 from memory_store.proposal import ItemSums
 from schemas.messages import ProposalHeader
 
-Place = TypeVar("Place")
-"""Where a proposal came from; carried along for whoever must be told what became of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoundRules:
-    """How proposals wait.
-
-    Attributes:
-        round_s: how long a round gathers; 0 = each proposal is its own round.
-        quarantine_s: age a proposal must reach; None = 30 s, or none at all where each proposal is its own round.
-        guard_frames: frames before and after an event that must not teach either.
-        max_held: proposals held at most; beyond it the oldest is dropped.
-        event_memory_s: how long an event that has ended is remembered.
-        max_event_s: how long an open event is believed without a sign of life.
-    """
-
-    round_s: float = 60.0
-    quarantine_s: float | None = None
-    guard_frames: int = 10
-    max_held: int = 10_000
-    event_memory_s: float = 600.0
-    max_event_s: float = 86_400.0
-
-    @property
-    def wait_s(self) -> float:
-        """The quarantine in force."""
-        if self.quarantine_s is not None:
-            return self.quarantine_s
-        return 30.0 if self.round_s > 0 else 0.0
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Held(Generic[Place]):
-    """A proposal in quarantine; ``received_at`` in seconds of the coordinator's clock."""
+class Held:
+    """A proposal in quarantine.
+
+    Attributes:
+        header, sums: what it says.
+        received_at: seconds of the coordinator's clock.
+        place: where it was read, for whoever must be told what became of it.
+        identity: its id and the digest of its content; who writes first under an id does not own it.
+    """
 
     header: ProposalHeader
     sums: ItemSums
     received_at: float
     place: Place
+    identity: str
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected(Generic[Place]):
+class Rejected:
     """A proposal that has no effect, and why."""
 
-    held: Held[Place]
+    held: Held
     rejection: Rejection
 
 
 @dataclass(slots=True)
-class _Remembered(Generic[Place]):
+class _Remembered:
     span: EventSpan
     place: Place
     touched_at: float
 
 
-class EventBook(Generic[Place]):
+class EventBook:
     """The events that bear on proposals: those that are open, and those that ended a short while ago."""
 
     def __init__(self, rules: RoundRules) -> None:
         self._rules = rules
-        self._sessions: dict[tuple[str, str], dict[int, _Remembered[Place]]] = {}
+        self._sessions: dict[tuple[str, str], dict[int, _Remembered]] = {}
+        self._by_camera: Counter[str] = Counter()
 
     def note(self, span: EventSpan, now: float, place: Place) -> None:
         """A message about an event; the place of its first message is kept."""
         events = self._sessions.setdefault((span.camera_id, span.session_id), {})
         known = events.get(span.first_frame)
         events[span.first_frame] = _Remembered(span, known.place if known else place, now)
+        self._by_camera[span.camera_id] += known is None
+        if len(self) > self._rules.max_events:
+            self._forget_one()
 
     def spans(self, camera_id: str, session_id: str) -> Iterator[EventSpan]:
         """Events of one session."""
@@ -104,65 +87,86 @@ class EventBook(Generic[Place]):
     def _memory_s(self, span: EventSpan) -> float:
         return self._rules.max_event_s if span.last_frame is None else self._rules.event_memory_s
 
-    def _keep(self, wanted: Callable[[_Remembered[Place]], bool]) -> None:
+    def _forget_one(self) -> None:
+        """The oldest of the camera with the most: whoever floods the topic drives out its own."""
+        ((camera_id, _),) = self._by_camera.most_common(1)
+        _, key, first = min(
+            (item.touched_at, key, first)
+            for key, events in self._sessions.items()
+            if key[0] == camera_id
+            for first, item in events.items()
+        )
+        del self._sessions[key][first]
+        self._by_camera[camera_id] -= 1
+        if not self._sessions[key]:
+            del self._sessions[key]
+
+    def _keep(self, wanted: Callable[[_Remembered], bool]) -> None:
         for key, events in list(self._sessions.items()):
             kept = {first: item for first, item in events.items() if wanted(item)}
+            self._by_camera[key[0]] -= len(events) - len(kept)
             if kept:
                 self._sessions[key] = kept
             else:
                 del self._sessions[key]
+        self._by_camera = +self._by_camera
 
     def __len__(self) -> int:
-        return sum(len(events) for events in self._sessions.values())
+        return self._by_camera.total()
 
 
-class Rounds(Generic[Place]):
+class Rounds:
     """The held proposals of all banks, in order of arrival."""
 
     def __init__(self, rules: RoundRules) -> None:
         self._rules = rules
-        self._held: dict[str, Held[Place]] = {}
-        self._by_bank: dict[str, dict[str, Held[Place]]] = {}
+        self._held: dict[str, Held] = {}
+        self._by_bank: dict[str, dict[str, Held]] = {}
+        self._by_camera: dict[str, dict[str, Held]] = {}
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def __contains__(self, proposal_id: str) -> bool:
-        return proposal_id in self._held
+    def __contains__(self, identity: str) -> bool:
+        return identity in self._held
 
-    def __iter__(self) -> Iterator[Held[Place]]:
+    def __iter__(self) -> Iterator[Held]:
         return iter(self._held.values())
 
     def bank_ids(self) -> Sequence[str]:
         """Banks with held proposals."""
         return list(self._by_bank)
 
-    def of_bank(self, bank_id: str) -> Sequence[Held[Place]]:
+    def of_bank(self, bank_id: str) -> Sequence[Held]:
         """Held proposals of a bank, oldest first."""
         return list(self._by_bank.get(bank_id, {}).values())
 
-    def add(self, held: Held[Place]) -> Sequence[Rejected[Place]]:
-        """Take a proposal into quarantine; what is rejected: itself if it is held already, the oldest if full."""
-        header = held.header
-        if header.proposal_id in self:
-            return [Rejected(held, Rejection("duplicate", f"{header.proposal_id} is held already"))]
-        self._held[header.proposal_id] = held
-        self._by_bank.setdefault(header.bank_id, {})[header.proposal_id] = held
+    def add(self, held: Held) -> Sequence[Rejected]:
+        """Take a proposal into quarantine.
+
+        Returns:
+            what is rejected: itself if it is held already; if too many are held, one of whoever holds the most.
+        """
+        if held.identity in self:
+            return [Rejected(held, Rejection("duplicate", f"{held.identity} is held already"))]
+        for index, key in self._indices(held):
+            index.setdefault(key, {})[held.identity] = held
+        self._held[held.identity] = held
         if len(self) <= self._rules.max_held:
             return []
-        oldest = next(iter(self))
-        self.remove([oldest])
-        return [Rejected(oldest, Rejection("overflow", f"more than {self._rules.max_held} proposals are held"))]
+        surplus = self._surplus(held)
+        self.remove([surplus])
+        return [Rejected(surplus, Rejection("overflow", f"more than {self._rules.max_held} proposals are held"))]
 
-    def remove(self, gone: Sequence[Held[Place]]) -> None:
+    def remove(self, gone: Sequence[Held]) -> None:
         """Take out what was decided."""
         for held in gone:
-            header = held.header
-            self._held.pop(header.proposal_id, None)
-            of_bank = self._by_bank.get(header.bank_id, {})
-            of_bank.pop(header.proposal_id, None)
-            if not of_bank:
-                self._by_bank.pop(header.bank_id, None)
+            self._held.pop(held.identity, None)
+            for index, key in self._indices(held):
+                of_key = index.get(key, {})
+                of_key.pop(held.identity, None)
+                if not of_key:
+                    index.pop(key, None)
 
     def remove_from(self, where: Callable[[Place], bool]) -> int:
         """Take out those that came from such a place: they will be read again. How many."""
@@ -170,13 +174,13 @@ class Rounds(Generic[Place]):
         self.remove(gone)
         return len(gone)
 
-    def blocked(self, events: EventBook[Place]) -> Sequence[Rejected[Place]]:
+    def blocked(self, events: EventBook) -> Sequence[Rejected]:
         """Held proposals that an event has met; they are taken out."""
         found = [Rejected(held, hit) for held in self if (hit := self._hit(held, events))]
         self.remove([item.held for item in found])
         return found
 
-    def due(self, bank_id: str, now: float, complete_until: float) -> Sequence[Held[Place]]:
+    def due(self, bank_id: str, now: float, complete_until: float) -> Sequence[Held]:
         """The proposals of a bank's round if it is to be settled now, else none.
 
         Args:
@@ -197,7 +201,21 @@ class Rounds(Generic[Place]):
         seen_until = now if wait_s == 0 else min(now, complete_until)
         return gathered if seen_until >= settles_at else []
 
-    def _hit(self, held: Held[Place], events: EventBook[Place]) -> Rejection | None:
+    def _surplus(self, newcomer: Held) -> Held:
+        """Whose turn it is to leave: the newest of the camera that holds the most, or else the newcomer.
+
+        No camera is driven below its kept share, so a flood under ever new names finds the door shut instead.
+        """
+        most = max(self._by_camera.values(), key=len)
+        own = self._by_camera[newcomer.header.camera_id]
+        if len(own) >= len(most) or len(most) <= self._rules.kept_share:
+            return newcomer
+        return next(reversed(most.values()))
+
+    def _indices(self, held: Held) -> Sequence[tuple[dict[str, dict[str, Held]], str]]:
+        return (self._by_bank, held.header.bank_id), (self._by_camera, held.header.camera_id)
+
+    def _hit(self, held: Held, events: EventBook) -> Rejection | None:
         header = held.header
         for span in events.spans(header.camera_id, header.session_id):
             if rejection := camera_event(header, span, self._rules.guard_frames):

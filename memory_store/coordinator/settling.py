@@ -4,46 +4,25 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic
 
 from memory_store.bank import MAX_NAMED_CAMERAS, Bank, Change
 from memory_store.coordinator.guards import (
     Rejection,
     anchor_distance,
+    at_odds,
     change_budget,
     distance_moved,
     distance_to_anchor,
+    not_unit,
 )
-from memory_store.coordinator.rounds import Held, Place, Rejected
+from memory_store.coordinator.options import ChangeLimits
+from memory_store.coordinator.rounds import Held, Rejected
 from memory_store.proposal import ItemSums, merge_all
 from schemas.arrays import Float32
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeLimits:
-    """How far a bank may go.
-
-    Attributes:
-        moved_per_hour: sum of ``distance_moved`` over the commits of an hour; None = any. MNAD's rule moves items
-            far at each commit, because the queries outweigh the item, so this bounds wild rounds rather than drift.
-        anchor_distance: largest ``distance_to_anchor``; None = any. 1.0 is an angle of 60 degrees.
-    """
-
-    moved_per_hour: float | None = 6.0
-    anchor_distance: float | None = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """What a round starts from: the bank, its trained self, and how far it moved within the hour."""
-
-    bank: Bank
-    anchor_MC: Float32
-    spent: float
-
-
-@dataclass(frozen=True, slots=True)
-class Settled(Generic[Place]):
+class Settled:
     """The outcome. ``items_MC`` is None if nothing was accepted.
 
     Attributes:
@@ -54,8 +33,8 @@ class Settled(Generic[Place]):
         anchor_distance: see ``distance_to_anchor``.
     """
 
-    accepted: Sequence[Held[Place]]
-    rejected: Sequence[Rejected[Place]]
+    accepted: Sequence[Held]
+    rejected: Sequence[Rejected]
     items_MC: Float32 | None
     moved: float
     anchor_distance: float
@@ -69,28 +48,32 @@ class _Trial:
     rejection: Rejection | None
 
 
-def settle(base: Base, round_: Sequence[Held[Place]], limits: ChangeLimits) -> Settled[Place]:
+def settle(bank: Bank, anchor_MC: Float32, round_: Sequence[Held], limits: ChangeLimits) -> Settled:
     """Merge a round. If all together break a limit, they are tried one by one, in the order of their ids.
 
     The order does not depend on how proposals arrived, and neither does the outcome.
+
+    Args:
+        bank: what the proposals were computed from.
+        anchor_MC: its trained self.
+        round_: sums of the right shape, finite.
+        limits: what is left of them, see ``ChangeLimits.after``.
     """
-    ordered = sorted(round_, key=lambda held: held.header.proposal_id)
-    if not ordered:
-        return Settled((), (), None, 0.0, 0.0)
-    together = _try(base, merge_all([held.sums for held in ordered]), limits)
+    ordered = sorted(round_, key=lambda held: held.identity)
+    rejected = [Rejected(held, hit) for held in ordered if (hit := at_odds(held.sums, bank.items_MC))]
+    refused = {item.held.identity for item in rejected}
+    fit = [held for held in ordered if held.identity not in refused]
+    if not fit:
+        return Settled((), rejected, None, 0.0, 0.0)
+    together = _try(bank, anchor_MC, merge_all([held.sums for held in fit]), limits)
     if together.rejection is None:
-        return Settled(ordered, (), together.items_MC, together.moved, together.anchor_distance)
-    return _one_by_one(base, ordered, limits)
-
-
-def _one_by_one(base: Base, ordered: Sequence[Held[Place]], limits: ChangeLimits) -> Settled[Place]:
-    accepted: list[Held[Place]] = []
-    rejected: list[Rejected[Place]] = []
+        return Settled(fit, rejected, together.items_MC, together.moved, together.anchor_distance)
+    accepted: list[Held] = []
     merged: ItemSums | None = None
     result: _Trial | None = None
-    for held in ordered:
+    for held in fit:
         candidate = held.sums if merged is None else merged.merge(held.sums)
-        trial = _try(base, candidate, limits)
+        trial = _try(bank, anchor_MC, candidate, limits)
         if trial.rejection is not None:
             rejected.append(Rejected(held, trial.rejection))
             continue
@@ -101,20 +84,24 @@ def _one_by_one(base: Base, ordered: Sequence[Held[Place]], limits: ChangeLimits
     return Settled(accepted, rejected, result.items_MC, result.moved, result.anchor_distance)
 
 
-def _try(base: Base, sums: ItemSums, limits: ChangeLimits) -> _Trial:
-    items_MC = sums.updated(base.bank.items_MC)
-    moved = distance_moved(base.bank.items_MC, items_MC)
-    far = distance_to_anchor(items_MC, base.anchor_MC)
-    too_much = change_budget(moved, base.spent, limits.moved_per_hour)
-    return _Trial(items_MC, moved, far, too_much or anchor_distance(far, limits.anchor_distance))
+def _try(bank: Bank, anchor_MC: Float32, sums: ItemSums, limits: ChangeLimits) -> _Trial:
+    items_MC = sums.updated(bank.items_MC)
+    moved, far = distance_moved(bank.items_MC, items_MC), distance_to_anchor(items_MC, anchor_MC)
+    rejection = (
+        not_unit(items_MC)
+        or change_budget(moved, limits.moved_per_hour)
+        or change_budget(moved, limits.moved_per_round, "in one round")
+        or anchor_distance(far, limits.anchor_distance)
+    )
+    return _Trial(items_MC, moved, far, rejection)
 
 
-def change_of(base: Bank, settled: Settled[Place], author: str) -> Change:
+def change_of(base: Bank, settled: Settled, author: str) -> Change:
     """What the log will say about a settled round. Its id follows from the base and the proposals alone."""
     frames: Counter[str] = Counter()
     for held in settled.accepted:
         frames[held.header.camera_id] += held.header.num_frames
-    ids = [held.header.proposal_id for held in settled.accepted]
+    ids = [held.identity for held in settled.accepted]
     commit_id = hashlib.sha256("\n".join([base.epoch, base.digest, *ids]).encode()).hexdigest()
     return Change(
         action="update",

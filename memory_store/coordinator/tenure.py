@@ -3,86 +3,46 @@
 Nothing here outlives the term: what is undecided at its end comes again from the log.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
+from typing import Any
 
 from memory_store.bank import Bank
+from memory_store.coordinator.counts import CoordinatorSnapshot
 from memory_store.coordinator.guards import (
     EventSpan,
     Rejection,
     bad_shape,
+    empty,
+    false_claim,
     foreign_bundle,
     frozen,
     implausible,
     not_finite,
     stale_base,
+    unknown_bank,
 )
 from memory_store.coordinator.keeper import BankKeeper
-from memory_store.coordinator.ledger import Ledger
+from memory_store.coordinator.options import CoordinatorOptions
 from memory_store.coordinator.outgoing import Outgoing
 from memory_store.coordinator.positions import Place, Positions
-from memory_store.coordinator.rounds import EventBook, Held, Rejected, RoundRules, Rounds
-from memory_store.coordinator.settling import ChangeLimits, change_of, settle
+from memory_store.coordinator.rounds import EventBook, Held, Rejected, Rounds
+from memory_store.coordinator.settling import change_of, settle
 from memory_store.proposal import ItemSums
 from memory_store.views import InitialBank
 from messaging.dead_letters import dead_letter
 from messaging.ports import Claim, Delivery, Intake, Record, Subscription
-from schemas.codec import HEADER, decode_header, decode_message, decode_proposal_arrays
+from schemas.codec import HEADER, decode_header, decode_message, decode_proposal_arrays, encode_message
 from schemas.errors import BadMessageError
 from schemas.messages import AnomalyEvent, ProposalHeader
-from schemas.topics import TopicNames
 
 _log = logging.getLogger(__name__)
 
 MAX_REMEMBERED_IDS = 50_000
-
-
-@dataclass(frozen=True, slots=True)
-class CoordinatorOptions:
-    """What a coordinator does and how patiently.
-
-    Attributes:
-        coordinator_id: name in logs and in the audit.
-        topics: names of the topics.
-        group: consumer group; the same for the leader and its standbys.
-        rules: how proposals wait.
-        limits: how far a bank may go.
-        lease_s: a standby takes over when the leader was silent for so long.
-        refresh_s: how often the store is looked at for changes made by others.
-        send_timeout_s: longest wait for the broker to confirm.
-        restore_timeout_s: longest wait for the archive to be read.
-        receive_s: longest wait for records; bounds how late a round is settled.
-        max_records: records received at once.
-        work_interval_s: shortest time between two looks at what is held, which cost the more the more is held.
-    """
-
-    coordinator_id: str
-    topics: TopicNames
-    group: str = "engram-coordinators"
-    rules: RoundRules = field(default_factory=RoundRules)
-    limits: ChangeLimits = field(default_factory=ChangeLimits)
-    lease_s: float = 10.0
-    refresh_s: float = 1.0
-    send_timeout_s: float = 10.0
-    restore_timeout_s: float = 60.0
-    receive_s: float = 0.2
-    max_records: int = 500
-    work_interval_s: float = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a term works with."""
-
-    subscription: Subscription
-    keeper: BankKeeper
-    outgoing: Outgoing
-    initial: InitialBank
-    partitions: Mapping[str, int]
-    clock: Callable[[], float]
-    wall_clock: Callable[[], datetime]
+FIND_S = 10.0
+"""How often the store is searched for banks that an operator has made, if somebody proposes to an unknown one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +51,52 @@ class _Attempt:
 
     bank_id: str
     commit_id: str
-    proposals: tuple[Held[Place], ...]
+    proposals: tuple[Held, ...]
 
 
 class Tenure:
-    """Receives, judges, settles. ``receive`` never touches the store; ``work`` can fail anywhere and be repeated."""
+    """Receives, judges, settles. ``receive`` never touches the store; ``work`` can fail anywhere and be repeated.
 
-    def __init__(self, parts: Parts, options: CoordinatorOptions, ledger: Ledger) -> None:
-        self._parts = parts
+    Args:
+        options: see there.
+        initial: the bundle's bank.
+        subscription: to proposals and events; closed by ``end``.
+        partitions: of these topics, all of which must be held before a quarantine can pass.
+        keeper: of the banks.
+        outgoing: to the broker.
+        counts: what is counted into.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        options: CoordinatorOptions,
+        initial: InitialBank,
+        subscription: Subscription,
+        partitions: Mapping[str, int],
+        keeper: BankKeeper,
+        outgoing: Outgoing,
+        counts: CoordinatorSnapshot,
+        clock: Callable[[], float],
+    ) -> None:
+        self.subscription = subscription
         self._options = options
-        self._ledger = ledger
+        self._initial = initial
+        self._partitions = partitions
+        self._keeper = keeper
+        self._outgoing = outgoing
+        self._counts = counts
+        self._clock = clock
         self._positions = Positions()
-        self._rounds: Rounds[Place] = Rounds(options.rules)
-        self._events: EventBook[Place] = EventBook(options.rules)
+        self._rounds: Rounds = Rounds(options.rules)
+        self._events: EventBook = EventBook(options.rules)
         self._decided: dict[str, None] = {}
         self._attempt: _Attempt | None = None
         self._complete_until = float("-inf")
         self._renewed_at = float("-inf")
+        self._found_at = float("-inf")
+        self._has_strangers = False
+        self._ids: dict[str, str] = {}
 
     @property
     def held(self) -> int:
@@ -120,18 +109,19 @@ class Tenure:
         return len(self._events)
 
     def end(self) -> None:
-        """Give back what is undecided."""
-        self._ledger.returned += self._rounds.remove_from(lambda _: True)
+        """Give back what is undecided and leave the group."""
+        self._counts.returned += self._rounds.remove_from(lambda _: True)
+        self.subscription.close()
 
     def receive(self) -> None:
         """Take in what the log has."""
-        began_at = self._parts.clock()
-        intake = self._parts.subscription.receive(self._options.max_records, self._options.receive_s)
+        began_at = self._clock()
+        intake = self.subscription.receive(self._options.max_records, self._options.receive_s)
         self._follow_claims(intake)
-        now = self._parts.clock()
+        now = self._clock()
         for delivery in intake.deliveries:
             self._take(delivery, now)
-        if self._positions.covers(self._parts.partitions) and self._parts.subscription.lag() == 0:
+        if self._positions.covers(self._partitions) and self.subscription.lag() == 0:
             self._complete_until = began_at
 
     def work(self) -> None:
@@ -140,23 +130,26 @@ class Tenure:
         Raises:
             TransientError: store or broker away; nothing was lost, call again.
         """
-        now = self._parts.clock()
+        now = self._clock()
         self._resolve_attempt()
         if now - self._renewed_at >= self._options.refresh_s:
-            self._parts.keeper.renew()
+            self._keeper.renew()
             self._renewed_at = now
+        if self._has_strangers and now - self._found_at >= FIND_S:
+            self._keeper.find_new()
+            self._found_at, self._has_strangers = now, False
         self._reject(self._rounds.blocked(self._events))
         for bank_id in self._rounds.bank_ids():
             self._work_on(bank_id, now)
         self._events.forget_old(min((held.received_at for held in self._rounds), default=now))
-        self._parts.outgoing.send()
+        self._outgoing.send()
         self._make_durable()
 
     def _follow_claims(self, intake: Intake) -> None:
         for claim in intake.revoked:
             self._positions.end(claim)
             self._complete_until = float("-inf")
-            self._ledger.returned += self._rounds.remove_from(_of(claim))
+            self._counts.returned += self._rounds.remove_from(_of(claim))
             self._events.forget_from(_of(claim))
         for assigned in intake.assigned:
             self._positions.begin(assigned)
@@ -165,107 +158,132 @@ class Tenure:
         record, place = delivery.record, Place(delivery.claim, delivery.record.offset)
         self._positions.passed(place)
         is_proposal = record.topic == self._options.topics.memory_updates
-        self._ledger.received += is_proposal
-        self._ledger.events += not is_proposal
+        self._counts.received += is_proposal
+        self._counts.events += not is_proposal
         try:
             if is_proposal:
                 self._take_proposal(_proposal(record, place, now))
             else:
                 self._events.note(_span(record), now, place)
         except BadMessageError as error:
-            self._ledger.rejected[error.reason] += is_proposal
+            self._counts.rejected[error.reason] += is_proposal
             if not delivery.is_replay:
-                self._ledger.dead_lettered[error.reason] += 1
+                self._counts.dead_lettered[error.reason] += 1
                 topics, author = self._options.topics, self._options.coordinator_id
-                self._parts.outgoing.add(dead_letter(record, error, topics.dead_letters, author))
+                self._outgoing.add(dead_letter(record, error, topics.dead_letters, author))
 
-    def _take_proposal(self, held: Held[Place]) -> None:
+    def _take_proposal(self, held: Held) -> None:
         rejection = self._flaw(held)
         self._reject([Rejected(held, rejection)] if rejection else self._rounds.add(held))
 
-    def _flaw(self, held: Held[Place]) -> Rejection | None:
+    def _flaw(self, held: Held) -> Rejection | None:
         """What speaks against a proposal whatever the bank."""
-        if held.header.proposal_id in self._decided:
-            return Rejection("duplicate", f"{held.header.proposal_id} was decided already")
-        initial = self._parts.initial
-        return (
-            foreign_bundle(held.header, initial.bundle_digest)
-            or bad_shape(held.sums, initial.items_MC.shape)
-            or not_finite(held.sums)
-            or implausible(held.sums)
+        header, sums = held.header, held.sums
+        if not self._keeper.knows(header.bank_id) and (stranger := unknown_bank(header, self._options.bank_id)):
+            self._has_strangers = True
+            return stranger
+        if held.identity in self._decided:
+            return Rejection("duplicate", f"{held.identity} was decided already")
+        places = self._initial.places_per_frame
+        flaw = (
+            foreign_bundle(header.bundle_digest, self._initial.bundle_digest)
+            or bad_shape(sums, self._initial.items_MC.shape)
+            or not_finite(sums)
+            or false_claim(header)
+            or empty(sums)
+            or implausible(sums, None if places is None else places * header.num_frames)
         )
+        if flaw is None:
+            self._note_id(held)
+        return flaw
+
+    def _note_id(self, held: Held) -> None:
+        """Tell an id that stands for two contents: only a forger, or a worker run anew by hand, writes that."""
+        first = self._ids.setdefault(held.header.proposal_id, held.identity)
+        if first != held.identity:
+            if self._counts.conflicting == 0:
+                _log.warning("proposal %s came with two contents; who may write the topic?", held.header.proposal_id)
+            self._counts.conflicting += 1
+        _bound(self._ids)
 
     def _resolve_attempt(self) -> None:
         """Find out what became of a commit whose answer was lost, before anything else is decided."""
         attempt = self._attempt
         if attempt is None:
             return
-        if self._parts.keeper.was_applied(attempt.bank_id, attempt.commit_id):
-            self._count_commit([held for held in attempt.proposals if held.header.proposal_id in self._rounds])
+        if self._keeper.was_applied(attempt.bank_id, attempt.commit_id):
+            self._count_commit([held for held in attempt.proposals if held.identity in self._rounds])
         self._attempt = None
-        self._parts.keeper.renewed(attempt.bank_id)
+        self._keeper.renewed(attempt.bank_id)
 
     def _work_on(self, bank_id: str, now: float) -> None:
-        bank = self._parts.keeper.current(bank_id)
+        if not (self._keeper.knows(bank_id) or self._keeper.has_room()):
+            text = f"there are {self._options.max_banks} banks, as many as coordinator.max_banks allows"
+            full = Rejection("unknown_bank", f"{text}; 'engram bank create {bank_id}' makes one more")
+            self._take_out([Rejected(held, full) for held in self._rounds.of_bank(bank_id)])
+            return
+        bank = self._keeper.current(bank_id)
         if any(stale_base(held.header, bank) for held in self._rounds.of_bank(bank_id)):
-            bank = self._parts.keeper.renewed(bank_id)  # a worker may have seen a version that we have not
+            bank = self._keeper.renewed(bank_id)  # a worker may have seen a version that we have not
         self._reject_unfit(bank)
         while round_ := self._rounds.due(bank_id, now, self._complete_until):
             bank = self._settle(bank, round_)
             self._reject_unfit(bank)
 
     def _reject_unfit(self, bank: Bank) -> None:
-        digest = self._parts.initial.bundle_digest
+        digest = self._initial.bundle_digest
         alien = None
         if bank.bundle_digest != digest:
-            alien = Rejection("foreign_bundle", f"the bank is of bundle {bank.bundle_digest:.12}, here is {digest:.12}")
+            alien = foreign_bundle(bank.bundle_digest, digest)
         unfit = [
             Rejected(held, rejection)
             for held in self._rounds.of_bank(bank.bank_id)
             if (rejection := alien or frozen(bank) or stale_base(held.header, bank))
         ]
-        self._rounds.remove([item.held for item in unfit])
-        self._reject(unfit)
+        self._take_out(unfit)
 
-    def _settle(self, bank: Bank, round_: Sequence[Held[Place]]) -> Bank:
+    def _settle(self, bank: Bank, round_: Sequence[Held]) -> Bank:
         """Commit what may be of a round; the bank afterwards."""
-        keeper = self._parts.keeper
-        settled = settle(keeper.base(bank), round_, self._options.limits)
+        keeper = self._keeper
+        limits = self._options.limits.after(keeper.spent(bank.bank_id))
+        settled = settle(bank, self._initial.items_MC, round_, limits)
         if settled.items_MC is not None:
             change = change_of(bank, settled, self._options.coordinator_id)
             self._attempt = _Attempt(bank.bank_id, change.commit_id, tuple(settled.accepted))
-            outcome = keeper.commit(bank.followed_by(settled.items_MC, self._parts.wall_clock()), change)
+            outcome = keeper.commit(bank.followed_by(settled.items_MC, keeper.now()), change)
             self._attempt = None
             if outcome.status == "frozen":
                 return keeper.renewed(bank.bank_id)
             self._count_commit(settled.accepted)
-        self._rounds.remove([item.held for item in settled.rejected])
-        self._reject(settled.rejected)
+        self._take_out(settled.rejected)
         return keeper.current(bank.bank_id)
 
-    def _count_commit(self, accepted: Sequence[Held[Place]]) -> None:
-        self._ledger.commits += 1
-        self._ledger.committed += len(accepted)
+    def _count_commit(self, accepted: Sequence[Held]) -> None:
+        self._counts.commits += 1
+        self._counts.committed += len(accepted)
         self._rounds.remove(accepted)
         self._remember(accepted)
 
-    def _reject(self, rejected: Sequence[Rejected[Place]]) -> None:
-        for item in rejected:
-            self._ledger.rejected[item.rejection.reason] += 1
-            reason, detail = item.rejection.reason, item.rejection.detail
-            _log.info("proposal %s rejected, %s: %s", item.held.header.proposal_id, reason, detail)
-        self._remember([item.held for item in rejected if item.rejection.reason != "duplicate"])
+    def _take_out(self, rejected: Sequence[Rejected]) -> None:
+        self._rounds.remove([item.held for item in rejected])
+        self._reject(rejected)
 
-    def _remember(self, decided: Sequence[Held[Place]]) -> None:
-        self._decided.update(dict.fromkeys(held.header.proposal_id for held in decided))
-        while len(self._decided) > MAX_REMEMBERED_IDS:
-            del self._decided[next(iter(self._decided))]
+    def _reject(self, rejected: Sequence[Rejected]) -> None:
+        for item in rejected:
+            self._counts.rejected[item.rejection.reason] += 1
+            reason, detail = item.rejection.reason, item.rejection.detail
+            _log.debug("proposal %s rejected, %s: %s", item.held.header.proposal_id, reason, detail)
+        self._remember([item.held for item in rejected if item.rejection.reason not in ("duplicate", "unknown_bank")])
+
+    def _remember(self, decided: Sequence[Held]) -> None:
+        self._decided.update(dict.fromkeys(held.identity for held in decided))
+        _bound(self._decided)
 
     def _make_durable(self) -> None:
         undecided = (held.place for held in self._rounds)
         progress = self._positions.open_progress(undecided, self._events.places())
         if progress:
-            self._parts.subscription.commit(progress)
+            self.subscription.commit(progress)
             self._positions.durable(progress)
 
 
@@ -273,14 +291,21 @@ def _of(claim: Claim) -> Callable[[Place], bool]:
     return lambda place: place.claim == claim
 
 
-def _proposal(record: Record, place: Place, now: float) -> Held[Place]:
+def _proposal(record: Record, place: Place, now: float) -> Held:
     """Decode a proposal.
 
     Raises:
         BadMessageError: it cannot be.
     """
     header = decode_header(ProposalHeader, record.header(HEADER), record.key, "bank_id")
-    return Held(header, ItemSums(*decode_proposal_arrays(header, record.value)), now, place)
+    sums = ItemSums(*decode_proposal_arrays(header, record.value))
+    content = hashlib.sha256(encode_message(header) + (record.value or b"")).hexdigest()
+    return Held(header, sums, now, place, f"{header.proposal_id}#{content[:32]}")
+
+
+def _bound(remembered: dict[str, Any]) -> None:
+    while len(remembered) > MAX_REMEMBERED_IDS:
+        del remembered[next(iter(remembered))]
 
 
 def _span(record: Record) -> EventSpan:

@@ -6,16 +6,19 @@ relies on it). Lease, token and data live in one Redis, so the script that write
 lease alone could not stop a holder that was paused past its end.
 """
 
-import functools
 import json
-from collections.abc import Callable, Iterable, Sequence
+import re
+import socket
+import ssl
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from redis import Redis
 from redis import exceptions as redis_errors
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.connection import SSLConnection
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
@@ -31,49 +34,46 @@ from memory_store.store import (
     checked_prefix,
 )
 from memory_store.stores.scripts import script
+from memory_store.stores.translation import Verdict, translated
 from schemas.codec import decode_message, encode_message
 from schemas.errors import (
     BadMessageError,
-    EngramError,
     FatalError,
     OwnershipLostError,
     SettingsError,
     StaleVersionError,
-    TransientError,
 )
 from schemas.messages import BankHeader
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 WORKER_TIMEOUT_S = 0.2
 """A worker that waits longer for the store than for a frame falls behind."""
 
-_AWAY = (redis_errors.ConnectionError, redis_errors.TimeoutError, redis_errors.ReadOnlyError, OSError)
-_REFUSED = (redis_errors.AuthenticationError, redis_errors.AuthorizationError, redis_errors.NoPermissionError)
-_PASSING = ("NOREPLICAS", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "OOM", "MISCONF", "BUSY")
-"""First words of error answers that go away without anybody changing Engram's settings."""
+PLAIN_PROBE_S = 0.5
 
-
-def _translated(call: Callable[P, R]) -> Callable[P, R]:
-    """Turn the library's errors into ours, once, at the edge."""
-
-    @functools.wraps(call)
-    def translating(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return call(*args, **kwargs)
-        except (redis_errors.RedisError, OSError) as error:
-            raise _explained(error, call.__name__) from error
-
-    return translating
-
-
-def _explained(error: Exception, step: str) -> EngramError:
-    if isinstance(error, _REFUSED):
-        return FatalError(f"Redis must allow '{step}', it said: {error}; check user, password and ACL")
-    if isinstance(error, _AWAY) or str(error).startswith(_PASSING):
-        return TransientError(f"Redis is away at '{step}': {error}")
-    return FatalError(f"Redis must understand '{step}', it said: {error}; it takes Redis 6.2 or newer")
+# The client knows some error answers by class and strips their first word, others come as text alone; those of a script
+# may hold the word in their middle.
+_PASSING = (
+    redis_errors.BusyLoadingError,
+    redis_errors.ClusterDownError,
+    redis_errors.MasterDownError,
+    redis_errors.MaxConnectionsError,
+    redis_errors.OutOfMemoryError,
+    redis_errors.ReadOnlyError,
+    redis_errors.TryAgainError,
+    redis_errors.ExternalAuthProviderError,
+)
+_PASSING_WORDS = re.compile(
+    r"(?:^|[\s-])(?:BUSY|CLUSTERDOWN|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|OOM|READONLY|TRYAGAIN) "
+)
+_DEMOTED = (redis_errors.ReadOnlyError, redis_errors.MasterDownError)
+_DEMOTED_WORDS = re.compile(r"(?:^|[\s-])(?:READONLY|MASTERDOWN) ")
+_NOT_ADMITTED = (
+    redis_errors.AuthenticationError,
+    redis_errors.AuthenticationWrongNumberOfArgsError,
+    redis_errors.AuthorizationError,
+)
+_AWAY = (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError)
+_CLUSTER = (redis_errors.AskError, redis_errors.ClusterCrossSlotError)  # MovedError is an AskError
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,8 @@ class RedisStore:
         self._client = client
         self._prefix = checked_prefix(prefix)
         self._kept_versions = kept_versions
-        names = ("acquire", "renew", "release", "write", "freeze")
+        self.proven: set[str] = set()
+        names = ("acquire", "release", "write", "freeze")
         self._scripts = {name: client.register_script(script(name)) for name in names}
 
     @classmethod
@@ -121,12 +122,25 @@ class RedisStore:
         """Without address or password."""
         return f"RedisStore(prefix={self._prefix!r})"
 
-    @_translated
+    def judge(self, error: Exception, step: str) -> Verdict | None:
+        """What an error of the client is; connections to a server that was demoted are given up, see ``_DEMOTED``."""
+        if not isinstance(error, (redis_errors.RedisError, OSError)):
+            return None
+        if isinstance(error, _DEMOTED) or _DEMOTED_WORDS.search(str(error)):
+            # A name may stand for whoever is primary now, but a connection stays with the server that it was made to.
+            self._client.connection_pool.disconnect(inuse_connections=False)
+        verdict = _verdict(error, f"Redis at {_place(self._client)}", step)
+        if verdict.kind == "passing" and isinstance(error, redis_errors.TimeoutError) and self._speaks_no_tls():
+            text = f"Redis at {_place(self._client)} must speak TLS as rediss:// asks for, it answers without"
+            return Verdict("lasting", f"{text}; name its TLS port, or use redis://")
+        return verdict
+
+    @translated
     def read(self, bank_id: str) -> Bank | None:
         """See ``BankReader``."""
         return self._bank(self._key(bank_id, "h"), ("header", "items", "frozen"))
 
-    @_translated
+    @translated
     def read_if_newer(self, known: Bank) -> Bank | None:
         """See ``BankReader``. Two round trips only if something changed; the second one alone is the truth."""
         key = self._key(known.bank_id, "h")
@@ -136,25 +150,25 @@ class RedisStore:
             return known
         return self._bank(key, ("header", "items", "frozen"))
 
-    @_translated
+    @translated
     def read_version(self, bank_id: str, version: int) -> Bank | None:
         """See ``BankReader``."""
         return self._bank(self._key(bank_id, "v"), (f"{version}:header", f"{version}:items"))
 
-    @_translated
+    @translated
     def log(self, bank_id: str, newest: int = 1000) -> Sequence[AuditEntry]:
         """See ``BankReader``."""
         rows = self._call("XREVRANGE", self._key(bank_id, "log"), "+", "-", "COUNT", newest)
         return [AuditEntry.from_json(json.loads(_values(row)[b"entry"])) for row in reversed(rows)]
 
-    @_translated
+    @translated
     def list_banks(self) -> Sequence[str]:
         """See ``BankReader``. Walks the key space: for people, not for loops."""
         start, end = f"{{{self._prefix}:", "}:h"
         keys = cast(Iterable[bytes], self._client.scan_iter(match=f"{start}*{end}", count=1000))
         return sorted({bank_id for key in keys if ":" not in (bank_id := key.decode()[len(start) : -len(end)])})
 
-    @_translated
+    @translated
     def create(self, bank: Bank, change: Change) -> Bank:
         """See ``BankStore``."""
         if self._write(bank, change, None, None) != "STALE":
@@ -164,25 +178,18 @@ class RedisStore:
             raise StaleVersionError(f"bank '{bank.bank_id}' vanished while it was created; try again")
         return existing
 
-    @_translated
+    @translated
     def acquire(self, bank_id: str, holder: str, ttl_s: float) -> Lease | None:
         """See ``BankStore``. Time is the server's alone."""
         token = self._run("acquire", bank_id, ("lease", "fence"), (holder, round(ttl_s * 1000)))
         return Lease(bank_id, holder, int(token)) if token else None
 
-    @_translated
-    def renew(self, lease: Lease, ttl_s: float) -> None:
-        """See ``BankStore``."""
-        values = (lease.holder, lease.token, round(ttl_s * 1000))
-        if not self._run("renew", lease.bank_id, ("lease", "fence"), values):
-            raise OwnershipLostError(f"the lease on '{lease.bank_id}' of {lease.holder} has run out")
-
-    @_translated
+    @translated
     def release(self, lease: Lease) -> None:
         """See ``BankStore``."""
         self._run("release", lease.bank_id, ("lease", "fence"), (lease.holder, lease.token))
 
-    @_translated
+    @translated
     def commit(self, request: CommitRequest) -> CommitOutcome:
         """See ``BankStore``."""
         bank, lease = request.bank, request.lease
@@ -192,17 +199,17 @@ class RedisStore:
             raise OwnershipLostError(f"token {lease.token} of {lease.holder} for '{bank.bank_id}' is fenced")
         return self._outcome(answer, bank)
 
-    @_translated
+    @translated
     def restore(self, request: RestoreRequest) -> CommitOutcome:
         """See ``BankStore``."""
         return self._outcome(self._write(request.bank, request.change, request.replaces, None), request.bank)
 
-    @_translated
+    @translated
     def freeze(self, bank_id: str) -> None:
         """See ``BankStore``."""
         self._set_frozen(bank_id, "1")
 
-    @_translated
+    @translated
     def unfreeze(self, bank_id: str) -> None:
         """See ``BankStore``."""
         self._set_frozen(bank_id, "0")
@@ -210,6 +217,19 @@ class RedisStore:
     def close(self) -> None:
         """See ``BankReader``."""
         self._client.close()
+
+    def _speaks_no_tls(self) -> bool:
+        """Whether TLS is asked for and the port speaks plain Redis, which never answers a TLS greeting."""
+        pool = self._client.connection_pool
+        if not issubclass(pool.connection_class, SSLConnection):
+            return False
+        given = pool.connection_kwargs
+        try:
+            with socket.create_connection((given["host"], given["port"]), timeout=PLAIN_PROBE_S) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith((b"+PONG", b"-NOAUTH", b"-ERR", b"-DENIED", b"-LOADING"))
+        except OSError:
+            return False
 
     def _write(
         self,
@@ -229,7 +249,9 @@ class RedisStore:
             *(bank.version, bank.epoch, encode_message(header), items),
             *(json.dumps(entry.to_json()), entry.digest_of_entry(), self._kept_versions, KEPT_ENTRIES),
         )
-        answer = self._run("write", bank.bank_id, ("h", "v", "log", "fence", "ch"), values)
+        keys = [self._key(bank.bank_id, part) for part in ("h", "v", "log")]
+        keys += [self._key(lease.bank_id if lease else bank.bank_id, "fence"), self._key(bank.bank_id, "ch")]
+        answer = self._scripts["write"](keys=keys, args=list(values))
         return str(answer.decode())
 
     def _outcome(self, answer: str, bank: Bank) -> CommitOutcome:
@@ -265,6 +287,54 @@ class RedisStore:
 
     def _call(self, *command: Any) -> Any:
         return self._client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+
+def _place(client: Redis) -> str:
+    """The address that is really tried."""
+    given = client.connection_pool.connection_kwargs
+    return str(given["path"]) if "path" in given else f"{given.get('host')}:{given.get('port')}"
+
+
+def _verdict(error: Exception, server: str, step: str) -> Verdict:
+    if isinstance(error, _NOT_ADMITTED):
+        hint = "check store.username and store.password"
+        return Verdict("lasting", f"{server} must take our user and password at '{step}', it said: {error}; {hint}")
+    if isinstance(error, redis_errors.NoPermissionError):
+        return Verdict("forbidden", f"{server} must allow '{step}', it said: {error}; check the user's ACL")
+    if isinstance(error, _PASSING) or _PASSING_WORDS.search(str(error)):
+        return Verdict("passing", f"{server} cannot do '{step}' just now: {error}")
+    if isinstance(error, _CLUSTER):
+        text = f"{server} must be one Redis or a primary with replicas, it is part of a cluster: {error}"
+        return Verdict("lasting", f"{text}; name another in store.url")
+    if isinstance(error, _AWAY):
+        return _unreached(error, server, step)
+    if isinstance(error, redis_errors.InvalidResponse):
+        return Verdict("lasting", f"{server} must be a Redis, its answer to '{step}' is none: {error}; check store.url")
+    return Verdict("broken", f"{server} must understand '{step}', it said: {error}; it takes Redis 6.2 or newer")
+
+
+def _unreached(error: Exception, server: str, step: str) -> Verdict:
+    """No connection, by its cause: some do not go away by themselves."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            text = f"{server} must show a certificate of an authority trusted here: {cause.verify_message}"
+            return Verdict("lasting", f"{text}; add the authority to the system's, or SSL_CERT_FILE, or check the host")
+        if isinstance(cause, ssl.SSLError):
+            text = f"{server} must speak TLS as rediss:// asks for, it does not: {cause.reason or cause}"
+            return Verdict("lasting", f"{text}; name its TLS port, or use redis://")
+        if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
+            return Verdict("lasting", f"{server} must have a known host name: {cause.strerror}; check store.url")
+    hint = ""
+    if not any(isinstance(cause, (ConnectionRefusedError, TimeoutError)) for cause in causes):
+        hint = "; if the port speaks TLS, store.url must begin with rediss://"
+    return Verdict("passing", f"{server} is away at '{step}': {error}{hint}")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def reader_acl(prefix: str) -> str:

@@ -3,7 +3,6 @@
 Write-ahead log, so readers do not wait for the writer; every write is one immediate transaction.
 """
 
-import functools
 import json
 import sqlite3
 import threading
@@ -11,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from memory_store.bank import AuditEntry, Bank, Change, entry_for, from_wire, to_wire
 from memory_store.store import (
@@ -23,19 +22,15 @@ from memory_store.store import (
     RestoreRequest,
     checked_id,
 )
+from memory_store.stores.translation import Verdict, translated
 from schemas.codec import decode_message, encode_message
 from schemas.errors import (
     BadMessageError,
-    EngramError,
     FatalError,
     OwnershipLostError,
     StaleVersionError,
-    TransientError,
 )
 from schemas.messages import BankHeader
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS bank (bank_id TEXT PRIMARY KEY, version INTEGER NOT NULL, epoch TEXT NOT NULL,
@@ -55,23 +50,13 @@ ON CONFLICT (bank_id) DO UPDATE SET version = excluded.version, epoch = excluded
 """
 
 
-def _translated(call: Callable[P, R]) -> Callable[P, R]:
-    """Turn the library's errors into ours, once, at the edge."""
+_TRIM = """
+DELETE FROM log WHERE bank_id = ? AND seq <= (
+  SELECT seq FROM log WHERE bank_id = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)
+"""
 
-    @functools.wraps(call)
-    def translating(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return call(*args, **kwargs)
-        except sqlite3.Error as error:
-            raise _explained(error, call.__name__) from error
-
-    return translating
-
-
-def _explained(error: sqlite3.Error, step: str) -> EngramError:
-    if isinstance(error, sqlite3.OperationalError):
-        return TransientError(f"the SQLite store is away at '{step}': {error}")
-    return FatalError(f"the SQLite store must be a sound database, '{step}' said: {error}; put back a good copy")
+_LASTING = ("readonly", "unable to open")
+_BROKEN = ("no such table", "no such column", "has no column")
 
 
 class SqliteStore:
@@ -80,6 +65,7 @@ class SqliteStore:
     Args:
         path: the file; its folder must exist.
         kept_versions: how many versions of each bank stay readable.
+        kept_entries: how many log entries of each bank are kept.
         busy_timeout_s: how long a write waits for another process's.
         clock: seconds; the same for all processes of the machine. Leases end by it, fencing does not need it.
     """
@@ -88,20 +74,35 @@ class SqliteStore:
         self,
         path: Path,
         kept_versions: int = KEPT_VERSIONS,
+        kept_entries: int = KEPT_ENTRIES,
         busy_timeout_s: float = 2.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._kept_versions = kept_versions
+        self._kept_entries = kept_entries
+        self.proven: set[str] = set()
         self._clock = clock
         self._lock = threading.Lock()
         self._connection = _opened(path, busy_timeout_s)
 
-    @_translated
+    def judge(self, error: Exception, step: str) -> Verdict | None:
+        """What an error of SQLite is; a lock or a full disk goes away, a folder that may not be written does not."""
+        if not isinstance(error, sqlite3.Error):
+            return None
+        text = str(error)
+        if not isinstance(error, sqlite3.OperationalError) or any(part in text for part in _BROKEN):
+            sound = f"the SQLite store must be a sound database, '{step}' said: {text}"
+            return Verdict("broken", f"{sound}; put back a good copy")
+        if any(part in text for part in _LASTING):
+            return Verdict("lasting", f"the SQLite store must be a file that we may write, '{step}' said: {text}")
+        return Verdict("passing", f"the SQLite store is away at '{step}': {text}")
+
+    @translated
     def read(self, bank_id: str) -> Bank | None:
         """See ``BankReader``."""
         return self._one_bank("SELECT header, items, frozen FROM bank WHERE bank_id = ?", checked_id(bank_id))
 
-    @_translated
+    @translated
     def read_if_newer(self, known: Bank) -> Bank | None:
         """See ``BankReader``."""
         rows = self._rows("SELECT version, epoch, frozen FROM bank WHERE bank_id = ?", checked_id(known.bank_id))
@@ -109,25 +110,25 @@ class SqliteStore:
             return known
         return self.read(known.bank_id)
 
-    @_translated
+    @translated
     def read_version(self, bank_id: str, version: int) -> Bank | None:
         """See ``BankReader``."""
         query = "SELECT header, items, 0 FROM version WHERE bank_id = ? AND version = ?"
         return self._one_bank(query, checked_id(bank_id), version)
 
-    @_translated
+    @translated
     def log(self, bank_id: str, newest: int = 1000) -> Sequence[AuditEntry]:
         """See ``BankReader``."""
         query = "SELECT entry FROM log WHERE bank_id = ? ORDER BY seq DESC LIMIT ?"
         rows = self._rows(query, checked_id(bank_id), newest)
         return [AuditEntry.from_json(json.loads(entry)) for (entry,) in reversed(rows)]
 
-    @_translated
+    @translated
     def list_banks(self) -> Sequence[str]:
         """See ``BankReader``."""
         return [bank_id for (bank_id,) in self._rows("SELECT bank_id FROM bank ORDER BY bank_id")]
 
-    @_translated
+    @translated
     def create(self, bank: Bank, change: Change) -> Bank:
         """See ``BankStore``."""
         with self._transaction() as cursor:
@@ -140,7 +141,7 @@ class SqliteStore:
             raise StaleVersionError(f"bank '{bank.bank_id}' vanished while it was created; try again")
         return found
 
-    @_translated
+    @translated
     def acquire(self, bank_id: str, holder: str, ttl_s: float) -> Lease | None:
         """See ``BankStore``."""
         with self._transaction() as cursor:
@@ -157,24 +158,14 @@ class SqliteStore:
             cursor.execute("INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?)", values)
             return Lease(bank_id, holder, token)
 
-    @_translated
-    def renew(self, lease: Lease, ttl_s: float) -> None:
-        """See ``BankStore``."""
-        now = self._clock()
-        query = "UPDATE lease SET expires_at = ? WHERE bank_id = ? AND holder = ? AND token = ? AND expires_at > ?"
-        with self._transaction() as cursor:
-            cursor.execute(query, (now + ttl_s, lease.bank_id, lease.holder, lease.token, now))
-            if cursor.rowcount == 0:
-                raise OwnershipLostError(f"the lease on '{lease.bank_id}' of {lease.holder} has run out")
-
-    @_translated
+    @translated
     def release(self, lease: Lease) -> None:
         """See ``BankStore``."""
         query = "UPDATE lease SET holder = NULL WHERE bank_id = ? AND holder = ? AND token = ?"
         with self._transaction() as cursor:
             cursor.execute(query, (lease.bank_id, lease.holder, lease.token))
 
-    @_translated
+    @translated
     def commit(self, request: CommitRequest) -> CommitOutcome:
         """See ``BankStore``."""
         bank, lease = request.bank, request.lease
@@ -182,7 +173,7 @@ class SqliteStore:
             current = _current(cursor, bank.bank_id)
             if current and current["last"] == request.change.commit_id:
                 return CommitOutcome("duplicate", _last_entry(cursor, bank.bank_id))
-            row = cursor.execute("SELECT token FROM lease WHERE bank_id = ?", (bank.bank_id,)).fetchone()
+            row = cursor.execute("SELECT token FROM lease WHERE bank_id = ?", (lease.bank_id,)).fetchone()
             if row != (lease.token,):
                 raise OwnershipLostError(f"token {lease.token} of {lease.holder} for '{bank.bank_id}' is fenced")
             if current is None or (current["version"], current["epoch"]) != (bank.version - 1, bank.epoch):
@@ -191,7 +182,7 @@ class SqliteStore:
                 return CommitOutcome("frozen", None)
             return CommitOutcome("applied", self._put(cursor, bank, request.change, current))
 
-    @_translated
+    @translated
     def restore(self, request: RestoreRequest) -> CommitOutcome:
         """See ``BankStore``."""
         bank, replaces = request.bank, request.replaces
@@ -204,12 +195,12 @@ class SqliteStore:
                 raise _stale(bank)
             return CommitOutcome("applied", self._put(cursor, bank, request.change, current))
 
-    @_translated
+    @translated
     def freeze(self, bank_id: str) -> None:
         """See ``BankStore``."""
         self._set_frozen(bank_id, 1)
 
-    @_translated
+    @translated
     def unfreeze(self, bank_id: str) -> None:
         """See ``BankStore``."""
         self._set_frozen(bank_id, 0)
@@ -232,9 +223,7 @@ class SqliteStore:
         cursor.execute("INSERT OR REPLACE INTO version VALUES (?, ?, ?, ?)", (bank.bank_id, bank.version, text, items))
         content = json.dumps(entry.to_json())
         cursor.execute("INSERT INTO log (bank_id, entry) VALUES (?, ?)", (bank.bank_id, content))
-        cursor.execute(
-            "DELETE FROM log WHERE bank_id = ? AND seq <= ?", (bank.bank_id, (cursor.lastrowid or 0) - KEPT_ENTRIES)
-        )
+        cursor.execute(_TRIM, (bank.bank_id, bank.bank_id, self._kept_entries))
         return entry
 
     def _set_frozen(self, bank_id: str, flag: int) -> None:

@@ -132,13 +132,19 @@ class CoordinatorSection(Section):
         description="age a proposal must reach, so a late event can stop it; none = 30, or 0 without rounds",
     )
     max_anchor_distance: float = Field(
-        default=1.0,
+        default=0.05,
         gt=0,
         le=2,
-        description="largest distance of an item from its trained self; 1 is an angle of 60 degrees",
+        description="an item must stay nearer than this to its trained self; from 0.1 on nothing may teach any more",
     )
     change_budget_per_hour: float = Field(
-        default=6.0, gt=0, description="most a bank may move in an hour, as the sum of its items' mean distances"
+        default=2.0, gt=0, description="a bank moves less than this in an hour, as the sum of its items' mean distances"
+    )
+    change_budget_per_round: float = Field(
+        default=0.05, gt=0, description="a bank moves less than this in one commit, as its items' mean distance"
+    )
+    max_banks: int = Field(
+        default=100, ge=1, description="banks beyond which none is made for a new camera; an operator can make more"
     )
     guard_frames: int = Field(
         default=10, ge=0, description="frames before and after an event that must not teach either"

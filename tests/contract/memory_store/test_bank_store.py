@@ -148,12 +148,9 @@ def test_only_one_holder_has_the_lease(store: BankStore, open_store: Callable[[]
     lease = leased(store, "lobby", "c1")
     assert other.acquire("lobby", "c2", FAR_S) is None
     assert store.acquire("lobby", "c1", FAR_S) == lease
-    store.renew(lease, FAR_S)
     store.release(lease)
     taken = leased(other, "lobby", "c2")
     assert taken.token > lease.token
-    with pytest.raises(OwnershipLostError):
-        store.renew(lease, FAR_S)
     store.release(lease)
     assert store.acquire("lobby", "c3", FAR_S) is None
 
@@ -247,3 +244,12 @@ def test_banks_do_not_touch_each_other(store: BankStore, lobby: Bank) -> None:
 def test_an_id_that_is_not_safe_in_keys_is_refused(store: BankStore, bank_id: str) -> None:
     with pytest.raises(SettingsError, match="bank id"):
         store.read(bank_id)
+
+
+def test_a_lease_of_the_lead_fences_the_commits_of_whoever_lost_it(store: BankStore, lobby: Bank) -> None:
+    lost = leased(store, "leadership.x", "c1")
+    store.release(lost)
+    taken = leased(store, "leadership.x", "c2")
+    with pytest.raises(OwnershipLostError, match="fenced"):
+        store.commit(CommitRequest(lost, lobby.followed_by(items(1), NOW), change("late")))
+    assert store.commit(CommitRequest(taken, lobby.followed_by(items(2), NOW), change("led"))).status == "applied"

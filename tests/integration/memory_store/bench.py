@@ -7,12 +7,10 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 
 from memory_store.bank import Bank
+from memory_store.coordinator.archive import read_archive
 from memory_store.coordinator.coordinator import Coordinator
 from memory_store.coordinator.guards import EventSpan
-from memory_store.coordinator.keeper import newest_banks
-from memory_store.coordinator.rounds import RoundRules
-from memory_store.coordinator.settling import ChangeLimits
-from memory_store.coordinator.tenure import CoordinatorOptions
+from memory_store.coordinator.options import ChangeLimits, CoordinatorOptions, RoundRules
 from memory_store.proposal import ItemSums, merge_all
 from memory_store.store import BankStore
 from memory_store.views import InitialBank
@@ -33,8 +31,9 @@ from schemas.topics import TopicNames
 from tests.unit.memory_store.proposals import BUNDLE, header_for, sums_of, unit_rows
 
 TOPICS = TopicNames.with_prefix("t.")
-INITIAL = InitialBank(BUNDLE, unit_rows(0, 4, 6))
+INITIAL = InitialBank(BUNDLE, unit_rows(0, 4, 6), places_per_frame=16)
 BANK_ID = "lobby"
+NO_LIMITS = ChangeLimits(None, None, None)
 RULES = RoundRules(round_s=60.0, quarantine_s=30.0)
 AT = datetime(2026, 5, 4, 12, 0, tzinfo=timezone.utc)
 
@@ -64,9 +63,14 @@ def new_bus() -> InProcessBus:
 
 
 def options(coordinator_id: str = "c1", rules: RoundRules = RULES, **changed: object) -> CoordinatorOptions:
-    base = CoordinatorOptions(coordinator_id, TOPICS, rules=rules, limits=ChangeLimits(None, None))
+    base = CoordinatorOptions(coordinator_id, TOPICS, rules=rules, bank_id=BANK_ID, limits=NO_LIMITS)
     base = replace(base, receive_s=0.0, work_interval_s=0.0)
     return replace(base, **changed)  # type: ignore[arg-type]
+
+
+def newest_banks(records: Sequence[Record]) -> dict[str, Bank]:
+    """The newest bank of each id, as a coordinator would find them."""
+    return {bank_id: item.bank for bank_id, item in read_archive(records, INITIAL, None).newest.items()}
 
 
 @dataclass
@@ -99,7 +103,7 @@ class Bench:
         return self.bus.reader([topic], from_beginning=True).read_to_end(5.0)
 
     def archived(self) -> dict[str, Bank]:
-        return newest_banks(list(self.records(TOPICS.memory_banks)))
+        return newest_banks(self.records(TOPICS.memory_banks))
 
     def stored(self, bank_id: str = BANK_ID) -> Bank:
         bank = self.store.read(bank_id)

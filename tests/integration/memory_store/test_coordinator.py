@@ -5,7 +5,7 @@ import numpy as np
 from memory_store.bank import first_broken_link
 from memory_store.coordinator.coordinator import leadership
 from memory_store.coordinator.guards import EventSpan
-from memory_store.coordinator.rounds import RoundRules
+from memory_store.coordinator.options import RoundRules
 from memory_store.stores.sqlite import SqliteStore
 from tests.integration.memory_store.bench import (
     BANK_ID,
@@ -95,7 +95,7 @@ def test_held_proposals_survive_a_crash_and_are_committed_by_the_next(bench: Ben
     bench.send(*records)
     bench.pass_time(crashed, 40)
     assert crashed.snapshot().held == 4
-    crashed._term.parts.subscription.close()  # type: ignore[union-attr]  # as the broker does for a dead member
+    crashed._tenure.subscription.close()  # type: ignore[union-attr]  # as the broker does for a dead member
     bench.clock.now += 20
     with_lease_gone(bench)
     successor = bench.coordinator("c2")
@@ -132,7 +132,7 @@ def test_a_crash_between_commit_and_positions_has_no_second_effect(bench: Bench)
     coordinator = bench.coordinator("c1")
     bench.send(*records)
     bench.pass_time(coordinator, 40)
-    subscription = coordinator._term.parts.subscription  # type: ignore[union-attr]
+    subscription = coordinator._tenure.subscription  # type: ignore[union-attr]
     subscription.commit = lambda progress: None  # type: ignore[method-assign]  # dies before it gets there
     bench.pass_time(coordinator, 60)
     assert bench.stored().version == 1

@@ -10,8 +10,7 @@ import pytest
 
 from memory_store.bank import Change, first_broken_link, next_epoch
 from memory_store.coordinator.coordinator import Coordinator, leadership
-from memory_store.coordinator.rounds import RoundRules
-from memory_store.coordinator.settling import ChangeLimits
+from memory_store.coordinator.options import ChangeLimits, RoundRules
 from memory_store.store import RestoreRequest
 from memory_store.stores.sqlite import SqliteStore
 from messaging.ports import OutRecord
@@ -115,7 +114,7 @@ def test_a_freeze_that_comes_between_the_look_and_the_commit_holds_too(bench: Be
 
 
 def test_the_budget_is_remembered_across_restarts(bench: Bench) -> None:
-    limits = ChangeLimits(moved_per_hour=1.0, anchor_distance=None)
+    limits = ChangeLimits(moved_per_hour=1.0, anchor_distance=None, moved_per_round=None)
     rejected: dict[str, int] = {}
     for number in range(20):
         coordinator = bench.coordinator(f"c{number}", rules=AT_ONCE, limits=limits)
@@ -189,7 +188,7 @@ def test_an_operators_rollback_is_told_and_makes_what_was_under_way_stale(bench:
     assert bench.stored().version == 3
 
 
-def test_the_oldest_leaves_when_too_many_are_held(bench: Bench) -> None:
+def test_no_more_are_held_than_may_are_held(bench: Bench) -> None:
     records, _ = proposals(initial_bank(), 5)
     coordinator = bench.coordinator(rules=RoundRules(60, 30, max_held=3))
     bench.send(*records)

@@ -12,14 +12,22 @@ from deploy.local.kafka import LocalKafka
 from memory_store.bank import Bank, first_broken_link
 from memory_store.coordinator.coordinator import Coordinator
 from memory_store.coordinator.guards import EventSpan
-from memory_store.coordinator.keeper import newest_banks
-from memory_store.coordinator.rounds import RoundRules
+from memory_store.coordinator.options import RoundRules
 from memory_store.stores.redis import RedisAddress, RedisStore
 from messaging.kafka.bus import KafkaBus
 from messaging.kafka.connection import KafkaConnection
 from messaging.ports import OutRecord, TopicSpec
 from schemas.topics import TopicNames
-from tests.integration.memory_store.bench import BANK_ID, INITIAL, event, initial_bank, options, proposal, proposals
+from tests.integration.memory_store.bench import (
+    BANK_ID,
+    INITIAL,
+    event,
+    initial_bank,
+    newest_banks,
+    options,
+    proposal,
+    proposals,
+)
 
 PATIENCE_S = 60.0
 RULES = RoundRules(round_s=1.0, quarantine_s=1.0)

@@ -9,7 +9,7 @@ from redis import Redis
 
 from deploy.local.redis import LocalRedis
 from memory_store.bank import Bank, Change, first_broken_link
-from memory_store.coordinator.rounds import RoundRules
+from memory_store.coordinator.options import RoundRules
 from memory_store.store import CommitRequest
 from memory_store.stores.redis import RedisAddress, RedisStore, reader_acl
 from memory_store.views import BankCache
@@ -276,3 +276,69 @@ def test_a_redis_that_may_not_write_just_now_is_a_passing_trouble(own_redis: Loc
     assert near.read_if_newer(bank) is bank
     admin.config_set("min-replicas-to-write", 0)
     near.freeze(BANK_ID)
+
+
+def test_a_full_redis_is_waited_for_by_a_coordinator(own_redis: LocalRedis, near: RedisStore) -> None:
+    """The client strips the first word of this answer, so that only its class tells it."""
+    bench = Bench(near)
+    coordinator = bench.coordinator(rules=AT_ONCE)
+    bench.pass_time(coordinator, 1)
+    admin = Redis.from_url(own_redis.url)
+    admin.config_set("maxmemory", 1)
+    bench.send(proposal(initial_bank())[0])
+    bench.pass_time(coordinator, 20)
+    assert "maxmemory" in (coordinator.snapshot().trouble or "")
+    assert coordinator.snapshot().held == 1
+    admin.config_set("maxmemory", 0)
+    until(lambda: bench.pass_time(coordinator, 5) is None and coordinator.snapshot().committed == 1)
+    assert coordinator.snapshot().adds_up()
+
+
+def test_a_password_that_is_rotated_makes_a_worker_stale_and_it_comes_back(own_redis: LocalRedis) -> None:
+    admin = Redis.from_url(own_redis.url)
+    rules = ["on", "~*", "&*", "+@all"]
+    admin.execute_command("ACL", "SETUSER", "ann", *rules, f">{PASSWORD}")  # type: ignore[no-untyped-call]
+    store = RedisStore.for_worker(RedisAddress(own_redis.url, username="ann", password=PASSWORD))
+    created(store)
+    cache = BankCache(store, INITIAL, refresh_s=0.0)
+    assert cache.view(BANK_ID).memory_state == "live"
+    admin.execute_command("ACL", "SETUSER", "ann", "resetpass", ">other")  # type: ignore[no-untyped-call]
+    admin.execute_command("CLIENT", "KILL", "USER", "ann")  # type: ignore[no-untyped-call]
+    until(lambda: cache.view(BANK_ID).memory_state == "stale")
+    with pytest.raises(FatalError, match=r"password"):
+        RedisStore.for_worker(RedisAddress(own_redis.url, username="ann", password=PASSWORD)).read(BANK_ID)
+    admin.execute_command("ACL", "SETUSER", "ann", f">{PASSWORD}")  # type: ignore[no-untyped-call]
+    until(lambda: cache.view(BANK_ID).memory_state == "live")
+
+
+def test_a_demoted_primary_is_let_go(own_redis: LocalRedis, near: RedisStore) -> None:
+    """Behind one name there may be another server by now; the next call must ask for it anew."""
+    created(near)
+    admin = Redis.from_url(own_redis.url)
+    before = {client["id"] for client in admin.client_list() if client["name"] == "engram"}
+    admin.execute_command("REPLICAOF", "127.0.0.1", "1")  # type: ignore[no-untyped-call]
+    with pytest.raises(TransientError, match="read only"):
+        near.freeze(BANK_ID)
+    admin.execute_command("REPLICAOF", "NO", "ONE")  # type: ignore[no-untyped-call]
+    near.freeze(BANK_ID)
+    after = {client["id"] for client in admin.client_list() if client["name"] == "engram"}
+    assert before
+    assert not before & after
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("rediss://{address}/0", "must speak TLS"),
+        ("redis://no-such-host.invalid:6379/0", "no-such-host.invalid:6379 must have a known host name"),
+    ],
+)
+def test_an_address_that_cannot_work_is_fatal_at_the_start(own_redis: LocalRedis, url: str, says: str) -> None:
+    for make in (RedisStore.for_worker, RedisStore.for_coordinator):
+        with pytest.raises(FatalError, match=says):
+            make(RedisAddress(url.format(address=own_redis.address))).read(BANK_ID)
+
+
+def test_a_port_where_nobody_listens_is_waited_for_and_named() -> None:
+    with pytest.raises(TransientError, match=r"127\.0\.0\.1:1 is away"):
+        RedisStore.for_worker(RedisAddress("redis://127.0.0.1:1/0")).read(BANK_ID)

@@ -10,11 +10,11 @@ import pytest
 
 from memory_store.bank import Bank, Change
 from memory_store.coordinator.coordinator import Coordinator
-from memory_store.coordinator.rounds import RoundRules
+from memory_store.coordinator.options import RoundRules
 from memory_store.store import CommitRequest
 from memory_store.stores.sqlite import SqliteStore
 from memory_store.views import BankCache
-from schemas.errors import FatalError, OwnershipLostError, TransientError
+from schemas.errors import FatalError, TransientError
 from tests.integration.memory_store.bench import BANK_ID, INITIAL, Bench, initial_bank, proposal
 from tests.unit.memory_store.proposals import NOW, a_bank, unit_rows
 
@@ -122,12 +122,7 @@ def test_leases_end_by_the_clock_and_tokens_grow(path: Path) -> None:
     assert first is not None
     clock.now += 9.9
     assert store.acquire(BANK_ID, "c2", 10) is None
-    store.renew(first, 10)
-    clock.now += 9.9
-    assert store.acquire(BANK_ID, "c2", 10) is None
     clock.now += 0.2
-    with pytest.raises(OwnershipLostError):
-        store.renew(first, 10)
     # It ran out, but nobody took over: the commit is still safe.
     request = CommitRequest(first, bank.followed_by(unit_rows(1, 4, 6), NOW), replace(CREATE, action="update"))
     assert store.commit(replace(request, change=Change("update", "c1", "", "a"))).status == "applied"
@@ -150,3 +145,34 @@ def test_a_bank_of_another_bundle_is_served_to_nobody_and_taught_by_nobody(store
     assert found.version == 0
     with pytest.raises(FatalError, match="bundle"):
         BankCache(store, INITIAL).view(BANK_ID)
+
+
+def test_a_file_that_may_not_be_written_is_fatal_until_it_once_could(store: SqliteStore) -> None:
+    refused = sqlite3.OperationalError("attempt to write a readonly database")
+    verdict = store.judge(refused, "create")
+    assert verdict is not None
+    assert verdict.kind == "lasting"
+    full = store.judge(sqlite3.OperationalError("database or disk is full"), "create")
+    assert full is not None
+    assert full.kind == "passing"
+
+
+def test_each_bank_keeps_its_own_log(path: Path) -> None:
+    """A busy bank does not push the entries of a quiet one out."""
+    store = SqliteStore(path, kept_entries=3)
+    quiet, busy = a_bank(bank_id="quiet"), a_bank(bank_id="busy")
+    for bank in (quiet, busy):
+        store.create(bank, replace(CREATE, commit_id=bank.bank_id))
+    lease = store.acquire("busy", "c1", 60)
+    assert lease is not None
+    for number in range(1, 9):
+        busy = busy.followed_by(unit_rows(number, 4, 6), NOW)
+        store.commit(CommitRequest(lease, busy, Change("update", "c1", "", f"id{number}")))
+    quiet_lease = store.acquire("quiet", "c1", 60)
+    assert quiet_lease is not None
+    for number in range(1, 3):
+        quiet = quiet.followed_by(unit_rows(number, 4, 6), NOW)
+        store.commit(CommitRequest(quiet_lease, quiet, Change("update", "c1", "", f"q{number}")))
+    assert [entry.version for entry in store.log("quiet")] == [0, 1, 2]
+    assert [entry.version for entry in store.log("busy")] == [6, 7, 8]
+    store.close()

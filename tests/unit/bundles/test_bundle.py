@@ -12,6 +12,7 @@ import pytest
 from bundles.bundle import Bundle, half_rounded, load_bundle, load_initial_bank, save_bundle
 from bundles.calibration import Calibration, Distribution, Moments
 from bundles.manifest import CALIBRATION, INITIAL_BANK, MANIFEST, WEIGHTS, Manifest
+from engram.build.bundles import shipped_bundle
 from schemas.errors import BundleError, FatalError
 
 
@@ -152,3 +153,11 @@ def test_an_existing_folder_is_never_overwritten(tmp_path: Path) -> None:
 
 def test_a_wrong_bundle_stops_a_process() -> None:
     assert issubclass(BundleError, FatalError)
+
+
+def test_the_places_of_a_frame_are_known_without_the_network() -> None:
+    """The shipped bundle's network halves 128 x 96 twice; a bundle that names no depth has one place a pixel."""
+    shipped = load_bundle(shipped_bundle())
+    assert shipped.manifest.places_per_frame == 32 * 24
+    assert load_initial_bank(shipped_bundle()).places_per_frame == 32 * 24
+    assert shipped.manifest.model_copy(update={"parameters": {}}).places_per_frame == 128 * 96

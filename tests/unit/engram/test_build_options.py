@@ -54,6 +54,7 @@ def test_every_worker_and_event_setting_is_used() -> None:
 def test_coordinator_settings_are_used_by_both_kinds_of_process() -> None:
     values = {
         "kafka": {"topic_prefix": "p."},
+        "memory": {"bank_id": "of-{camera_id}"},
         "coordinator": {
             "writer_id": "c9",
             "lease_s": 3,
@@ -61,6 +62,8 @@ def test_coordinator_settings_are_used_by_both_kinds_of_process() -> None:
             "quarantine_s": 2,
             "max_anchor_distance": 0.5,
             "change_budget_per_hour": 4,
+            "change_budget_per_round": 0.25,
+            "max_banks": 9,
             "guard_frames": 7,
         },
     }
@@ -68,4 +71,5 @@ def test_coordinator_settings_are_used_by_both_kinds_of_process() -> None:
     assert options == coordinator_options(WatchSettings.model_validate(values))
     assert (options.coordinator_id, options.lease_s, options.group) == ("c9", 3, "p.engram-coordinators")
     assert (options.rules.round_s, options.rules.quarantine_s, options.rules.guard_frames) == (5, 2, 7)
+    assert (options.bank_id, options.max_banks, options.limits.moved_per_round) == ("of-{camera_id}", 9, 0.25)
     assert (options.limits.moved_per_hour, options.limits.anchor_distance) == (4, 0.5)

@@ -5,8 +5,10 @@ from datetime import datetime, timezone
 import numpy as np
 
 from memory_store.bank import Bank, next_epoch
+from memory_store.coordinator.positions import Place
 from memory_store.coordinator.rounds import Held
 from memory_store.proposal import NEVER, ItemSums
+from messaging.ports import Claim
 from schemas.messages import ProposalHeader
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=timezone.utc)
@@ -67,10 +69,16 @@ def header_for(bank: Bank, camera_id: str = "cam1", first: int = 0, last: int = 
     return ProposalHeader.model_validate(values | changed)
 
 
-def held_for(bank: Bank, camera_id: str = "cam1", first: int = 0, at: float = 0.0, seed: int = 1) -> Held[int]:
+def held_for(bank: Bank, camera_id: str = "cam1", first: int = 0, at: float = 0.0, seed: int = 1) -> Held:
     """A proposal of ten frames with 16 queries; its place is its first frame."""
     sums = sums_of(unit_rows(seed, 16, bank.items_MC.shape[1]), bank.items_MC)
-    return Held(header_for(bank, camera_id, first, first + 9), sums, at, first)
+    header = header_for(bank, camera_id, first, first + 9)
+    return Held(header, sums, at, place(first), f"{header.proposal_id}#{seed}")
+
+
+def place(offset: int) -> Place:
+    """Somewhere in one partition."""
+    return Place(Claim("t.memory-updates", 0, 1), offset)
 
 
 def never(num_items: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Each guard stops what it is for and nothing else."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -15,15 +16,20 @@ from memory_store.coordinator.guards import (
     change_budget,
     distance_moved,
     distance_to_anchor,
+    empty,
+    false_age,
+    false_claim,
     foreign_bundle,
     frozen,
     implausible,
     not_finite,
-    passes,
     stale_base,
+    unfit_items,
+    unknown_bank,
 )
 from memory_store.proposal import ItemSums
-from tests.unit.memory_store.proposals import a_bank, header_for, never, sums_of, unit_rows
+from memory_store.views import InitialBank
+from tests.unit.memory_store.proposals import NOW, a_bank, header_for, never, sums_of, unit_rows
 
 BANK = a_bank()
 GOOD = sums_of(unit_rows(2, 12, 6), BANK.items_MC)
@@ -33,12 +39,6 @@ def reason(rejection: object) -> str | None:
     return getattr(rejection, "reason", None)
 
 
-def test_the_gate_lets_only_scores_below_the_threshold_pass() -> None:
-    assert passes(0.009, 0.01)
-    assert not passes(0.01, 0.01)
-    assert not passes(float("nan"), 0.01)
-
-
 def test_a_base_is_known_by_content_not_by_number() -> None:
     assert stale_base(header_for(BANK), BANK) is None
     assert stale_base(header_for(BANK, base_version=7), BANK) is None
@@ -46,8 +46,8 @@ def test_a_base_is_known_by_content_not_by_number() -> None:
 
 
 def test_another_bundle_is_foreign() -> None:
-    assert foreign_bundle(header_for(BANK), BANK.bundle_digest) is None
-    assert reason(foreign_bundle(header_for(BANK), "c" * 64)) == "foreign_bundle"
+    assert foreign_bundle(BANK.bundle_digest, BANK.bundle_digest) is None
+    assert reason(foreign_bundle(BANK.bundle_digest, "c" * 64)) == "foreign_bundle"
 
 
 @pytest.mark.parametrize("shape", [(4, 7), (5, 6)])
@@ -122,16 +122,75 @@ def test_a_frozen_bank_takes_nothing() -> None:
     assert reason(frozen(replace(BANK, frozen=True))) == "frozen"
 
 
-def test_the_budget_counts_what_was_spent() -> None:
-    assert change_budget(0.4, 0.6, 1.0) is None
-    assert reason(change_budget(0.5, 0.6, 1.0)) == "change_budget"
-    assert change_budget(100.0, 100.0, None) is None
+def test_a_budget_must_not_be_reached() -> None:
+    assert change_budget(0.4, 0.5) is None
+    assert reason(change_budget(0.5, 0.5)) == "change_budget"
+    assert reason(change_budget(float("nan"), 0.5)) == "change_budget"
+    assert change_budget(100.0, None) is None
 
 
 def test_the_anchor_holds_an_item_near() -> None:
-    assert anchor_distance(1.0, 1.0) is None
-    assert reason(anchor_distance(1.01, 1.0)) == "anchor_distance"
+    assert anchor_distance(0.99, 1.0) is None
+    assert reason(anchor_distance(1.0, 1.0)) == "anchor_distance"
+    assert reason(anchor_distance(float("nan"), 1.0)) == "anchor_distance"
     assert anchor_distance(2.0, None) is None
+
+
+def test_counts_must_fit_the_frames_and_the_grid() -> None:
+    assert implausible(GOOD, most_queries=12) is None
+    assert reason(implausible(GOOD, most_queries=11)) == "implausible"
+    million = ItemSums(GOOD.running_max_M, GOOD.sums_MC, np.full(4, 1e6, np.float32))
+    assert reason(implausible(million, most_queries=768)) == "implausible"
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        {"num_frames": 11},
+        {"num_frames": 10**18},
+        {"first": 10, "last": 9, "num_frames": 1},
+        {"captured_from": NOW + timedelta(seconds=1)},
+        {"first": 0, "last": 9_999},
+        {"first": 0, "last": 9_999, "captured_to": NOW + timedelta(hours=1)},
+    ],
+)
+def test_the_frames_claimed_must_fit_their_numbers_and_their_time(claim: dict[str, object]) -> None:
+    assert false_claim(header_for(BANK)) is None
+    assert reason(false_claim(header_for(BANK, **claim))) == "implausible"  # type: ignore[arg-type]
+
+
+def test_what_teaches_nothing_is_empty() -> None:
+    assert empty(GOOD) is None
+    assert reason(empty(ItemSums.empty(4, 6))) == "empty"
+
+
+@pytest.mark.parametrize(
+    ("bank_id", "template", "known"),
+    [("lobby", "lobby", True), ("dock", "lobby", False), ("cam1", "{camera_id}", True), ("cam2", "{camera_id}", False)],
+)
+def test_only_the_settings_name_a_bank(bank_id: str, template: str, known: bool) -> None:
+    assert (unknown_bank(header_for(BANK, "cam1", bank_id=bank_id), template) is None) == known
+
+
+@pytest.mark.parametrize(
+    ("items_MC", "why"),
+    [
+        (np.zeros((4, 6), np.float32), "implausible"),
+        (2 * BANK.items_MC, "implausible"),
+        (-BANK.items_MC, "anchor_distance"),
+        (BANK.items_MC[:3], "bad_shape"),
+        (BANK.items_MC, None),
+    ],
+)
+def test_items_that_no_update_leads_to_are_unfit(items_MC: np.ndarray, why: str | None) -> None:
+    assert reason(unfit_items(items_MC, InitialBank(BANK.bundle_digest, BANK.items_MC), 0.5)) == why
+
+
+@pytest.mark.parametrize("epoch", ["zzzz", "initial", "99999999", "9" * 40 + "-" + "0" * 16, "00000000-" + "0" * 16])
+def test_an_epoch_that_nobody_makes_is_no_age(epoch: str) -> None:
+    assert reason(false_age(epoch, 0)) == "implausible"
+    assert reason(false_age(BANK.epoch, 2**53)) == "implausible"
+    assert false_age(BANK.epoch, 7) is None
 
 
 def test_distances_are_between_unit_items() -> None:

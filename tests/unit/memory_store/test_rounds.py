@@ -3,16 +3,17 @@
 import pytest
 
 from memory_store.coordinator.guards import EventSpan
-from memory_store.coordinator.rounds import EventBook, Held, RoundRules, Rounds
-from tests.unit.memory_store.proposals import a_bank, held_for
+from memory_store.coordinator.options import RoundRules
+from memory_store.coordinator.rounds import EventBook, Held, Rounds
+from tests.unit.memory_store.proposals import a_bank, held_for, place
 
 BANK = a_bank()
 RULES = RoundRules(round_s=60.0, quarantine_s=30.0)
 SOON = float("inf")
 
 
-def rounds_with(*held: Held[int], rules: RoundRules = RULES) -> Rounds[int]:
-    rounds: Rounds[int] = Rounds(rules)
+def rounds_with(*held: Held, rules: RoundRules = RULES) -> Rounds:
+    rounds: Rounds = Rounds(rules)
     for item in held:
         assert not rounds.add(item)
     return rounds
@@ -68,47 +69,87 @@ def test_banks_have_rounds_of_their_own() -> None:
 
 def test_an_event_that_opens_in_quarantine_takes_the_proposal_out() -> None:
     rounds = rounds_with(held_for(BANK, "cam1", first=100), held_for(BANK, "cam2", first=100))
-    events: EventBook[int] = EventBook(RULES)
-    events.note(EventSpan("cam1", "s1", 105, None), 1.0, place=7)
+    events: EventBook = EventBook(RULES)
+    events.note(EventSpan("cam1", "s1", 105, None), 1.0, place=place(7))
     (blocked,) = rounds.blocked(events)
     assert (blocked.held.header.camera_id, blocked.rejection.reason) == ("cam1", "camera_event")
     assert [held.header.camera_id for held in rounds] == ["cam2"]
 
 
 def test_the_end_of_an_event_frees_what_comes_later() -> None:
-    events: EventBook[int] = EventBook(RULES)
-    events.note(EventSpan("cam1", "s1", 105, None), 1.0, place=7)
-    events.note(EventSpan("cam1", "s1", 105, 120), 2.0, place=9)
+    events: EventBook = EventBook(RULES)
+    events.note(EventSpan("cam1", "s1", 105, None), 1.0, place=place(7))
+    events.note(EventSpan("cam1", "s1", 105, 120), 2.0, place=place(9))
     rounds = rounds_with(held_for(BANK, first=131), held_for(BANK, first=121))
     assert [item.held.header.first_frame for item in rounds.blocked(events)] == [121]
-    assert list(events.places()) == [7]
+    assert list(events.places()) == [place(7)]
 
 
 def test_events_are_forgotten_when_nothing_can_meet_them_any_more() -> None:
-    events: EventBook[int] = EventBook(RoundRules(event_memory_s=100, max_event_s=1000))
-    events.note(EventSpan("cam1", "s1", 1, 5), 0.0, place=1)
-    events.note(EventSpan("cam1", "s1", 50, None), 0.0, place=2)
+    events: EventBook = EventBook(RoundRules(event_memory_s=100, max_event_s=1000))
+    events.note(EventSpan("cam1", "s1", 1, 5), 0.0, place=place(1))
+    events.note(EventSpan("cam1", "s1", 50, None), 0.0, place=place(2))
     events.forget_old(100.0)
     assert len(events) == 2
     events.forget_old(100.1)
-    assert list(events.places()) == [2]
+    assert list(events.places()) == [place(2)]
     events.forget_old(1000.1)
     assert len(events) == 0
 
 
 def test_events_of_a_lost_partition_are_read_again() -> None:
-    events: EventBook[int] = EventBook(RULES)
-    events.note(EventSpan("cam1", "s1", 1, None), 0.0, place=1)
-    events.note(EventSpan("cam2", "s1", 1, None), 0.0, place=2)
-    events.forget_from(lambda place: place == 1)
-    assert list(events.places()) == [2]
+    events: EventBook = EventBook(RULES)
+    events.note(EventSpan("cam1", "s1", 1, None), 0.0, place=place(1))
+    events.note(EventSpan("cam2", "s1", 1, None), 0.0, place=place(2))
+    events.forget_from(lambda where: where == place(1))
+    assert list(events.places()) == [place(2)]
 
 
-def test_beyond_the_bound_the_oldest_leaves() -> None:
-    rounds = rounds_with(*(held_for(BANK, first=first) for first in (0, 10)), rules=RoundRules(max_held=2))
-    (dropped,) = rounds.add(held_for(BANK, first=20))
-    assert (dropped.held.header.first_frame, dropped.rejection.reason) == (0, "overflow")
-    assert firsts(rounds) == [10, 20]
+def flood(rounds: Rounds, camera_id: str, count: int) -> list[str]:
+    """Cameras whose proposals left, in turn."""
+    gone = [rounds.add(held_for(BANK, camera_id, first=10 * number)) for number in range(count)]
+    return [item.held.header.camera_id for rejected in gone for item in rejected]
+
+
+def test_a_flood_drives_out_its_own_and_not_the_honest_before_it() -> None:
+    rounds = rounds_with(*(held_for(BANK, "honest", first=10 * n) for n in range(3)), rules=RoundRules(max_held=10))
+    assert flood(rounds, "flood", 50) == ["flood"] * 43
+    assert [held.header.camera_id for held in rounds].count("honest") == 3
+
+
+def test_an_honest_newcomer_takes_the_place_of_the_flood() -> None:
+    rules = RoundRules(max_held=10, kept_share=4)
+    rounds = Rounds(rules)
+    flood(rounds, "flood", 10)
+    (dropped,) = rounds.add(held_for(BANK, "honest"))
+    assert (dropped.held.header.camera_id, dropped.held.header.first_frame) == ("flood", 90)
+    assert dropped.rejection.reason == "overflow"
+
+
+def test_a_flood_under_ever_new_names_finds_the_door_shut() -> None:
+    rules = RoundRules(max_held=10, kept_share=4)
+    rounds = rounds_with(*(held_for(BANK, "honest", first=10 * n) for n in range(4)), rules=rules)
+    for number in range(50):
+        rounds.add(held_for(BANK, f"sybil{number}"))
+    assert len(rounds) == 10
+    assert [held.header.camera_id for held in rounds].count("honest") == 4
+
+
+def test_an_id_belongs_to_nobody_but_content_is_held_once() -> None:
+    rounds = rounds_with(held_for(BANK, seed=1), held_for(BANK, seed=2))
+    assert len(rounds) == 2
+    (repeated,) = rounds.add(held_for(BANK, seed=2))
+    assert repeated.rejection.reason == "duplicate"
+
+
+def test_a_flood_of_events_drives_out_its_own() -> None:
+    events = EventBook(RoundRules(max_events=5))
+    events.note(EventSpan("cam1", "s1", 1, None), 0.0, place=place(1))
+    for number in range(20):
+        events.note(EventSpan("flood", f"s{number}", 1, None), 1.0 + number, place=place(2))
+    assert len(events) == 5
+    assert len(list(events.spans("cam1", "s1"))) == 1
+    assert len(list(events.spans("flood", "s19"))) == 1
 
 
 def test_the_same_proposal_is_held_once() -> None:
@@ -116,10 +157,10 @@ def test_the_same_proposal_is_held_once() -> None:
     (repeated,) = rounds.add(held_for(BANK, at=5.0))
     assert repeated.rejection.reason == "duplicate"
     assert len(rounds) == 1
-    assert "cam1:s1:0-9" in rounds
+    assert "cam1:s1:0-9#1" in rounds
 
 
 def test_proposals_of_a_lost_partition_are_given_back() -> None:
     rounds = rounds_with(*(held_for(BANK, first=first) for first in (0, 10, 20)))
-    assert rounds.remove_from(lambda place: place >= 10) == 2
+    assert rounds.remove_from(lambda where: where.offset >= 10) == 2
     assert firsts(rounds) == [0]

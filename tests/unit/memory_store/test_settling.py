@@ -1,32 +1,37 @@
 """What a round may do to a bank, independent of the order in which its proposals came."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from memory_store.bank import Bank
+from memory_store.coordinator.guards import anchor_distance, at_odds, change_budget
+from memory_store.coordinator.options import ChangeLimits
 from memory_store.coordinator.rounds import Held
-from memory_store.coordinator.settling import Base, ChangeLimits, change_of, settle
+from memory_store.coordinator.settling import Settled, change_of, settle
 from memory_store.proposal import ItemSums, merge_all
 from tests.unit.memory_store.proposals import a_bank, held_for, sums_of, unit_rows
 
 BANK = a_bank()
-ANY = ChangeLimits(None, None)
+ANY = ChangeLimits(None, None, None)
 
 
-def base(bank: Bank = BANK, spent: float = 0.0) -> Base:
-    return Base(bank, BANK.items_MC, spent)
+def settled_on(round_: Sequence[Held], limits: ChangeLimits = ANY, bank: Bank = BANK) -> Settled:
+    return settle(bank, BANK.items_MC, round_, limits)
 
 
-def gentle(camera_id: str, first: int = 0) -> Held[int]:
+def gentle(camera_id: str, first: int = 0) -> Held:
     """Queries that are the items themselves: nothing moves."""
     held = held_for(BANK, camera_id, first)
     return replace(held, sums=sums_of(BANK.items_MC, BANK.items_MC))
 
 
-def wild(camera_id: str) -> Held[int]:
+def wild(camera_id: str) -> Held:
     """Many queries far from every item."""
     queries_NC = unit_rows(9, 400, 6)
     queries_NC = queries_NC[(queries_NC @ BANK.items_MC.T).max(axis=1) < 0.3]
@@ -35,13 +40,13 @@ def wild(camera_id: str) -> Held[int]:
 
 
 def test_nothing_gives_nothing() -> None:
-    settled = settle(base(), [], ANY)
-    assert (settled.items_MC, settled.accepted, settled.rejected) == (None, (), ())
+    settled = settled_on([])
+    assert (settled.items_MC, settled.accepted, settled.rejected) == (None, (), [])
 
 
 def test_all_together_give_the_merged_update() -> None:
     round_ = [held_for(BANK, f"cam{seed}", seed=seed) for seed in range(5)]
-    settled = settle(base(), round_, ANY)
+    settled = settled_on(round_)
     assert settled.items_MC is not None
     np.testing.assert_allclose(settled.items_MC, merge_all([held.sums for held in round_]).updated(BANK.items_MC))
     assert len(settled.accepted) == 5
@@ -49,10 +54,15 @@ def test_all_together_give_the_merged_update() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limits", "reason"), [(ChangeLimits(None, 0.5), "anchor_distance"), (ChangeLimits(0.1, None), "change_budget")]
+    ("limits", "reason"),
+    [
+        (ChangeLimits(None, 0.5, None), "anchor_distance"),
+        (ChangeLimits(0.1, None, None), "change_budget"),
+        (ChangeLimits(None, None, 0.1), "change_budget"),
+    ],
 )
 def test_a_wild_proposal_is_left_out_and_the_others_go_on(limits: ChangeLimits, reason: str) -> None:
-    settled = settle(base(), [gentle("cam1"), wild("cam2"), gentle("cam3")], limits)
+    settled = settled_on([gentle("cam1"), wild("cam2"), gentle("cam3")], limits)
     assert [held.header.camera_id for held in settled.accepted] == ["cam1", "cam3"]
     assert [(item.held.header.camera_id, item.rejection.reason) for item in settled.rejected] == [("cam2", reason)]
     assert settled.items_MC is not None
@@ -60,24 +70,24 @@ def test_a_wild_proposal_is_left_out_and_the_others_go_on(limits: ChangeLimits, 
 
 
 def test_a_spent_budget_stops_every_round_that_moves() -> None:
-    settled = settle(base(spent=1.0), [wild("cam1")], ChangeLimits(1.0, None))
+    settled = settled_on([wild("cam1")], ChangeLimits(1.0, None, None).after(1.0))
     assert settled.items_MC is None
     assert [item.rejection.reason for item in settled.rejected] == ["change_budget"]
 
 
 def test_the_anchor_is_what_was_trained_not_what_was_last() -> None:
-    drifted = Base(replace(BANK, items_MC=-BANK.items_MC), BANK.items_MC, 0.0)
+    drifted = replace(BANK, items_MC=-BANK.items_MC)
     idle = replace(held_for(BANK), sums=ItemSums.empty(4, 6))
-    assert settle(drifted, [idle], ChangeLimits(None, 1.0)).rejected[0].rejection.reason == "anchor_distance"
+    assert settled_on([idle], ChangeLimits(None, 1.0, None), drifted).rejected[0].rejection.reason == "anchor_distance"
 
 
-@pytest.mark.parametrize("limits", [ANY, ChangeLimits(0.6, 1.2)])
+@pytest.mark.parametrize("limits", [ANY, ChangeLimits(0.6, 1.2, None)])
 def test_the_order_of_arrival_changes_nothing(limits: ChangeLimits) -> None:
     round_ = [held_for(BANK, f"cam{seed}", seed=seed) for seed in range(6)] + [wild("cam9")]
-    first = settle(base(), round_, limits)
+    first = settled_on(round_, limits)
     for seed in range(5):
         Random(seed).shuffle(round_)
-        again = settle(base(), round_, limits)
+        again = settled_on(round_, limits)
         assert [held.header.camera_id for held in again.accepted] == [held.header.camera_id for held in first.accepted]
         assert first.items_MC is not None
         assert again.items_MC is not None
@@ -87,7 +97,7 @@ def test_the_order_of_arrival_changes_nothing(limits: ChangeLimits) -> None:
 
 def test_the_log_entry_says_who_contributed_how_much() -> None:
     round_ = [gentle("cam1"), gentle("cam1", 10), gentle("cam2")]
-    change = change_of(BANK, settle(base(), round_, ANY), "c1")
+    change = change_of(BANK, settled_on(round_), "c1")
     assert (change.num_proposals, change.num_frames, change.num_cameras) == (3, 30, 2)
     assert change.cameras == (("cam1", 20), ("cam2", 10))
     assert (change.action, change.author) == ("update", "c1")
@@ -96,8 +106,36 @@ def test_the_log_entry_says_who_contributed_how_much() -> None:
 def test_a_commit_id_depends_on_base_epoch_and_proposals() -> None:
     one, two = [gentle("cam1")], [gentle("cam1"), gentle("cam2")]
     ids = {
-        change_of(bank, settle(base(bank), round_, ANY), "c1").commit_id
+        change_of(bank, settled_on(round_), "c1").commit_id
         for bank in (BANK, replace(BANK, epoch="other"), a_bank(seed=3))
         for round_ in (one, two)
     }
     assert len(ids) == 6
+
+
+@pytest.mark.parametrize(("limits"), [ChangeLimits(None, 0.25, None), ChangeLimits(0.25, None, None)])
+def test_a_limit_that_is_just_reached_is_broken(limits: ChangeLimits) -> None:
+    moved, far = change_budget(0.25, limits.moved_per_hour), anchor_distance(0.25, limits.anchor_distance)
+    assert [moved, far].count(None) == 1
+
+
+def test_an_update_that_comes_out_as_no_items_is_refused() -> None:
+    away = replace(held_for(BANK), sums=replace(sums_of(BANK.items_MC, BANK.items_MC), sums_MC=-BANK.items_MC))
+    settled = settled_on([away])
+    assert settled.items_MC is None
+    assert [item.rejection.reason for item in settled.rejected] == ["implausible"]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_sums_must_fit_their_maxima(sign: int) -> None:
+    """Ten queries, none more like the item than 0.1, cannot add up to ten times the item."""
+    forged = ItemSums(
+        np.full(4, 0.1, np.float32), (sign * 10 * BANK.items_MC).astype(np.float32), np.full(4, 10, np.float32)
+    )
+    rejected = settled_on([replace(held_for(BANK), sums=forged)]).rejected
+    assert [item.rejection.reason for item in rejected] == ["implausible"]
+
+
+@given(st.integers(0, 10_000), st.integers(1, 300))
+def test_what_real_queries_give_fits_its_maxima(seed: int, num_queries: int) -> None:
+    assert at_odds(sums_of(unit_rows(seed, num_queries, 6), BANK.items_MC), BANK.items_MC) is None
