@@ -10,6 +10,7 @@ from inference.decode import fit
 from inference.engine import Predictor
 from inference.formats import FrameFormat
 from networks.measures import psnr_db, regular_score, squared_error
+from networks.mnad import Mnad
 from networks.registry import network_class
 from tests.golden.networks_from_recipe import network_from_recipe
 from tests.golden.reference import Array, arrays, close, compare, items, section
@@ -143,6 +144,7 @@ def test_mnads_whole_evaluation(family: Family) -> None:
     """Scoring, gated updates carried from video to video, and the AUC, through the very engine that runs live."""
     told, wanted = arrays("mnad_evaluate"), section("mnad_evaluate", family.prefix)
     network = network_from_recipe(family.name, family.file, int(wanted["model_seed"]))
+    assert isinstance(network, Mnad)
     network.shape = replace(network.shape, **{"clip_length": 5, **network.recipes["paper"].parameters})
     predictor = Predictor(network, FrameFormat(64, 64, 3), "cpu")
     test = network.paper_test

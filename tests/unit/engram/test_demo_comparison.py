@@ -11,6 +11,7 @@ from engram.demo.comparison import compare, newest_states
 from memory_store.bank import AuditEntry, Bank, Change, entry_for, next_epoch
 from memory_store.proposal import normalised
 from producers.synthetic import Box, InjectedAnomaly
+from schemas.messages import EventData
 from tests.unit.consumers.samples import event, score
 
 NOW = datetime(2026, 3, 1, tzinfo=timezone.utc)
@@ -20,7 +21,7 @@ def anomaly(first: int, last: int) -> InjectedAnomaly:
     return InjectedAnomaly("cyclist", first, last, (Box(0, 0, 5, 5),) * (last - first + 1))
 
 
-def states(*spans: tuple[int, int]) -> tuple:
+def states(*spans: tuple[int, int]) -> tuple[EventData, ...]:
     return newest_states([event(first, last, "end", 1) for first, last in spans])
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from memory_store.bank import Bank
 from memory_store.coordinator.rounds import Held
-from memory_store.coordinator.settling import Base, ChangeLimits, change_of, settle
+from memory_store.coordinator.settling import Base, ChangeLimits, Settled, change_of, settle
 from memory_store.proposal import ItemSums, merge_all
 from tests.unit.memory_store.proposals import a_bank, held_for, sums_of, unit_rows
 
@@ -35,7 +35,7 @@ def wild(camera_id: str) -> Held[int]:
 
 
 def test_nothing_gives_nothing() -> None:
-    settled = settle(base(), [], ANY)
+    settled: Settled[int] = settle(base(), [], ANY)
     assert (settled.items_MC, settled.accepted, settled.rejected) == (None, (), ())
 
 

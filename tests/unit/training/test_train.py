@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import Result
 from safetensors.torch import load_file
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from bundles.bundle import Bundle, load_bundle
 from engram.cli.app import app
@@ -49,8 +48,8 @@ def options(folder: Path, run: str = "run") -> TrainOptions:
 def same(first: Bundle, second: Bundle) -> bool:
     """To the last bit in what was learned; the optical flow that the calibration rests on has 1e-6 of noise."""
     learned = [{**made.manifest.digests, "calibration.json": ""} for made in (first, second)]
-    levels = [made.calibration.statistic.quantiles for made in (first, second)]
-    return learned[0] == learned[1] and np.allclose(*levels, atol=1e-3)
+    one, other = (made.calibration.statistic.quantiles for made in (first, second))
+    return learned[0] == learned[1] and np.allclose(one, other, atol=1e-3)
 
 
 @pytest.fixture(scope="module")
