@@ -3,15 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from benchmarks import backends, bank, detection, live_score, networks, pipeline, plumbing
 from benchmarks.__main__ import NAMES, app
 from bundles.bundle import save_bundle
-from engram.build.bundles import shipped_bundle
-from inference.engine import Engine, network_of
+from inference.engine import network_of
 from inference.formats import FrameFormat
 from inference.loading import open_engine
 from tests.small_bundle import small_bundle
@@ -74,9 +72,42 @@ def test_backends(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_pipeline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save_bundle(tmp_path, small_bundle())
-    pipeline.compare(open_engine(tmp_path), num_frames=48, rounds=2)
+    save_bundle(tmp_path / "bundle", small_bundle())
+    pipeline.compare(open_engine(tmp_path / "bundle"), num_frames=48, rounds=2)
     assert [name for name, *_ in rows(capsys.readouterr().out)] == [
         "bare network, batch of 8 (baseline)",
         "whole pipeline, in-process bus",
     ]
+
+
+def test_detection(capsys: pytest.CaptureFixture[str]) -> None:
+    detection.compare((11,), 20.0)
+    printed = capsys.readouterr().out
+    assert "Synthetic walkway" in printed
+    assert rows(printed)[-1][0] == "all"
+    assert "false events; events hold" in printed
+
+
+def test_live_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    save_bundle(tmp_path / "bundle", small_bundle())
+    write_scene(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ENGRAM_BENCH_BUNDLE", str(tmp_path / "bundle"))
+    monkeypatch.setenv("ENGRAM_BENCH_DATA", str(tmp_path / "data"))
+    live_score.run()
+    told = rows(capsys.readouterr().out)
+    assert told[0][0] == "e"
+    assert all(0 <= float(auc) <= 100 for _, auc in told)
+
+
+def test_live_score_says_what_to_set(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("ENGRAM_BENCH_BUNDLE", raising=False)
+    live_score.run()
+    assert "set ENGRAM_BENCH_BUNDLE" in capsys.readouterr().out
+
+
+def test_every_benchmark_is_smoked_and_others_are_refused() -> None:
+    assert {f"test_{name}" for name in NAMES} <= globals().keys()
+    done = CliRunner().invoke(app, ["plumbing", "plumping"])
+    assert done.exit_code == 2
+    assert "got plumping" in done.stderr

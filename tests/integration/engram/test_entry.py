@@ -54,17 +54,7 @@ def test_the_module_in_its_own_sources() -> None:
 
 
 def test_torchrun_with_the_program(clashing: Path) -> None:
-    if shutil.which(program("torchrun")) is None:
-        pytest.skip("torchrun comes with torch")
-    done = start(
-        clashing,
-        program("torchrun"),
-        "--standalone",
-        "--no-python",
-        "--nproc-per-node",
-        "1",
-        program("engram"),
-        "--version",
-    )
+    words = ["--standalone", "--no-python", "--nproc-per-node", "1", program("engram"), "--version"]
+    done = start(clashing, program("torchrun"), *words)
     assert done.returncode == 0, done.stderr
     assert f"engram {engram.__version__}" in done.stdout
