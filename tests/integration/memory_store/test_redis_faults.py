@@ -146,7 +146,12 @@ def test_a_coordinator_holds_on_to_proposals_while_redis_is_away(
     assert (snapshot.held, snapshot.committed) == (3, 0)
     assert "away" in (snapshot.trouble or "")
     proxy.heal()
-    until(lambda: bench.pass_time(coordinator, 10) is None and coordinator.snapshot().committed == 3)
+
+    def is_committed() -> bool:
+        bench.pass_time(coordinator, 10)
+        return coordinator.snapshot().committed == 3
+
+    until(is_committed)
     found = near.read(BANK_ID)
     assert found is not None
     assert (found.version, found.items_MC.tobytes()) == (1, expected_MC.tobytes())
@@ -204,7 +209,7 @@ def test_a_reader_may_read_and_nothing_else(own_redis: LocalRedis, near: RedisSt
     bank = created(near)
     admin = Redis.from_url(own_redis.url)
     rules = ["on", f">{PASSWORD}", *reader_acl("engram").split()]
-    admin.execute_command("ACL", "SETUSER", "worker", *rules)  # type: ignore[no-untyped-call]
+    admin.execute_command("ACL", "SETUSER", "worker", *rules)
     reader = RedisStore.for_worker(RedisAddress(own_redis.url, username="worker", password=PASSWORD))
     found = reader.read(BANK_ID)
     assert found is not None
@@ -223,7 +228,7 @@ def test_a_reader_may_read_and_nothing_else(own_redis: LocalRedis, near: RedisSt
 
 
 def test_a_wrong_password_is_fatal_and_not_shown(own_redis: LocalRedis) -> None:
-    Redis.from_url(own_redis.url).execute_command("ACL", "SETUSER", "ann", "on", ">right")  # type: ignore[no-untyped-call]
+    Redis.from_url(own_redis.url).execute_command("ACL", "SETUSER", "ann", "on", ">right")
     address = RedisAddress(own_redis.url, username="ann", password=PASSWORD)
     store = RedisStore.for_coordinator(address)
     with pytest.raises(FatalError, match="password") as caught:

@@ -15,6 +15,7 @@ from inference.backends.torch import torch_device
 from inference.engine import Engine
 from inference.loading import open_engine
 from schemas.errors import BundleError, FatalError
+from schemas.settings.detection import BackendSetting
 from tests.exporting import exported
 from tests.small_bundle import small_bundle
 
@@ -51,7 +52,7 @@ def carry(place: Path, *kinds: ExportFormat) -> None:
         save_export(export_folder(place, kind), told, {"model": kind.encode()})
 
 
-def chosen(place: Path, wanted: choosing.BackendSetting = "auto", device: torch.device = CPU) -> choosing.Choice:
+def chosen(place: Path, wanted: BackendSetting = "auto", device: torch.device = CPU) -> choosing.Choice:
     return choose(wanted, device, place, load_bundle(place).digest)
 
 
@@ -110,7 +111,7 @@ def test_eight_bits_need_a_calibration_of_their_own(place: Path, installed: set[
 
 @pytest.mark.parametrize("wanted", ["auto", "openvino"])
 def test_an_export_of_another_bundle_is_an_error_not_a_reason_for_torch(
-    place: Path, installed: set[str], wanted: choosing.BackendSetting
+    place: Path, installed: set[str], wanted: BackendSetting
 ) -> None:
     carry(place, "openvino")
     with pytest.raises(BundleError, match="must be made from bundle"):

@@ -66,6 +66,7 @@ def test_gives_model_size_and_channels(target: FrameFormat) -> None:
 def test_resizes_as_opencv_does_on_8_bit_images() -> None:
     data = jpeg()
     full = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert full is not None
     expected = cv2.resize(full, (48, 32), interpolation=cv2.INTER_LINEAR)
     assert np.array_equal(decode_frame(data, COLOUR, LIMITS), expected)
 

@@ -112,6 +112,7 @@ def test_results_are_those_of_the_plain_network(engine: Engine, bundle: Bundle) 
     inputs, target = network.split(to_unit_range(torch.from_numpy(all_clips).permute(0, 1, 4, 2, 3)))
     with torch.inference_mode():
         queries: list[torch.Tensor] = []
+        assert isinstance(network.query, torch.nn.Module)
         network.query.register_forward_hook(lambda _module, _inputs, output: queries.append(output))
         image = network(inputs, torch.from_numpy(all_banks)).image
         reading = hold_against(queries[0], torch.from_numpy(all_banks))

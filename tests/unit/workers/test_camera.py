@@ -113,13 +113,15 @@ def test_a_camera_that_was_never_seen_has_nothing_to_hand_over() -> None:
 
 def test_the_score_goes_on_from_the_state_as_if_nothing_had_happened() -> None:
     frames = [FrameMeasures(30, 0.1, 0.02, 0.01 + index / 100) for index in range(20)]
-    smoothing, straight = None, []
+    smoothing: Smoothing | None = None
+    straight: list[float] = []
     for frame in frames:
         live = live_score(frame, smoothing, CALIBRATION)
         smoothing, straight = live.smoothing, [*straight, live.anomaly_score]
         handed = decode_states({"c": encode_state(CameraState(at(0), smoothing))}, 100, NOW)[0]["c"]
         smoothing = handed.smoothing
-    again, once = None, []
+    again: Smoothing | None = None
+    once: list[float] = []
     for frame in frames:
         live = live_score(frame, again, CALIBRATION)
         again, once = live.smoothing, [*once, live.anomaly_score]
