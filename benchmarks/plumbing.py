@@ -24,7 +24,7 @@ from producers.synthetic import SyntheticScene
 from schemas.codec import encode_header
 from schemas.messages import FrameHeader
 from workers.arrivals import Decoder
-from workers.partition import Partition
+from workers.partition import Clip, Partition
 
 FRAMES, CAMERAS, PARTITIONS, ROUNDS = 2000, 4, 4, 3
 """Frames of all cameras together, a multiple of their number."""
@@ -122,7 +122,7 @@ def _consume(bus: Bus, topic: str, num_frames: int) -> None:
             partitions[assigned.claim.partition] = Partition.from_assignment(assigned, {}, CLIP, 0.0)
         for arrival in decoder.begin(intake.deliveries):
             admitted = partitions[arrival.delivery.record.partition].admit(arrival, None, 0.0)
-            clips += admitted.clip_THWC is not None and bool(np.any(admitted.clip_THWC))
+            clips += isinstance(admitted, Clip) and bool(np.any(admitted.clip_THWC))
             received += 1
     expected = num_frames - CAMERAS * (CLIP.span - 1)
     assert clips == expected, f"windows must give a clip a frame once full, {expected} in all, got {clips}"

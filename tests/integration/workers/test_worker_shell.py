@@ -27,11 +27,12 @@ MANY_TURNS = 200
 
 @dataclass
 class FakeClock:
-    """Seconds that go by when the test says so."""
+    """Seconds that go by when the test says so, and a little with each look, so that waits come to an end."""
 
-    now_s: float = 1000.0
+    now_s: float = 1e9
 
     def __call__(self) -> float:
+        self.now_s += 0.001
         return self.now_s
 
 
@@ -244,7 +245,10 @@ def anything(draw: st.DrawFn) -> tuple[str, bytes | None, tuple[tuple[str, bytes
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(anything(), max_size=12), st.lists(st.tuples(st.sampled_from("ab"), ANY_JSON), max_size=3))
+@given(
+    records=st.lists(anything(), max_size=12),
+    states=st.lists(st.tuples(st.sampled_from("ab"), ANY_JSON), max_size=3),
+)
 def test_whatever_comes_is_scored_skipped_or_buried_and_the_worker_lives(
     records: list[tuple[str, bytes | None, tuple[tuple[str, bytes], ...]]],
     states: list[tuple[str, object]],
