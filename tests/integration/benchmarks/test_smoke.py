@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import backends, bank, detection, live_score, networks, pipeline, plumbing
+from benchmarks import backends, bank, bank_limits, detection, live_score, networks, pipeline, plumbing
 from benchmarks.__main__ import NAMES, app
 from bundles.bundle import save_bundle
-from inference.engine import network_of
+from inference.engine import Engine, network_of
 from inference.formats import FrameFormat
 from inference.loading import open_engine
 from tests.small_bundle import small_bundle
@@ -86,6 +86,15 @@ def test_detection(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Synthetic walkway" in printed
     assert rows(printed)[-1][0] == "all"
     assert "false events; events hold" in printed
+
+
+def test_bank_limits() -> None:
+    engine = Engine(small_bundle())
+    near, far = bank_limits.effects(engine, (0.0, 1.0), (1,), 12, 1)
+    assert (near.distance, far.distance) == (0.0, 1.0)
+    assert far.score > near.score
+    moves = bank_limits.honest_rounds(engine, 2, rounds=2, frames=12)
+    assert all(0 <= each.moved <= each.anchor_distance <= 2 for each in moves)
 
 
 def test_live_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
