@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -92,7 +93,10 @@ def test_bank_limits() -> None:
     engine = Engine(small_bundle())
     near, far = bank_limits.effects(engine, (0.0, 1.0), (1,), 12, 1)
     assert (near.distance, far.distance) == (0.0, 1.0)
-    assert far.score > near.score
+    assert 0 <= near.teaches <= 1
+    assert 0 <= far.score <= 1
+    moved_MC = bank_limits.at_distance(engine.bundle.items_MC, 0.3, 0)
+    assert np.linalg.norm(moved_MC - engine.bundle.items_MC, axis=1) == pytest.approx(0.3, abs=1e-4)
     moves = bank_limits.honest_rounds(engine, 2, rounds=2, frames=12)
     assert all(0 <= each.moved <= each.anchor_distance <= 2 for each in moves)
 
