@@ -7,6 +7,10 @@ import typer
 NAMES = ("plumbing", "bank", "bank_limits", "networks", "backends", "pipeline", "detection", "live_score")
 
 
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
 def main(names: list[str] = typer.Argument(None, help=f"which of {', '.join(NAMES)}; all when none is named")) -> None:  # noqa: B008
     """Run benchmarks; each starts what it needs and prints one table. Ratios are to the first row."""
     unknown = sorted(set(names or ()) - set(NAMES))
@@ -17,4 +21,4 @@ def main(names: list[str] = typer.Argument(None, help=f"which of {', '.join(NAME
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

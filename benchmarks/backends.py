@@ -34,22 +34,24 @@ def run() -> None:
     bundle = load_bundle(shipped_bundle())
     manifest = bundle.manifest
     frame = FrameFormat(manifest.width, manifest.height, manifest.channels)
-    _compare("shipped bundle", network_of(bundle), frame, bundle.items_MC)
+    compare("shipped bundle", network_of(bundle), frame, bundle.items_MC)
     recipe = NETWORKS["mnad-prediction"].recipes["light"]
     network = build_network("mnad-prediction", {**recipe.parameters, "channels": 1}).eval()
-    shape = network.shape
-    items_MC = initial_items(shape.num_items, shape.item_dim).numpy()
-    _compare("light MNAD", network, FrameFormat(recipe.width, recipe.height, 1), items_MC)
+    bank = network.bank_shape
+    assert bank is not None, "MNAD reads a bank"
+    items_MC = initial_items(bank.num_items, bank.item_dim).numpy()
+    compare("light MNAD", network, FrameFormat(recipe.width, recipe.height, 1), items_MC)
 
 
-def _compare(name: str, network: VideoNetwork, frame: FrameFormat, items_MC: Float32) -> None:
+def compare(name: str, network: VideoNetwork, frame: FrameFormat, items_MC: Float32, rounds: int = ROUNDS) -> None:
+    """Print one table per batch, of a network in evaluation mode."""
     clips = invented_clips(frame, network.shape.clip_length, max(*BATCHES, RANGE_CLIPS))
     backends = _backends(network, frame, clips, items_MC)
     for batch in BATCHES:
         items_BMC = np.repeat(items_MC[None], batch, axis=0)
         contenders = {kind: _call(backend, clips[:batch], items_BMC) for kind, backend in backends.items()}
         title = f"{name}, {frame.width} x {frame.height} grey, batch of {batch}, {THREADS} thread(s)"
-        print_rates(title, latencies(contenders, ROUNDS), batch)
+        print_rates(title, latencies(contenders, rounds), batch)
 
 
 def _backends(network: VideoNetwork, frame: FrameFormat, clips: UInt8, items_MC: Float32) -> dict[str, Backend]:

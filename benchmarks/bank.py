@@ -3,6 +3,7 @@
 import itertools
 import socket
 import tempfile
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -27,18 +28,19 @@ def run() -> None:
         server.start()
         try:
             server.wait_ready(30)
-            _compare(server, Path(folder))
+            compare(server.url, "bench", Path(folder), ROUNDS)
         finally:
             server.stop()
 
 
-def _compare(server: LocalRedis, folder: Path) -> None:
-    redis = RedisStore.for_coordinator(RedisAddress(server.url, "bench"))
+def compare(url: str, prefix: str, folder: Path, rounds: int) -> None:
+    """Print the table; keys of the Redis at ``url`` begin with ``prefix``, and the SQLite file is in ``folder``."""
+    redis = RedisStore.for_coordinator(RedisAddress(url, prefix))
     sqlite = SqliteStore(folder / "banks.db")
     banks = {store: _Writer(store) for store in (redis, sqlite)}
     figures = latencies(
         {
-            "Redis PING (baseline)": _ping(server.url),
+            "Redis PING (baseline)": _ping(url),
             "Redis: read the bank": lambda: redis.read("bench"),
             "Redis: read if newer, unchanged": lambda: redis.read_if_newer(banks[redis].bank),
             "Redis: commit": banks[redis].commit,
@@ -46,7 +48,7 @@ def _compare(server: LocalRedis, folder: Path) -> None:
             "SQLite: read if newer, unchanged": lambda: sqlite.read_if_newer(banks[sqlite].bank),
             "SQLite: commit": banks[sqlite].commit,
         },
-        ROUNDS,
+        rounds,
     )
     print_latencies(f"Bank of {ITEMS} x {CHANNELS} items ({ITEMS * CHANNELS * 4} bytes)", figures)
 
@@ -73,7 +75,7 @@ class _Writer:
         return Change(action, "bench", "benchmark", f"{action}-{next(self._numbers)}")  # type: ignore[arg-type]
 
 
-def _ping(url: str):  # type: ignore[no-untyped-def]
+def _ping(url: str) -> Callable[[], None]:
     """One round trip without any client library: the floor under everything else."""
     host, port = url.removeprefix("redis://").split("/")[0].rsplit(":", 1)
     connection = socket.create_connection((host, int(port)), timeout=5)

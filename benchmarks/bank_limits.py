@@ -24,6 +24,7 @@ from memory_store.coordinator.guards import distance_moved, distance_to_anchor
 from memory_store.proposal import merge_all, normalised
 from producers.synthetic.scene import SyntheticScene
 from schemas.arrays import Float32, UInt8
+from workers.proposals import passes_gate
 
 DISTANCES = (0.0, 0.02, 0.035, 0.05, 0.075, 0.1, 0.2)
 SEEDS = (101, 102)
@@ -103,7 +104,7 @@ def honest_rounds(engine: Engine, seed: int, rounds: int, frames: int) -> list[M
     clips, moves = clips_of(engine, seed, rounds * frames), []
     for start in range(0, len(clips), frames):
         results = infer(engine, clips[start : start + frames], items_MC)
-        kept = [result.sums for result in results if result.regular_score < gate]
+        kept = [result.sums for result in results if passes_gate(result.regular_score, gate)]
         if not kept:
             break
         new_MC = merge_all(kept).updated(items_MC)
@@ -141,5 +142,6 @@ def _effect(engine: Engine, scenes: Sequence[Sequence[UInt8]], items_MC: Float32
             live = live_score(measures, smoothing, calibration)
             smoothing = live.smoothing
             scores.append(live.anomaly_score)
-            taught.append(result.regular_score < calibration.gate_threshold and live.anomaly_score < enter)
+            passes = passes_gate(result.regular_score, calibration.gate_threshold)
+            taught.append(passes and live.anomaly_score < enter)
     return float(np.mean(scores)), float(np.mean(taught))

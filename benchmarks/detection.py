@@ -12,7 +12,7 @@ from rich.table import Table
 
 from engram.build.bundles import shipped_bundle
 from engram.cli.demo import DEMO_SETTINGS
-from engram.demo.comparison import Comparison
+from engram.demo.comparison import Comparison, false_alarms
 from engram.demo.show import DemoRequest, run_demo
 from schemas.settings import AllSettings, load_settings
 
@@ -21,17 +21,21 @@ SECONDS = 90.0
 
 
 def run() -> None:
-    """Watch all five at once and print what was found, by kind."""
-    found = detect(SEEDS, SECONDS)
-    table = Table("kind", "injected", "found", title="Synthetic walkway, 5 scenes of 90 s", title_justify="left")
+    """The figures of the README."""
+    compare(SEEDS, SECONDS)
+
+
+def compare(seeds: tuple[int, ...], seconds: float) -> None:
+    """Watch all scenes at once and print what was found, by kind, and what was reported besides."""
+    found = detect(seeds, seconds)
+    title = f"Synthetic walkway, {len(seeds)} scenes of {seconds:g} s"
+    table = Table("kind", "injected", "found", title=title, title_justify="left")
     for kind in sorted({finding.anomaly.kind for finding in found.findings}):
         these = [finding for finding in found.findings if finding.anomaly.kind == kind]
         table.add_row(kind, str(len(these)), str(sum(finding.event is not None for finding in these)))
     table.add_row("all", str(len(found.findings)), str(found.num_found))
     Console().print(table)
-    minutes = len(SEEDS) * SECONDS / 60
-    rate = len(found.false_events) / minutes
-    print(f"{len(found.false_events)} false events in {minutes:.1f} minutes of video: {rate:.2f} a minute")
+    print(f"{false_alarms(found)}; in {len(seeds) * seconds / 60:.1f} minutes of video")
 
 
 def detect(seeds: tuple[int, ...], seconds: float) -> Comparison:

@@ -1,6 +1,6 @@
 """Frame AUC of forms of the live score, of one network on one labelled data set; ``docs/live_score.md`` says why.
 
-``ENGRAM_BENCH_BUNDLE=bundles/ped2 ENGRAM_BENCH_DATA=ped2 python -m benchmarks live_score``. The scale of speeds is
+``ENGRAM_BENCH_BUNDLE=models/ped2 ENGRAM_BENCH_DATA=ped2 python -m benchmarks live_score``. The scale of speeds is
 the bundle's own, from its calibration; the last row is what workers compute.
 """
 

@@ -1,6 +1,6 @@
 """Time of MPN's prototype unit against the plain formulation, and of one frame through each light network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -22,32 +22,44 @@ UNIT_ROUNDS, NETWORK_ROUNDS = 7, 15
 
 
 def run() -> None:
-    """On one thread, so that figures do not depend on what else the machine does with the others."""
+    """The sizes of the README."""
+    compare(UNIT_SIZES, tuple(NETWORKS), UNIT_ROUNDS, NETWORK_ROUNDS)
+
+
+def compare(sizes: Mapping[str, tuple[int, int, int]], names: Sequence[str], unit_rounds: int, rounds: int) -> None:
+    """On one thread, so that figures do not depend on what else the machine does with the others.
+
+    Args:
+        sizes: C, H, W of the prototype unit, by what is printed.
+        names: of the networks to time.
+        unit_rounds: calls of each form of the unit.
+        rounds: calls of each network.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with torch.inference_mode():
-            for name, (channels, height, width) in UNIT_SIZES.items():
-                _compare_units(name, F.normalize(torch.rand(1, channels, height, width), dim=1))
-            _compare_networks()
+            for name, (channels, height, width) in sizes.items():
+                _compare_units(name, F.normalize(torch.rand(1, channels, height, width), dim=1), unit_rounds)
+            _compare_networks(names, rounds)
     finally:
         torch.set_num_threads(threads)
 
 
-def _compare_units(size: str, features_BCHW: Tensor) -> None:
+def _compare_units(size: str, features_BCHW: Tensor, rounds: int) -> None:
     unit = PrototypeUnit(features_BCHW.shape[1], PROTOTYPES)
     contenders = {
         "plain: B x N x M x C temporaries": lambda: plain_unit(features_BCHW, unit.heads.weight),
         "products of matrices": lambda: _recall(unit, features_BCHW),
     }
     worst = max(float((a - b).abs().max()) for a, b in zip(*(call() for call in contenders.values()), strict=True))
-    _print(f"MPN's prototype unit, {size}; results differ by {worst:.0e}", latencies(contenders, UNIT_ROUNDS))
+    _print(f"MPN's prototype unit, {size}; results differ by {worst:.0e}", latencies(contenders, rounds))
 
 
-def _compare_networks() -> None:
-    prepared = {name: _prepared(name) for name in NETWORKS}
+def _compare_networks(chosen: Sequence[str], rounds: int) -> None:
+    prepared = {name: _prepared(name) for name in chosen}
     names = {name: f"{name}, {_gmac(call):.2f} GMAC" for name, call in prepared.items()}
-    figures = latencies({names[name]: call for name, call in prepared.items()}, NETWORK_ROUNDS)
+    figures = latencies({names[name]: call for name, call in prepared.items()}, rounds)
     _print("One scored frame, light preset, grey, batch norm folded", figures)
 
 

@@ -33,53 +33,57 @@ DEADLINE_S = 300.0
 
 
 def run() -> None:
-    """Time both in turn."""
-    engine = Engine(load_bundle(shipped_bundle()))
+    """With the shipped bundle."""
+    compare(Engine(load_bundle(shipped_bundle())), FRAMES, ROUNDS)
+
+
+def compare(engine: Engine, num_frames: int, rounds: int) -> None:
+    """Time both in turn and print the table; ``num_frames`` of all cameras together."""
     images = list(SyntheticScene(seed=1).frames(50))
     taken: dict[str, list[float]] = {"bare network, batch of 8 (baseline)": [], "whole pipeline, in-process bus": []}
-    for _ in range(ROUNDS):
-        taken["bare network, batch of 8 (baseline)"].append(_bare(engine, images))
-        taken["whole pipeline, in-process bus"].append(_pipeline(engine, images))
+    for _ in range(rounds):
+        taken["bare network, batch of 8 (baseline)"].append(_bare(engine, images, num_frames))
+        taken["whole pipeline, in-process bus"].append(_pipeline(engine, images, num_frames))
     size = engine.frame_format
-    title = f"{FRAMES} frames at {size.width} x {size.height}, {CAMERAS} cameras, {engine.bundle.model} on CPU"
-    print_rates(title, [Figure(name, tuple(seconds)) for name, seconds in taken.items()], FRAMES)
+    title = f"{num_frames} frames at {size.width} x {size.height}, {CAMERAS} cameras, {engine.bundle.model} on CPU"
+    print_rates(title, [Figure(name, tuple(seconds)) for name, seconds in taken.items()], num_frames)
 
 
-def _bare(engine: Engine, images: list[np.ndarray]) -> float:
+def _bare(engine: Engine, images: list[np.ndarray], num_frames: int) -> float:
     small = [fit(image, engine.frame_format) for image in images]
     clips = [np.stack(small[index : index + engine.clip_format.length]) for index in range(BATCH)]
     items_BMC = np.repeat(engine.bundle.items_MC[None], BATCH, axis=0)
     engine.infer(clips, items_BMC)
     start = time.perf_counter()
-    for _ in range(FRAMES // BATCH):
+    for _ in range(num_frames // BATCH):
         engine.infer(clips, items_BMC)
     return time.perf_counter() - start
 
 
-def _pipeline(engine: Engine, images: list[np.ndarray]) -> float:
+def _pipeline(engine: Engine, images: list[np.ndarray], num_frames: int) -> float:
     bus = InProcessBus(max_topic_bytes=1 << 30)
     compacted = {TOPICS.camera_states, TOPICS.memory_banks}
     bus.create_topics([TopicSpec(name, PARTITIONS, name in compacted) for name in TOPICS.all()])
     publisher = bus.publisher()
     jpegs = [cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes() for image in images]
-    for index in range(FRAMES):
+    for index in range(num_frames):
         publisher.publish(frame_record(TOPICS.frames, index, jpegs[index % len(jpegs)]))
     with tempfile.TemporaryDirectory() as folder:
         store = SqliteStore(Path(folder) / "banks.db")
         banks = BankCache(store, InitialBank(engine.bundle.digest, engine.bundle.items_MC))
         worker = Worker(bus, engine, banks, WorkerOptions("bench", topics=TOPICS, max_batch=BATCH), utc_now)
-        seconds = _until_done(worker)
+        seconds = _until_done(worker, num_frames)
         store.close()
     bus.close()
     return seconds
 
 
-def _until_done(worker: Worker) -> float:
+def _until_done(worker: Worker, num_frames: int) -> float:
     stop = threading.Event()
     thread = threading.Thread(target=worker.run, args=(stop,))
     start = time.perf_counter()
     thread.start()
-    while worker.snapshot().tally.received < FRAMES:
+    while worker.snapshot().tally.received < num_frames:
         assert thread.is_alive(), "the worker must not end by itself"
         assert time.perf_counter() - start < DEADLINE_S, "the worker must finish within the deadline"
         time.sleep(0.005)

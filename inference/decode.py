@@ -1,6 +1,8 @@
 """JPEG bytes to pixels at model size, with the checks that keep a hostile or broken image from costing anything.
 
-OpenCV decodes a 29 KB file whose header claims 30000 x 30000 pixels into gigabytes, so the frame header is read first.
+What bounds the cost of a JPEG is not its bytes: OpenCV decodes a 29 KB file whose header claims 30000 x 30000 pixels
+into gigabytes, and walks over all pixels once for each scan, of which 60 KB hold thousands. So the frame header is read
+and the scans are counted before a pixel is decoded.
 """
 
 import os
@@ -22,6 +24,12 @@ from schemas.errors import BadMessageError
 
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BASELINE_OR_PROGRESSIVE = frozenset({0xC0, 0xC1, 0xC2})
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
+_START_OF_SCAN = b"\xff\xda"
+MAX_SCANS = 40
+"""Encoders write 1 (baseline) to about 14 (progressive); a thumbnail inside has as many again."""
+MAX_STEPS_TO_HEADER = 1024
+"""Segments and fill bytes before the frame header; a camera writes a dozen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +44,9 @@ def decode_frame(jpeg: bytes, target: FrameFormat, limits: DecodeLimits) -> UInt
     """Decode and resize to (H, W, C) uint8 with OpenCV's 8-bit bilinear filter, as MNAD's data loader does.
 
     Raises:
-        BadMessageError: ``empty``, ``oversized``, ``not_jpeg``, ``truncated`` or ``undecodable``.
+        BadMessageError: ``empty``, ``oversized``, ``not_jpeg``, ``truncated``, ``too_much_work`` or ``undecodable``.
     """
-    check_jpeg(jpeg, limits)
+    width, height = check_jpeg(jpeg, limits)
     mode = cv2.IMREAD_GRAYSCALE if target.channels == 1 else cv2.IMREAD_COLOR
     try:
         image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), mode)
@@ -46,6 +54,9 @@ def decode_frame(jpeg: bytes, target: FrameFormat, limits: DecodeLimits) -> UInt
         raise BadMessageError("undecodable", f"OpenCV refused the JPEG: {error.err}") from error
     if image is None:
         raise BadMessageError("undecodable", f"a JPEG of {len(jpeg)} bytes has a sound header but no decodable image")
+    if sorted(image.shape[:2]) != sorted((width, height)):  # in either order: an orientation tag turns the image
+        text = f"a JPEG must have one frame header, this claims {width} x {height} and gave {image.shape[1::-1]}"
+        raise BadMessageError("undecodable", text)
     return fit(np.asarray(image, dtype=np.uint8), target)
 
 
@@ -78,17 +89,23 @@ def check_jpeg(jpeg: bytes, limits: DecodeLimits) -> tuple[int, int]:
         raise BadMessageError("oversized", text)
     if jpeg.rfind(b"\xff\xd9", -64) < 0:
         raise BadMessageError("truncated", f"the JPEG of {len(jpeg)} bytes has no end marker")
+    # Within a scan's data the byte FF is always followed by 00 or a restart marker, so this misses no scan.
+    scans = jpeg.count(_START_OF_SCAN)
+    if scans > MAX_SCANS:
+        raise BadMessageError("too_much_work", f"a JPEG must have at most {MAX_SCANS} scans, this has {scans}")
     return width, height
 
 
 def _size(jpeg: bytes) -> tuple[int, int]:
     position = 2
-    while position + 9 <= len(jpeg):
-        if jpeg[position] != 0xFF:
-            break
+    for _ in range(MAX_STEPS_TO_HEADER):
+        if position + 9 > len(jpeg) or jpeg[position] != 0xFF:
+            raise BadMessageError("truncated", f"the JPEG of {len(jpeg)} bytes ends before its frame header")
         marker = jpeg[position + 1]
         if marker == 0xFF:  # fill byte
             position += 1
+        elif marker in _WITHOUT_LENGTH:
+            position += 2
         elif marker in _START_OF_FRAME:
             if marker not in _BASELINE_OR_PROGRESSIVE:
                 raise BadMessageError("undecodable", f"JPEG must be baseline or progressive, got SOF {marker:#x}")
@@ -96,4 +113,5 @@ def _size(jpeg: bytes) -> tuple[int, int]:
             return width, height
         else:
             position += 2 + int.from_bytes(jpeg[position + 2 : position + 4], "big")
-    raise BadMessageError("truncated", f"the JPEG of {len(jpeg)} bytes ends before its frame header")
+    text = f"the frame header must come within {MAX_STEPS_TO_HEADER} segments"
+    raise BadMessageError("too_much_work", f"{text}; let the producer encode the frame anew")

@@ -3,7 +3,7 @@
 Dimensions: B clips, T frames, H x W pixels, K colours, M items, C channels, R x S places.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -38,7 +38,6 @@ class ClipResult:
         cell_speeds_RS: how fast the same cells move, in pixels per frame of the clip; 0 where a clip is one frame, and
             where the calibration ignores speeds.
         feature_distance: of features from what is remembered, mean over places.
-        feature_map_RS: the same per place.
         sums: what the frame would contribute to an update of the bank it was held against.
         finite: whether every number is; if not, the result means nothing and must be refused.
     """
@@ -49,7 +48,6 @@ class ClipResult:
     feature_distance: float
     cell_errors_RS: Float32
     cell_speeds_RS: Float32
-    feature_map_RS: Float32
     sums: ItemSums
     finite: bool
 
@@ -107,27 +105,24 @@ class Predictor:
         clips_BTHWK = np.stack(clips)
         self._check(clips_BTHWK, items_BMC)
         speeds = self._motion_threads.map(self._motion, clips)  # in threads, while the network computes
-        arrays = self._backend(clips_BTHWK, items_BMC)
-        return [self._result(speeds_RS, [array[n] for array in arrays]) for n, speeds_RS in enumerate(speeds)]
+        measured = self._backend(clips_BTHWK, items_BMC)
+        rows = ({name: values[n] for name, values in measured.items()} for n in range(len(clips)))
+        return [self._result(speeds_RS, row) for speeds_RS, row in zip(speeds, rows, strict=True)]
 
-    def _result(self, speeds_RS: Float32, parts: Sequence[Float32]) -> ClipResult:
-        psnr_db, regular_score, clip_error, feature_distance, cell_errors_RS, feature_map_RS, *update = parts
-        if update:
-            running_max_M, counts_M, sums_MC = update
-            sums = ItemSums(running_max_M, sums_MC, counts_M)
-        else:
-            sums = ItemSums.empty(*self._bank_shape)
-        finite = all(bool(np.isfinite(part).all()) for part in parts)
+    def _result(self, speeds_RS: Float32, measured: Mapping[str, Float32]) -> ClipResult:
+        """One clip's share of what the backend gave."""
+        sums = ItemSums.empty(*self._bank_shape)
+        if sums.counts_M.size:
+            sums = ItemSums(measured["running_max"], measured["sums"], measured["counts"])
         return ClipResult(
-            float(psnr_db),
-            float(regular_score),
-            float(clip_error),
-            float(feature_distance),
-            cell_errors_RS,
-            speeds_RS,
-            feature_map_RS,
-            sums,
-            finite,
+            psnr_db=float(measured["psnr_db"]),
+            regular_score=float(measured["regular_score"]),
+            clip_error=float(measured["clip_error"]),
+            feature_distance=float(measured["feature_distance"]),
+            cell_errors_RS=measured["cell_errors"],
+            cell_speeds_RS=speeds_RS,
+            sums=sums,
+            finite=all(bool(np.isfinite(values).all()) for values in measured.values()),
         )
 
     def _check(self, clips_BTHWK: UInt8, items_BMC: Float32) -> None:

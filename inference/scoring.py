@@ -11,9 +11,10 @@ so the score is 0.5 where one normal frame in 10 000 would be. Calibration is fi
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
 from bundles.calibration import TAIL_SHARE, Calibration, Distribution, Moments, SpeedScale
 from schemas.arrays import Float64
@@ -25,6 +26,8 @@ EXIT_SHARE = 0.6
 """An event closes below this share of the -log10 p that opens one."""
 GATE_QUANTILE = 0.99
 """Share of normal frames that may teach the memory."""
+MAX_LEVEL = 1e9
+"""Far beyond what any frame gives; what travels must stay a number."""
 MIN_PATCH_ERROR = 1e-10
 MIN_STD = 1e-9
 MIN_TAIL_SCALE = 1e-3
@@ -47,7 +50,7 @@ class FrameMeasures:
 class Smoothing:
     """All that the score remembers of earlier frames; travels as JSON to the next owner of a camera."""
 
-    level: float
+    level: Annotated[float, Field(ge=-MAX_LEVEL, le=MAX_LEVEL)]
 
 
 @dataclass(frozen=True, slots=True)

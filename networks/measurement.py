@@ -23,8 +23,7 @@ class Measured(NamedTuple):
         clip_error_B: mean length of the colour difference over all that the network made, on [-1, 1] values.
         feature_distance_B: mean distance of features from what is remembered.
         cell_errors_BRS: mean squared error of small cells of the newest frame, on [0, 1] values.
-        feature_map_BRS: that distance per place.
-        running_max_BM, counts_BM, sums_BMC: what each clip contributes to an update; None without a bank.
+        running_max_BM, sums_BMC, counts_BM: what each clip contributes to an update; None without a bank.
     """
 
     psnr_db_B: Tensor
@@ -32,10 +31,15 @@ class Measured(NamedTuple):
     clip_error_B: Tensor
     feature_distance_B: Tensor
     cell_errors_BRS: Tensor
-    feature_map_BRS: Tensor
     running_max_BM: Tensor | None
-    counts_BM: Tensor | None
     sums_BMC: Tensor | None
+    counts_BM: Tensor | None
+
+
+OUTPUTS = tuple(name.rpartition("_")[0] for name in Measured._fields)
+"""Names of what backends give: those of ``Measured`` without their dimensions, the last three where there is a bank."""
+NUM_MEASURES = 5
+"""How many of them scores are made of; the others teach the memory."""
 
 
 class Measurement(nn.Module):
@@ -60,8 +64,7 @@ class Measurement(nn.Module):
             clip_error(image, target),
             outcome.feature_distance(),
             cell_errors(error_BKHW),
-            outcome.feature_map(),
-            *((statistics.running_max_BM, statistics.counts_BM, statistics.sums_BMC) if statistics else (None,) * 3),
+            *((statistics.running_max_BM, statistics.sums_BMC, statistics.counts_BM) if statistics else (None,) * 3),
         )
 
 

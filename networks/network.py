@@ -19,6 +19,8 @@ from networks.memory import ItemStatistics
 Colour = Literal["grey", "colour", "source"]
 """``source`` is grey when the first video is."""
 
+Schedule = Literal["cosine", "constant"]
+
 
 @dataclass(frozen=True, slots=True)
 class BankShape:
@@ -105,7 +107,7 @@ class Recipe:
     max_steps: int = 1_000_000
     batch: int = 4
     learning_rate: float = 2e-4
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Schedule = "cosine"
     loss_weights: Mapping[str, float] = field(default_factory=dict)
     max_gradient_norm: float | None = None
     stride: int = 1

@@ -13,7 +13,7 @@ from inference.engine import ClipResult
 from inference.irregularity import Irregularity, irregularity_of
 from inference.scoring import FrameMeasures, live_score
 from messaging.dead_letters import dead_letter
-from messaging.ports import OutRecord
+from messaging.ports import Delivery, OutRecord
 from schemas.codec import EVENT_HEADERS, encode_message
 from schemas.errors import BadMessageError
 from schemas.messages import EndReason, FrameHeader, FrameScore, HeatMap, Peak
@@ -21,10 +21,10 @@ from workers.camera import Camera
 from workers.events import Scene, event_message
 from workers.heatmap import heat_map, regions
 from workers.options import WorkerOptions
-from workers.output import Output
-from workers.partition import Admitted
-from workers.proposals import begin, extend, proposal_record
-from workers.tracker import BankRef, EventRules, Observation, Step, close, step
+from workers.output import Output, Tally
+from workers.partition import Admitted, Clip, Dead, SessionEnd, Skipped, Warming
+from workers.proposals import begin, extend, passes_gate, proposal_record
+from workers.tracker import BankRef, EventRules, Observation, Step, close, interrupted, step
 
 NO_MAP = HeatMap(rows=0, columns=0, values=())
 
@@ -57,31 +57,36 @@ class Assessor:
         """Take one admitted record to its end.
 
         Args:
-            admitted: the record; a ``clip`` needs ``result`` and ``bank``, a ``warming`` frame needs ``bank``.
+            admitted: the record; a ``Clip`` needs ``result`` and ``bank``, a ``Warming`` frame needs ``bank``.
             result: what the network measured on the clip.
             bank: the bank version that was read.
             output: where records, states and counts go.
         """
-        delivery, camera, header = admitted.arrival.delivery, admitted.camera, admitted.arrival.header
-        if delivery.is_replay:
+        if admitted.delivery.is_replay:
             return
-        output.claims.add(delivery.claim)
-        output.tally.received += 1
-        if admitted.skip is not None:
-            output.tally.skipped[admitted.skip] += 1
-        elif admitted.error is not None:
-            self._bury(admitted, admitted.error, output)
-        if camera is None or header is None or admitted.skip is not None:
-            return
-        output.dirty.add((delivery.claim, camera.camera_id))
-        if camera.happening is not None and camera.happening.session_id != header.session_id:
-            self.end_event(camera, "session_ended", output)
-        if admitted.outcome == "session_end":
-            self._end_session(camera, output)
-        elif admitted.outcome == "warming" and bank is not None:
-            self._warm(camera, header, bank, output)
-        elif result is not None and bank is not None:
-            self._judge(admitted, Finding(header, result, bank), camera, output)
+        tally = Tally(received=1)
+        match admitted:
+            case Skipped(reason=reason):
+                tally.skipped[reason] += 1
+            case Dead(error=error):
+                self._bury(admitted.delivery, error, tally, output)
+            case SessionEnd(camera=camera, header=header):
+                self._enter(camera, header, output)
+                self._end_session(camera, tally, output)
+            case Warming(camera=camera, header=header):
+                assert bank is not None, "a warming frame needs a bank"
+                self._enter(camera, header, output)
+                self._warm(camera, header, bank, tally, output)
+            case Clip(camera=camera, header=header):
+                assert bank is not None, "a clip needs a bank"
+                assert result is not None, "a clip needs a result"
+                self._enter(camera, header, output)
+                self._judge(admitted, Finding(header, result, bank), tally, output)
+        output.claims.add(admitted.delivery.claim)
+        output.tally.add(tally)
+        if admitted.camera is not None:
+            admitted.camera.counts.add(tally)
+            output.dirty.add((admitted.delivery.claim, admitted.camera.camera_id))
 
     def end_event(self, camera: Camera, reason: EndReason, output: Output) -> None:
         """End whatever event is open on a camera."""
@@ -96,25 +101,38 @@ class Assessor:
             output.tally.proposals["published"] += 1
             camera.draft = None
 
-    def _end_session(self, camera: Camera, output: Output) -> None:
-        output.tally.session_ends += 1
+    def _enter(self, camera: Camera, header: FrameHeader, output: Output) -> None:
+        """A record that is new: what was going on ends if this belongs to another session or to another time."""
+        if camera.happening is not None and camera.happening.session_id != header.session_id:
+            self.end_event(camera, "session_ended", output)
+        ended = interrupted(camera.happening, header.captured_at, header.fps, self.rules(header.fps))
+        if ended is not None and header.kind == "frame":
+            self._tell(camera, ended, output)
+
+    def _end_session(self, camera: Camera, tally: Tally, output: Output) -> None:
+        tally.session_ends += 1
         camera.smoothing = None
         self.end_event(camera, "session_ended", output)
         self.flush_draft(camera, output)
 
-    def _warm(self, camera: Camera, header: FrameHeader, bank: BankRef, output: Output) -> None:
-        """A frame without enough others before it: smoothing must not reach over the gap."""
-        output.tally.warming += 1
+    def _warm(self, camera: Camera, header: FrameHeader, bank: BankRef, tally: Tally, output: Output) -> None:
+        """A frame without enough others before it: neither smoothing nor a draft must reach over the gap."""
+        tally.warming += 1
         camera.smoothing = None
+        self.flush_draft(camera, output)
         self._publish_score(self._score_record(header, bank), output)
 
-    def _judge(self, admitted: Admitted, found: Finding, camera: Camera, output: Output) -> None:
+    def _judge(self, clip: Clip, found: Finding, tally: Tally, output: Output) -> None:
+        camera = clip.camera
+        if not clip.continues:  # where one frame is a clip, no warming frame stands between
+            camera.smoothing = None
+            self.flush_draft(camera, output)
         if not found.result.finite:
             where = f"camera '{camera.camera_id}' frame {found.header.frame_index}"
             error = BadMessageError("not_finite", f"every measure must be finite, {where} gave NaN or infinity")
-            self._bury(admitted, error, output)
+            self._bury(clip.delivery, error, tally, output)
             return
-        output.tally.scored += 1
+        tally.scored += 1
         irregularity = irregularity_of(found.result, self.bundle.calibration.speed_scale)
         live = live_score(irregularity.measures, camera.smoothing, self.bundle.calibration)
         camera.smoothing = live.smoothing
@@ -125,7 +143,7 @@ class Assessor:
         self._publish_score(score.model_copy(update={"proposed": self._propose(camera, found, output)}), output)
 
     def _propose(self, camera: Camera, found: Finding, output: Output) -> bool:
-        """Gate (MNAD section 3.3: update only with frames whose regular score is low), then join the camera's draft."""
+        """Through the gate into the camera's draft; whether the frame is in it."""
         if camera.draft is not None and not camera.draft.continued_by(found.header, found.bank):
             self.flush_draft(camera, output)
         if camera.happening is not None:
@@ -133,7 +151,7 @@ class Assessor:
                 camera.draft = None
                 output.tally.proposals["withdrawn"] += 1
             return False
-        passes = found.result.regular_score < self.bundle.calibration.gate_threshold
+        passes = passes_gate(found.result.regular_score, self.bundle.calibration.gate_threshold)
         if not (passes and self.options.updates and found.bank.memory_state in ("live", "initial")):
             return False
         if camera.draft is None:
@@ -155,10 +173,10 @@ class Assessor:
         output.records.append(OutRecord(topic, camera.camera_id, encode_message(message), EVENT_HEADERS))
         output.tally.events[outcome.report.phase] += 1
 
-    def _bury(self, admitted: Admitted, error: BadMessageError, output: Output) -> None:
-        record = admitted.arrival.delivery.record
-        output.records.append(dead_letter(record, error, self.options.topics.dead_letters, self.options.worker_id))
-        output.tally.dead_lettered[error.reason] += 1
+    def _bury(self, delivery: Delivery, error: BadMessageError, tally: Tally, output: Output) -> None:
+        topic = self.options.topics.dead_letters
+        output.records.append(dead_letter(delivery.record, error, topic, self.options.worker_id))
+        tally.dead_lettered[error.reason] += 1
 
     def _publish_score(self, score: FrameScore, output: Output) -> None:
         topic = self.options.topics.frame_scores

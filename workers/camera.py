@@ -2,84 +2,140 @@
 
 The window of images is rebuilt from the log; ``CameraState`` travels through the compacted topic ``camera-states``, in
 the same transaction as the scores it led to, so both always tell the same story.
+
+Whoever can write that topic must not be able to silence a camera, so a state is believed only as far as it is harmless:
+ids, times and numbers are checked, a state from the future or about records that were not handled yet is refused
+(``checked_state``), and what a cursor takes for over is so only for frames that are not newer (``skip_reason``).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from inference.scoring import Smoothing
 from schemas.errors import BadMessageError
-from schemas.messages import FrameHeader
+from schemas.messages import Count, FrameHeader, Id, UtcTime
+from workers.continuity import Position
+from workers.fit import Rate
+from workers.output import Tally
 from workers.proposals import Draft
 from workers.tracker import Happening
 from workers.windows import Window
 
-SkipReason = Literal["duplicate", "old_session", "stale", "replayed"]
+SkipReason = Literal["duplicate", "old_session", "twin_session", "stale", "replayed"]
+"""``twin_session``: two senders of one name; the session that began later is scored, the other is not."""
 
 REMEMBERED_SESSIONS = 8
+REVIVAL = timedelta(seconds=30)
+"""A session that was taken for over goes on if its frames are newer by so much than all that came after it."""
+CLOCK_SLACK = timedelta(hours=1)
+"""So far ahead of ours a camera's clock may be; it also bounds how long a forged state can pass frames for repeats."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a camera stands in its stream. ``closed_sessions`` are over; what still comes of them is skipped."""
+    """Where a camera stands in its stream.
 
-    session_id: str
-    last_frame: int
-    fps: float
-    closed_sessions: tuple[str, ...] = ()
+    Attributes:
+        last_frame: highest index seen in the session.
+        last_at: its capture time; None in states of an older Engram.
+        began_at: capture time of the first frame of the session, likewise.
+        closed_sessions: are over; what still comes of them is skipped.
+    """
+
+    session_id: Id
+    last_frame: Count
+    fps: Annotated[float, Field(gt=0, le=1000)]
+    closed_sessions: tuple[Id, ...] = ()
+    last_at: UtcTime | None = None
+    began_at: UtcTime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CameraState:
-    """What the next owner of a camera must know besides the images."""
+    """What the next owner of a camera must know besides the images.
+
+    Attributes:
+        last: the newest frame that entered the window, which the next one continues or not.
+        offset: in the log of frames, of the newest record that this state accounts for.
+        counts: what became of the camera's records so far, whoever handled them.
+    """
 
     cursor: Cursor
     smoothing: Smoothing | None = None
     happening: Happening | None = None
+    last: Position | None = None
+    offset: Count | None = None
+    counts: Tally = field(default_factory=Tally)
     schema_version: Literal[1] = 1
 
 
 @dataclass(slots=True)
 class Camera:
-    """One camera under one claim."""
+    """One camera under one claim.
+
+    Attributes:
+        seen_at_s: when its newest record was handled, on the worker's clock.
+        is_silent: whether it was noticed that nothing comes any more.
+        twin_told_at_s: when it was last said that two send under its name.
+        rate: at which its frames come.
+    """
 
     camera_id: str
     window: Window
     cursor: Cursor | None = None
     smoothing: Smoothing | None = None
     happening: Happening | None = None
+    last: Position | None = None
+    offset: int | None = None
+    counts: Tally = field(default_factory=Tally)
     draft: Draft | None = None
     seen_at_s: float = 0.0
+    is_silent: bool = False
+    twin_told_at_s: float = float("-inf")
+    rate: Rate | None = None
 
     def state(self) -> CameraState | None:
         """What to hand on; None before the first frame."""
         if self.cursor is None:
             return None
-        return CameraState(self.cursor, self.smoothing, self.happening)
+        return CameraState(self.cursor, self.smoothing, self.happening, self.last, self.offset, self.counts)
 
 
 def skip_reason(cursor: Cursor | None, header: FrameHeader) -> SkipReason | None:
-    """Why a record must not be handled (again), if so. Frames come in order, so what is not new is a repeat."""
+    """Why a record must not be handled (again), if so.
+
+    A repeat has the capture time of its first coming, so a frame that is newer than the cursor is none, whatever its
+    index; and a session that was closed, but still sends when nothing else has for a while, goes on.
+    """
     if cursor is None:
         return None
+    newest = cursor.last_at or header.captured_at
     if header.session_id in cursor.closed_sessions:
-        return "old_session"
+        if header.captured_at > newest + REVIVAL:
+            return None
+        is_ours = header.session_id == cursor.session_id  # ended by its own end record
+        began = cursor.began_at or header.captured_at
+        return "twin_session" if not is_ours and header.captured_at > began else "old_session"
     if header.session_id == cursor.session_id and header.frame_index <= cursor.last_frame:
-        return "duplicate"
+        return None if header.captured_at > newest + REVIVAL else "duplicate"
     return None
 
 
 def advanced(cursor: Cursor | None, header: FrameHeader) -> Cursor:
     """The cursor after ``header``: a new session closes the one before, an end record closes its own."""
-    closed = cursor.closed_sessions if cursor else ()
-    if cursor and cursor.session_id != header.session_id and cursor.session_id not in closed:
+    begins = cursor is None or cursor.session_id != header.session_id
+    closed = tuple(one for one in cursor.closed_sessions if one != header.session_id) if cursor else ()
+    if cursor and begins and cursor.session_id not in closed:
         closed = (*closed, cursor.session_id)
     if header.kind == "end_of_session":
         closed = (*closed, header.session_id)
-    return Cursor(header.session_id, header.frame_index, header.fps, closed[-REMEMBERED_SESSIONS:])
+    began_at = header.captured_at if cursor is None or begins else cursor.began_at
+    kept = closed[-REMEMBERED_SESSIONS:]
+    return Cursor(header.session_id, header.frame_index, header.fps, kept, header.captured_at, began_at)
 
 
 def begins_session(cursor: Cursor | None, header: FrameHeader) -> bool:
@@ -95,19 +151,62 @@ def encode_state(state: CameraState) -> bytes:
     return _STATE.dump_json(state)
 
 
-def decode_states(payloads: Mapping[str, bytes]) -> tuple[Mapping[str, CameraState], Mapping[str, BadMessageError]]:
-    """States by camera id, and what could not be read (an older or newer Engram wrote it): those cameras start anew."""
+def decode_states(
+    payloads: Mapping[str, bytes], committed_offset: int, now: datetime
+) -> tuple[Mapping[str, CameraState], Mapping[str, BadMessageError]]:
+    """States by camera id, and what cannot be read or believed: those cameras start anew.
+
+    Args:
+        payloads: newest state by camera id.
+        committed_offset: of the partition; a state can only account for records before it.
+        now: wall clock.
+    """
     states: dict[str, CameraState] = {}
     unreadable: dict[str, BadMessageError] = {}
     for camera_id, payload in payloads.items():
         try:
-            states[camera_id] = _STATE.validate_json(payload)
-        except ValidationError as error:
-            text = f"state of camera '{camera_id}' cannot be read, it starts anew: {error.errors()[0]['msg']}"
+            states[camera_id] = checked_state(_STATE.validate_json(payload), committed_offset, now)
+        except (ValidationError, BadMessageError) as error:
+            why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+            text = f"state of camera '{camera_id:.64}' cannot be used, it starts anew: {why}"
             unreadable[camera_id] = BadMessageError("bad_state", text)
     return states, unreadable
 
 
+def checked_state(state: CameraState, committed_offset: int, now: datetime) -> CameraState:
+    """The state, if a worker can have written it.
+
+    Raises:
+        BadMessageError: it cannot.
+    """
+    if state.offset is not None and state.offset >= committed_offset:
+        text = f"it must be about records before offset {committed_offset}, it is about {state.offset}"
+        raise BadMessageError("bad_state", text)
+    times = [state.cursor.last_at, state.cursor.began_at]
+    if state.last is not None:
+        times.append(state.last.captured_at)
+    if state.happening is not None:
+        times += [state.happening.started_at, state.happening.last_at]
+    if any(time is not None and time > now + CLOCK_SLACK for time in times):
+        raise BadMessageError("bad_state", f"its times must lie before {now + CLOCK_SLACK:%Y-%m-%dT%H:%MZ}")
+    if len(state.cursor.closed_sessions) > REMEMBERED_SESSIONS:
+        text = f"it must name at most {REMEMBERED_SESSIONS} sessions, it has {len(state.cursor.closed_sessions)}"
+        raise BadMessageError("bad_state", text)
+    if state.cursor.last_at is None:  # written by an older Engram; what is newer than now is new
+        return replace(state, cursor=replace(state.cursor, last_at=now))
+    return state
+
+
 def restored(camera_id: str, state: CameraState, window: Window, now_s: float) -> Camera:
     """The camera as its last owner left it, less the images."""
-    return Camera(camera_id, window, state.cursor, state.smoothing, state.happening, seen_at_s=now_s)
+    return Camera(
+        camera_id,
+        window,
+        state.cursor,
+        state.smoothing,
+        state.happening,
+        state.last,
+        state.offset,
+        state.counts,
+        seen_at_s=now_s,
+    )

@@ -8,7 +8,10 @@ from messaging.ports import Claim, OutRecord
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of records by what became of them. They balance: ``received`` is the sum of all that follow."""
+    """Counts of records by what became of them. They balance: ``received`` is the sum of all that follow.
+
+    ``lost`` records were never received: retention deleted them. ``events`` and ``proposals`` count what was published.
+    """
 
     received: int = 0
     scored: int = 0
@@ -18,6 +21,7 @@ class Tally:
     skipped: Counter[str] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
     proposals: Counter[str] = field(default_factory=Counter)
+    lost: int = 0
 
     def add(self, other: "Tally") -> None:
         """Add another tally to this one."""
@@ -25,6 +29,7 @@ class Tally:
         self.scored += other.scored
         self.warming += other.warming
         self.session_ends += other.session_ends
+        self.lost += other.lost
         for mine, theirs in (
             (self.dead_lettered, other.dead_lettered),
             (self.skipped, other.skipped),
@@ -33,17 +38,50 @@ class Tally:
         ):
             mine.update(theirs)
 
+    def since(self, earlier: "Tally") -> "Tally":
+        """What came on top of ``earlier``."""
+        return Tally(
+            self.received - earlier.received,
+            self.scored - earlier.scored,
+            self.warming - earlier.warming,
+            self.session_ends - earlier.session_ends,
+            self.dead_lettered - earlier.dead_lettered,
+            self.skipped - earlier.skipped,
+            self.events - earlier.events,
+            self.proposals - earlier.proposals,
+            self.lost - earlier.lost,
+        )
+
+    def copy(self) -> "Tally":
+        """The same counts, which go on by themselves."""
+        return self.since(Tally())
+
+    def __str__(self) -> str:
+        parts = [f"{self.received} received", f"{self.scored} scored", f"{self.warming} warming"]
+        parts += [f"{self.session_ends} session ends", _told("dead-lettered", self.dead_lettered)]
+        parts += [_told("skipped", self.skipped), f"{self.lost} lost", _told("event messages", self.events)]
+        return ", ".join([*parts, _told("proposals", self.proposals)])
+
     def balances(self) -> bool:
         """Whether every record received is accounted for."""
         accounted = self.scored + self.warming + self.session_ends
         return self.received == accounted + self.dead_lettered.total() + self.skipped.total()
 
 
+def _told(what: str, counts: Counter[str]) -> str:
+    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()) if count)
+    return f"{counts.total()} {what}" + (f" ({reasons})" if reasons else "")
+
+
 @dataclass(slots=True)
 class Output:
-    """Records of one transaction, and the cameras and claims whose state and progress go with them."""
+    """Records of one transaction, and the cameras and claims whose state and progress go with them.
+
+    ``tombstones`` take the states of forgotten cameras from the state topic.
+    """
 
     records: list[OutRecord] = field(default_factory=list)
+    tombstones: list[OutRecord] = field(default_factory=list)
     dirty: set[tuple[Claim, str]] = field(default_factory=set)
     claims: set[Claim] = field(default_factory=set)
     tally: Tally = field(default_factory=Tally)

@@ -7,15 +7,15 @@ an end of session, a dead letter, or skipped with a reason; nothing falls throug
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal
 
 from inference.formats import ClipFormat
-from messaging.ports import Assigned, Claim, Progress
+from messaging.ports import Assigned, Claim, Delivery, Progress
 from schemas.arrays import UInt8
 from schemas.errors import BadMessageError
-from schemas.messages import FrameHeader
+from schemas.messages import EARLIEST, FrameHeader
 from workers.arrivals import Arrival
 from workers.camera import Camera, CameraState, SkipReason, advanced, begins_session, restored, skip_reason
+from workers.continuity import follows, position_of
 from workers.windows import Window, WindowFrame
 
 DECODE_DEADLINE_S = 60.0
@@ -23,21 +23,60 @@ DECODE_DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
-    """What became of one arrival.
+class Clip:
+    """A frame with enough others before it to be scored.
 
     Attributes:
-        outcome: ``clip`` and ``warming`` lead to a score record, ``session_end`` may close an event, ``dead`` goes to
-            the dead letters with ``error``, ``skipped`` is only counted, under ``skip``.
-        clip_THWC: the window at this frame, for ``clip``.
+        clip_THWC: the window at this frame.
+        continues: whether it continues the frame before, see ``workers.continuity``.
     """
 
-    arrival: Arrival
+    delivery: Delivery
+    camera: Camera
+    header: FrameHeader
+    clip_THWC: UInt8
+    continues: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Warming:
+    """A frame that fills a window, and has no score yet."""
+
+    delivery: Delivery
+    camera: Camera
+    header: FrameHeader
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnd:
+    """The last record of a session."""
+
+    delivery: Delivery
+    camera: Camera
+    header: FrameHeader
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A record that must not be handled (again); it is counted, under its reason."""
+
+    delivery: Delivery
     camera: Camera | None
-    outcome: Literal["clip", "warming", "session_end", "dead", "skipped"]
-    clip_THWC: UInt8 | None = None
-    error: BadMessageError | None = None
-    skip: SkipReason | None = None
+    header: FrameHeader | None
+    reason: SkipReason
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A record for the dead letters. ``camera`` is known where its header could be read."""
+
+    delivery: Delivery
+    camera: Camera | None
+    error: BadMessageError
+
+
+Admitted = Clip | Warming | SessionEnd | Skipped | Dead
+"""What became of one arrival."""
 
 
 @dataclass(slots=True)
@@ -79,57 +118,69 @@ class Partition:
             not_before: frames captured earlier are skipped as ``stale`` (None: take all).
             now_s: monotonic clock, for noticing cameras that fall silent.
         """
-        delivery = arrival.delivery
+        delivery, header = arrival.delivery, arrival.header
         if delivery.is_replay:
             return self._refill(arrival)
         self.next_offset = delivery.record.offset + 1
-        if arrival.header is None:
-            return Admitted(arrival, None, "dead", error=arrival.error)
-        camera = self.camera(arrival.header.camera_id)
-        skip = skip_reason(camera.cursor, arrival.header)
+        if header is None:
+            assert arrival.error is not None, "an arrival has a header or an error"
+            return Dead(delivery, None, arrival.error)
+        camera = self.camera(header.camera_id)
+        camera.offset = delivery.record.offset
+        skip = skip_reason(camera.cursor, header)
         if skip is not None:
-            return Admitted(arrival, camera, "skipped", skip=skip)
-        camera.seen_at_s = now_s
-        if begins_session(camera.cursor, arrival.header):
+            return Skipped(delivery, camera, header, skip)
+        camera.seen_at_s, camera.is_silent = now_s, False
+        if begins_session(camera.cursor, header):
             camera.window.clear()
-        camera.cursor = advanced(camera.cursor, arrival.header)
-        if arrival.header.kind == "end_of_session":
+        camera.cursor = advanced(camera.cursor, header)
+        if header.kind == "end_of_session":
             camera.window.clear()
-            return Admitted(arrival, camera, "session_end")
-        if not_before is not None and arrival.header.captured_at < not_before:
-            return Admitted(arrival, camera, "skipped", skip="stale")
-        return _into_window(camera, arrival.header, arrival)
+            camera.last = None
+            return SessionEnd(delivery, camera, header)
+        if not_before is not None and header.captured_at < not_before:
+            return Skipped(delivery, camera, header, "stale")
+        return _into_window(camera, header, arrival)
 
-    def _refill(self, arrival: Arrival) -> Admitted:
+    def _refill(self, arrival: Arrival) -> Skipped:
         """Rebuild a window from a record an earlier owner handled; no output, whatever is wrong was reported then."""
-        if arrival.header is not None and arrival.header.kind == "frame":
-            camera = self.camera(arrival.header.camera_id)
-            cursor = camera.cursor
-            if (cursor is None or cursor.session_id == arrival.header.session_id) and not _repeats(
-                camera.window, arrival.header
-            ):
-                _into_window(camera, arrival.header, arrival)
-        return Admitted(arrival, None, "skipped", skip="replayed")
+        header = arrival.header
+        if header is not None and header.kind == "frame":
+            camera = self.camera(header.camera_id)
+            cursor, frames = camera.cursor, camera.window.frames
+            is_of_session = cursor is None or cursor.session_id == header.session_id
+            # An earlier owner skipped a frame that came once more or too late.
+            is_repeat = bool(frames) and header.frame_index <= frames[-1].position.frame_index
+            if is_of_session and not is_repeat:
+                _push(camera.window, header, arrival)
+        return Skipped(arrival.delivery, None, header, "replayed")
 
 
-def _repeats(window: Window, header: FrameHeader) -> bool:
-    """Whether an earlier owner skipped this frame, since it came once more or too late."""
-    return bool(window.frames) and header.frame_index <= window.frames[-1].frame_index
+def _into_window(camera: Camera, header: FrameHeader, arrival: Arrival) -> Clip | Warming | Dead:
+    error = _push(camera.window, header, arrival)
+    if error is not None:
+        return Dead(arrival.delivery, camera, error)
+    before, camera.last = camera.last, position_of(header)
+    clip_THWC = camera.window.clip()
+    if clip_THWC is None:
+        return Warming(arrival.delivery, camera, header)
+    continues = before is not None and follows(before, camera.last)
+    return Clip(arrival.delivery, camera, header, clip_THWC, continues)
 
 
-def _into_window(camera: Camera, header: FrameHeader, arrival: Arrival) -> Admitted:
+def _push(window: Window, header: FrameHeader, arrival: Arrival) -> BadMessageError | None:
+    """Put the frame into the window once it is decoded; what speaks against it, if anything."""
     assert arrival.image is not None, "a frame that reached its window was sent to the decoder"
     try:
         image_HWC = arrival.image.result(timeout=DECODE_DEADLINE_S)
     except BadMessageError as error:
-        return Admitted(arrival, camera, "dead", error=error)
-    size = (header.width, header.height)
-    offset = arrival.delivery.record.offset
-    camera.window.push(WindowFrame(header.frame_index, header.captured_at, size, offset, image_HWC))
-    clip_THWC = camera.window.clip()
-    return Admitted(arrival, camera, "warming" if clip_THWC is None else "clip", clip_THWC)
+        return error
+    window.push(WindowFrame(position_of(header), arrival.delivery.record.offset, image_HWC))
+    return None
 
 
 def oldest_wanted(now: datetime, max_staleness_s: float | None) -> datetime | None:
     """Capture time below which live use skips a frame; None when every frame is wanted."""
-    return None if max_staleness_s is None else now - timedelta(seconds=max_staleness_s)
+    if max_staleness_s is None:
+        return None
+    return max(EARLIEST, now - timedelta(seconds=min(max_staleness_s, (now - EARLIEST).total_seconds())))

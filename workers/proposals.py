@@ -36,6 +36,14 @@ class Draft:
         return self.captured_to - self.captured_from >= timedelta(seconds=interval_s)
 
 
+def passes_gate(regular_score: float, threshold: float) -> bool:
+    """MNAD's gate (section 3.3): a frame may teach only if its regular score (high = irregular) is below the threshold.
+
+    A threshold of 0 lets nothing pass, and neither do numbers that are none.
+    """
+    return regular_score < threshold
+
+
 def begin(header: FrameHeader, bank: BankRef, sums: ItemSums) -> Draft:
     """A draft of one frame."""
     at, index = header.captured_at, header.frame_index

@@ -4,15 +4,31 @@
                                   |                              |
                                   +--below exit--> calm          +--lasts max_duration--> calm (end: timeout)
 
-Time is capture time, so a replay gives the same events. An event that dips below ``exit`` and rises above ``enter``
-again within ``merge_gap_s`` is one event.
+Time is capture time, so a replay gives the same events; where it breaks, an event ends (``interrupted``). An event that
+dips below ``exit`` and rises above ``enter`` again within ``merge_gap_s`` is one event.
 """
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
-from schemas.messages import EndReason, EventPhase, HeatMap, MemoryState, Peak, Region, ScorePoint
+from pydantic import Field
+
+from schemas.messages import (
+    Count,
+    Digest,
+    EndReason,
+    EventPhase,
+    HeatMap,
+    Id,
+    MemoryState,
+    Peak,
+    Region,
+    ScorePoint,
+    Unit,
+    UtcTime,
+)
+from workers.continuity import longest_step
 
 MAX_CURVE_POINTS = 64
 
@@ -35,9 +51,9 @@ class EventRules:
 class BankRef:
     """The bank version a frame was scored with."""
 
-    bank_id: str
-    version: int
-    digest: str
+    bank_id: Id
+    version: Count
+    digest: Digest
     memory_state: MemoryState
 
 
@@ -79,23 +95,23 @@ class Happening:
         told_at: capture time of the newest message.
     """
 
-    session_id: str
-    first_frame: int
-    started_at: datetime
-    last_frame: int
-    last_at: datetime
-    current_score: float
+    session_id: Id
+    first_frame: Count
+    started_at: UtcTime
+    last_frame: Count
+    last_at: UtcTime
+    current_score: Unit
     peak: Peak
     heat_map: HeatMap
     regions: tuple[Region, ...]
     bank: BankRef
     curve: tuple[ScorePoint, ...] = ()
-    curve_stride: int = 1
-    num_scored: int = 0
-    num_calm: int = 0
+    curve_stride: Annotated[int, Field(ge=1)] = 1
+    num_scored: Count = 0
+    num_calm: Count = 0
     is_open: bool = False
-    sequence: int = 0
-    told_at: datetime | None = None
+    sequence: Count = 0
+    told_at: UtcTime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +150,19 @@ def close(state: Happening | None, reason: EndReason, at: datetime) -> Step:
     if state is None or not state.is_open:
         return Step(None)
     return Step(None, Report("end", replace(state, sequence=state.sequence + 1), at, reason))
+
+
+def interrupted(state: Happening | None, at: datetime, fps: float, rules: EventRules) -> Step | None:
+    """The end of what is going on, if time breaks before a frame captured at ``at``; None if the frame belongs to it.
+
+    Silence is not evidence: an event does not reach over more of it than two stretches may be apart to be one event.
+    """
+    if state is None:
+        return None
+    longest = max(timedelta(seconds=rules.merge_gap_s), longest_step(fps))
+    if timedelta(0) <= at - state.last_at <= longest:
+        return None
+    return close(state, "camera_lost" if state.num_calm == 0 else "cleared", state.last_at)
 
 
 def _anomalous(state: Happening, rules: EventRules) -> Step:

@@ -1,27 +1,25 @@
 """The last frames of one camera, from which clips are cut.
 
-A clip is only ever made of frames with consecutive indices of one session and one size: after a gap, a size change or a
-frame that could not be decoded the window fills anew, and the frames meanwhile are *warming*.
+A clip is only ever made of frames of which each continues the one before (``workers.continuity``): after a gap, a
+pause, a size change or a frame that could not be decoded the window fills anew; the frames meanwhile are *warming*.
 """
 
 from collections import deque
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import islice
 
 import numpy as np
 
 from inference.formats import ClipFormat
 from schemas.arrays import UInt8
+from workers.continuity import Position, follows
 
 
 @dataclass(frozen=True, slots=True)
 class WindowFrame:
-    """One decoded frame at model size, (H, W, C) uint8, and where it stands in the log."""
+    """One decoded frame at model size, (H, W, C) uint8, and where it stands in its stream and in the log."""
 
-    frame_index: int
-    captured_at: datetime
-    source_size: tuple[int, int]
+    position: Position
     offset: int
     image_HWC: UInt8
 
@@ -38,7 +36,7 @@ class Window:
 
     def push(self, frame: WindowFrame) -> None:
         """Append; start over with this frame if it does not continue the ones before."""
-        if self.frames and not _continues(self.frames[-1], frame):
+        if self.frames and not follows(self.frames[-1].position, frame.position):
             self.frames.clear()
         self.frames.append(frame)
 
@@ -58,7 +56,3 @@ class Window:
         if not self.frames or keep == 0:
             return None
         return self.frames[max(0, len(self.frames) - keep)].offset
-
-
-def _continues(last: WindowFrame, frame: WindowFrame) -> bool:
-    return frame.frame_index == last.frame_index + 1 and frame.source_size == last.source_size

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -17,14 +17,15 @@ import numpy as np
 from inference.engine import ClipResult, Engine
 from memory_store.views import BankCache, BankView
 from messaging.ports import Bus, Claim, Delivery, Intake, OutRecord
-from schemas.errors import OwnershipLostError, TransientError
+from schemas.errors import BadMessageError, OwnershipLostError, TransientError
 from schemas.messages import EndReason
 from workers.arrivals import Arrival, Decoder
 from workers.assessment import Assessor
 from workers.camera import Camera, decode_states, encode_state
+from workers.fit import misfits, noted
 from workers.options import WorkerOptions
 from workers.output import Output, Tally
-from workers.partition import Admitted, Partition, oldest_wanted
+from workers.partition import Admitted, Clip, Partition, Skipped, Warming, oldest_wanted
 from workers.rules import event_rules
 from workers.tracker import BankRef
 
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 IDLE_WAIT_S = 0.2
 FIRST_BACKOFF_S = 0.2
 MAX_BACKOFF_S = 10.0
+SUMMARY_INTERVAL_S = 60.0
+TWIN_INTERVAL_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +52,34 @@ class Worker:
     """Consumes frames, publishes scores, events, proposals; see the module's docstring for how."""
 
     def __init__(
-        self, bus: Bus, engine: Engine, banks: BankCache, options: WorkerOptions, clock: Callable[[], datetime]
+        self,
+        bus: Bus,
+        engine: Engine,
+        banks: BankCache,
+        options: WorkerOptions,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._options = options
         self._engine = engine
         self._banks = banks
         self._clock = clock
+        self._monotonic = monotonic
         topics = options.topics
         self._subscription = bus.subscription([topics.frames], options.group, topics.camera_states)
         self._outbox = bus.outbox(self._subscription, options.worker_id)
-        self._decoder = Decoder(engine.frame_format, options.limits, options.decode_threads)
+        self._decoder = Decoder(engine.frame_format, options.limits, options.decode_threads, options.max_attempts)
         rules = event_rules(options.events, engine.bundle.calibration)
         self._assessor = Assessor(options, engine.bundle, rules, clock)
         self._partitions: dict[Claim, Partition] = {}
         self._ahead: list[Arrival] = []
         self._output = Output()
-        self._committed_at_s = time.monotonic()
+        self._committed_at_s = monotonic()
         self._backoff_s = FIRST_BACKOFF_S
         self._tally = Tally()
+        self._told, self._told_at_s = Tally(), monotonic()
+        self._caught_up_at_s = float("-inf")
+        self._complete_until_s = float("-inf")
 
     def run(self, stop: threading.Event) -> None:
         """Work until ``stop`` is set, then drain: finish what is in hand, commit it, leave the group.
@@ -102,10 +115,11 @@ class Worker:
     def _turn(self) -> None:
         arrivals = self._receive()
         self._process(self._ahead)
-        self._ahead = arrivals
         self._notice_silent_cameras()
-        if time.monotonic() - self._committed_at_s >= self._options.commit_interval_s:
+        self._ahead, self._complete_until_s = arrivals, self._caught_up_at_s
+        if self._monotonic() - self._committed_at_s >= self._options.commit_interval_s:
             self._commit()
+        self._tell_counts()
 
     def _drain(self) -> None:
         self._process(self._ahead)
@@ -120,10 +134,13 @@ class Worker:
         """Up to a batch of arrivals; waits longer only when there is nothing at all to do."""
         options = self._options
         wait_s = 0.0 if self._ahead else min(IDLE_WAIT_S, options.commit_interval_s)
+        began_at_s = self._monotonic()
         arrivals = self._accept(self._subscription.receive(options.max_batch, wait_s))
-        deadline_s = time.monotonic() + options.max_wait_s
+        if self._subscription.lag() == 0:
+            self._caught_up_at_s = began_at_s
+        deadline_s = self._monotonic() + options.max_wait_s
         while arrivals and not self._ahead and len(arrivals) < options.max_batch:
-            left_s = deadline_s - time.monotonic()
+            left_s = deadline_s - self._monotonic()
             if left_s <= 0:
                 break
             arrivals += self._accept(self._subscription.receive(options.max_batch - len(arrivals), left_s))
@@ -132,6 +149,15 @@ class Worker:
     def _accept(self, intake: Intake) -> list[Arrival]:
         if intake.revoked or intake.assigned:
             self._rebalance(intake)
+        for lost in intake.lost:
+            log.warning(
+                "partition %d: the log deleted %d records from offset %d on before they were read; raise the topic's"
+                " retention, or add workers",
+                lost.claim.partition,
+                lost.num_records,
+                lost.first_offset,
+            )
+            self._output.tally.lost += lost.num_records
         deliveries: Sequence[Delivery] = [d for d in intake.deliveries if d.claim in self._partitions]
         return self._decoder.begin(deliveries)
 
@@ -142,17 +168,17 @@ class Worker:
             # One transaction holds the output of all partitions: without the lost one's it would be another output.
             raise OwnershipLostError("a partition went to another worker with output of ours not yet committed")
         for assigned in intake.assigned:
-            states, unreadable = decode_states(assigned.states)
+            states, unreadable = decode_states(assigned.states, assigned.committed_offset, self._clock())
             for error in unreadable.values():
                 log.warning("%s", error)
-            partition = Partition.from_assignment(assigned, states, self._engine.clip_format, time.monotonic())
+            partition = Partition.from_assignment(assigned, states, self._engine.clip_format, self._monotonic())
             self._partitions[assigned.claim] = partition
             log.info("partition %d is ours from offset %d", assigned.claim.partition, assigned.committed_offset)
 
     def _process(self, arrivals: list[Arrival]) -> None:
         """Windows, then the network on all clips at once, then scores and events, each in log order."""
         not_before = oldest_wanted(self._clock(), self._options.max_staleness_s)
-        now_s = time.monotonic()
+        now_s = self._monotonic()
         admitted = [
             self._partitions[arrival.delivery.claim].admit(arrival, not_before, now_s)
             for arrival in arrivals
@@ -161,47 +187,112 @@ class Worker:
         banks = [self._bank(record) for record in admitted]
         results = iter(self._infer(admitted, banks))
         for record, bank in zip(admitted, banks, strict=True):
-            result = next(results) if record.outcome == "clip" else None
+            self._watch_sender(record, now_s)
+            result = next(results) if isinstance(record, Clip) else None
             self._assessor.assess(record, result, _ref(bank), self._output)
 
     def _bank(self, record: Admitted) -> BankView | None:
         """The bank version to score this record with."""
-        if record.camera is None or record.outcome not in ("clip", "warming"):
+        if not isinstance(record, Clip | Warming):
             return None
         return self._banks.view(self._options.bank_id.format(camera_id=record.camera.camera_id))
 
     def _infer(self, admitted: list[Admitted], banks: list[BankView | None]) -> list[ClipResult]:
         pairs = zip(admitted, banks, strict=True)
-        clips = [
-            (record.clip_THWC, view.bank.items_MC) for record, view in pairs if view and record.clip_THWC is not None
-        ]
+        clips = [(one.clip_THWC, view.bank.items_MC) for one, view in pairs if view and isinstance(one, Clip)]
         if not clips:
             return []
         return self._engine.infer([clip for clip, _ in clips], np.stack([items_MC for _, items_MC in clips]))
 
+    def _watch_sender(self, record: Admitted, now_s: float) -> None:
+        """Say what an operator should know of a camera: two that send under its name, frames that do not fit."""
+        match record:
+            case Skipped(reason="twin_session", camera=camera, header=header) if camera and header and camera.cursor:
+                if now_s - camera.twin_told_at_s >= TWIN_INTERVAL_S:
+                    camera.twin_told_at_s = now_s
+                    log.warning(
+                        "camera %s: sessions %s and %s send at the same time, only the later one, %s, is scored; give"
+                        " each sender a name of its own (--camera)",
+                        camera.camera_id,
+                        header.session_id,
+                        camera.cursor.session_id,
+                        camera.cursor.session_id,
+                    )
+            case Clip(camera=camera, header=header) | Warming(camera=camera, header=header):
+                camera.rate = noted(camera.rate, header)
+                found = misfits(camera.rate, header, self._engine.bundle.manifest)
+                if found is not None:
+                    camera.rate = replace(camera.rate, is_told=True)
+                    for text in found:
+                        log.warning("camera %s, session %s: %s", camera.camera_id, header.session_id, text)
+
     def _commit(self) -> None:
-        output, self._output = self._output, Output()
-        self._committed_at_s = time.monotonic()
+        """Make durable what was computed since the last commit, exactly once.
+
+        1. What is begun from here on belongs to the next commit.
+        2. Positions are those of the cameras as they are now, so all that was processed is in ``output``.
+        3. Records, states and positions become visible together, or an error says that they have not: then
+           ``_guarded`` forgets everything and the log is read again from the last commit.
+        4. Only what is durable is counted.
+        """
+        output, self._output = self._output, Output()  # 1
+        self._committed_at_s = self._monotonic()
         if output.is_empty():
             return
-        progress = [self._partitions[claim].progress() for claim in output.claims]
-        self._outbox.commit([*output.records, *self._state_records(output)], progress)
-        self._tally.add(output.tally)
+        progress = [self._partitions[claim].progress() for claim in output.claims]  # 2
+        records = [*output.records, *self._state_records(output), *output.tombstones]
+        while True:  # 3
+            try:
+                self._outbox.commit(records, progress)
+                break
+            except BadMessageError as error:
+                records.remove(_largest(records, error))
+        self._tally.add(output.tally)  # 4
         self._backoff_s = FIRST_BACKOFF_S
 
+    def _tell_counts(self) -> None:
+        """One line a minute: what became of the records since the last one."""
+        now_s = self._monotonic()
+        if now_s - self._told_at_s < SUMMARY_INTERVAL_S:
+            return
+        seen = self.snapshot()
+        log.info(
+            "in %.0f s: %s; %d records behind, %d cameras in %d partitions",
+            now_s - self._told_at_s,
+            seen.tally.since(self._told),
+            seen.lag,
+            seen.cameras,
+            seen.partitions,
+        )
+        self._told, self._told_at_s = seen.tally.copy(), now_s
+
     def _state_records(self, output: Output) -> list[OutRecord]:
-        cameras = [self._partitions[claim].camera(camera_id) for claim, camera_id in output.dirty]
+        known = [(self._partitions[claim].cameras, camera_id) for claim, camera_id in output.dirty]
+        cameras = [cameras[camera_id] for cameras, camera_id in known if camera_id in cameras]
         states = [(camera.camera_id, camera.state()) for camera in cameras]
         topic = self._options.topics.camera_states
         return [OutRecord(topic, camera_id, encode_state(state)) for camera_id, state in states if state is not None]
 
     def _notice_silent_cameras(self) -> None:
-        """End the event of a camera that fell silent: its end must come, and nobody but the owner can tell."""
-        silent_since_s = time.monotonic() - self._options.camera_timeout_s
+        """What nobody but the owner can tell: a camera's event ends, and in the end the camera is forgotten.
+
+        Silence is what the log does not have, so it counts only up to when the log was last read to its end, with all
+        that it had processed: a worker that is slow must not take its own delay for a camera's.
+        """
         for claim, camera in self._cameras():
-            if camera.happening is not None and camera.seen_at_s < silent_since_s:
-                self._end_event(claim, camera, "camera_lost")
+            silent_s = self._complete_until_s - camera.seen_at_s
+            if silent_s > self._options.camera_forget_s:
+                del self._partitions[claim].cameras[camera.camera_id]
+                topic = self._options.topics.camera_states
+                self._output.tombstones.append(OutRecord(topic, camera.camera_id, None))
+                self._output.claims.add(claim)
+            elif silent_s > self._options.camera_timeout_s and not camera.is_silent:
+                camera.is_silent = True
                 camera.window.clear()
+                camera.smoothing = None
+                self._assessor.flush_draft(camera, self._output)
+                self._end_event(claim, camera, "camera_lost")
+                self._output.claims.add(claim)
 
     def _end_event(self, claim: Claim, camera: Camera, reason: EndReason) -> None:
         if camera.happening is not None:
@@ -217,6 +308,13 @@ class Worker:
         self._partitions.clear()
         self._ahead = []
         self._output = Output()
+
+
+def _largest(records: list[OutRecord], error: BadMessageError) -> OutRecord:
+    """The record to leave out, since the topic does not take it and would not the next time either."""
+    worst = max(records, key=lambda record: len(record.value or b""))
+    log.error("a record of %d bytes for %s is left out: %s", len(worst.value or b""), worst.topic, error)
+    return worst
 
 
 def _ref(view: BankView | None) -> BankRef | None:

@@ -22,7 +22,7 @@ def coordinate(
 ) -> None:
     """Merge the workers' proposals into new versions of the memory bank. A second one waits as a standby.
 
-    Example: engram coordinate --bundle bundles/lobby --store redis://127.0.0.1:6379/0
+    Example: engram coordinate --bundle models/lobby --store redis://127.0.0.1:6379/0
     """
     overrides = {**kafka_overrides(bootstrap_servers, topic_prefix), "worker.bundle": bundle, "store.url": store}
     settings = run.settings(CoordinatorSettings, overrides)

@@ -10,7 +10,7 @@ from engram.cli.invocation import Invocation, command
 from engram.cli.options import BundleOption
 from engram.cli.output import print_table
 from engram.run.signals import stop_on_signals
-from schemas.messages import AnomalyEvent
+from schemas.messages import AnomalyEvent, EventData
 from schemas.settings import WatchSettings
 
 if TYPE_CHECKING:
@@ -56,19 +56,25 @@ def _tell(event: AnomalyEvent) -> None:
         print(event_line(event), flush=True)
 
 
+def _event_frames(event: EventData) -> str:
+    return f"found: frames {event.frames.first}-{event.frames.last}, peak at {event.peak.frame_index}"
+
+
 def _show(result: "DemoResult") -> None:
+    from engram.demo.comparison import false_alarms  # noqa: PLC0415 - needs an extra
+
     comparison, outcome = result.comparison, result.outcome
     rows = [
         (
             finding.camera_id,
             finding.anomaly.kind,
             f"{finding.anomaly.first_frame}-{finding.anomaly.last_frame}",
-            "missed" if finding.event is None else f"found at frame {finding.event.frames.first}",
+            "missed" if finding.event is None else _event_frames(finding.event),
         )
         for finding in comparison.findings
     ]
     print_table("injected anomalies", ("camera", "kind", "frames", "outcome"), rows)
-    print(f"found {comparison.num_found} of {len(rows)} anomalies, {len(comparison.false_events)} false events")
+    print(f"found {comparison.num_found} of {len(rows)} anomalies, {false_alarms(comparison)}")
     versions = ", ".join(f"{bank} at version {version}" for bank, version in outcome.versions.items()) or "none"
     print(f"scored {outcome.worker.tally.scored} of {outcome.sent} frames; memory banks: {versions}")
     print(f"threshold for {DEMO_SETTINGS['events.target_false_alarms_per_day']:.0f} false alarms per camera and day")

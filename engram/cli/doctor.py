@@ -38,7 +38,7 @@ def doctor(
 
     Exits with 1 if anything fails.
 
-    Example: engram doctor --source rtsp://camera/stream --bundle bundles/lobby
+    Example: engram doctor --source rtsp://camera/stream --bundle models/lobby
     """
     from engram.doctor import diagnoses  # noqa: PLC0415 - OpenCV takes a while to load
 

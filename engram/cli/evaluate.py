@@ -68,7 +68,7 @@ def evaluate(
 ) -> None:
     """Measure a bundle on labelled video: areas under curves over frames and pixels, false alarms, pictures.
 
-    Example: engram evaluate --bundle bundles/ped2 --data ped2 --plots plots
+    Example: engram evaluate --bundle models/ped2 --data ped2 --plots plots
     """
     run.settings(WatchSettings)
     from training.evaluation.evaluate import evaluate as measure  # noqa: PLC0415 - needs an extra

@@ -54,7 +54,7 @@ def export(
     The export is compared with torch, lies in the bundle beside its other files, and names the bundle by its digest;
     workers use it as worker.backend says. The bundle's own digest stays, and with it its banks.
 
-    Example: engram export --bundle bundles/lobby --format openvino
+    Example: engram export --bundle models/lobby --format openvino
     """
     run.settings(WatchSettings)
     from training.export.making import ExportOptions, export_bundle  # noqa: PLC0415 - needs an extra

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+import bundles
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import DEFAULT_CACHE, CacheOption, DeviceOption, ThreadsOption
 from schemas.errors import SettingsError
@@ -166,13 +167,14 @@ def train(
     The last 15 % of the footage are not learned: the live score is calibrated on them, and OUT.run/report.html shows
     curves and what the network makes of them. A run that broke off goes on with --resume, to the same result.
 
-    Example, one camera on a CPU: engram train --data footage/lobby --out bundles/lobby --fps 10
+    Example, one camera on a CPU: engram train --data footage/lobby --out models/lobby --fps 10
 
-    As published, on a GPU: engram train --model mpn --preset paper --data ped2 --out bundles/ped2-mpn
+    As published, on a GPU: engram train --model mpn --preset paper --data ped2 --out models/ped2-mpn
 
-    On four GPUs: torchrun --nproc-per-node 4 -m engram train --preset paper --data avenue --out bundles/avenue
+    On four GPUs: torchrun --no-python --nproc-per-node 4 engram train --preset paper --data avenue --out models/avenue
     """
     run.settings(WatchSettings)
+    refuse_source_folder(out)
     from training.presets import find_preset, with_parameters, with_recipe  # noqa: PLC0415 - needs an extra
     from training.train import TrainOptions  # noqa: PLC0415
     from training.train import train as train_bundle  # noqa: PLC0415
@@ -199,6 +201,19 @@ def train(
     made = train_bundle(data, out, wanted, options)
     if os.environ.get("RANK", "0") == "0":  # torchrun's other processes have nothing to add
         print(made)
+
+
+def refuse_source_folder(out: Path) -> None:
+    """What is trained does not belong among the sources, where ``bundles/`` looks like the place for it.
+
+    Raises:
+        SettingsError: ``out`` lies in the folder of an imported package.
+    """
+    packages = Path(bundles.__file__).resolve().parents[1]
+    inside = next((parent for parent in (out.resolve(), *out.resolve().parents) if parent.parent == packages), None)
+    if inside is not None and (inside / "__init__.py").exists():
+        text = f"--out must not lie in '{inside}', which holds Engram's own code, got '{out}'"
+        raise SettingsError(f"{text}; give another folder, for example --out models/{out.name}")
 
 
 def _pairs(given: list[str]) -> dict[str, str]:

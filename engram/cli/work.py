@@ -41,7 +41,7 @@ def work(
 
     SIGTERM finishes what is in hand and hands the cameras over; a crash loses nothing either.
 
-    Example: engram work --bundle bundles/lobby --store redis://127.0.0.1:6379/0
+    Example: engram work --bundle models/lobby --store redis://127.0.0.1:6379/0
     """
     own = {
         "worker.bundle": bundle,

@@ -17,11 +17,11 @@ from messaging.ports import Assigned, Claim, Delivery, Record
 from schemas.codec import decode_message
 from schemas.errors import EngramError
 from schemas.messages import AnomalyEvent, FrameScore, utc_now
-from workers.arrivals import Arrival, Decoder
+from workers.arrivals import Decoder
 from workers.assessment import Assessor
 from workers.options import WorkerOptions
 from workers.output import Output
-from workers.partition import Admitted, Partition
+from workers.partition import Admitted, Clip, Partition, Warming
 from workers.rules import event_rules
 from workers.tracker import BankRef
 
@@ -87,18 +87,20 @@ class _Replay:
         return Recomputed({key_of(score): score for score in scores}, tuple(events))
 
     def _assess(self, admitted: Sequence[Admitted]) -> None:
-        refs = [self._ref(record.arrival) for record in admitted]
-        clips = [(record.clip_THWC, ref) for record, ref in zip(admitted, refs, strict=True) if ref]
-        full = [(clip_THWC, self._banks[ref.digest].items_MC) for clip_THWC, ref in clips if clip_THWC is not None]
-        found = self._engine.infer([clip for clip, _ in full], np.stack([items for _, items in full])) if full else []
+        refs = [self._ref(record) for record in admitted]
+        full = [(record, ref) for record, ref in zip(admitted, refs, strict=True) if ref and isinstance(record, Clip)]
+        items = [self._banks[ref.digest].items_MC for _, ref in full]
+        found = self._engine.infer([clip.clip_THWC for clip, _ in full], np.stack(items)) if full else []
         results = iter(found)
         for record, ref in zip(admitted, refs, strict=True):
-            result = next(results) if ref and record.clip_THWC is not None else None
-            self._assessor.assess(record, result, ref, self._output)
+            if ref is not None or not isinstance(record, Clip | Warming):  # what no score tells of was not scored
+                self._assessor.assess(record, next(results) if isinstance(record, Clip) else None, ref, self._output)
 
-    def _ref(self, arrival: Arrival) -> BankRef | None:
-        header = arrival.header
-        score = self._told.get((header.camera_id, header.session_id, header.frame_index)) if header else None
+    def _ref(self, record: Admitted) -> BankRef | None:
+        if not isinstance(record, Clip | Warming):
+            return None
+        header = record.header
+        score = self._told.get((header.camera_id, header.session_id, header.frame_index))
         if score is None:
             return None
         return BankRef(score.bank_id, score.bank_version, score.bank_digest, score.memory_state)

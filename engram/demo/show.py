@@ -24,7 +24,6 @@ from schemas.settings import WatchSettings
 
 CAMERAS = {"north": 101, "south": 202}
 """Camera and seed of its scene; seeds that no training used."""
-SLACK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ def run_demo(settings: WatchSettings, request: DemoRequest, stop: threading.Even
     if not any(score.anomaly_score is not None for score in record.scores):
         raise FatalError("the demo must score some frames before it is stopped, it has scored none")
     truth = {feed.camera_id: _anomalies(feed) for feed in feeds}
-    comparison = compare(truth, newest_states(record.events), round(SLACK_S * fps))
+    comparison = compare(truth, newest_states(record.events), fps)
     timeline, video = request.out / "timeline.png", request.out / "annotated.mp4"
     draw_timeline(Timeline(record.scores, record.events, _truth_spans(truth, record.scores)), timeline)
     camera_id = next(iter(request.cameras))

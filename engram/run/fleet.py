@@ -45,8 +45,8 @@ def run_worker(settings: WorkerSettings, stop: threading.Event) -> None:
 
     engine = load_engine(settings.worker)
     with open_bus(settings.kafka) as bus, open_store_for_worker(settings.store) as store:
-        if connected(bus.existing_topics, stop) is None:
-            return
+        if connected(bus.existing_topics, stop) is None or stop.is_set():
+            return  # told to stop while the network was loading: joining the group would only cost the others
         worker = Worker(bus, engine, bank_cache(store, engine, settings.memory), worker_options(settings), utc_now)
         log.info("working as %s on bundle %s", settings.worker.worker_id, engine.bundle.digest[:12])
         worker.run(stop)

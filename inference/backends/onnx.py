@@ -1,6 +1,6 @@
 """The network in ONNX Runtime, on the CPU."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import onnxruntime
 
@@ -22,10 +22,10 @@ class OnnxBackend:
         options.intra_op_num_threads = threads or 0
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(files[MODEL], options, providers=["CPUExecutionProvider"])
-        self._names = [given.name for given in self._session.get_inputs()]
+        self._inputs = [given.name for given in self._session.get_inputs()]
+        self._outputs = [made.name for made in self._session.get_outputs()]
 
-    def __call__(self, clips_BTHWK: UInt8, items_BMC: Float32) -> Sequence[Float32]:
+    def __call__(self, clips_BTHWK: UInt8, items_BMC: Float32) -> Mapping[str, Float32]:
         """See ``Backend``."""
-        given = dict(zip(self._names, (clips_BTHWK, items_BMC), strict=False))  # banks only where they are read
-        results: Sequence[Float32] = self._session.run(None, given)
-        return results
+        given = dict(zip(self._inputs, (clips_BTHWK, items_BMC), strict=False))  # banks only where they are read
+        return dict(zip(self._outputs, self._session.run(None, given), strict=True))

@@ -1,6 +1,6 @@
 """The network in OpenVINO, on the CPU, in single precision or with convolutions in 8 bits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import openvino
 
@@ -21,13 +21,14 @@ class OpenvinoBackend:
         core = openvino.Core()
         model = core.read_model(files[MODEL], files[WEIGHTS])
         self._num_inputs = len(model.inputs)
+        self._outputs = [made.get_any_name() for made in model.outputs]
         self._request = core.compile_model(model, "CPU", _properties(threads)).create_infer_request()
 
-    def __call__(self, clips_BTHWK: UInt8, items_BMC: Float32) -> Sequence[Float32]:
+    def __call__(self, clips_BTHWK: UInt8, items_BMC: Float32) -> Mapping[str, Float32]:
         """See ``Backend``."""
         given = (clips_BTHWK, items_BMC)[: self._num_inputs]  # banks only where they are read
         results = self._request.infer(given)
-        return [results[index] for index in range(len(results))]
+        return {name: results[index] for index, name in enumerate(self._outputs)}
 
 
 def _properties(threads: int | None) -> dict[str, object]:

@@ -4,15 +4,16 @@ Dimensions: B clips, T frames, H x W pixels, K colours, M items, C channels.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from networks.blocks import fold_batch_norm, to_channels_last
-from networks.measurement import Measurement
+from networks.measurement import OUTPUTS, Measurement
 from networks.network import VideoNetwork
 from schemas.arrays import Float32, UInt8
+from schemas.errors import FatalError
 
 
 class TorchBackend:
@@ -36,20 +37,29 @@ class TorchBackend:
         torch.tanh(torch.zeros(100_000, device=device))
 
     @torch.inference_mode()
-    def __call__(self, clips_BTHWK: UInt8, items_BMC: Float32) -> Sequence[Float32]:
+    def __call__(self, clips_BTHWK: UInt8, items_BMC: Float32) -> Mapping[str, Float32]:
         """See ``Backend``. One transfer each way: all results travel as one array."""
         items = torch.from_numpy(np.array(items_BMC)).to(self._device)
         measured = self._measurement(torch.from_numpy(clips_BTHWK).to(self._device), items)
         parts = [part for part in measured if part is not None]
         packed = torch.cat([part.reshape(len(clips_BTHWK), -1) for part in parts], dim=1).cpu().numpy()
         ends = np.cumsum([part[0].numel() for part in parts])[:-1]
-        return [
-            columns.reshape(part.shape) for columns, part in zip(np.split(packed, ends, axis=1), parts, strict=True)
-        ]
+        columns = zip(OUTPUTS, np.split(packed, ends, axis=1), parts, strict=False)  # the last ones may be absent
+        return {name: values.reshape(part.shape) for name, values, part in columns}
 
 
 def torch_device(name: str) -> torch.device:
-    """A torch device; "auto" is CUDA when there is one, else the CPU."""
+    """A torch device; "auto" is CUDA when there is one, else the CPU.
+
+    Raises:
+        FatalError: torch does not see such a device here.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    device = torch.device(name)
+    seen = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    found = seen.get(device.type, 1)
+    if (device.index or 0) >= found:
+        text = f"the device must be there, got '{name}', torch {torch.__version__} sees {found} of {device.type}"
+        raise FatalError(f"{text}; set worker.device (--device) to cpu or auto, or look at driver and torch build")
+    return device

@@ -36,11 +36,11 @@ LAYERS = (
 )
 
 
-def network_from_recipe(name: str, file: str, seed: int | None = None) -> VideoNetwork:
+def network_from_recipe(name: str, file: str, seed: int | None = None, **changed: Any) -> VideoNetwork:
     """The published size; parameters are filled in the order of the forward pass. Skips where there is no recipe."""
     arrays(file)
     warm_up_tanh()
-    network = build_network(name)
+    network = build_network(name, changed)
     load_in_forward_order(network, drawn(file, seed))
     return network
 
@@ -67,7 +67,7 @@ class Observed:
     """Statistics of every layer's output, in the order of the forward pass."""
 
     def __init__(self, network: nn.Module) -> None:
-        self.outputs: list[tuple[Array, Array]] = []
+        self.outputs: list[Tensor] = []
         for module in network.modules():
             if isinstance(module, LAYERS):
                 self.listen(module, lambda _inputs, output: output)
@@ -77,14 +77,15 @@ class Observed:
 
         def note(_module: nn.Module, inputs: Any, output: Any) -> None:
             values = seen(inputs, output)
-            self.outputs.append((stats(values), probe(values, 16)))
+            self.outputs.append(values.detach().clone())
 
         module.register_forward_hook(note)
 
-    def found(self) -> dict[str, Array]:
-        """As the files name them."""
-        all_stats, probes = zip(*self.outputs, strict=True)
-        return {"layer_stats": np.stack(all_stats), "layer_probe": np.stack(probes)}
+    def found(self, wanted: dict[str, Array]) -> dict[str, Array]:
+        """As the files name them, with as many values of each layer as ``wanted`` has."""
+        count = wanted["layer_probe"].shape[1]
+        probes = [probe(values, count) for values in self.outputs]
+        return {"layer_stats": np.stack([stats(values) for values in self.outputs]), "layer_probe": np.stack(probes)}
 
 
 def gradients(network: nn.Module, told: dict[str, Any], wanted: dict[str, Array]) -> dict[str, Array]:
@@ -99,7 +100,7 @@ def gradients(network: nn.Module, told: dict[str, Any], wanted: dict[str, Array]
     for index, (name, grad) in enumerate(zip(names, found, strict=True)):
         assert grad is not None, name
         if not precedes_norm(name, names):
-            lengths[index], probes[index] = float(grad.norm()), probe(grad, 8)
+            lengths[index], probes[index] = float(grad.norm()), probe(grad, probes.shape[1])
     return {"grad_l2": lengths, "grad_probe": probes}
 
 
@@ -109,12 +110,12 @@ def precedes_norm(bias: str, names: list[str]) -> bool:
     return bias.endswith("bias") and norm.replace("conv_", "bn_").replace(".bias", ".gamma") in names
 
 
-def running_statistics(network: nn.Module) -> dict[str, Array]:
+def running_statistics(network: nn.Module, wanted: dict[str, Array]) -> dict[str, Array]:
     """Length and probe of each batch norm's running mean and variance."""
     running = [values for name, values in network.named_buffers() if "running" in name]
     return {
         "bn_l2": np.array([float(values.norm()) for values in running]),
-        "bn_probe": np.stack([probe(values, 8) for values in running]),
+        "bn_probe": np.stack([probe(values, wanted["bn_probe"].shape[1]) for values in running]),
     }
 
 

@@ -1,12 +1,14 @@
 """Numbers that the papers' own code computed, how they are compared, and the recipe by which its parameters were drawn.
 
 A test computes a whole section of a file at once (``eval_*``, ``train_*``, …) and hands all of it to ``compare``, which
-fails if the file has an array in that section that the test did not compute. Each test file's last test fails if its
+fails if the file has an array in that section that the test did not compute. Seeds, sizes, thresholds and the number of
+cases are the folder's, so that ENGRAM_REFERENCE alone changes the set. Each test file's last test fails if its
 reference file has an array outside the sections.
 """
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,23 @@ def arrays(name: str) -> dict[str, Array]:
         return {key: file[key] for key in file.files}
 
 
+def cases(name: str, start: str = "c") -> list[str]:
+    """Prefixes of a file's numbered cases (``c0_``, ``c1_``, …); the first alone where the file is not at hand."""
+    path = FOLDER / f"{name}.npz"
+    if not path.exists():
+        return [f"{start}0_"]
+    with np.load(path) as file:
+        found = {match[0] for key in file.files if (match := re.match(rf"{start}\d+_", key))}
+    return sorted(found, key=lambda prefix: int(prefix[len(start) : -1]))
+
+
+def told_seed(pattern: str, published: int) -> int:
+    """A seed that the folder tells in prose only: the number in ``pattern`` of its README, else the published one."""
+    readme = FOLDER / "README.md"
+    told = re.search(pattern, readme.read_text(encoding="utf-8")) if readme.exists() else None
+    return int(told[1]) if told else published
+
+
 def section(name: str, prefix: str) -> dict[str, Array]:
     """The arrays whose names start with ``prefix``, by the rest of their names."""
     return {key[len(prefix) :]: values for key, values in arrays(name).items() if key.startswith(prefix)}
@@ -40,7 +59,10 @@ def section(name: str, prefix: str) -> dict[str, Array]:
 
 def recipe(name: str) -> dict[str, Any]:
     """The JSON beside the arrays."""
-    content: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text())
+    path = FOLDER / f"{name}.json"
+    if not path.exists():
+        pytest.skip(f"no recipe in '{FOLDER}': set ENGRAM_REFERENCE to the folder that holds {name}.json")
+    content: dict[str, Any] = json.loads(path.read_text())
     return content
 
 

@@ -9,11 +9,13 @@ from torch import Tensor
 
 from memory_store.proposal import ItemSums, merge_all
 from networks.memory import ItemStatistics, Reading, hold_against, updated
-from tests.golden.reference import Array, arrays, close, compare, probe_and_sum, section
+from tests.golden.reference import Array, arrays, cases, close, compare, probe_and_sum, section, told_seed
 
 FILE = "mnad_memory"
-SECTIONS = ("c0_", "c1_", "c2_", "c3_", "seq_", "big_")
-CASES = SECTIONS[:4]
+CASES = cases(FILE)
+SECTIONS = (*CASES, "seq_", "big_")
+SEED_OF_COTANGENTS = told_seed(r"RandomState\((\d+)\s*\+\s*case\)", 3000)
+SEED_OF_BIG_MAP = told_seed(r"RandomState\((\d+)\)\.standard_normal\(shape\)", 2300)
 GIVEN = ("shape", "fea", "items", "zero_positions")
 
 
@@ -49,7 +51,7 @@ def test_case(prefix: str) -> None:
     keep = away_from_zero_queries(case)
     nearest = np.where(keep.ravel(), reading.nearest_BN.flatten().numpy(), case["test_top1"])
     found: dict[str, Any] = {key: values for key, values in case.items() if key in GIVEN}
-    found |= scores(reading) | gradients(case, int(prefix[1]), torch.from_numpy(keep).unsqueeze(1))
+    found |= scores(reading) | gradients(case, int(prefix[1:-1]), torch.from_numpy(keep).unsqueeze(1))
     found |= {
         "updated_fea": joined(reading, case["shape"]),
         "items_after": updated(items_MC, statistics),
@@ -69,7 +71,7 @@ def gradients(case: dict[str, Array], number: int, keep: Tensor) -> dict[str, Te
     (of_losses,) = torch.autograd.grad(0.1 * reading.compactness() + 0.1 * reading.separateness(), queries)
     reading = hold_against(queries, torch.from_numpy(case["items"]))
     read = joined(reading, case["shape"])
-    cotangent = np.random.RandomState(3000 + number).standard_normal(tuple(read.shape)).astype(np.float32)
+    cotangent = np.random.RandomState(SEED_OF_COTANGENTS + number).standard_normal(tuple(read.shape)).astype(np.float32)
     (of_read,) = torch.autograd.grad((torch.from_numpy(cotangent) * read).sum(), queries)
     return {"grad_losses": torch.where(keep, of_losses, 0.0), "grad_read": torch.where(keep, of_read, 0.0)}
 
@@ -104,7 +106,7 @@ def test_successive_updates() -> None:
 
 def test_full_size() -> None:
     case = section(FILE, "big_")
-    maps = np.random.RandomState(2300).standard_normal(tuple(case["shape"][:4])).astype(np.float32)
+    maps = np.random.RandomState(SEED_OF_BIG_MAP).standard_normal(tuple(case["shape"][:4])).astype(np.float32)
     queries, items_MC = torch.from_numpy(maps), torch.from_numpy(case["items"])
     reading = hold_against(queries, items_MC)
     rows = by_position(torch.cat([reading.queries_BCN, reading.values()], dim=1))
@@ -114,10 +116,10 @@ def test_full_size() -> None:
             "shape": case["shape"],
             "rows": case["rows"],
             "items": case["items"],
-            "fea_check": probe_and_sum(queries, 16),
+            "fea_check": probe_and_sum(queries, len(case["fea_check"]) - 1),
             "updated_rows": rows[case["rows"]],
             "score_query": found["score_query"],
-            "score_memory": found["score_memory"][::4],
+            "score_memory": found["score_memory"][:: len(found["score_memory"]) // len(case["score_memory"])],
             "items_after": updated(items_MC, reading.statistics()),
             "loss_separate": reading.separateness(),
             "loss_compact": reading.compactness(),

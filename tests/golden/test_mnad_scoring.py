@@ -10,9 +10,10 @@ from inference.decode import fit
 from inference.engine import Predictor
 from inference.formats import FrameFormat
 from networks.measures import psnr_db, regular_score, squared_error
+from networks.mnad import Mnad
 from networks.registry import network_class
 from tests.golden.networks_from_recipe import network_from_recipe
-from tests.golden.reference import Array, arrays, close, compare, items, section
+from tests.golden.reference import Array, arrays, cases, close, compare, items, section
 from training.evaluation.detection_measures import ScoredClip, frame_auc
 from training.evaluation.measuring import Measuring
 from training.evaluation.protocols import (
@@ -28,6 +29,7 @@ from training.evaluation.protocols import (
 from training.footage.dataset import FrameCache, Video
 
 FPS = 10.0
+RESIZES = cases("scoring", "resize")
 
 
 def by_video(values: Array, lengths: Array) -> list[Array]:
@@ -58,9 +60,14 @@ def test_scaling_by_video() -> None:
     )
 
 
-@pytest.mark.parametrize("index", range(4))
-def test_mnads_score_and_auc(index: int) -> None:
+def test_mnads_score_and_auc() -> None:
     case = arrays("scoring")
+    assert len(case["alphas"])
+    for index in range(len(case["alphas"])):
+        check_mnads_score(case, index)
+
+
+def check_mnads_score(case: dict[str, Array], index: int) -> None:
     lengths, alpha = case["video_lengths"], float(case["alphas"][index])
     psnr = by_video(case["video_psnr"], lengths)
     distance = by_video(case["video_feature_distance"], lengths)
@@ -77,43 +84,42 @@ def test_ties_count_one_half() -> None:
 
 
 def test_memaes_score_and_auc() -> None:
-    """Each clip's error belongs to frame 8 of its 16, so the first 8 labels of a video fall away, and the last 7."""
+    """Each clip's error belongs to its middle frame, so the first labels of a video fall away, and the last."""
     case = section("scoring", "memae_")
     lengths = case["video_lengths"]
     test = network_class("memae").paper_test
-    first = scored_frame("paper", test, clip_length=16)
-    normality = [inverted(values) for values in by_video(case["clip_error"], lengths - 15)]
-    labels = [values[first:][: len(values) - 15] for values in by_video(case["labels_full"], lengths)]
-    assert [len(values) - first - 7 for values in by_video(case["labels_full"], lengths)] == [*map(len, labels)]
+    lost = (len(case["labels_full"]) - len(case["clip_error"])) // len(lengths)
+    first = scored_frame("paper", test, clip_length=lost + 1)
+    normality = [inverted(values) for values in by_video(case["clip_error"], lengths - lost)]
+    labels = [values[first:][: len(values) - lost] for values in by_video(case["labels_full"], lengths)]
     compare({**case, "auc": np.array(auc_of_normality(normality, labels))}, case)
 
 
 def test_mpns_score_and_auc() -> None:
     case = section("scoring", "mpn_")
     frame, feature, labels = (by_video(case[key], case["lengths"]) for key in ("psnr_frame", "psnr_feature", "labels"))
-    alpha = network_class("mpn").paper_test.alpha
+    alpha = float(case["alpha"])
     normality = [smoothed_psnrs(*pair, alpha) for pair in zip(frame, feature, strict=True)]
     found = {
         "kernel": gaussian_kernel(),
         "smooth_frame": np.concatenate([smoothed_over_time(scaled(values)) for values in frame]),
         "smooth_feature": np.concatenate([smoothed_over_time(scaled(values)) for values in feature]),
-        "alpha": np.array(alpha),
         "score": np.concatenate(normality),
         "auc": np.array(auc_of_normality(normality, labels)),
     }
     compare({**case, **found}, case)
 
 
-@pytest.mark.parametrize("index", [0, 1])
-def test_preparation_of_images(index: int) -> None:
-    case = section("scoring", f"resize{index}_")
+@pytest.mark.parametrize("prefix", RESIZES)
+def test_preparation_of_images(prefix: str) -> None:
+    case = section("scoring", prefix)
     height, width, _ = case["out"].shape
     image = fit(case["bgr8"], FrameFormat(width, height, 3))
     assert np.abs(image / 127.5 - 1 - case["out"]).max() <= 1e-6
 
 
 def test_nothing_is_left_out() -> None:
-    sections = ("frame_", "video_", "norm_", "tie_", "memae_", "mpn_", "resize0_", "resize1_")
+    sections = ("frame_", "video_", "norm_", "tie_", "memae_", "mpn_", *RESIZES)
     others = {"alphas", "normality_score", "auc"}
     assert {key for key in arrays("scoring") if not key.startswith(sections)} == others
 
@@ -143,10 +149,12 @@ def test_mnads_whole_evaluation(family: Family) -> None:
     """Scoring, gated updates carried from video to video, and the AUC, through the very engine that runs live."""
     told, wanted = arrays("mnad_evaluate"), section("mnad_evaluate", family.prefix)
     network = network_from_recipe(family.name, family.file, int(wanted["model_seed"]))
+    assert isinstance(network, Mnad)
     network.shape = replace(network.shape, **{"clip_length": 5, **network.recipes["paper"].parameters})
-    predictor = Predictor(network, FrameFormat(64, 64, 3), "cpu")
-    test = network.paper_test
-    first_items = items(int(wanted["items_seed"]), [10, 512]).numpy()
+    height, width, channels = told["frames_bgr8"].shape[1:]
+    predictor = Predictor(network, FrameFormat(width, height, channels), "cpu")
+    test = replace(network.paper_test, alpha=float(wanted["alpha"]))
+    first_items = items(int(wanted["items_seed"]), [*wanted["items_first"].shape]).numpy()
     footage = FrameCache(told["frames_bgr8"], videos_end_to_end(told["video_lengths"]), digest="")
     run = Measuring(predictor).carried(footage, footage.videos, first_items, float(wanted["threshold"]))
     measures = [clip.irregularity.measures for video in run.videos for clip in video]
@@ -154,7 +162,6 @@ def test_mnads_whole_evaluation(family: Family) -> None:
     first = scored_frame("paper", test, predictor.clip_format.length)
     labels = [values[first:] for values in by_video(told["labels"], told["video_lengths"])]
     found = {
-        "alpha": np.array(test.alpha),
         "psnr": np.array([frame.psnr_db for frame in measures]),
         "feature_distance": np.array([frame.feature_distance for frame in measures]),
         "point_score": np.array([frame.regular_score for frame in measures]),
@@ -165,14 +172,16 @@ def test_mnads_whole_evaluation(family: Family) -> None:
         "labels_used": np.concatenate(labels).astype(np.int64),
         "auc": np.array(auc_of_normality(normality, labels)),
     }
-    told_to_us = {key: wanted[key] for key in ("threshold", "model_seed", "items_seed")}
+    told_to_us = {key: wanted[key] for key in ("threshold", "alpha", "model_seed", "items_seed")}
     compare({**told_to_us, **found}, wanted)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_mnads_score_of_its_own_measures(family: Family) -> None:
     wanted = section("mnad_evaluate", family.prefix)
-    lost = (len(arrays("mnad_evaluate")["labels"]) - len(wanted["psnr"])) // 3
+    lost = (len(arrays("mnad_evaluate")["labels"]) - len(wanted["psnr"])) // len(
+        arrays("mnad_evaluate")["video_lengths"]
+    )
     lengths = arrays("mnad_evaluate")["video_lengths"] - lost
     pairs = zip(by_video(wanted["psnr"], lengths), by_video(wanted["feature_distance"], lengths), strict=True)
     normality = [psnr_and_distance(*pair, float(wanted["alpha"])) for pair in pairs]

@@ -17,10 +17,11 @@ def clips(told: dict[str, Any]) -> Tensor:
     return torch.unflatten(clip(told["seed"], told["shape"]), 1, (-1, 3))
 
 
-def lengths_and_probes(gradients: list[Tensor | None]) -> tuple[Array, Array]:
+def lengths_and_probes(gradients: list[Tensor | None], wanted: Array) -> tuple[Array, Array]:
     there = [values for values in gradients if values is not None]
-    assert len(there) == 7
-    return np.array([float(values.norm()) for values in there]), np.stack([probe(values, 8) for values in there])
+    return np.array([float(values.norm()) for values in there]), np.stack(
+        [probe(values, wanted.shape[1]) for values in there]
+    )
 
 
 def loss_weights(told: dict[str, Any]) -> dict[str, float]:
@@ -31,10 +32,11 @@ def test_inner_step_and_outer_gradients() -> None:
     network, told = network_of_recipe(), recipe(FILE)["meta"]
     step_sizes = initial_step_sizes(network, told["alpha"])
     clips_BTKHW = clips(told)
-    losses = meta_losses(network, step_sizes, Task(clips_BTKHW[:2], clips_BTKHW[2:]), loss_weights(told))
+    half, wanted = len(clips_BTKHW) // 2, section(FILE, "meta_")
+    losses = meta_losses(network, step_sizes, Task(clips_BTKHW[:half], clips_BTKHW[half:]), loss_weights(told))
     losses.outer.backward()
-    of_weights = lengths_and_probes([values.grad for values in network.tail.parameters()])
-    of_step_sizes = lengths_and_probes([values.grad for values in step_sizes.values()])
+    of_weights = lengths_and_probes([values.grad for values in network.tail.parameters()], wanted["init_grad_probe"])
+    of_step_sizes = lengths_and_probes([values.grad for values in step_sizes.values()], wanted["alpha_grad_probe"])
     found = {
         "losses": torch.stack([losses.inner, losses.outer]),
         "init_grad_l2": of_weights[0],
@@ -42,17 +44,17 @@ def test_inner_step_and_outer_gradients() -> None:
         "alpha_grad_l2": of_step_sizes[0],
         "alpha_grad_probe": of_step_sizes[1],
     }
-    compare(found, section(FILE, "meta_"))
+    compare(found, wanted)
 
 
 def test_adaptation() -> None:
     network, told = network_of_recipe(), recipe(FILE)["meta"]
     clips_BTKHW = clips(told)
     step_sizes = initial_step_sizes(network, told["alpha"])
-    adapted = adapt(network, clips_BTKHW[:3], step_sizes, told["adapt_steps"], loss_weights(told)).eval()
+    adapted = adapt(network, clips_BTKHW[:-1], step_sizes, told["adapt_steps"], loss_weights(told)).eval()
     before, after = dict(network.tail.named_parameters()), dict(adapted.tail.named_parameters())
     with torch.inference_mode():
-        outcome = adapted(adapted.split(clips_BTKHW[3:])[0])
+        outcome = adapted(adapted.split(clips_BTKHW[-1:])[0])
     found = {
         "delta_l2": np.array([float((after[name] - values).detach().norm()) for name, values in before.items()]),
         "out": outcome.image,

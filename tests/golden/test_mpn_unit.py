@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from networks.mpn import MpnParameters, PrototypeTail, PrototypeUnit, consistency, distinctness
-from tests.golden.reference import Array, arrays, close, compare, section
+from tests.golden.reference import Array, arrays, cases, close, compare, section
 
 FILE = "mpn_dpu"
-CASES = ("c0_", "c1_", "c2_", "c3_")
+CASES = cases(FILE)
 GIVEN = ("shape", "map", "heads", "cotangent")
 
 
@@ -51,8 +51,8 @@ def test_case(prefix: str) -> None:
 
 def test_the_tail_adds_what_the_unit_recalls() -> None:
     """The sum that ``test_case`` writes out is the one that the network's own head gets."""
-    case = section(FILE, "c3_")
-    tail = PrototypeTail(MpnParameters(width=64))
+    case = section(FILE, CASES[-1])
+    tail = PrototypeTail(MpnParameters(width=case["map"].shape[1] // 2))
     tail.unit, features = unit_of(case)
     heard: list[Tensor] = []
     tail.head.register_forward_pre_hook(lambda _module, inputs: heard.append(inputs[0]))
@@ -61,4 +61,4 @@ def test_the_tail_adds_what_the_unit_recalls() -> None:
 
 
 def test_nothing_is_left_out() -> None:
-    assert all(key.startswith(CASES) for key in arrays(FILE))
+    assert all(key.startswith(tuple(CASES)) for key in arrays(FILE))

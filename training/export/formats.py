@@ -13,7 +13,8 @@ from torch.export import ExportedProgram
 
 from inference.backends import onnx
 from inference.backends import openvino as runtime
-from training.export.tracing import INPUTS, OUTPUTS
+from networks.measurement import OUTPUTS
+from training.export.tracing import INPUTS
 
 TORCH_PROGRAM = "model.pt2"
 TALKATIVE = ("torch.onnx", "onnxscript", "onnx_ir")

@@ -19,6 +19,7 @@ from inference.backends.choose import export_backend
 from inference.backends.torch import TorchBackend
 from inference.engine import Predictor, network_of
 from inference.formats import FrameFormat
+from networks.measurement import OUTPUTS
 from schemas.arrays import Float32, UInt8
 from schemas.errors import FatalError
 from training.export.footage import NormalFootage, invented_clips, normal_footage_for
@@ -153,11 +154,11 @@ def opened(kind: ExportFormat, files: Files) -> Backend:
 def _torch_program(files: Files) -> Backend:
     run: Callable[..., Sequence[Tensor]] = torch.export.load(io.BytesIO(files[TORCH_PROGRAM])).module()
 
-    def backend(clips_BTHWK: UInt8, items_BMC: Float32) -> Sequence[Float32]:
+    def backend(clips_BTHWK: UInt8, items_BMC: Float32) -> Mapping[str, Float32]:
         given = [torch.from_numpy(clips_BTHWK)]
         if items_BMC.size:
             given.append(torch.from_numpy(np.array(items_BMC)))
         with torch.no_grad():
-            return [part.numpy() for part in run(*given)]
+            return {name: part.numpy() for name, part in zip(OUTPUTS, run(*given), strict=False)}
 
     return backend

@@ -11,12 +11,10 @@ from torch.export import Dim, ExportedProgram
 
 from inference.formats import FrameFormat
 from networks.blocks import fold_batch_norm
-from networks.measurement import Measured, Measurement
+from networks.measurement import Measurement
 from networks.network import VideoNetwork
 
 INPUTS = ("clips", "items")
-OUTPUTS = tuple(name.rpartition("_")[0] for name in Measured._fields)
-"""Of ``Measured``, without their dimensions; the last three only where there is a bank."""
 MOST_CLIPS = 1024
 TRACED_CLIPS = 2
 """With one, its batch would be taken for a constant."""
@@ -35,7 +33,7 @@ class Present(nn.Module):
 
 
 def traced(network: VideoNetwork, frame: FrameFormat) -> ExportedProgram:
-    """The graph from uint8 clips (B, T, H, W, K) and, where it has them, banks (B, M, C) to ``OUTPUTS``.
+    """The graph from uint8 clips (B, T, H, W, K) and, where it has them, banks (B, M, C) to named ``OUTPUTS``.
 
     Args:
         network: is copied, not changed.

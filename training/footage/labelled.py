@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from inference.formats import ClipFormat
 from schemas.arrays import UInt8
@@ -16,6 +15,7 @@ from training.footage.decoding import Hole, read_frames
 from training.footage.layouts import Layout, find_layout
 from training.footage.sources import Source
 from training.footage.split import long_enough
+from training.footage.truth import label_file
 
 log = logging.getLogger(__name__)
 
@@ -122,10 +122,7 @@ def _labels(layout: Layout, source: Source, folder: Path | None) -> UInt8:
     path = folder / f"{source.clip}.npy"
     if not path.exists():
         raise FatalError(f"labels of '{source.name}' must be in '{path}', there is no such file; check the folder")
-    try:
-        return np.asarray(np.load(path, allow_pickle=False) != 0, dtype=np.uint8).ravel()
-    except (OSError, ValueError) as error:
-        raise FatalError(f"'{path}' must hold an array of labels: {error}; write it again with numpy.save") from error
+    return label_file(path)
 
 
 def _check_lengths(sources: Sequence[Source], videos: Sequence[Video], labels: dict[str, UInt8]) -> None:

@@ -22,6 +22,7 @@ from training.footage.sources import MASK_FOLDER_ENDING, Source, in_natural_orde
 
 Reader = Callable[[], UInt8]
 
+MOST_VALUES_TOLD = 6
 _MATLAB_SPANS = re.compile(r"gt_frame\s*=\s*\[([^\]]*)\]")
 _MATLAB_SPAN = re.compile(r"(\d+)\s*:\s*(\d+)")
 
@@ -47,7 +48,7 @@ class Truth:
         for reader in self._label_readers(clip):
             return reader()
         masks = self.masks(clip)
-        return None if masks is None else _flags(np.asarray(masks.any(axis=(1, 2))))
+        return None if masks is None else np.asarray(masks.any(axis=(1, 2)), dtype=np.uint8)
 
     def masks(self, clip: Source) -> UInt8 | None:
         """Per pixel, (T, H, W), 1 = abnormal; None where nothing is known.
@@ -61,7 +62,7 @@ class Truth:
 
     def _label_readers(self, clip: Source) -> Iterator[Reader]:
         for path in self._existing(f"labels/{clip.clip}.npy", f"test_frame_mask/{clip.clip}.npy"):
-            yield partial(_label_file, path)
+            yield partial(label_file, path)
         index = self.clips.index(clip)
         for path in self._matching("UCSDped*.m"):
             yield partial(_spans, path, index, len(clip.files))
@@ -88,15 +89,47 @@ class Truth:
         return [path for folder in self.folders for path in sorted(folder.glob(pattern))]
 
 
-def _label_file(path: Path) -> UInt8:
-    return _flags(_array(path)).ravel()
+def label_file(path: Path) -> UInt8:
+    """One clip's labels as ``numpy.save`` wrote them, (T,), 1 = abnormal.
+
+    Raises:
+        FatalError: the file cannot be read, or holds something else than labels.
+    """
+    return _row(_array(path), path)
 
 
 def _mask_file(path: Path, key: str | None = None) -> UInt8:
-    return _flags(_array(path, key))
+    values = _flags(_array(path, key), f"'{path}'")
+    if values.ndim != 3:
+        raise FatalError(
+            f"'{path}' must hold masks (T, H, W), one a frame, got shape {values.shape}; get the file again"
+        )
+    return values
 
 
-def _flags(values: NDArray[Any]) -> UInt8:
+def _row(values: NDArray[Any], path: Path) -> UInt8:
+    """Labels (T,); published files have (1, T) and (T, 1) as well."""
+    if values.ndim == 0 or values.size != max(values.shape):
+        text = f"'{path}' must hold labels (T,), one a frame, got shape {values.shape}"
+        raise FatalError(f"{text}; masks of pixels belong into 'masks/CLIP.npz'")
+    return _flags(values, f"'{path}'").ravel()
+
+
+def _flags(values: NDArray[Any], what: str) -> UInt8:
+    """0 for 0 and False, 1 for 1, 255 and True; nothing else says which of its values is abnormal.
+
+    Raises:
+        FatalError: other values, text, not a number, or 1 and 255 in one array.
+    """
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8)
+    is_number = values.dtype.kind in "uif"
+    seen = np.unique(values) if is_number else values.ravel()
+    if not is_number or not (np.isin(seen, (0, 1)).all() or np.isin(seen, (0, 255)).all()):
+        told = ", ".join(f"{value!r}"[:20] for value in seen[:MOST_VALUES_TOLD].tolist())
+        more = f" and {len(seen) - MOST_VALUES_TOLD} more" if len(seen) > MOST_VALUES_TOLD else ""
+        text = f"{what} must hold 0 = normal and 1 or 255 = abnormal, or False and True, got {told}{more}"
+        raise FatalError(f"{text} ({values.dtype}); write it again in one of these forms")
     return np.asarray(values != 0, dtype=np.uint8)
 
 
@@ -116,19 +149,24 @@ def _spans(path: Path, index: int, num_frames: int) -> UInt8:
         raise FatalError(f"'{path}' must have a line 'gt_frame' for each test clip, has {len(lines)}; get it again")
     labels = np.zeros(num_frames, np.uint8)
     for first, last in _MATLAB_SPAN.findall(lines[index]):
+        if not 1 <= int(first) <= int(last) <= num_frames:
+            text = f"'{path}' must name stretches of frames 1 to {num_frames} of clip {index + 1}, got {first}:{last}"
+            raise FatalError(f"{text}; check that it belongs to this data set")
         labels[int(first) - 1 : int(last)] = 1
     return labels
 
 
 def _part(paths: Sequence[Path], lengths: Sequence[int], index: int) -> UInt8:
     """One clip's share of a file that holds the labels of all clips end to end."""
-    found = [_flags(_array(path)).ravel() for path in paths]
-    fitting = next((values for values in found if len(values) == sum(lengths)), None)
+    found = {path: _array(path) for path in paths}
+    fitting = next((path for path, values in found.items() if values.size == sum(lengths)), None)
     if fitting is None:
-        text = f"'{paths[0]}' must have one label for each of the {sum(lengths)} test frames, got {len(found[0])}"
+        text = (
+            f"'{paths[0]}' must have one label for each of the {sum(lengths)} test frames, got {found[paths[0]].size}"
+        )
         raise FatalError(f"{text}; check that it belongs to this data set")
     first = sum(lengths[:index])
-    return fitting[first : first + lengths[index]]
+    return _row(found[fitting], fitting)[first : first + lengths[index]]
 
 
 def _mask_images(folder: Path) -> UInt8:
@@ -137,9 +175,12 @@ def _mask_images(folder: Path) -> UInt8:
         image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         if image is None:
             raise FatalError(f"'{path}' must be an image OpenCV can read; get the file again")
-        images.append(_flags(np.asarray(image)))
+        images.append(_flags(np.asarray(image), f"'{path}'"))
     if not images:
         raise FatalError(f"'{folder}' must hold one .bmp a frame, found none; get the files again")
+    if len({image.shape for image in images}) > 1:
+        sizes = ", ".join(sorted({f"{image.shape[1]} x {image.shape[0]}" for image in images}))
+        raise FatalError(f"images in '{folder}' must be of one size, got {sizes}; get the files again")
     return np.stack(images)
 
 
@@ -149,4 +190,8 @@ def _mask_volume(path: Path) -> UInt8:
         cells = loadmat(path)["volLabel"].ravel()
     except (OSError, ValueError, KeyError, NotImplementedError, MatReadError) as error:
         raise FatalError(f"'{path}' must hold a cell array 'volLabel': {error}; get the file again") from error
-    return np.stack([_flags(np.asarray(cell)) for cell in cells])
+    masks = [np.asarray(cell) for cell in cells]
+    if not masks or any(mask.ndim != 2 or mask.shape != masks[0].shape for mask in masks):
+        seen = ", ".join(sorted({str(mask.shape) for mask in masks})) or "none"
+        raise FatalError(f"'{path}' must hold one mask (H, W) a frame, all of one size, got {seen}; get the file again")
+    return np.stack([_flags(mask, f"'{path}', frame {index}") for index, mask in enumerate(masks)])

@@ -20,6 +20,7 @@ from schemas.codec import encode_header, encode_message, encode_proposal_arrays
 from schemas.messages import (
     AnomalyEvent,
     EventData,
+    EventPhase,
     FrameSpan,
     HeatMap,
     Peak,
@@ -133,7 +134,7 @@ def initial_bank(bank_id: str = BANK_ID) -> Bank:
 
 def event(span: EventSpan) -> OutRecord:
     """A start, or the end if ``span`` has a last frame."""
-    phase = "start" if span.last_frame is None else "end"
+    phase: EventPhase = "start" if span.last_frame is None else "end"
     last = span.first_frame if span.last_frame is None else span.last_frame
     event_id = f"{span.camera_id}:{span.session_id}:{span.first_frame}"
     peak = Peak(

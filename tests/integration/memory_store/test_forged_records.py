@@ -42,7 +42,7 @@ def forged(record: OutRecord, header: ProposalHeader, value: bytes | None = None
 
 def test_one_frame_cannot_claim_a_million_queries(bench: Bench) -> None:
     record, sums, header = proposal(initial_bank())
-    loud = replace(sums, counts_M=np.full(4, 1e6, np.float32), sums_MC=1e6 * unit_rows(3, 4, 6))
+    loud = replace(sums, counts_M=np.full(4, 1e6, np.float32), sums_MC=(1e6 * unit_rows(3, 4, 6)).astype(np.float32))
     value = encode_proposal_arrays(loud.running_max_M, loud.sums_MC, loud.counts_M)
     bench.send(forged(record, header, value, num_frames=1), forged(record, header, num_frames=10**18))
     coordinator = bench.coordinator(rules=AT_ONCE)

@@ -146,7 +146,12 @@ def test_a_coordinator_holds_on_to_proposals_while_redis_is_away(
     assert (snapshot.held, snapshot.committed) == (3, 0)
     assert "away" in (snapshot.trouble or "")
     proxy.heal()
-    until(lambda: bench.pass_time(coordinator, 10) is None and coordinator.snapshot().committed == 3)
+
+    def is_committed() -> bool:
+        bench.pass_time(coordinator, 10)
+        return coordinator.snapshot().committed == 3
+
+    until(is_committed)
     found = near.read(BANK_ID)
     assert found is not None
     assert (found.version, found.items_MC.tobytes()) == (1, expected_MC.tobytes())
@@ -204,7 +209,7 @@ def test_a_reader_may_read_and_nothing_else(own_redis: LocalRedis, near: RedisSt
     bank = created(near)
     admin = Redis.from_url(own_redis.url)
     rules = ["on", f">{PASSWORD}", *reader_acl("engram").split()]
-    admin.execute_command("ACL", "SETUSER", "worker", *rules)  # type: ignore[no-untyped-call]
+    admin.execute_command("ACL", "SETUSER", "worker", *rules)
     reader = RedisStore.for_worker(RedisAddress(own_redis.url, username="worker", password=PASSWORD))
     found = reader.read(BANK_ID)
     assert found is not None
@@ -223,7 +228,7 @@ def test_a_reader_may_read_and_nothing_else(own_redis: LocalRedis, near: RedisSt
 
 
 def test_a_wrong_password_is_fatal_and_not_shown(own_redis: LocalRedis) -> None:
-    Redis.from_url(own_redis.url).execute_command("ACL", "SETUSER", "ann", "on", ">right")  # type: ignore[no-untyped-call]
+    Redis.from_url(own_redis.url).execute_command("ACL", "SETUSER", "ann", "on", ">right")
     address = RedisAddress(own_redis.url, username="ann", password=PASSWORD)
     store = RedisStore.for_coordinator(address)
     with pytest.raises(FatalError, match="password") as caught:
@@ -290,24 +295,29 @@ def test_a_full_redis_is_waited_for_by_a_coordinator(own_redis: LocalRedis, near
     assert "maxmemory" in (coordinator.snapshot().trouble or "")
     assert coordinator.snapshot().held == 1
     admin.config_set("maxmemory", 0)
-    until(lambda: bench.pass_time(coordinator, 5) is None and coordinator.snapshot().committed == 1)
+
+    def has_committed() -> bool:
+        bench.pass_time(coordinator, 5)
+        return coordinator.snapshot().committed == 1
+
+    until(has_committed)
     assert coordinator.snapshot().adds_up()
 
 
 def test_a_password_that_is_rotated_makes_a_worker_stale_and_it_comes_back(own_redis: LocalRedis) -> None:
     admin = Redis.from_url(own_redis.url)
     rules = ["on", "~*", "&*", "+@all"]
-    admin.execute_command("ACL", "SETUSER", "ann", *rules, f">{PASSWORD}")  # type: ignore[no-untyped-call]
+    admin.execute_command("ACL", "SETUSER", "ann", *rules, f">{PASSWORD}")
     store = RedisStore.for_worker(RedisAddress(own_redis.url, username="ann", password=PASSWORD))
     created(store)
     cache = BankCache(store, INITIAL, refresh_s=0.0)
     assert cache.view(BANK_ID).memory_state == "live"
-    admin.execute_command("ACL", "SETUSER", "ann", "resetpass", ">other")  # type: ignore[no-untyped-call]
-    admin.execute_command("CLIENT", "KILL", "USER", "ann")  # type: ignore[no-untyped-call]
+    admin.execute_command("ACL", "SETUSER", "ann", "resetpass", ">other")
+    admin.execute_command("CLIENT", "KILL", "USER", "ann")
     until(lambda: cache.view(BANK_ID).memory_state == "stale")
     with pytest.raises(FatalError, match=r"password"):
         RedisStore.for_worker(RedisAddress(own_redis.url, username="ann", password=PASSWORD)).read(BANK_ID)
-    admin.execute_command("ACL", "SETUSER", "ann", f">{PASSWORD}")  # type: ignore[no-untyped-call]
+    admin.execute_command("ACL", "SETUSER", "ann", f">{PASSWORD}")
     until(lambda: cache.view(BANK_ID).memory_state == "live")
 
 
@@ -316,10 +326,10 @@ def test_a_demoted_primary_is_let_go(own_redis: LocalRedis, near: RedisStore) ->
     created(near)
     admin = Redis.from_url(own_redis.url)
     before = {client["id"] for client in admin.client_list() if client["name"] == "engram"}
-    admin.execute_command("REPLICAOF", "127.0.0.1", "1")  # type: ignore[no-untyped-call]
+    admin.execute_command("REPLICAOF", "127.0.0.1", "1")
     with pytest.raises(TransientError, match="read only"):
         near.freeze(BANK_ID)
-    admin.execute_command("REPLICAOF", "NO", "ONE")  # type: ignore[no-untyped-call]
+    admin.execute_command("REPLICAOF", "NO", "ONE")
     near.freeze(BANK_ID)
     after = {client["id"] for client in admin.client_list() if client["name"] == "engram"}
     assert before

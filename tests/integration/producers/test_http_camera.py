@@ -4,6 +4,7 @@ import queue
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,12 @@ class Viewer:
 
     def __init__(self, port: int, user_info: str = "", **live: float) -> None:
         self.statuses: queue.Queue[SourceStatus] = queue.Queue()
-        fields = {"open_timeout_s": 5, "dead_after_s": 5, "backoff_first_s": 0.05, "backoff_max_s": 0.2} | live
+        fields: dict[str, Any] = {
+            "open_timeout_s": 5,
+            "dead_after_s": 5,
+            "backoff_first_s": 0.05,
+            "backoff_max_s": 0.2,
+        } | live
         options = SourceOptions(live=LiveOptions(**fields, backoff_jitter_s=0.01), on_status=self.statuses.put)
         self.source: Source = open_source(f"http://{user_info}127.0.0.1:{port}/video", options)
         self.frames: Iterator[CapturedFrame] = iter(self.source)
@@ -118,7 +124,7 @@ def test_the_picture_changes_its_size_midway(viewers) -> None:
     with mjpeg_camera() as camera:
         camera.pictures = [jpeg(60)] * 20 + [jpeg(200, width=128, height=96)] * 20
         viewers.append(viewer := Viewer(camera.server_port))
-        seen = set()
+        seen: set[float] = set()
         while not {60, 200} <= seen:
             seen.add(round(float(next(viewer.frames).image.mean()), -1))
 

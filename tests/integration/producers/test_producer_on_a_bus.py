@@ -54,6 +54,7 @@ def test_several_scenes_at_once(bus: InProcessBus) -> None:
         assert headers[-1].kind == "end_of_session"
         first = next(record for record in records if record.key == f"cam{number}".encode())
         image = cv2.imdecode(np.frombuffer(first.value or b"", np.uint8), cv2.IMREAD_COLOR)
+        assert image is not None
         assert cv2.PSNR(image, next(SyntheticScene(number).frames(1))) > 28
         assert producer.snapshot()[f"cam{number}"].counts.sent == 20
 

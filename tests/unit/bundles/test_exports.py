@@ -104,6 +104,6 @@ def test_an_existing_export_is_never_overwritten(folder: Path) -> None:
 
 def test_a_sidecar_cannot_be_changed_and_deviations_are_numbers() -> None:
     with pytest.raises(ValidationError):
-        sidecar("0" * 64).format = "onnx"  # type: ignore[misc]
+        sidecar("0" * 64).format = "onnx"
     with pytest.raises(ValidationError):
         Parity(num_clips=1, worst={"psnr_db": float("nan")})

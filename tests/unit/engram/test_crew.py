@@ -48,7 +48,11 @@ def test_the_first_error_is_kept_and_raised() -> None:
 
 def test_who_does_not_end_is_named() -> None:
     crew, go = Crew(), threading.Event()
-    crew.start("stuck", lambda: go.wait(30) and None)
+
+    def wait() -> None:
+        go.wait(30)
+
+    crew.start("stuck", wait)
     assert crew.join(0.0) == ("stuck",)
     go.set()
     assert crew.join(10) == ()

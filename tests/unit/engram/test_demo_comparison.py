@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from engram.demo.checks import Check, check_bank, check_events, check_scores, frame_keys
-from engram.demo.comparison import compare, newest_states
+from engram.demo.comparison import compare, false_alarms, newest_states
 from memory_store.bank import AuditEntry, Bank, Change, entry_for, next_epoch
 from memory_store.proposal import normalised
 from producers.synthetic import Box, InjectedAnomaly
-from tests.unit.consumers.samples import event, score
+from schemas.messages import EventData
+from tests.unit.consumers.samples import FPS, event, score
 
 NOW = datetime(2026, 3, 1, tzinfo=timezone.utc)
 
@@ -20,34 +21,57 @@ def anomaly(first: int, last: int) -> InjectedAnomaly:
     return InjectedAnomaly("cyclist", first, last, (Box(0, 0, 5, 5),) * (last - first + 1))
 
 
-def states(*spans: tuple[int, int]) -> tuple:
-    return newest_states([event(first, last, "end", 1) for first, last in spans])
-
-
 def test_the_newest_state_of_an_event_counts() -> None:
     messages = [event(5, 5), event(5, 20, "end", 2), event(5, 12, "update", 1), event(40, 41)]
     assert [(state.frames.last, state.phase) for state in newest_states(messages)] == [(20, "end"), (41, "start")]
 
 
+def at_peak(first: int, last: int, peak: int, camera_id: str = "cam1") -> EventData:
+    data = event(first, last, "end", 1, camera_id).data
+    return data.model_copy(update={"peak": data.peak.model_copy(update={"frame_index": peak})})
+
+
 def test_found_missed_and_false() -> None:
-    result = compare({"cam1": [anomaly(10, 20), anomaly(60, 70)]}, states((12, 25), (100, 110)), slack_frames=5)
+    events = [at_peak(12, 25, 14), at_peak(100, 110, 104)]
+    result = compare({"cam1": [anomaly(10, 20), anomaly(60, 70)]}, events, FPS)
     assert result.num_found == 1
     assert [finding.event is not None for finding in result.findings] == [True, False]
     assert [state.frames.first for state in result.false_events] == [100]
 
 
-@pytest.mark.parametrize(("span", "is_found"), [((25, 30), True), ((26, 30), False), ((1, 5), True), ((1, 4), False)])
-def test_the_slack_is_exact_on_both_sides(span: tuple[int, int], is_found: bool) -> None:
-    result = compare({"cam1": [anomaly(10, 20)]}, states(span), slack_frames=5)
+@pytest.mark.parametrize(("peak", "is_found"), [(9, False), (10, True), (20, True), (21, False)])
+def test_the_peak_must_lie_in_the_truth(peak: int, is_found: bool) -> None:
+    """However much of the event overlaps it."""
+    result = compare({"cam1": [anomaly(10, 20)]}, [at_peak(5, 25, peak)], FPS)
     assert bool(result.num_found) is is_found
     assert bool(result.false_events) is not is_found
 
 
-def test_one_event_may_cover_two_anomalies_and_another_camera_does_not_help() -> None:
+def test_an_event_that_begins_long_before_its_anomaly_holds_false_seconds() -> None:
+    """9 s early and 3 s late at 10 frames a second, of which 1 s each may be."""
+    result = compare({"cam1": [anomaly(200, 240)]}, [at_peak(110, 270, 210)], FPS)
+    assert (result.num_found, result.false_events) == (1, ())
+    assert result.false_frames == 80 + 20
+    assert result.false_s == pytest.approx(10.0)
+    assert false_alarms(result) == "0 false events; events hold 10 s further than 1 s from any anomaly"
+
+
+@pytest.mark.parametrize(("span", "false_frames"), [((0, 40), 0), ((0, 41), 1), ((-1, 40), 1)])
+def test_the_tolerance_is_exact_on_both_sides(span: tuple[int, int], false_frames: int) -> None:
+    shifted = at_peak(span[0] + 100, span[1] + 100, 115)
+    assert compare({"cam1": [anomaly(110, 130)]}, [shifted], FPS).false_frames == false_frames
+
+
+def test_a_false_event_is_false_all_along_and_a_gap_between_two_anomalies_too() -> None:
+    truth = {"cam1": [anomaly(100, 120), anomaly(160, 180)]}
+    assert compare(truth, [at_peak(300, 309, 305)], FPS).false_frames == 10
+    assert compare(truth, [at_peak(100, 180, 110)], FPS).false_frames == 160 - 120 - 1 - 2 * 10
+
+
+def test_one_event_finds_one_anomaly_and_another_camera_does_not_help() -> None:
     truth = {"cam1": [anomaly(10, 20), anomaly(30, 40)], "cam2": [anomaly(10, 20)]}
-    result = compare(truth, states((12, 35)), slack_frames=0)
-    assert result.num_found == 2
-    assert result.findings[2].event is None
+    result = compare(truth, [at_peak(12, 35, 15)], FPS)
+    assert [finding.event is not None for finding in result.findings] == [True, False, False]
 
 
 def verdicts(checks: tuple[Check, ...]) -> list[bool]:

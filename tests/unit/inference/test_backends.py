@@ -11,9 +11,11 @@ from bundles.bundle import Bundle, load_bundle, save_bundle
 from bundles.exports import ExportFormat, Parity, Sidecar, export_folder, save_export
 from inference.backends import choose as choosing
 from inference.backends.choose import choose, export_backend
+from inference.backends.torch import torch_device
 from inference.engine import Engine
 from inference.loading import open_engine
 from schemas.errors import BundleError, FatalError
+from schemas.settings.detection import BackendSetting
 from tests.exporting import exported
 from tests.small_bundle import small_bundle
 
@@ -50,7 +52,7 @@ def carry(place: Path, *kinds: ExportFormat) -> None:
         save_export(export_folder(place, kind), told, {"model": kind.encode()})
 
 
-def chosen(place: Path, wanted: choosing.BackendSetting = "auto", device: torch.device = CPU) -> choosing.Choice:
+def chosen(place: Path, wanted: BackendSetting = "auto", device: torch.device = CPU) -> choosing.Choice:
     return choose(wanted, device, place, load_bundle(place).digest)
 
 
@@ -109,7 +111,7 @@ def test_eight_bits_need_a_calibration_of_their_own(place: Path, installed: set[
 
 @pytest.mark.parametrize("wanted", ["auto", "openvino"])
 def test_an_export_of_another_bundle_is_an_error_not_a_reason_for_torch(
-    place: Path, installed: set[str], wanted: choosing.BackendSetting
+    place: Path, installed: set[str], wanted: BackendSetting
 ) -> None:
     carry(place, "openvino")
     with pytest.raises(BundleError, match="must be made from bundle"):
@@ -137,3 +139,14 @@ def test_the_engine_scores_by_the_calibration_of_its_backend(place: Path, bundle
     assert engine.bundle.calibration == own
     assert engine.bundle.digest == bundle.digest
     assert Engine(bundle, "cpu", 1, choice).bundle.calibration == bundle.calibration
+
+
+@pytest.mark.parametrize("name", ["cuda:97", "mps:3"])
+def test_a_device_that_is_not_there_is_named(name: str) -> None:
+    with pytest.raises(FatalError, match=f"got '{name}'.*worker.device"):
+        torch_device(name)
+
+
+def test_auto_and_cpu_are_always_there() -> None:
+    assert torch_device("cpu").type == "cpu"
+    assert torch_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")

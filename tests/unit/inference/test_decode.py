@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.decode import DecodeLimits, check_jpeg, decode_frame
+from inference.decode import MAX_SCANS, MAX_STEPS_TO_HEADER, DecodeLimits, check_jpeg, decode_frame
 from inference.formats import FrameFormat
 from schemas.errors import BadMessageError
 
@@ -31,6 +31,20 @@ def claiming(width: int, height: int) -> bytes:
     return bytes(data)
 
 
+def with_scans(more: int) -> bytes:
+    """A progressive JPEG whose last scan comes ``more`` times again: each costs a walk over all pixels."""
+    ok, encoded = cv2.imencode(".jpg", np.full((64, 96), 128, np.uint8), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
+    assert ok
+    data = encoded.tobytes()
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + more * last + b"\xff\xd9"
+
+
+def after_start(filling: bytes) -> bytes:
+    data = jpeg()
+    return data[:2] + filling + data[2:]
+
+
 def reason_of(data: bytes, limits: DecodeLimits = LIMITS) -> str:
     with pytest.raises(BadMessageError) as refused:
         decode_frame(data, GREY, limits)
@@ -52,6 +66,7 @@ def test_gives_model_size_and_channels(target: FrameFormat) -> None:
 def test_resizes_as_opencv_does_on_8_bit_images() -> None:
     data = jpeg()
     full = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert full is not None
     expected = cv2.resize(full, (48, 32), interpolation=cv2.INTER_LINEAR)
     assert np.array_equal(decode_frame(data, COLOUR, LIMITS), expected)
 
@@ -72,6 +87,56 @@ def test_a_claimed_size_within_the_limits_that_the_body_does_not_fill_still_give
         assert decode_frame(data, GREY, LIMITS).shape == (32, 48, 1)
     except BadMessageError as error:
         assert error.reason == "undecodable"
+
+
+def test_the_work_of_a_jpeg_is_bounded_whatever_its_bytes() -> None:
+    many = with_scans(3122)
+    assert len(many) < LIMITS.max_bytes
+    assert cv2.imdecode(np.frombuffer(many, np.uint8), cv2.IMREAD_GRAYSCALE) is not None, "OpenCV alone decodes it"
+    assert reason_of(many) == "too_much_work"
+    assert reason_of(after_start(b"\xff" * MAX_STEPS_TO_HEADER)) == "too_much_work"
+    assert reason_of(after_start(b"\xff\xfe\x00\x02" * MAX_STEPS_TO_HEADER)) == "too_much_work"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        [cv2.IMWRITE_JPEG_PROGRESSIVE, 1],
+        [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_QUALITY, 100],
+        [cv2.IMWRITE_JPEG_OPTIMIZE, 1],
+        [cv2.IMWRITE_JPEG_RST_INTERVAL, 1],
+        [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x411111],
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_encoders_write_is_far_from_the_bound(options: list[int], channels: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (480, 640, channels), dtype=np.uint8)
+    ok, encoded = cv2.imencode(".jpg", noise, options)
+    assert ok
+    assert encoded.tobytes().count(b"\xff\xda") <= MAX_SCANS // 2
+    assert decode_frame(encoded.tobytes(), COLOUR, DecodeLimits(max_bytes=2**20)).shape == (32, 48, 3)
+
+
+@pytest.mark.parametrize("filling", [b"\xff\x01", b"\xff\xd0", b"\xff\xff", b"\xff\xfe\x00\x04ab"])
+def test_segments_are_walked_as_the_decoder_walks_them(filling: bytes) -> None:
+    """Else a header could be shown to the check that the decoder never reads."""
+    hidden = claiming(8000, 2000)
+    at = hidden.index(b"\xff\xc0")
+    header = hidden[at : at + 2 + int.from_bytes(hidden[at + 2 : at + 4], "big")]
+    assert reason_of(after_start(filling + header)) in ("oversized", "undecodable")
+    try:
+        assert decode_frame(after_start(filling), GREY, LIMITS).shape == (32, 48, 1)
+    except BadMessageError as error:
+        assert error.reason == "undecodable"
+
+
+def test_a_turned_image_has_one_frame_header() -> None:
+    tag = b"MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00"
+    exif = b"Exif\x00\x00" + tag
+    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+    assert decode_frame(after_start(segment), GREY, LIMITS).shape == (32, 48, 1)
 
 
 @given(st.binary(max_size=400))

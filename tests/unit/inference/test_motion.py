@@ -12,7 +12,9 @@ WIDTH, HEIGHT = 96, 64
 
 def texture(seed: int = 0) -> np.ndarray:
     noise = np.random.default_rng(seed).uniform(0, 255, (HEIGHT, WIDTH)).astype(np.float32)
-    return cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 3), None, 20, 235, cv2.NORM_MINMAX).astype(np.uint8)
+    return cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 3), np.empty_like(noise), 20, 235, cv2.NORM_MINMAX).astype(
+        np.uint8
+    )
 
 
 def with_square(x: int) -> np.ndarray:

@@ -23,7 +23,8 @@ CHANGE = Change("update", "c1", "round", "id1", 2, 20, 1, (("cam1", 20),), 0.1, 
 
 
 def chain(length: int) -> list[AuditEntry]:
-    bank, entries = a_bank(), []
+    bank = a_bank()
+    entries: list[AuditEntry] = []
     for number in range(length):
         before = entries[-1] if entries else None
         change = replace(CHANGE, commit_id=f"id{number}")

@@ -94,4 +94,4 @@ def test_merging_survives_the_wire_bit_for_bit() -> None:
 
 def test_a_row_of_zeros_stays_zero() -> None:
     rows_MC = np.array([[0, 0], [3, 4]], np.float32)
-    np.testing.assert_allclose(normalised(rows_MC), [[0, 0], [0.6, 0.8]], atol=1e-7)
+    np.testing.assert_allclose(normalised(rows_MC), np.array([[0, 0], [0.6, 0.8]]), atol=1e-7)

@@ -128,7 +128,8 @@ def test_an_outbox_needs_a_subscription_of_its_own_kind() -> None:
 def test_many_threads_lose_nothing() -> None:
     bus = make(max_topic_bytes=200 * KIB)
     subscription = bus.subscription(["frames"], "workers")
-    num_records, taken = 2000, []
+    num_records = 2000
+    taken: list[bytes | None] = []
     refused = threading.Event()
 
     def produce(key: str) -> None:

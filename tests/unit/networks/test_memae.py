@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from networks.memae import Memae, MemaeParameters
 from tests.unit.networks.small import clips_for, small_network
@@ -39,7 +40,9 @@ def test_the_map_is_the_mean_over_time_and_channels() -> None:
 def test_initialised_as_published() -> None:
     torch.manual_seed(0)
     network = Memae(MemaeParameters((16, 24, 32), num_items=400))
-    convolution, norm = network.encoder[1][0], network.encoder[1][1]
+    convolution, norm, *_ = network.encoder[1].children()
+    assert isinstance(convolution, nn.Conv3d)
+    assert isinstance(norm, nn.BatchNorm3d)
     assert convolution.weight.std().item() == pytest.approx(0.02, rel=0.05)
     assert norm.weight.mean().item() == pytest.approx(1.0, abs=0.02)
     assert not norm.bias.any()

@@ -60,6 +60,7 @@ def test_the_step_is_on_the_mean_over_tasks(network: Mpn) -> None:
     gradient = torch.autograd.grad(wanted, network.tail.unit.heads.weight)[0]
     losses = meta_step(network, step_sizes, tasks, torch.optim.SGD(network.tail.parameters(), lr=0.0))
     assert torch.isclose(losses.outer, wanted)
+    assert network.tail.unit.heads.weight.grad is not None
     assert torch.allclose(network.tail.unit.heads.weight.grad, gradient, atol=1e-7)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from networks.memory import initial_items, updated
-from networks.mnad import Mnad, MnadOutcome, MnadParameters, MnadPrediction, MnadReconstruction
+from networks.mnad import MnadOutcome, MnadParameters, MnadPrediction, MnadReconstruction
 from networks.network import to_unit_range
 from tests.unit.networks.small import clips_for, items_for, small_network
 
@@ -12,7 +12,9 @@ from tests.unit.networks.small import clips_for, items_for, small_network
 @pytest.mark.parametrize("network_type", [MnadPrediction, MnadReconstruction])
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_any_depth_gives_an_image_of_the_same_size(network_type: type[Mnad], depth: int, channels: int) -> None:
+def test_any_depth_gives_an_image_of_the_same_size(
+    network_type: type[MnadPrediction] | type[MnadReconstruction], depth: int, channels: int
+) -> None:
     shape = MnadParameters(width=4, depth=depth, channels=channels, clip_length=4, num_items=3)
     network = network_type(shape)
     outcome = network(network.split(clips_for(network))[0], items_for(network))

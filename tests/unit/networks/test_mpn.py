@@ -39,6 +39,7 @@ def test_there_is_no_batch_norm() -> None:
 
 def test_features_have_unit_length() -> None:
     network = small_network("mpn")
+    assert isinstance(network, Mpn)
     features = network.features(network.split(clips_for(network))[0])
     lengths = features.norm(dim=1)
     assert torch.allclose(lengths[lengths > 0], torch.ones(1), atol=1e-5)

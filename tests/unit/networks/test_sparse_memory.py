@@ -73,8 +73,7 @@ def test_gradients_reach_queries_and_items_where_something_is_read() -> None:
 
 def test_cosine_does_not_mind_lengths_and_dot_does() -> None:
     queries, items = drawn(4, 1, 6, 8), drawn(5, 20, 6)
-    for addressing, same in (("cosine", True), ("dot", False)):
-        rule = ReadRule(0.0, addressing)
+    for rule, same in ((ReadRule(0.0, "cosine"), True), (ReadRule(0.0, "dot"), False)):
         weights = sparse_read(queries, items, rule).weights_BMN
         assert torch.allclose(weights, sparse_read(queries * 3, items, rule).weights_BMN, atol=1e-6) == same
 

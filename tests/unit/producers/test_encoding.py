@@ -1,5 +1,7 @@
 """JPEG round trips, sizes and limits."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -13,7 +15,9 @@ from tests.unit.producers.scripted_source import noisy, plain
 
 
 def decode(frame: EncodedFrame) -> Image:
-    return cv2.imdecode(np.frombuffer(frame.jpeg, np.uint8), cv2.IMREAD_COLOR)
+    image = cv2.imdecode(np.frombuffer(frame.jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    return image.astype(np.uint8)
 
 
 def test_round_trip_is_close_to_the_original() -> None:
@@ -77,6 +81,6 @@ def test_masked_pixels_are_black_after_decoding() -> None:
     "fields",
     [{"size": (4, 100)}, {"size": (100, 20000)}, {"quality": 0}, {"quality": 101}, {"quality": 30}, {"max_bytes": 10}],
 )
-def test_wrong_options(fields: dict) -> None:
+def test_wrong_options(fields: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="must"):
         EncodingOptions(**fields)

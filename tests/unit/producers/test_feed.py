@@ -99,7 +99,11 @@ def test_backfill_waits_for_room_and_loses_nothing() -> None:
     thread = threading.Thread(target=run.run)
     thread.start()
     for num_taken in range(2, 7):
-        publisher.wait_until(lambda n=num_taken: publisher.num_refused > 0 and len(publisher.records) >= n)
+
+        def is_full(taken: int = num_taken) -> bool:
+            return publisher.num_refused > 0 and len(publisher.records) >= taken
+
+        publisher.wait_until(is_full)
         assert run.counts().dropped == {}
         publisher.finish(num=1)
     publisher.wait_until(lambda: len(publisher.records) == 7)

@@ -3,6 +3,7 @@
 import queue
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -187,6 +188,6 @@ def test_an_unforeseen_error_reaches_the_reader() -> None:
 
 
 @pytest.mark.parametrize("fields", [{"stale_after_s": 0}, {"max_held_frames": 0}, {"backoff_jitter_s": -1}])
-def test_wrong_options(fields: dict) -> None:
+def test_wrong_options(fields: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="must be positive"):
         LiveOptions(**fields)

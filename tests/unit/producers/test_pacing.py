@@ -3,6 +3,7 @@
 import itertools
 import threading
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -124,6 +125,6 @@ def test_a_session_without_any_rate_is_refused() -> None:
 
 
 @pytest.mark.parametrize("fields", [{"fps": 0.0}, {"fps": 1001.0}, {"num_frames": 0}])
-def test_wrong_options(fields: dict) -> None:
+def test_wrong_options(fields: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="must"):
         PacingOptions(**fields)

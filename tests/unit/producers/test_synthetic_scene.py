@@ -1,6 +1,7 @@
 """The synthetic walkway: the same every time, plausible where it can be measured, and true to its truth."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -206,12 +207,12 @@ def test_a_video_that_cannot_be_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "fields", [{"seed": -1}, {"seed": 1, "fps": 0}, {"seed": 1, "size": (16, 240)}], ids=["seed", "fps", "size"]
 )
-def test_wrong_scenes(fields: dict) -> None:
+def test_wrong_scenes(fields: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="must be"):
         SyntheticScene(**fields)
 
 
 @pytest.mark.parametrize("fields", [{"kinds": ()}, {"kinds": ("ufo",)}, {"per_minute": 0}, {"min_gap_s": -1}])
-def test_wrong_anomaly_options(fields: dict) -> None:
+def test_wrong_anomaly_options(fields: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="must be"):
         AnomalyOptions(**fields)

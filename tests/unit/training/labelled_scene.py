@@ -24,7 +24,9 @@ def write_video(path: Path, first: int, count: int, camera: str = "calm") -> Non
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (WIDTH, HEIGHT))
     for index in range(count):
-        writer.write(cv2.imdecode(np.frombuffer(jpeg(camera, first + index), np.uint8), cv2.IMREAD_COLOR))
+        image = cv2.imdecode(np.frombuffer(jpeg(camera, first + index), np.uint8), cv2.IMREAD_COLOR)
+        assert image is not None
+        writer.write(image)
     writer.release()
 
 

@@ -9,6 +9,7 @@ from networks.mnad import MnadParameters, MnadPrediction
 from networks.network import Recipe
 from training.footage.dataset import FrameCache, Video
 from training.loop.loop import ClipStarts
+from training.loop.state import TrainingState
 
 PARAMETERS = MnadParameters(width=4, depth=2, channels=1, num_items=3)
 RECIPE = Recipe({}, 32, 24, "grey", epochs=2, max_steps=9, learning_rate=1e-3)
@@ -35,6 +36,12 @@ def all_clips(footage: FrameCache) -> ClipStarts:
     """36 clips to train on; the last 12 stand for those held back, too."""
     starts = footage.videos[0].clip_starts(5)
     return ClipStarts(starts, starts[-12:])
+
+
+def items_of(state: TrainingState) -> torch.Tensor:
+    """The items of a network that reads some."""
+    assert state.items_MC is not None
+    return state.items_MC
 
 
 def process_environment(rank: int, size: int, port: int) -> dict[str, str]:

@@ -1,8 +1,10 @@
 """With and without memory, over seeds: trainings of a few steps, then the arithmetic of the table."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,14 +14,14 @@ from networks.mnad import MnadPrediction
 from networks.network import Recipe
 from schemas.errors import FatalError, SettingsError
 from tests.unit.training.labelled_scene import write_clip, write_scene
-from training.evaluation.ablation import Ablation, AblationOptions, Row, Variant, ablate, as_json
+from training.evaluation.ablation import Ablation, AblationOptions, Memory, Row, Variant, ablate, as_json
 from training.loop.state import CHECKPOINT
 
 RECIPE = Recipe({"width": 4, "depth": 3, "num_items": 4}, 32, 24, "grey", epochs=1, max_steps=4, learning_rate=1e-3)
 
 
 @pytest.fixture(scope="module")
-def small_recipe() -> "pytest.MonkeyPatch":
+def small_recipe() -> Iterator[pytest.MonkeyPatch]:
     patch = pytest.MonkeyPatch()
     patch.setitem(MnadPrediction.recipes, "tiny", RECIPE)
     yield patch
@@ -103,14 +105,14 @@ def test_a_variant_is_checked_before_anything_is_trained(place: Path, tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
-def table(*rows: Row) -> dict[str, object]:
-    told: dict[str, object] = json.loads(
+def table(*rows: Row) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(
         json.dumps(as_json(Ablation(Path("data"), AblationOptions(Path(), Path()), rows)))
     )
     return told
 
 
-def row(variant: str, memory: str, paper: list[float]) -> Row:
+def row(variant: str, memory: Memory, paper: list[float]) -> Row:
     return Row(variant, memory, tuple({"paper": auc, "live": auc / 2} for auc in paper))
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from schemas.errors import FatalError
-from tests.unit.training.scene import RECIPE, all_clips, build_double, learned, process_environment, ramp
+from tests.unit.training.scene import RECIPE, all_clips, build_double, items_of, learned, process_environment, ramp
 from training.loop.curves import read_curves
 from training.loop.distributed import World, joined_world
 from training.loop.loop import LoopOptions, run_training
@@ -54,7 +54,7 @@ def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
     alone = train_here(tmp_path / "one")
     together = torch.load(tmp_path / "two" / CHECKPOINT, weights_only=True)
     assert together["progress"]["step"] == alone.step == 9
-    assert torch.allclose(together["items"], alone.items_MC, atol=1e-9)
+    assert torch.allclose(together["items"], items_of(alone), atol=1e-9)
     for name, values in learned(alone.network).items():
         assert torch.allclose(together["network"][name], values, atol=1e-7), name
     for one, two in zip(read_curves(tmp_path / "one"), read_curves(tmp_path / "two"), strict=True):

@@ -18,6 +18,7 @@ from inference.formats import FrameFormat
 from inference.irregularity import irregularity_of
 from inference.loading import open_engine
 from inference.scoring import Smoothing, live_score
+from networks.measurement import NUM_MEASURES, OUTPUTS
 from networks.network import VideoNetwork
 from schemas.errors import BundleError, FatalError
 from tests.exporting import exported
@@ -27,7 +28,7 @@ from tests.unit.training.footage import HEIGHT, MINIATURE, WIDTH, write_images
 from training.evaluation.inspection import measure_videos
 from training.export.making import ExportOptions, export_bundle, opened
 from training.export.parity import TOLERANCE, parity, require_parity
-from training.export.tracing import OUTPUTS, traced
+from training.export.tracing import traced
 from training.footage.dataset import CacheFormat, open_cache
 from training.footage.sources import find_sources
 from training.train import TrainOptions, train
@@ -81,8 +82,9 @@ def test_every_network_in_every_format_measures_the_same(variant: str, kind: Exp
     for count in (1, 3, 8):
         given = clips_and_items(network, count)
         found, wanted = backend(*given), reference(*given)
-        assert len(found) == len(wanted) == (len(OUTPUTS) if network.bank_shape else len(OUTPUTS) - 3)
-        for output, a, b in zip(OUTPUTS, found, wanted, strict=False):
+        assert list(found) == list(wanted) == list(OUTPUTS if network.bank_shape else OUTPUTS[:-3])
+        for output in wanted:
+            a, b = found[output], wanted[output]
             assert a.shape == b.shape, output
             seen = b > -1e30  # an item nobody chose has a maximum of hugely below
             assert np.abs((a - b)[seen]).max(initial=0.0) <= RELATIVE * np.abs(b[seen]).max(initial=1e-9), output
@@ -99,14 +101,15 @@ def test_tracing_leaves_the_network_as_it_is() -> None:
 def test_parity_is_the_worst_share_of_the_largest_value() -> None:
     clips, items_MC = np.zeros((4, 1, 1, 1, 1), np.uint8), np.zeros((0, 0), np.float32)
 
-    def torch_like(given: np.ndarray, _items: np.ndarray) -> list[np.ndarray]:
-        return [np.full(len(given), 20.0, np.float32), *[np.zeros(len(given), np.float32)] * 5]
+    def torch_like(given: np.ndarray, _items: np.ndarray) -> dict[str, np.ndarray]:
+        zeros = dict.fromkeys(OUTPUTS[1:NUM_MEASURES], np.zeros(len(given), np.float32))
+        return {"psnr_db": np.full(len(given), 20.0, np.float32), **zeros}
 
-    def off(given: np.ndarray, items: np.ndarray) -> list[np.ndarray]:
-        return [part + 0.5 for part in torch_like(given, items)]
+    def off(given: np.ndarray, items: np.ndarray) -> dict[str, np.ndarray]:
+        return {name: part + 0.5 for name, part in torch_like(given, items).items()}
 
     found = parity(off, torch_like, clips, items_MC)
-    assert found == Parity(num_clips=4, worst={"psnr_db": 0.025} | dict.fromkeys(OUTPUTS[1:6], 0.5))
+    assert found == Parity(num_clips=4, worst={"psnr_db": 0.025} | dict.fromkeys(OUTPUTS[1:NUM_MEASURES], 0.5))
     with pytest.raises(
         FatalError, match=r"must measure what torch does to within 0.0001, differs by .*'psnr_db': 0.025"
     ):

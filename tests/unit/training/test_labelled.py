@@ -78,7 +78,7 @@ def test_labels_that_are_no_array(tmp_path: Path) -> None:
     (root / "labels" / "calm.npy").write_text("0 0 1")
     with pytest.raises(FatalError, match=r"'.*calm.npy' must hold an array"):
         opened(root)
-    with pytest.raises(FatalError, match=r"'.*calm.npy' must hold an array of labels"):
+    with pytest.raises(FatalError, match=r"'.*calm.npy' must hold an array"):
         opened(root, root / "labels")
 
 
@@ -159,3 +159,10 @@ def test_a_video_that_was_cut_off_keeps_the_labels_of_what_is_left(
     write_labels(root, "calm", np.zeros(50))
     with pytest.raises(FatalError, match=f"got 50 for {len(calm.labels_T)} frames"):
         opened(root)
+
+
+def test_labels_of_another_folder_are_held_to_the_same_values(tmp_path: Path) -> None:
+    root = write_scene(tmp_path / "data")
+    np.save(root / "labels" / "calm.npy", np.where(np.arange(30) > 3, 1, -1))
+    with pytest.raises(FatalError, match=r"calm.npy' must hold 0 = normal and 1 or 255 = abnormal, .* got -1, 1"):
+        opened(root, root / "labels")

@@ -7,12 +7,18 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from schemas.arrays import UInt8
 from schemas.errors import FatalError
 from tests.unit.training.footage import write_images, write_video
 from training.footage.layouts import find_layout
+from training.footage.sources import Source
 
 
-def names(sources: tuple) -> list[str]:
+def same(found: UInt8 | None, wanted: UInt8) -> bool:
+    return found is not None and np.array_equal(found, wanted)
+
+
+def names(sources: tuple[Source, ...]) -> list[str]:
     return [source.name for source in sources]
 
 
@@ -36,7 +42,7 @@ def test_own_layout(tmp_path: Path) -> None:
     assert (layout.kind, names(layout.train), names(layout.test)) == ("engram", ["a.avi"], ["b.avi", "c"])
     assert layout.labels(layout.test[0]).tolist() == [0, 0, 1, 1]
     assert layout.masks(layout.test[0]) is None
-    assert np.array_equal(layout.masks(layout.test[1]), masks(4, 1))
+    assert same(layout.masks(layout.test[1]), masks(4, 1))
     assert layout.labels(layout.test[1]).tolist() == [0, 1, 1, 1]
 
 
@@ -67,7 +73,7 @@ def test_ucsd_as_published(tmp_path: Path) -> None:
     assert layout.labels(layout.test[0]).tolist() == [0, 1, 1, 0, 1, 0]
     assert layout.labels(layout.test[1]).tolist() == [1] * 6
     assert layout.masks(layout.test[0]) is None
-    assert np.array_equal(layout.masks(layout.test[1]), masks(6, 2))
+    assert same(layout.masks(layout.test[1]), masks(6, 2))
 
 
 def test_ucsd_labels_follow_from_masks(tmp_path: Path) -> None:
@@ -100,7 +106,7 @@ def test_avenue(tmp_path: Path) -> None:
     savemat(folder / "1_label.mat", {"volLabel": cells})
     layout = find_layout(tmp_path)
     assert (layout.kind, names(layout.train), names(layout.test)) == ("avenue", ["01.avi"], ["01.avi"])
-    assert np.array_equal(layout.masks(layout.test[0]), masks(4, 3))
+    assert same(layout.masks(layout.test[0]), masks(4, 3))
     assert layout.labels(layout.test[0]).tolist() == [0, 0, 0, 1]
 
 
@@ -113,7 +119,7 @@ def test_shanghaitech(tmp_path: Path) -> None:
     layout = find_layout(tmp_path)
     assert (layout.kind, names(layout.train), names(layout.test)) == ("shanghaitech", ["01_001.avi"], ["01_0014"])
     assert layout.labels(layout.test[0]).tolist() == [0, 1, 1, 0]
-    assert np.array_equal(layout.masks(layout.test[0]), masks(4, 1))
+    assert same(layout.masks(layout.test[0]), masks(4, 1))
 
 
 @pytest.mark.parametrize(("train", "test"), [("TRAIN", "Test"), ("Training", "TESTING"), ("Training_Videos", "test")])
@@ -174,3 +180,97 @@ def test_broken_ground_truth_is_named(tmp_path: Path, file: str, content: bytes,
 def test_nothing_is_said(tmp_path: Path) -> None:
     with pytest.raises(FatalError, match="must hold videos or folders of images"):
         find_layout(tmp_path / "absent")
+
+
+NOT_LABELS = {
+    "signs": np.array([-1, 1, 1]),
+    "one and two": np.array([1, 2, 2]),
+    "grey levels": np.array([0, 128, 255], np.uint8),
+    "one and 255": np.array([0, 1, 255]),
+    "probabilities": np.array([0.0, 0.3, 1.0]),
+    "not a number": np.array([0.0, np.nan, 1.0]),
+    "endless": np.array([0.0, np.inf, 1.0]),
+    "words": np.array(["normal", "abnormal", "normal"]),
+    "digits as text": np.array(["0", "1", "0"]),
+    "bytes": np.array([b"0", b"1", b"0"]),
+    "complex": np.array([0, 1, 1], complex),
+}
+
+
+@pytest.mark.parametrize("name", NOT_LABELS)
+@pytest.mark.parametrize("file", ["labels/01.npy", "testing/test_frame_mask/01.npy", "frame_labels_x.npy"])
+def test_values_that_do_not_say_what_is_abnormal_are_refused(tmp_path: Path, file: str, name: str) -> None:
+    write_images(tmp_path / "testing" / "frames" / "01", 3)
+    (tmp_path / file).parent.mkdir(exist_ok=True, parents=True)
+    np.save(tmp_path / file, NOT_LABELS[name])
+    layout = find_layout(tmp_path)
+    first = repr(NOT_LABELS[name].ravel()[0].item())
+    with pytest.raises(FatalError, match=r"must hold 0 = normal and 1 or 255 = abnormal, .* got ") as refused:
+        layout.labels(layout.test[0])
+    assert first in str(refused.value)
+    assert file in str(refused.value)
+
+
+@pytest.mark.parametrize("name", [name for name in NOT_LABELS if "text" not in name])
+def test_masks_are_held_to_the_same(tmp_path: Path, name: str) -> None:
+    write_images(tmp_path / "test" / "1", 3)
+    values = np.broadcast_to(NOT_LABELS[name][:, None, None], (3, 4, 5))
+    (tmp_path / "masks").mkdir()
+    np.savez(tmp_path / "masks" / "1.npz", mask=values)
+    layout = find_layout(tmp_path)
+    with pytest.raises(FatalError, match="must hold 0 = normal and 1 or 255 = abnormal"):
+        layout.masks(layout.test[0])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[0, 1, 1], [False, True, True], [0.0, 1.0, 1.0], [0, 255, 255], [[0, 1, 1]], [[0], [1], [1]]],
+    ids=str,
+)
+def test_every_accepted_form_says_the_same(tmp_path: Path, values: list[object]) -> None:
+    write_images(tmp_path / "test" / "01", 3)
+    (tmp_path / "labels").mkdir()
+    np.save(tmp_path / "labels" / "01.npy", np.array(values))
+    layout = find_layout(tmp_path)
+    assert layout.labels(layout.test[0]).tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize("shape", [(), (3, 2), (3, 48, 64)])
+def test_labels_must_be_one_a_frame(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    write_images(tmp_path / "test" / "01", 3)
+    (tmp_path / "labels").mkdir()
+    np.save(tmp_path / "labels" / "01.npy", np.zeros(shape))
+    layout = find_layout(tmp_path)
+    with pytest.raises(FatalError, match=r"must hold labels \(T,\), one a frame, got shape"):
+        layout.labels(layout.test[0])
+
+
+def test_mask_images_and_volumes_with_other_values_name_the_file(tmp_path: Path) -> None:
+    write_ucsd(tmp_path / "ucsd")
+    cv2.imwrite(str(tmp_path / "ucsd" / "Test" / "Test002_gt" / "003.bmp"), np.full((48, 64), 128, np.uint8))
+    layout = find_layout(tmp_path / "ucsd")
+    with pytest.raises(FatalError, match=r"003.bmp' must hold 0 = normal .* got 128"):
+        layout.masks(layout.test[1])
+    write_images(tmp_path / "avenue" / "testing_videos" / "01", 3)
+    (tmp_path / "avenue" / "testing_label_mask").mkdir()
+    cells = np.empty((1, 3), object)
+    for index, mask in enumerate(masks(3, 1)):
+        cells[0, index] = mask * 2
+    savemat(tmp_path / "avenue" / "testing_label_mask" / "1_label.mat", {"volLabel": cells})
+    layout = find_layout(tmp_path / "avenue")
+    with pytest.raises(FatalError, match=r"1_label.mat', frame 1 must hold 0 = normal .* got 0, 2"):
+        layout.masks(layout.test[0])
+    cells[0, 1] = np.zeros((3, 3), np.uint8)
+    savemat(tmp_path / "avenue" / "testing_label_mask" / "1_label.mat", {"volLabel": cells})
+    with pytest.raises(FatalError, match=r"one mask \(H, W\) a frame, all of one size"):
+        layout.masks(layout.test[0])
+
+
+@pytest.mark.parametrize("span", ["0:2", "2:9", "5:3"])
+def test_stretches_outside_the_clip_are_refused(tmp_path: Path, span: str) -> None:
+    write_ucsd(tmp_path)
+    (tmp_path / "Test" / "UCSDped2.m").write_text(f"x.gt_frame = [{span}];\nx.gt_frame = [];")
+    layout = find_layout(tmp_path)
+    with pytest.raises(FatalError, match=f"must name stretches of frames 1 to 6 of clip 1, got {span}"):
+        layout.labels(layout.test[0])
+    assert layout.labels(layout.test[1]).tolist() == [0] * 6

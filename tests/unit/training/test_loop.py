@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,13 +11,14 @@ import torch
 
 from networks.blocks import channels_last
 from networks.mnad import MnadParameters, MnadPrediction
-from networks.network import Recipe
+from networks.network import Recipe, Schedule
 from networks.registry import build_network
 from schemas.errors import FatalError, SettingsError
-from tests.unit.training.scene import PARAMETERS, RECIPE, all_clips, build, ramp
+from tests.unit.training.scene import PARAMETERS, RECIPE, all_clips, build, items_of, ramp
 from training.footage.dataset import FrameCache
 from training.loop.curves import read_curves
 from training.loop.loop import ClipStarts, LoopOptions, num_steps, run_training, shuffled_batches
+from training.loop.starting_items import StartingItems
 from training.loop.state import BEST, CHECKPOINT, TrainingState
 from training.loop.stepping import set_learning_rate, unit_clips
 
@@ -59,7 +61,7 @@ def interrupted_run(
 
 def same(first: TrainingState, second: TrainingState) -> bool:
     pairs = zip(first.network.state_dict().values(), second.network.state_dict().values(), strict=True)
-    return torch.equal(first.items_MC, second.items_MC) and all(torch.equal(a, b) for a, b in pairs)
+    return torch.equal(items_of(first), items_of(second)) and all(torch.equal(a, b) for a, b in pairs)
 
 
 @pytest.mark.parametrize("crash_after", [1, 4, 8])
@@ -98,8 +100,8 @@ def test_the_best_weights_are_kept(footage: FrameCache, clips: ClipStarts, tmp_p
     recipe = replace(RECIPE, epochs=30, max_steps=200, learning_rate=0.1, schedule="constant")
     state = run_training(footage, clips, recipe, build, LoopOptions(tmp_path, patience=2))
     best, last = (torch.load(tmp_path / name, weights_only=True) for name in (BEST, CHECKPOINT))
-    assert torch.equal(state.items_MC, best["items"])
-    assert not torch.equal(state.items_MC, last["items"])
+    assert torch.equal(items_of(state), best["items"])
+    assert not torch.equal(items_of(state), last["items"])
     again = run_training(footage, clips, recipe, build, LoopOptions(tmp_path, patience=2))
     assert same(state, again)
 
@@ -118,8 +120,8 @@ def test_training_lowers_the_error_and_moves_the_items(footage: FrameCache, clip
     before = run_training(footage, clips, replace(recipe, max_steps=0), build, LoopOptions(tmp_path / "0"))
     state = run_training(footage, clips, recipe, build, LoopOptions(tmp_path / "run"))
     assert pixel_error(state, footage) < 0.5 * pixel_error(before, footage)
-    assert torch.allclose(state.items_MC.norm(dim=1), torch.ones(3), atol=1e-5)
-    assert not torch.allclose(state.items_MC, before.items_MC, atol=1e-2)
+    assert torch.allclose(items_of(state).norm(dim=1), torch.ones(3), atol=1e-5)
+    assert not torch.allclose(items_of(state), items_of(before), atol=1e-2)
 
 
 @torch.no_grad()
@@ -128,7 +130,7 @@ def pixel_error(state: TrainingState, footage: FrameCache) -> float:
     length = state.network.shape.clip_length
     clips = torch.from_numpy(footage.clips(footage.videos[0].clip_starts(length)[::4], length))
     inputs, target = state.network.split(unit_clips(clips, state.network))
-    return float((state.network.train()(inputs, state.items_MC).image - target).square().mean())
+    return float((state.network.train()(inputs, items_of(state)).image - target).square().mean())
 
 
 def test_curves_are_drawn(footage: FrameCache, clips: ClipStarts, tmp_path: Path) -> None:
@@ -156,7 +158,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
         run_training(footage, clips, hot, build, LoopOptions(tmp_path, steps_between_checkpoints=5))
     kept = torch.load(tmp_path / CHECKPOINT, weights_only=True)
     assert kept["progress"]["step"] == 3
-    assert torch.equal(kept["items"], good.items_MC)
+    assert torch.equal(kept["items"], items_of(good))
 
 
 def test_long_gradients_are_cut(footage: FrameCache, clips: ClipStarts, tmp_path: Path) -> None:
@@ -202,19 +204,27 @@ def test_bfloat16_trains_as_float32_does(footage: FrameCache, clips: ClipStarts,
     last = []
     for precision in ("fp32", "bf16"):
         state = run_training(footage, clips, recipe, build, LoopOptions(tmp_path / precision, precision=precision))
-        assert state.items_MC.dtype == torch.float32
+        assert items_of(state).dtype == torch.float32
         last.append([point["loss/pixel"] for point in read_curves(tmp_path / precision) if "loss/pixel" in point][-1])
     assert last[1] == pytest.approx(last[0], rel=0.3)
     assert last[1] != last[0]
 
 
 def test_clips_of_every_second_frame(footage: FrameCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = set()
+    read: set[tuple[object, ...]] = set()
     original = FrameCache.clips
-    monkeypatch.setattr(FrameCache, "clips", lambda *given: (read.add(given[2:]), original(*given))[1])
+
+    def clips_of(*given: Any) -> object:
+        read.add(given[2:])
+        return original(*given)
+
+    monkeypatch.setattr(FrameCache, "clips", clips_of)
     starts = footage.videos[0].clip_starts(5, 2)
     run_training(footage, ClipStarts(starts, starts[-4:]), replace(RECIPE, stride=2), build, LoopOptions(tmp_path))
     assert read == {(5, 2)}
+
+
+STARTS: tuple[StartingItems, ...] = ("random", "kmeans", "kmeans")
 
 
 def test_items_may_start_from_clusters(footage: FrameCache, clips: ClipStarts, tmp_path: Path) -> None:
@@ -224,12 +234,12 @@ def test_items_may_start_from_clusters(footage: FrameCache, clips: ClipStarts, t
         return MnadPrediction(replace(PARAMETERS, update_momentum=0.999999))
 
     ends = [
-        run_training(footage, clips, RECIPE, keeping, LoopOptions(tmp_path / str(n), items=items))
-        for n, items in enumerate(("random", "kmeans", "kmeans"))
+        run_training(footage, clips, RECIPE, keeping, LoopOptions(tmp_path / str(n), items=start))
+        for n, start in enumerate(STARTS)
     ]
-    assert torch.allclose(ends[1].items_MC.norm(dim=1), torch.ones(3), atol=1e-5)
-    assert torch.equal(ends[1].items_MC, ends[2].items_MC)
-    assert (ends[0].items_MC - ends[1].items_MC).abs().max() > 0.1
+    assert torch.allclose(items_of(ends[1]).norm(dim=1), torch.ones(3), atol=1e-5)
+    assert torch.equal(items_of(ends[1]), items_of(ends[2]))
+    assert (items_of(ends[0]) - items_of(ends[1])).abs().max() > 0.1
 
 
 def test_clusters_need_a_bank(footage: FrameCache, clips: ClipStarts, tmp_path: Path) -> None:
@@ -257,7 +267,7 @@ def test_steps_follow_from_epochs_up_to_a_bound() -> None:
 
 
 @pytest.mark.parametrize(("schedule", "expected"), [("cosine", [2e-4, 1e-4, 0.0]), ("constant", [2e-4] * 3)])
-def test_learning_rate_follows_its_schedule(schedule: str, expected: list[float]) -> None:
+def test_learning_rate_follows_its_schedule(schedule: Schedule, expected: list[float]) -> None:
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
     rates = []
     for progress in (0.0, 0.5, 1.0):

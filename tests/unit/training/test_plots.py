@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from matplotlib.patches import Rectangle
 
 from bundles.bundle import save_bundle
 from schemas.errors import FatalError
@@ -57,9 +58,10 @@ def test_abnormal_stretches_are_shaded_where_they_are(found: Evaluation) -> None
     assert calm.get_title(loc="right") == "all normal"
     assert not calm.patches
     (span,) = turning.patches
+    assert isinstance(span, Rectangle)
     assert (span.get_x(), span.get_width()) == (19.5, 20.0)
     scores = turning.lines[0]
-    assert scores.get_xdata()[0] == 4
+    assert np.asarray(scores.get_xdata())[0] == 4
     assert np.array_equal(scores.get_ydata(), found.outcomes["paper"].clips[1].scores_N)
 
 
@@ -87,7 +89,7 @@ def test_strips_show_the_frame_that_was_scored(found: Evaluation) -> None:
     place = misses(outcome)[0]
     axes = miss_figure(found, outcome).axes[0]
     frame = found.footage.cache.frames_FHWC[found.footage.clips[1].video.first_frame + place.index + 4]
-    assert np.array_equal(axes.images[0].get_array()[..., 0], frame[..., 0])
+    assert np.array_equal(np.asarray(axes.images[0].get_array())[..., 0], frame[..., 0])
     assert axes.collections, "the outline of the mask"
 
 

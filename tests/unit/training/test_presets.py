@@ -2,6 +2,7 @@
 
 import pytest
 
+from networks.memae import MemaeParameters
 from networks.mnad import MnadParameters
 from networks.registry import NETWORKS, build_network
 from schemas.errors import SettingsError
@@ -45,6 +46,7 @@ def test_parameters_are_overridden_as_people_type_them() -> None:
     shape = with_parameters(MINIATURE, given).parameters
     assert shape == MnadParameters(width=4, depth=2, num_items=20, temperature=0.1, update_maximum="assigned")
     widths = with_parameters(find_preset("memae", "light"), {"widths": "[8, 16]"}).parameters
+    assert isinstance(widths, MemaeParameters)
     assert widths.widths == (8, 16)
 
 

@@ -77,7 +77,9 @@ def test_speeds_count_where_something_moves() -> None:
         scales[model] = calibrate(results, 10.0, StatisticOptions()).calibration.speed_scale
         assert scales[model] == speed_scale_of(results[0])
         assert calibrate(results, 10.0, StatisticOptions(speed="ignored")).calibration.speed_scale is None
-    assert scales["mnad-prediction"].top_px > 0.5
+    scale = scales["mnad-prediction"]
+    assert scale is not None
+    assert scale.top_px > 0.5
     assert scales["mnad-reconstruction"] is None
 
 
@@ -122,7 +124,8 @@ def test_the_report_is_one_file_with_all_its_pictures(tmp_path: Path, calibrated
     assert "0.750000 at the end; least 0.250000 at step 30" in page
     assert "<td>recipe.epochs</td><td>2</td>" in page
     pictures = [base64.b64decode(text) for text in re.findall(r'base64,([^"]+)"', page)]
-    shapes = [cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR).shape for picture in pictures]
+    images = [cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR) for picture in pictures]
+    shapes = [image.shape for image in images if image is not None]
     assert len(shapes) == 3
     assert all(width > 800 and height > 200 for height, width, _ in shapes)
 

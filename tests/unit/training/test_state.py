@@ -9,7 +9,7 @@ import torch
 
 from networks.memory import initial_items
 from schemas.errors import FatalError
-from tests.unit.training.scene import build
+from tests.unit.training.scene import build, items_of
 from training.loop.state import CHECKPOINT, Progress, TrainingState
 
 SAVE_WITHOUT_ROOM = """
@@ -43,7 +43,7 @@ def test_a_checkpoint_brings_everything_back(tmp_path: Path) -> None:
     saved.save(tmp_path / CHECKPOINT)
     other.load(tmp_path / CHECKPOINT)
     assert other.progress == Progress(7, 0.25, 5, 1)
-    assert torch.equal(other.items_MC, saved.items_MC)
+    assert torch.equal(items_of(other), items_of(saved))
     pairs = zip(other.network.state_dict().values(), saved.network.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
     moments = [state.optimizer.state_dict()["state"][0]["exp_avg"] for state in (other, saved)]
@@ -55,7 +55,7 @@ def test_the_learned_part_leaves_the_progress_alone(tmp_path: Path) -> None:
     saved.save_learned(tmp_path / "best.pt")
     other.progress.step = 99
     other.load_learned(tmp_path / "best.pt")
-    assert torch.equal(other.items_MC, saved.items_MC)
+    assert torch.equal(items_of(other), items_of(saved))
     assert other.step == 99
 
 
@@ -86,5 +86,5 @@ def test_weights_and_items_that_are_no_numbers_are_seen() -> None:
         if broken == "weights":
             next(state.network.parameters()).data.view(-1)[3] = torch.nan
         if broken == "items":
-            state.items_MC[1, 2] = torch.inf
+            items_of(state)[1, 2] = torch.inf
         assert state.is_finite() == (broken == "nothing")

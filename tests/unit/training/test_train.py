@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import Result
 from safetensors.torch import load_file
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
+import engram as engram_package
 from bundles.bundle import Bundle, load_bundle
 from engram.cli.app import app
+from engram.cli.train import refuse_source_folder
 from inference.engine import Engine
 from schemas.errors import FatalError, SettingsError
 from tests.unit.training.footage import MINIATURE, write_images, write_video
@@ -49,8 +50,8 @@ def options(folder: Path, run: str = "run") -> TrainOptions:
 def same(first: Bundle, second: Bundle) -> bool:
     """To the last bit in what was learned; the optical flow that the calibration rests on has 1e-6 of noise."""
     learned = [{**made.manifest.digests, "calibration.json": ""} for made in (first, second)]
-    levels = [made.calibration.statistic.quantiles for made in (first, second)]
-    return learned[0] == learned[1] and np.allclose(*levels, atol=1e-3)
+    one, other = (made.calibration.statistic.quantiles for made in (first, second))
+    return learned[0] == learned[1] and np.allclose(one, other, atol=1e-3)
 
 
 @pytest.fixture(scope="module")
@@ -271,3 +272,19 @@ def test_a_gpu_trains_too(place: Path, tmp_path: Path) -> None:
     on_gpu = replace(options(place), run=tmp_path / "run", device="cuda")
     train(place / "data", tmp_path / "b", with_recipe(find_preset("mnad-prediction", "tiny"), {"max_steps": 5}), on_gpu)
     assert read_settings(tmp_path / "run")["precision"] == "bf16"
+
+
+@pytest.mark.parametrize("folder", ["bundles/lobby", "training/x/y", "engram"])
+def test_nothing_is_written_among_the_sources(place: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+    sources = Path(engram_package.__file__).parents[1]
+    monkeypatch.chdir(sources)
+    done = engram("train", "--data", str(place / "data"), "--out", folder)
+    assert done.exit_code == 2
+    assert "--out must not lie in" in done.stderr
+    assert f"--out models/{Path(folder).name}" in done.stderr
+
+
+def test_other_folders_beside_the_sources_are_fine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(Path(engram_package.__file__).parents[1])
+    refuse_source_folder(Path("models/lobby"))
+    refuse_source_folder(tmp_path / "bundles" / "lobby")

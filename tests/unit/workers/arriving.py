@@ -23,8 +23,10 @@ def header(
     session: str = "s1",
     kind: Literal["frame", "end_of_session"] = "frame",
     size: tuple[int, int] = (4, 3),
+    pause_s: float = 0.0,
 ) -> FrameHeader:
-    at = START + timedelta(seconds=index / 10)
+    """Ten frames a second from ``START`` on; ``pause_s`` later than its index says, or earlier if negative."""
+    at = START + timedelta(seconds=index / 10 + pause_s)
     return FrameHeader(
         kind=kind,
         camera_id=camera,

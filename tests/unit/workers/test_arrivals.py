@@ -1,5 +1,6 @@
 """Records that cannot be handled are told apart by reason and keep their bytes."""
 
+import threading
 from collections.abc import Callable, Iterator
 
 import cv2
@@ -9,10 +10,11 @@ import pytest
 from inference.decode import DecodeLimits
 from inference.formats import FrameFormat
 from messaging.ports import Claim, Delivery, Record
+from schemas.arrays import UInt8
 from schemas.codec import HEADER, MAX_HEADER_BYTES, encode_header
-from schemas.errors import BadMessageError
+from schemas.errors import BadMessageError, FatalError
 from tests.unit.workers.arriving import delivery, header
-from workers.arrivals import Arrival, Decoder, parse_header
+from workers.arrivals import MAX_LOST_THREADS, Arrival, Decoder, PendingImage, parse_header
 
 
 @pytest.fixture
@@ -94,3 +96,71 @@ def explain(change: Callable[[bytes], bytes]) -> str:
 def test_messages_name_field_and_value() -> None:
     assert "frame_index" in explain(lambda json: json.replace(b'"frame_index":0', b'"frame_index":-4'))
     assert "update Engram" in explain(lambda json: json.replace(b'"schema_version":1', b'"schema_version":7'))
+
+
+def stuck(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> tuple[Arrival, threading.Event]:
+    """A frame whose decoding does not end until the event is set."""
+    begun, end = threading.Event(), threading.Event()
+
+    def never_ends(*_: object) -> UInt8:
+        begun.set()
+        end.wait(60)
+        return np.zeros((6, 8, 1), np.uint8)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("workers.arrivals.decode_frame", never_ends)
+        arrived = one(decoder, delivery(0, header(0), jpeg()))
+    assert begun.wait(10)
+    return arrived, end
+
+
+def reason_of(arrived: Arrival, timeout: float) -> str:
+    assert arrived.image is not None
+    with pytest.raises(BadMessageError) as refused:
+        arrived.image.result(timeout)
+    return refused.value.reason
+
+
+def test_a_decoding_that_does_not_end_is_a_dead_letter_and_costs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = Decoder(FrameFormat(8, 6, 1), DecodeLimits(), num_threads=1)
+    arrived, end = stuck(decoder, monkeypatch)
+    assert reason_of(arrived, 0.01) == "decode_timeout"
+    good = one(decoder, delivery(1, header(1), jpeg()))
+    assert good.image is not None
+    assert good.image.result(10).shape == (6, 8, 1)
+    end.set()
+    decoder.close()
+
+
+def test_a_worker_that_loses_thread_after_thread_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = Decoder(FrameFormat(8, 6, 1), DecodeLimits(), num_threads=1)
+    for _ in range(MAX_LOST_THREADS):
+        arrived, end = stuck(decoder, monkeypatch)
+        assert reason_of(arrived, 0.01) == "decode_timeout"
+        end.set()
+    last, end = stuck(decoder, monkeypatch)
+    assert last.image is not None
+    with pytest.raises(FatalError, match="start the worker again"):
+        last.image.result(0.01)
+    end.set()
+    decoder.close()
+
+
+def test_an_image_that_no_thread_got_to_in_time_costs_no_thread() -> None:
+    lost: list[int] = []
+    image = PendingImage(lambda: np.zeros((6, 8, 1), np.uint8), lambda: lost.append(1))
+    with pytest.raises(BadMessageError) as refused:
+        image.result(0.0)
+    assert (refused.value.reason, lost) == ("decode_timeout", [])
+    image.run()  # a thread that comes to it later passes it by
+
+
+def test_what_goes_wrong_in_a_thread_is_told_to_who_waits() -> None:
+    def no_memory() -> UInt8:
+        raise MemoryError
+
+    image = PendingImage(no_memory, lambda: None)
+    image.run()
+    with pytest.raises(BadMessageError) as refused:
+        image.result(1.0)
+    assert refused.value.reason == "undecodable"

@@ -1,5 +1,7 @@
 """What is known of a camera: which records are new to it, and what its next owner inherits."""
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Literal
 
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from inference.formats import ClipFormat
 from inference.scoring import FrameMeasures, Smoothing, fit_calibration, live_score
-from tests.unit.workers.arriving import header
+from tests.unit.workers.arriving import START, header
 from tests.unit.workers.test_tracker import run
 from workers.camera import (
     REMEMBERED_SESSIONS,
@@ -23,6 +25,8 @@ from workers.camera import (
     skip_reason,
 )
 from workers.windows import Window
+
+NOW = START + timedelta(hours=1)
 
 CALIBRATION = fit_calibration(
     [[FrameMeasures(30 + index % 7, 0.1 + index % 5 / 100, 0.02, 0.01 + index % 11 / 1000) for index in range(200)]],
@@ -88,8 +92,8 @@ def test_no_frame_is_ever_new_twice_and_memory_is_bounded(
 def test_a_state_with_an_open_event_travels_whole() -> None:
     _, happening = run([0.9] * 30)
     state = CameraState(at(29), Smoothing(1.25), happening)
-    states, unreadable = decode_states({"cam1": encode_state(state)})
-    assert states["cam1"] == state
+    states, unreadable = decode_states({"cam1": encode_state(state)}, 100, NOW)
+    assert states["cam1"] == replace(state, cursor=replace(state.cursor, last_at=NOW))
     assert not unreadable
 
 
@@ -109,13 +113,15 @@ def test_a_camera_that_was_never_seen_has_nothing_to_hand_over() -> None:
 
 def test_the_score_goes_on_from_the_state_as_if_nothing_had_happened() -> None:
     frames = [FrameMeasures(30, 0.1, 0.02, 0.01 + index / 100) for index in range(20)]
-    smoothing, straight = None, []
+    smoothing: Smoothing | None = None
+    straight: list[float] = []
     for frame in frames:
         live = live_score(frame, smoothing, CALIBRATION)
         smoothing, straight = live.smoothing, [*straight, live.anomaly_score]
-        handed = decode_states({"c": encode_state(CameraState(at(0), smoothing))})[0]["c"]
+        handed = decode_states({"c": encode_state(CameraState(at(0), smoothing))}, 100, NOW)[0]["c"]
         smoothing = handed.smoothing
-    again, once = None, []
+    again: Smoothing | None = None
+    once: list[float] = []
     for frame in frames:
         live = live_score(frame, again, CALIBRATION)
         again, once = live.smoothing, [*once, live.anomaly_score]

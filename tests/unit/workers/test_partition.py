@@ -1,19 +1,25 @@
 """From arrival to window: order, repeats, gaps, sessions, and what a new owner needs."""
 
+import json
+from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.formats import ClipFormat
+from inference.decode import DecodeLimits
+from inference.formats import ClipFormat, FrameFormat
 from messaging.ports import Assigned
 from schemas.errors import BadMessageError
-from tests.unit.workers.arriving import CLAIM, START, arrival, header
-from workers.arrivals import Arrival
+from schemas.messages import EARLIEST
+from tests.unit.workers.arriving import CLAIM, START, arrival, delivery, header
+from workers.arrivals import Arrival, Decoder
 from workers.camera import CameraState, decode_states, encode_state
-from workers.partition import Admitted, Partition, oldest_wanted
+from workers.partition import Admitted, Clip, Dead, Partition, SessionEnd, Skipped, Warming, oldest_wanted
 
 LENGTH = 5
+NOW = START + timedelta(hours=1)
 
 
 def fresh(committed: int = 0, states: dict[str, CameraState] | None = None) -> Partition:
@@ -25,7 +31,21 @@ def admit(partition: Partition, *arrivals: Arrival) -> list[Admitted]:
 
 
 def outcomes(partition: Partition, *arrivals: Arrival) -> list[str]:
-    return [each.skip or each.outcome for each in admit(partition, *arrivals)]
+    return [told(each) for each in admit(partition, *arrivals)]
+
+
+def told(admitted: Admitted) -> str:
+    match admitted:
+        case Skipped(reason=reason):
+            return reason
+        case Clip():
+            return "clip"
+        case Warming():
+            return "warming"
+        case SessionEnd():
+            return "session_end"
+        case Dead():
+            return "dead"
 
 
 def test_frames_warm_the_window_then_give_a_clip_each() -> None:
@@ -65,7 +85,8 @@ def test_a_new_size_warms_anew() -> None:
 
 def test_a_new_session_warms_anew_and_the_old_one_is_over() -> None:
     arrivals = [arrival(index, header(index)) for index in range(5)]
-    arrivals += [arrival(5, header(0, session="s2")), arrival(6, header(5)), arrival(7, header(1, session="s2"))]
+    arrivals += [arrival(5, header(0, session="s2", pause_s=0.5)), arrival(6, header(5))]
+    arrivals += [arrival(7, header(1, session="s2", pause_s=0.5))]
     assert outcomes(fresh(), *arrivals)[5:] == ["warming", "old_session", "warming"]
 
 
@@ -77,9 +98,10 @@ def test_an_ended_session_stays_ended() -> None:
 def test_what_is_too_old_is_skipped_for_live_use_only() -> None:
     partition = fresh()
     not_before = oldest_wanted(START + timedelta(seconds=10), max_staleness_s=9.95)
-    assert partition.admit(arrival(0, header(0)), not_before, 0.0).skip == "stale"
-    assert partition.admit(arrival(1, header(1)), not_before, 0.0).outcome == "warming"
+    assert told(partition.admit(arrival(0, header(0)), not_before, 0.0)) == "stale"
+    assert told(partition.admit(arrival(1, header(1)), not_before, 0.0)) == "warming"
     assert oldest_wanted(START, None) is None
+    assert oldest_wanted(START, 1e12) == EARLIEST
 
 
 def test_progress_counts_every_record_and_reaches_back_for_the_window() -> None:
@@ -100,18 +122,19 @@ def test_a_slow_neighbour_holds_the_replay_back() -> None:
 
 def states_of(partition: Partition) -> dict[str, CameraState]:
     payloads = {name: encode_state(state) for name, cam in partition.cameras.items() if (state := cam.state())}
-    states, unreadable = decode_states(payloads)
+    states, unreadable = decode_states(payloads, partition.next_offset, NOW)
     assert not unreadable
     return dict(states)
 
 
-@given(st.lists(st.integers(0, 3), max_size=40), st.data())
+@given(st.lists(st.integers(0, 4), max_size=40), st.data())
 def test_a_new_owner_goes_on_exactly_where_the_old_one_stopped(steps: list[int], data: st.DataObject) -> None:
-    """Steps: 0 next frame, 1 a gap, 2 a repeat, 3 a new session. A take-over anywhere changes no outcome."""
-    log, index, session = [], -1, 0
+    """Steps: 0 next frame, 1 a gap, 2 a repeat, 3 a new session, 4 a pause. A take-over anywhere changes no outcome."""
+    log, index, session, pause_s = [], -1, 0, 0.0
     for offset, kind in enumerate(steps):
-        session, index = (session + 1, 0) if kind == 3 else (session, max(0, index + (1, 2, 0, 0)[kind]))
-        log.append((offset, header(index, session=f"s{session}")))
+        session, index = (session + 1, 0) if kind == 3 else (session, max(0, index + (1, 2, 0, 0, 1)[kind]))
+        pause_s += 7.0 if kind == 4 else 0.0
+        log.append((offset, header(index, session=f"s{session}", pause_s=pause_s)))
     undisturbed = outcomes(fresh(), *(arrival(*each) for each in log))
 
     cut = data.draw(st.integers(0, len(log)))
@@ -135,6 +158,78 @@ def test_a_frame_that_came_twice_does_not_empty_the_next_owners_window() -> None
 
 
 def test_an_unreadable_state_starts_the_camera_anew() -> None:
-    states, unreadable = decode_states({"cam1": b'{"schema_version": 9}', "cam2": b"junk"})
+    states, unreadable = decode_states({"cam1": b'{"schema_version": 9}', "cam2": b"junk"}, 10, NOW)
     assert not states
     assert {error.reason for error in unreadable.values()} == {"bad_state"}
+
+
+def test_a_pause_warms_anew_though_session_and_index_go_on() -> None:
+    arrivals = [arrival(index, header(index, pause_s=60.0 if index > 5 else 0.0)) for index in range(12)]
+    assert outcomes(fresh(), *arrivals) == ["warming"] * 4 + ["clip"] * 2 + ["warming"] * 4 + ["clip"] * 2
+
+
+def test_a_clock_that_is_set_back_warms_anew() -> None:
+    arrivals = [arrival(index, header(index, pause_s=-60.0 if index > 5 else 0.0)) for index in range(12)]
+    assert outcomes(fresh(), *arrivals) == ["warming"] * 4 + ["clip"] * 2 + ["warming"] * 4 + ["clip"] * 2
+
+
+def test_where_one_frame_is_a_clip_a_gap_still_shows() -> None:
+    partition = Partition.from_assignment(Assigned(CLAIM, 0), {}, ClipFormat(1), 0.0)
+    indices = [0, 1, 3, 4]
+    found = admit(partition, *(arrival(offset, header(index)) for offset, index in enumerate(indices)))
+    assert [each.continues for each in found if isinstance(each, Clip)] == [False, True, False, True]
+
+
+def test_the_next_owner_knows_whether_a_frame_continues_even_without_a_window() -> None:
+    first = Partition.from_assignment(Assigned(CLAIM, 0), {}, ClipFormat(1), 0.0)
+    admit(first, arrival(0, header(0)), arrival(1, header(1)))
+    second = Partition.from_assignment(Assigned(CLAIM, 2), states_of(first), ClipFormat(1), 0.0)
+    (found,) = admit(second, arrival(2, header(2)))
+    assert isinstance(found, Clip)
+    assert found.continues
+
+
+def test_two_senders_of_one_name_are_told_from_a_restart() -> None:
+    begun = [arrival(index, header(index)) for index in range(5)]
+    other = [arrival(5 + index, header(index, session="s2", pause_s=0.5)) for index in range(3)]
+    late, newer = arrival(8, header(5)), arrival(9, header(7))
+    found = outcomes(fresh(), *begun, *other, late, newer, arrival(10, header(3, session="s2", pause_s=0.5)))
+    assert found[5:] == ["warming"] * 3 + ["old_session", "twin_session", "warming"]
+
+
+def test_the_older_of_two_senders_goes_on_when_the_newer_has_gone() -> None:
+    begun = [arrival(0, header(0)), arrival(1, header(0, session="s2", pause_s=1.0))]
+    assert outcomes(fresh(), *begun, arrival(2, header(20)), arrival(3, header(21, pause_s=60.0)))[2:] == [
+        "twin_session",
+        "warming",
+    ]
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"cursor": {"session_id": "s1", "last_frame": 10**9, "fps": 10, "last_at": "2026-01-05T10:00:00Z"}},
+        {"cursor": {"session_id": "x", "last_frame": 1, "fps": 10, "closed_sessions": ["s1"]}},
+        {"cursor": {"session_id": "x", "last_frame": 1, "fps": 10, "last_at": "2199-01-01T00:00:00Z"}},
+        {"cursor": {"session_id": "s1", "last_frame": 10**9, "fps": 10}, "offset": 99},
+        {"cursor": {"session_id": "x", "last_frame": 1, "fps": 10, "closed_sessions": [f"s{n}" for n in range(99)]}},
+        {"cursor": {"session_id": "../..", "last_frame": 1, "fps": 10}},
+        {"cursor": {"session_id": "s1", "last_frame": 1, "fps": 1e300}},
+        {"cursor": {"session_id": "s1", "last_frame": 1, "fps": 10}, "smoothing": {"level": 1e300}},
+    ],
+    ids=str,
+)
+def test_no_state_silences_a_camera_for_good(forged: dict[str, object]) -> None:
+    states, _ = decode_states({"cam1": json.dumps(forged).encode()}, 10, NOW)
+    partition = fresh(10, dict(states))
+    later = [arrival(10 + index, header(index, pause_s=2 * 3600.0)) for index in range(10)]
+    assert outcomes(partition, *later)[-1] == "clip"
+
+
+def test_a_record_that_killed_workers_is_buried_undecoded() -> None:
+    decoder = Decoder(FrameFormat(4, 3, 1), DecodeLimits(), num_threads=1)
+    killer = replace(delivery(0, header(0)), attempts=3)
+    (found,) = admit(fresh(), *decoder.begin([killer]))
+    decoder.close()
+    assert isinstance(found, Dead)
+    assert found.error.reason == "poison"

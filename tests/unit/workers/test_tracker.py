@@ -16,6 +16,7 @@ from workers.tracker import (
     Observation,
     Report,
     close,
+    interrupted,
     step,
 )
 
@@ -167,3 +168,49 @@ def test_phases_alternate_numbers_are_gapless_and_events_do_not_overlap(scores: 
         if report.phase == "end":
             open_first, last_frame = None, happening.last_frame
     assert open_first is None
+
+
+def after(seconds: float, state: Happening | None) -> Report | None:
+    """What is reported when the next frame comes so long after the newest anomalous one."""
+    assert state is not None
+    outcome = interrupted(state, state.last_at + timedelta(seconds=seconds), 10.0, RULES)
+    return None if outcome is None else outcome.report
+
+
+def test_an_event_does_not_reach_over_silence() -> None:
+    _, state = run([0.9] * 6)
+    assert after(0.9, state) is None
+    ended = after(60.0, state)
+    assert ended is not None
+    assert (ended.phase, ended.end_reason) == ("end", "camera_lost")
+    assert ended.at == ended.happening.last_at
+
+
+def test_a_clock_that_is_set_back_ends_an_event_not_before_it_began() -> None:
+    _, state = run([0.9] * 6)
+    ended = after(-3600.0, state)
+    assert ended is not None
+    assert ended.at >= ended.happening.started_at
+
+
+def test_silence_after_calm_is_the_end_of_a_calm_event() -> None:
+    _, state = run([0.9] * 6 + [0.1] * 3)
+    ended = after(60.0, state)
+    assert ended is not None
+    assert ended.end_reason == "cleared"
+
+
+def test_a_slow_camera_is_not_interrupted_by_its_own_rate() -> None:
+    _, state = run([0.9] * 6)
+    assert state is not None
+    assert interrupted(state, state.last_at + timedelta(seconds=3), 1.0, RULES) is None
+    assert interrupted(None, START, 1.0, RULES) is None
+
+
+def test_a_candidate_that_is_interrupted_vanishes() -> None:
+    _, state = run([0.9] * 2)
+    assert after(60.0, state) is None
+    assert state is not None
+    outcome = interrupted(state, state.last_at + timedelta(seconds=60), 10.0, RULES)
+    assert outcome is not None
+    assert outcome.state is None

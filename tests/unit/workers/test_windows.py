@@ -3,19 +3,23 @@
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.formats import ClipFormat
+from workers.continuity import Position
 from workers.windows import Window, WindowFrame
 
 START = datetime(2026, 1, 5, tzinfo=timezone.utc)
 
 
-def frame(index: int, offset: int | None = None, size: tuple[int, int] = (4, 3)) -> WindowFrame:
+def frame(
+    index: int, offset: int | None = None, size: tuple[int, int] = (4, 3), session: str = "s1", pause_s: float = 0.0
+) -> WindowFrame:
     image = np.full((3, 4, 1), index % 256, np.uint8)
-    at = START + timedelta(seconds=index / 10)
-    return WindowFrame(index, at, size, index if offset is None else offset, image)
+    at = START + timedelta(seconds=index / 10 + pause_s)
+    return WindowFrame(Position(session, index, at, *size, 10.0), index if offset is None else offset, image)
 
 
 def filled(*frames: WindowFrame, length: int = 5, stride: int = 1) -> Window:
@@ -43,7 +47,7 @@ def test_slides_by_one() -> None:
 
 def test_a_gap_starts_over() -> None:
     window = filled(*map(frame, [0, 1, 2, 3, 4, 6]))
-    assert [each.frame_index for each in window.frames] == [6]
+    assert [each.position.frame_index for each in window.frames] == [6]
 
 
 def test_a_new_size_starts_over() -> None:
@@ -93,11 +97,27 @@ def test_every_clip_is_consecutive_and_replaying_from_needed_gives_it_again(
     for position, each in enumerate(log):
         needed = window.needed_from()
         window.push(each)
-        held = [kept.frame_index for kept in window.frames]
+        held = [kept.position.frame_index for kept in window.frames]
         assert held == list(range(held[0], held[0] + len(held)))
         rebuilt = filled(*log[position if needed is None else needed : position + 1], length=length, stride=stride)
-        assert [kept.frame_index for kept in rebuilt.frames] == held
+        assert [kept.position.frame_index for kept in rebuilt.frames] == held
         clip = window.clip()
         assert (clip is None) == (len(held) < (length - 1) * stride + 1)
         if clip is not None:
             assert np.diff(clip[:, 0, 0, 0].astype(int)).tolist() == [stride] * (length - 1)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        frame(5, session="s2"),
+        frame(5, pause_s=60.0),
+        frame(5, pause_s=-60.0),
+        frame(6),
+        frame(4),
+        frame(5, size=(8, 6)),
+    ],
+)
+def test_what_does_not_continue_starts_over(other: WindowFrame) -> None:
+    window = filled(*map(frame, range(5)), other)
+    assert list(window.frames) == [other]

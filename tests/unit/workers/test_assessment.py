@@ -1,0 +1,212 @@
+"""The second half of a frame's way, with plain values: what is scored, told, proposed, buried and counted."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from inference.engine import ClipResult
+from inference.formats import ClipFormat
+from memory_store.proposal import ItemSums
+from messaging.ports import OutRecord
+from schemas.codec import HEADER, decode_message
+from schemas.errors import BadMessageError
+from schemas.messages import AnomalyEvent, FrameHeader, FrameScore, ProposalHeader
+from tests.small_bundle import small_bundle
+from tests.unit.workers.arriving import START, delivery, header
+from workers.assessment import Assessor
+from workers.camera import Camera
+from workers.options import EventOptions, WorkerOptions
+from workers.output import Output
+from workers.partition import Clip, Dead, SessionEnd, Skipped, Warming
+from workers.rules import event_rules
+from workers.tracker import BankRef
+from workers.windows import Window
+
+BUNDLE = small_bundle()
+BANK = BankRef("shared", 3, "ab" * 32, "live")
+CALM, WILD = 1e-9, 50.0
+
+
+def assessor(threshold: float = 1.0, **changes: object) -> Assessor:
+    calibration = BUNDLE.calibration.model_copy(update={"gate_threshold": threshold, "speed_scale": None})
+    bundle = replace(BUNDLE, calibration=calibration)
+    events = EventOptions(enter=0.5, exit=0.4, min_duration_s=0.2, merge_gap_s=1.0)
+    options = replace(WorkerOptions("w1", events=events, proposal_interval_s=1.0), **changes)  # type: ignore[arg-type]
+    return Assessor(options, bundle, event_rules(events, calibration), lambda: START)
+
+
+def result(regular_score: float = 0.5, error: float = CALM, finite: bool = True) -> ClipResult:
+    shape = BUNDLE.items_MC.shape
+    sums = ItemSums(np.ones(shape[0], np.float32), np.ones(shape, np.float32), np.ones(shape[0], np.float32))
+    cells = np.full((6, 8), error, np.float32)
+    return ClipResult(30.0, regular_score, 0.1, 0.1, cells, np.zeros_like(cells), sums, finite)
+
+
+def camera() -> Camera:
+    return Camera("cam1", Window(ClipFormat(1)))
+
+
+def clip(of: Camera, told: FrameHeader, continues: bool = True) -> Clip:
+    return Clip(delivery(told.frame_index, told), of, told, np.zeros((1, 3, 4, 1), np.uint8), continues)
+
+
+def play(
+    judge: Assessor, of: Camera, results: Sequence[tuple[FrameHeader, ClipResult]], bank: BankRef = BANK
+) -> Output:
+    output = Output()
+    for told, measured in results:
+        judge.assess(clip(of, told), measured, bank, output)
+    return output
+
+
+def of_topic(output: Output, topic: str) -> list[OutRecord]:
+    return [record for record in output.records if record.topic == topic]
+
+
+def events(output: Output) -> list[AnomalyEvent]:
+    return [decode_message(AnomalyEvent, record.value) for record in of_topic(output, "anomaly-events")]
+
+
+def scores(output: Output) -> list[FrameScore]:
+    return [decode_message(FrameScore, record.value) for record in of_topic(output, "frame-scores")]
+
+
+def proposed(output: Output) -> list[bool]:
+    return [score.proposed for score in scores(output)]
+
+
+@pytest.mark.parametrize(
+    ("regular_score", "threshold", "passes"),
+    [
+        (0.5, 0.6, True),
+        (0.6, 0.6, False),
+        (0.7, 0.6, False),
+        (0.0, 0.0, False),
+        (0.5, 0.0, False),
+        (float("nan"), 0.6, False),
+        (0.5, float("nan"), False),
+    ],
+)
+def test_the_gate_lets_pass_what_is_below_its_threshold_only(
+    regular_score: float, threshold: float, passes: bool
+) -> None:
+    of = camera()
+    calibration = BUNDLE.calibration.model_copy(update={"gate_threshold": threshold, "speed_scale": None})
+    judge = replace(assessor(), bundle=replace(BUNDLE, calibration=calibration))
+    output = Output()
+    assert judge._propose(of, _found(regular_score), output) == passes
+    assert (of.draft is not None) == passes
+
+
+def _found(regular_score: float):
+    from workers.assessment import Finding
+
+    return Finding(header(0), result(regular_score), BANK)
+
+
+def test_normal_frames_teach_and_the_score_says_so() -> None:
+    of = camera()
+    output = play(assessor(), of, [(header(index), result()) for index in range(12)])
+    assert proposed(output) == [True] * 12
+    (record,) = of_topic(output, "memory-updates")
+    told = decode_message(ProposalHeader, dict(record.headers)[HEADER])
+    assert (told.first_frame, told.last_frame, told.num_frames) == (0, 10, 11)
+    assert output.tally.proposals == {"published": 1}
+
+
+@pytest.mark.parametrize("state", ["frozen", "stale", "none"])
+def test_nothing_is_taught_to_a_bank_that_is_not_ours_to_teach(state: str) -> None:
+    output = play(assessor(), camera(), [(header(0), result())], replace(BANK, memory_state=state))  # type: ignore[arg-type]
+    assert proposed(output) == [False]
+
+
+def test_updates_can_be_switched_off() -> None:
+    assert proposed(play(assessor(updates=False), camera(), [(header(0), result())])) == [False]
+
+
+def test_an_event_withdraws_the_second_before_it() -> None:
+    of = camera()
+    frames = [(header(index), result(error=WILD if index >= 5 else CALM)) for index in range(12)]
+    output = play(assessor(), of, frames)
+    assert output.tally.proposals["withdrawn"] == 1
+    assert not of_topic(output, "memory-updates")
+    assert events(output)[0].data.phase == "start"
+
+
+def test_an_event_ends_at_silence_and_its_end_is_not_before_its_start() -> None:
+    for pause_s in (60.0, -60.0):
+        of, judge = camera(), assessor()
+        output = play(judge, of, [(header(index), result(error=WILD)) for index in range(8)])
+        judge.assess(clip(of, header(8, pause_s=pause_s), continues=False), result(), BANK, output)
+        last = events(output)[-1].data
+        assert (last.phase, last.end_reason) == ("end", "camera_lost")
+        assert last.ended_at is not None
+        assert last.ended_at >= last.started_at
+        assert last.ended_at - last.started_at < timedelta(seconds=1)
+
+
+def test_smoothing_does_not_reach_over_a_break() -> None:
+    judge, wild, fresh = assessor(), camera(), camera()
+    play(judge, wild, [(header(index), result(error=WILD)) for index in range(3)])
+    outputs = Output(), Output()
+    judge.assess(clip(wild, header(9), continues=False), result(), BANK, outputs[0])
+    judge.assess(clip(fresh, header(9), continues=False), result(), BANK, outputs[1])
+    assert scores(outputs[0])[0].anomaly_score == scores(outputs[1])[0].anomaly_score
+
+
+def test_a_warming_frame_ends_smoothing_and_publishes_the_draft() -> None:
+    of, judge = camera(), assessor()
+    output = play(judge, of, [(header(0), result())])
+    judge.assess(Warming(delivery(5, header(5)), of, header(5)), None, BANK, output)
+    assert of.smoothing is None
+    assert of.draft is None
+    assert len(of_topic(output, "memory-updates")) == 1
+    assert [score.status for score in scores(output)] == ["scored", "warming"]
+
+
+def test_the_end_of_a_session_ends_its_event_and_publishes_its_draft() -> None:
+    of, judge = camera(), assessor()
+    output = play(judge, of, [(header(index), result(error=WILD)) for index in range(5)])
+    end = header(5, kind="end_of_session")
+    judge.assess(SessionEnd(delivery(5, end), of, end), None, None, output)
+    assert events(output)[-1].data.end_reason == "session_ended"
+    assert of.happening is None
+    assert output.tally.session_ends == 1
+
+
+def test_a_new_session_ends_the_event_of_the_one_before() -> None:
+    of, judge = camera(), assessor()
+    output = play(judge, of, [(header(index), result(error=WILD)) for index in range(5)])
+    judge.assess(clip(of, header(0, session="s2", pause_s=0.6), continues=False), result(), BANK, output)
+    assert events(output)[-1].data.end_reason == "session_ended"
+
+
+def test_numbers_that_are_none_are_buried() -> None:
+    output = play(assessor(), camera(), [(header(0), result(finite=False))])
+    (letter,) = of_topic(output, "dead-letters")
+    assert dict(letter.headers)["engram-reason"] == b"not_finite"
+    assert output.tally.dead_lettered == {"not_finite": 1}
+
+
+def test_every_record_is_counted_once_for_the_worker_and_for_its_camera() -> None:
+    of, judge, output = camera(), assessor(), Output()
+    error = BadMessageError("undecodable", "no")
+    judge.assess(clip(of, header(0)), result(), BANK, output)
+    judge.assess(Skipped(delivery(1, header(0)), of, header(0), "duplicate"), None, None, output)
+    judge.assess(Dead(delivery(2, header(2)), of, error), None, None, output)
+    judge.assess(Dead(delivery(3, header(3)), None, error), None, None, output)
+    assert output.tally.received == 4
+    assert output.tally.balances()
+    assert (of.counts.received, of.counts.scored, of.counts.skipped["duplicate"]) == (3, 1, 1)
+    assert of.counts.balances()
+    assert {camera_id for _, camera_id in output.dirty} == {"cam1"}
+
+
+def test_what_is_replayed_leaves_no_trace() -> None:
+    of, output = camera(), Output()
+    assessor().assess(Skipped(delivery(0, header(0), replay=True), of, header(0), "replayed"), None, None, output)
+    assert output.is_empty()
+    assert of.counts.received == 0
