@@ -20,12 +20,17 @@ Headers = tuple[tuple[str, bytes], ...]
 
 @dataclass(frozen=True, slots=True)
 class OutRecord:
-    """A record to be published. ``value`` None is a tombstone on a compacted topic."""
+    """A record to be published. ``value`` None is a tombstone on a compacted topic.
+
+    ``partition`` None = that of the key. A state names its own: it belongs where its claim is, whatever the key says,
+    because others may spread keys otherwise and a topic that was just grown is seen so by some sooner than by others.
+    """
 
     topic: str
     key: str
     value: bytes | None
     headers: Headers = ()
+    partition: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,13 @@ class KafkaOutbox:
         deadline = time.monotonic() + self._options.commit_timeout_s
         producer.begin_transaction()
         sent = [
-            producer.send(record.topic, key=record.key.encode(), value=record.value, headers=list(record.headers))
+            producer.send(
+                record.topic,
+                key=record.key.encode(),
+                value=record.value,
+                headers=list(record.headers),
+                partition=record.partition,
+            )
             for record in records
         ]
         if progress:

@@ -116,7 +116,11 @@ class KafkaPublisher:
             self._in_flight.enter(opened)
             try:
                 future = self._producer.send(
-                    record.topic, key=record.key.encode(), value=record.value, headers=list(record.headers)
+                    record.topic,
+                    key=record.key.encode(),
+                    value=record.value,
+                    headers=list(record.headers),
+                    partition=record.partition,
                 )
             except KafkaError as error:
                 self._in_flight.leave(opened)

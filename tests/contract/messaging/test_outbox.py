@@ -77,6 +77,18 @@ def test_states_go_to_the_next_owner(bus: Bus, topic: Topic, fresh_name: Name) -
         assert assigned.states == mine
 
 
+def test_a_state_goes_where_it_says_whatever_its_key(bus: Bus, topic: Topic, fresh_name: Name) -> None:
+    frames, states, group = topic("frames", 3), topic("states", 3, compacted=True), fresh_name("group")
+    first = Member(bus.subscription([frames], group, states)).until_owning(3)
+    outbox = bus.outbox(first.subscription, fresh_name("writer"))
+    outbox.commit([OutRecord(states, "cam", str(number).encode(), partition=number) for number in range(3)], [])
+    outbox.commit([OutRecord(states, "cam", None, partition=1)], [])
+    first.subscription.close()
+    second = Member(bus.subscription([frames], group, states)).until_owning(3)
+    found = {assigned.claim.partition: dict(assigned.states) for assigned in second.assigned}
+    assert found == {0: {"cam": b"0"}, 1: {}, 2: {"cam": b"2"}}
+
+
 def test_a_stale_claim_loses_and_nothing_is_published(bus: Bus, topic: Topic, fresh_name: Name) -> None:
     frames, scores, group = topic("frames", 2), topic("scores"), fresh_name("group")
     publish(bus, frames, 40, num_keys=8)
