@@ -64,7 +64,8 @@ class KafkaBus:
 
     def reader(self, topics: Sequence[str], from_beginning: bool) -> KafkaReader:
         """See ``ports.Bus``. FatalError: a topic does not exist; TransientError: broker away."""
-        reader = KafkaReader(self._connection, self._require(topics), from_beginning)
+        began_with = self._require(topics)
+        reader = KafkaReader(self._connection, began_with, from_beginning, GrowthWatch(self._topics(), began_with))
         self._open.append(reader)
         return reader
 

@@ -10,6 +10,7 @@ from messaging.kafka.connection import MIB, KafkaConnection
 from messaging.kafka.corrupt import CorruptBatches
 from messaging.kafka.errors import translate, translated
 from messaging.kafka.records import to_record
+from messaging.kafka.topics import GrowthWatch
 from messaging.ports import Record
 from schemas.errors import FatalError, TransientError
 
@@ -38,13 +39,17 @@ class KafkaReader:
         connection: where and how.
         topics: name to number of partitions.
         from_beginning: else from the end as it is now.
+        growth: notices partitions that are not among those read.
     """
 
-    def __init__(self, connection: KafkaConnection, topics: Mapping[str, int], from_beginning: bool) -> None:
+    def __init__(
+        self, connection: KafkaConnection, topics: Mapping[str, int], from_beginning: bool, growth: GrowthWatch
+    ) -> None:
         self._partitions = [TopicPartition(name, number) for name, count in topics.items() for number in range(count)]
         self._timeout_ms = int(connection.timeout_s * 1000)
         self._corrupt = CorruptBatches()
         self._closed = False
+        self._growth = growth
         self._consumer = lone_consumer(connection)
         with translated(f"finding where to read {sorted(topics)} from"):
             self._consumer.assign(self._partitions)
@@ -56,6 +61,7 @@ class KafkaReader:
         """See ``ports.Reader``."""
         if self._closed:
             raise FatalError("a reader must be open to read, this one was closed")
+        self._growth.check(())
         try:
             found = self._consumer.poll(timeout_ms=max(0, int(timeout_s * 1000)), max_records=max_records)
         except KafkaError as error:
@@ -80,6 +86,7 @@ class KafkaReader:
     def close(self) -> None:
         """See ``ports.Reader``."""
         self._closed = True
+        self._growth.close()
         self._consumer.close(autocommit=False, timeout_ms=1000)
 
     def _behind(self, ends: Mapping[TopicPartition, int]) -> list[str]:

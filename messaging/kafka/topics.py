@@ -172,7 +172,8 @@ class GrowthWatch:
     """Notices that topics were grown while a member of a group is at work.
 
     The client notices after minutes, and then goes on: with a partition of frames that has no states, and with keys
-    that have moved. A member must rather begin anew. Asks on a thread of its own, as an answer may take long.
+    that have moved. A member must rather begin anew. Asks on a thread of its own from the first ``check`` on, as an
+    answer may take long.
 
     Args:
         topics: whom to ask.
@@ -186,8 +187,7 @@ class GrowthWatch:
         self._every_s = every_s
         self._seen = began_with
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="watch-growth", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     def check(self, assigned: Iterable[TopicPartition]) -> None:
         """Compare with what was seen last, and with the partitions that others, who know already, have given us.
@@ -195,6 +195,9 @@ class GrowthWatch:
         Raises:
             FatalError: a topic was grown: this process must start again.
         """
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._look, name="watch-growth", daemon=True)
+            self._thread.start()
         counts = dict(self._seen)
         for partition in assigned:
             counts[partition.topic] = max(counts.get(partition.topic, 0), partition.partition + 1)
@@ -208,7 +211,8 @@ class GrowthWatch:
     def close(self) -> None:
         """Look no more."""
         self._closed.set()
-        self._thread.join(1.0)
+        if self._thread is not None:
+            self._thread.join(1.0)
 
     def _look(self) -> None:
         while not self._closed.wait(self._every_s):

@@ -76,6 +76,17 @@ def test_members_end_with_a_clear_word_and_every_record_is_handled_after_the_res
     }
 
 
+def test_a_follower_ends_rather_than_miss_the_new_partitions(
+    make_bus: MakeBus, names: Names, topics: KafkaTopics
+) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    with closing(make_bus().reader([names.scores], from_beginning=False)) as reader, closing(topics):
+        topics.grow([names.scores], NEW)
+        with pytest.raises(FatalError, match="start again"):
+            while time.monotonic() < deadline:
+                reader.read(10, 0.1)
+
+
 def test_a_partition_that_others_know_of_is_enough(topics: KafkaTopics) -> None:
     with closing(topics):
         watch = GrowthWatch(topics, {"frames": 2}, every_s=60)
