@@ -1,14 +1,21 @@
 """What ``engram produce`` does: feeds to Kafka until they end or are told to."""
 
+import logging
 import threading
 from collections.abc import Sequence
 
 from engram.build.adapters import open_bus
 from engram.build.cameras import camera_feeds, camera_names
 from engram.run.connecting import connected
+from messaging.ports import Publisher
 from producers.producer import Producer, ProducerOptions
 from schemas.settings import ProducerSettings
 from schemas.topics import TopicNames
+
+log = logging.getLogger(__name__)
+
+CLOSE_S = 0.5
+"""The time to deliver is over by then."""
 
 
 def run_producer(
@@ -35,6 +42,19 @@ def run_producer(
         finally:
             done.set()
             watcher.join()
+            _settle(publisher, producer)
+
+
+def _settle(publisher: Publisher, producer: Producer) -> None:
+    """What is still open gets its answer, so that the last line of the log accounts for every frame."""
+    num_open = _num_open(producer)
+    publisher.close(CLOSE_S)
+    if num_open:
+        log.warning("given up with %d frames undelivered: %s", num_open, producer.summary())
+
+
+def _num_open(producer: Producer) -> int:
+    return sum(one.counts.in_flight for one in producer.snapshot().values())
 
 
 def _pass_on(producer: Producer, stop: threading.Event, done: threading.Event) -> None:

@@ -39,6 +39,7 @@ class LiveSource:
     """
 
     is_live = True
+    num_unreadable = 0
 
     def __init__(self, name: str, connect: Callable[[], Connection], options: SourceOptions) -> None:
         """Nothing is opened yet.
