@@ -162,7 +162,7 @@ class FrameEncoder:
                 wanted = self._options.quality
                 logger.warning(text, self._camera_id, self._max_bytes, wanted, encoded.quality)
             return
-        has_room = len(encoded.jpeg) <= 0.5 * self._max_bytes * self._scale**2
+        has_room = len(encoded.jpeg) <= 0.8 * self._max_bytes * self._scale**2
         self._num_calm = self._num_calm + 1 if self._scale == 1.0 or has_room else 0
         if self._num_calm == _CALM_FRAMES:
             self._relax()

@@ -132,7 +132,9 @@ class FeedRun:
                 return
 
     def _tell_if_too_short(self) -> None:
-        if self._next_index < self.feed.frames_per_clip and not self._outlet.stopping.is_set():
+        if self.feed.source.is_live or self._outlet.stopping.is_set():
+            return
+        if self._next_index < self.feed.frames_per_clip:
             text = "camera %s: %s gave %d frames to send, and one score takes %d: nothing will be scored; is its frame"
             text += " rate (%g a second, --source-fps sets it) right?"
             name, native = self.feed.source.describe(), self.feed.source.fps or self._fps

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 _FLUSH_STEP_S = 0.5
 _LOOK_S = 1.0
+_GRACE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,10 @@ class Producer:
         while any(thread.is_alive() for thread in self._threads) and not self._outlet.is_out_of_time():
             for thread in self._threads:
                 thread.join(min(0.2, self._outlet.seconds_left()))
+        # Those that gave up at the deadline as well are just about to end.
+        grace_until_s = time.monotonic() + _GRACE_S
+        for thread in self._threads:
+            thread.join(max(0.0, grace_until_s - time.monotonic()))
 
     def _drain(self) -> bool:
         flushed = self._flush()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SQLITE = "sqlite:///"
 SLOWEST_BYTES_S = 1024
-"""No camera sends less. A buffer that would last for hours at this rate is emptied by nothing but its bound in bytes."""
+"""No camera sends less: a buffer that lasts for hours at this rate is emptied by its bound in bytes alone."""
 
 
 @contextmanager
