@@ -8,6 +8,7 @@ from engram.build.adapters import open_bus
 from engram.build.cameras import camera_feeds, camera_names
 from engram.run.connecting import connected
 from messaging.ports import Publisher
+from producers.naming import default_camera_names
 from producers.producer import Producer, ProducerOptions
 from schemas.settings import ProducerSettings
 from schemas.topics import TopicNames
@@ -27,7 +28,9 @@ def run_producer(
         SettingsError: wrong names or addresses.
         FatalError: a source cannot be read, or not all could be delivered.
     """
-    feeds = camera_feeds(sources, camera_names(len(sources), names), settings.producer)
+    feeds = camera_feeds(
+        sources, camera_names(len(sources), names, default_camera_names(len(sources))), settings.producer
+    )
     topic = TopicNames.with_prefix(settings.kafka.topic_prefix).frames
     with open_bus(settings.kafka, settings.producer.buffer_bytes) as bus:
         publisher = connected(bus.publisher, stop)
