@@ -24,6 +24,10 @@ _JOIN_TIMEOUT_S = 2.0
 class Connection(Protocol):
     """An open camera."""
 
+    @property
+    def num_unreadable(self) -> int:
+        """Pictures that came in and could not be decoded."""
+
     def read(self) -> Image | None:
         """The next frame; None when the connection is lost."""
 
@@ -39,7 +43,6 @@ class LiveSource:
     """
 
     is_live = True
-    num_unreadable = 0
 
     def __init__(self, name: str, connect: Callable[[], Connection], options: SourceOptions) -> None:
         """Nothing is opened yet.
@@ -58,6 +61,7 @@ class LiveSource:
         self._held: deque[CapturedFrame] = deque()
         self._failure: Exception | None = None
         self._num_overrun = 0
+        self._num_unreadable = 0
         self._last_frame_s = 0.0
 
     @property
@@ -75,6 +79,12 @@ class LiveSource:
         """Frames overwritten by newer ones before anybody read them."""
         with self._arrival:
             return self._num_overrun
+
+    @property
+    def num_unreadable(self) -> int:
+        """Pictures that came in and could not be decoded."""
+        with self._arrival:
+            return self._num_unreadable
 
     def describe(self) -> str:
         """Name for logs, credentials masked."""
@@ -136,9 +146,11 @@ class LiveSource:
         connection = self._connect_with_patience()
         if connection is None:
             return
+        num_before = 0
         try:
             while not self._closed.is_set():
                 image = connection.read()
+                num_before = self._count_unreadable(connection, num_before)
                 if image is None:
                     break
                 self._hold(image)
@@ -148,6 +160,13 @@ class LiveSource:
             self._board.set("offline", "the stream broke off; connecting again")
             # A camera that gives a few frames and breaks off, again and again, must not be hammered either.
             self._closed.wait(self._live.backoff_first_s)
+
+    def _count_unreadable(self, connection: Connection, num_before: int) -> int:
+        """Add what this connection could not decode since ``num_before``; the new number."""
+        now = connection.num_unreadable
+        with self._arrival:
+            self._num_unreadable += now - num_before
+        return now
 
     def _connect_with_patience(self) -> Connection | None:
         live = self._live

@@ -34,6 +34,9 @@ class MjpegServer(http.server.ThreadingHTTPServer):
         self.challenges = ('Basic realm="camera"',)
         self.path: str | None = None
         self.authorizations: list[str | None] = []
+        self.content_type = f"multipart/x-mixed-replace; boundary={BOUNDARY.decode()}"
+        self.preamble = b""
+        self.part = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n"
         self.num_viewers = 0
         self.pace_s = 0.02
         self.stopping = threading.Event()
@@ -59,7 +62,7 @@ class _MjpegViewer(http.server.BaseHTTPRequestHandler):
             self.send_error(404)
             return
         self.send_response(200)
-        self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={BOUNDARY.decode()}")
+        self.send_header("Content-Type", self.server.content_type)
         self.end_headers()
         self._send_pictures()
         self.close_connection = True
@@ -74,10 +77,11 @@ class _MjpegViewer(http.server.BaseHTTPRequestHandler):
         return given != f"Basic {base64.b64encode(user.encode()).decode()}"
 
     def _send_pictures(self) -> None:
+        self.wfile.write(self.server.preamble)
         for index in range(self.server.num_sent):
             picture = self.server.pictures[index % len(self.server.pictures)]
-            head = b"--%s\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % (BOUNDARY, len(picture))
-            self.wfile.write(head + picture + b"\r\n")
+            part = self.server.part
+            self.wfile.write(part % (len(picture), picture) if b"%d" in part else part % picture)
             if self.server.stopping.wait(self.server.pace_s):
                 return
         if self.server.goes_silent:

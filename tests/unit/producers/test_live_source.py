@@ -21,6 +21,8 @@ class Camera:
     An event is set when all before it has been handed over.
     """
 
+    num_unreadable = 0
+
     def __init__(self) -> None:
         self.script: queue.Queue[object] = queue.Queue()
         self.num_connections = 0
