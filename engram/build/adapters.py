@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from messaging.kafka.connection import KafkaConnection, KafkaOptions
 
 SQLITE = "sqlite:///"
+SLOWEST_BYTES_S = 1024
+"""No camera sends less: a buffer that lasts for hours at this rate is emptied by its bound in bytes alone."""
 
 
 @contextmanager
@@ -115,7 +117,11 @@ def kafka_options(kafka: KafkaSection, in_flight_bytes: int | None) -> "KafkaOpt
     from messaging.kafka.connection import KafkaOptions  # noqa: PLC0415
 
     options = KafkaOptions(session_timeout_s=kafka.session_timeout_s, replication_factor=kafka.replication_factor)
-    return options if in_flight_bytes is None else replace(options, in_flight_bytes=in_flight_bytes)
+    if in_flight_bytes is None:
+        return options
+    # Time must not empty a buffer that is bounded in bytes; a frame older than its retention the broker would delete.
+    life_s = min(in_flight_bytes / SLOWEST_BYTES_S, kafka.frames_retention_s)
+    return replace(options, in_flight_bytes=in_flight_bytes, delivery_timeout_s=max(life_s, options.delivery_timeout_s))
 
 
 def _text(path: Path | None) -> str | None:

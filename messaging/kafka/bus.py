@@ -32,7 +32,7 @@ class KafkaBus:
 
     def publisher(self) -> KafkaPublisher:
         """See ``ports.Bus``. TransientError: broker away."""
-        publisher = KafkaPublisher(self._connection, self._options, self._require_one)
+        publisher = KafkaPublisher(self._connection, self._options, self._require_one, self._limit_of)
         self._open.append(publisher)
         return publisher
 
@@ -96,6 +96,9 @@ class KafkaBus:
 
     def _require_one(self, name: str) -> None:
         self._require([name])
+
+    def _limit_of(self, name: str) -> int | None:
+        return self._topics().max_message_bytes(name)
 
     def _is_broker_there(self) -> bool:
         try:

@@ -1,10 +1,11 @@
 """Topics: which exist, and creating what is missing."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kafka import TopicPartition
-from kafka.admin import KafkaAdminClient, OffsetSpec
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from messaging.kafka.connection import KafkaConnection
@@ -12,6 +13,8 @@ from messaging.kafka.errors import translate, translated
 from messaging.ports import TopicSpec
 from messaging.topics import check_partitions
 from schemas.errors import FatalError
+
+_log = logging.getLogger(__name__)
 
 
 class KafkaTopics:
@@ -60,6 +63,17 @@ class KafkaTopics:
                 dict.fromkeys(partitions, OffsetSpec.LATEST), timeout_ms=self._timeout_ms
             )
             return {partition: place.offset for partition, place in found.items()}
+
+    def max_message_bytes(self, name: str) -> int | None:
+        """Largest batch that the topic takes; None where we may not ask."""
+        question = ConfigResource(ConfigResourceType.TOPIC, name, {"max.message.bytes": None})
+        try:
+            answer = self._admin.describe_configs([question], config_filter="all")
+        except (KafkaError, OSError) as error:
+            _log.info("the limit of topic '%s' is not known: %s", name, error)
+            return None
+        value = answer.get("topic", {}).get(name, {}).get("max.message.bytes", {}).get("value")
+        return int(value) if value else None
 
     def close(self) -> None:
         """Release the connection."""
