@@ -14,7 +14,7 @@ from kafka.structs import MemberState
 from messaging.kafka.connection import MIB, KafkaConnection, KafkaOptions
 from messaging.kafka.corrupt import CorruptBatches
 from messaging.kafka.errors import translate, translated
-from messaging.kafka.handover import Start, StateTopic, find_start, offsets_of
+from messaging.kafka.handover import Start, StateTopic, committed_as, find_start, offsets_of
 from messaging.kafka.inbox import CommitRequest, Inbox
 from messaging.kafka.records import to_record
 from messaging.ports import Assigned, Claim
@@ -81,7 +81,9 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
         self._inbox.begin(assigned, self._consumer.group_metadata())
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 - always all of them
-        self._inbox.end_all()
+        cleared = self._inbox.end_all()
+        if cleared:  # we live to hand over, so this was no attempt; nothing may block here
+            self._consumer.commit_async({TopicPartition(*where): committed_as(mark) for where, mark in cleared.items()})
 
     def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:  # noqa: ARG002
         self._inbox.end_all()
@@ -134,6 +136,7 @@ class PollThread(threading.Thread):
             self._stable_at = time.monotonic()
             self._hand_over()
             self._commit_asked()
+            self._let_go()
             self._hold_back()
             self._lag = self._count_lag()
         else:
@@ -205,12 +208,27 @@ class PollThread(threading.Thread):
 
     def _begin(self, claim: Claim, start: Start, assigned: Assigned) -> None:
         partition = TopicPartition(claim.topic, claim.partition)
-        if not self._inbox.announce(assigned):
+        if not self._inbox.announce(assigned, start.replay_from, start.attempts):
             return  # rewound meanwhile; the next turn begins again
         self._consumer.seek(partition, start.replay_from)
         self._flowing[partition] = claim
         if not self._is_held_back:
             self._consumer.resume(partition)
+
+    def _let_go(self) -> None:
+        """Mark what is begun with, see ``attempts``. Nobody else commits for these claims meanwhile."""
+        now_s = time.monotonic()
+        held = self._inbox.held(now_s)
+        marks = {TopicPartition(c.topic, c.partition): committed_as(mark) for c, (_, mark) in held.items() if mark}
+        try:
+            if marks:
+                self._consumer.commit(marks, timeout_ms=_COMMIT_MS)
+        except KafkaError as error:
+            _log.warning("%s", translate(error, "marking what is begun with"))
+            self._inbox.rewind()  # it may still be carried out: only what is committed then tells
+            return
+        for claim, (offset, mark) in held.items():
+            self._inbox.let_go(claim, offset, mark, now_s)
 
     def _commit_asked(self) -> None:
         while (request := self._inbox.next_commit()) is not None:
@@ -218,10 +236,12 @@ class PollThread(threading.Thread):
 
     def _commit(self, request: CommitRequest) -> None:
         # On this thread and outside poll no rebalance can come in between the look at the claims and the commit.
-        offsets = offsets_of(self._inbox.current(request.progress))
+        current = self._inbox.current(request.progress)
+        offsets = offsets_of(current, self._inbox.standing_attempts)
         try:
             if offsets:
                 self._consumer.commit(offsets, timeout_ms=_COMMIT_MS)
+            self._inbox.committed(current)
             request.done.set_result(None)
         except KafkaError as error:
             request.done.set_exception(translate(error, "committing positions"))
@@ -261,6 +281,13 @@ class PollThread(threading.Thread):
         self._stable_at = time.monotonic()
 
     def _leave(self) -> None:
+        cleared = self._inbox.end_all() if self._inbox.is_closed else {}
+        try:
+            if cleared:
+                marks = {TopicPartition(*where): committed_as(mark) for where, mark in cleared.items()}
+                self._consumer.commit(marks, timeout_ms=_CLOSE_MS)
+        except KafkaError as error:
+            _log.warning("the next owner will take this hand-over for a death: %s", error)
         try:
             self._consumer.close(autocommit=False, timeout_ms=_CLOSE_MS)
             if self._membership.states is not None:
