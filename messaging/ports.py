@@ -88,7 +88,14 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Records of a claim's partition that the log deleted (retention) before they were read: never to be had again."""
+    """Records of a claim's partition that the log deleted (retention) before they were read: never to be had again.
+
+    Attributes:
+        claim: whose.
+        first_offset: where the claim would have gone on.
+        num_records: at most so many; offsets that transactions took for themselves count too. 0 where it cannot be
+            known, because the topic was deleted and made again.
+    """
 
     claim: Claim
     first_offset: int

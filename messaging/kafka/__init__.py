@@ -14,5 +14,6 @@ The remedies, each with a test in ``tests/integration/messaging``:
   transaction into the next.
 * Attempts at a record are counted in the metadata of committed offsets (``attempts``), so what kills one worker does
   not kill each of its successors.
+* A position out of range is told as loss (``poller``): the client would start elsewhere without a word.
 * No deserializers, and unreadable batches are stepped over (``corrupt``): the client would spin on them for ever.
 """

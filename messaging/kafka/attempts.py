@@ -1,4 +1,4 @@
-"""How often owners began with a record and died: counted in the metadata of committed offsets, without storage of its own.
+"""How often owners began with a record and died, counted in the metadata of committed offsets.
 
 Before an owner hands over the first record at its committed offset, it commits the same offset again with one attempt
 more. Progress sets the count back, and so does a hand-over that the owner lives to see. After a death the next owner is

@@ -29,11 +29,24 @@ _ANSWER_MS = 500
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a new owner begins: first offset not handled by anybody, first offset to read, attempts made there."""
+    """Where a new owner begins.
+
+    Attributes:
+        committed_offset: first offset not handled by anybody that can still be read.
+        replay_from: first offset to read.
+        attempts: that were made at the committed offset.
+        lost_from: what was committed, where the log does not go on from there; else None.
+    """
 
     committed_offset: int
     replay_from: int
     attempts: int = 0
+    lost_from: int | None = None
+
+    @property
+    def num_lost(self) -> int:
+        """Offsets that retention deleted unread. None are known of a topic that was deleted and made again."""
+        return max(0, self.committed_offset - self.lost_from) if self.lost_from is not None else 0
 
 
 def offsets_of(
@@ -69,6 +82,9 @@ def find_start(consumer: KafkaConsumer, partition: TopicPartition) -> Start:
     oldest = consumer.beginning_offsets([partition], timeout_ms=_ANSWER_MS)[partition]
     if found is None:
         return Start(oldest, oldest)
+    end = consumer.end_offsets([partition], timeout_ms=_ANSWER_MS)[partition]
+    if not oldest <= found.offset <= end:
+        return Start(oldest, oldest, lost_from=found.offset)
     told, _, attempts = (found.metadata or "").partition(";")
     replay_from = int(told) if told.isdecimal() else found.offset
     return Start(

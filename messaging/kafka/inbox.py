@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from messaging.kafka.attempts import Mark, Trial
-from messaging.ports import Assigned, Claim, Delivery, Intake, Progress, Record
+from messaging.ports import Assigned, Claim, Delivery, Intake, Lost, Progress, Record
 from messaging.sizes import held_bytes
 from schemas.errors import FatalError, OwnershipLostError, TransientError
 
@@ -41,6 +41,7 @@ class Inbox:
         self._membership: Any = None
         self._revoked: list[Claim] = []
         self._assigned: list[Assigned] = []
+        self._lost: list[Lost] = []
         self._queue: deque[Delivery] = deque()
         self._queued_bytes = 0
         self._commits: deque[CommitRequest] = deque()
@@ -153,6 +154,18 @@ class Inbox:
                     trial.progressed(item.next_offset, min(item.replay_from, item.next_offset))
             self._changed.notify_all()
 
+    def first_new(self, claim: Claim) -> int:
+        """The committed offset at the start of a claim; 0 once it has ended."""
+        with self._changed:
+            return self._committed.get(claim, 0)
+
+    def lose(self, lost: Lost) -> None:
+        """Tell of records that are gone."""
+        with self._changed:
+            if lost.claim in self._committed:
+                self._lost.append(lost)
+                self._changed.notify_all()
+
     def queued(self) -> tuple[int, int]:
         """Records and bytes waiting to be taken."""
         with self._changed:
@@ -185,11 +198,13 @@ class Inbox:
             if self._failure is not None:
                 raise self._failure
             revoked, assigned = tuple(self._revoked), tuple(self._assigned)
+            lost = tuple(self._lost)
             self._revoked.clear()
             self._assigned.clear()
+            self._lost.clear()
             deliveries = self._take_open(max_records)
             self._queued_bytes -= sum(held_bytes(delivery.record) for delivery in deliveries)
-            return Intake(revoked, assigned, deliveries)
+            return Intake(revoked, assigned, deliveries, lost)
 
     def rewind(self) -> None:
         """End every claim and start a new one on the same partition."""
@@ -239,6 +254,7 @@ class Inbox:
         was_announced = self._committed.pop(claim, None) is not None
         trial = self._trials.pop(claim, None)
         self._in_doubt.discard(claim)
+        self._lost = [lost for lost in self._lost if lost.claim != claim]
         if trial is not None and trial.standing_mark is not None:
             self._left_marks[claim.topic, claim.partition] = trial.standing_mark
         untold = [assigned for assigned in self._assigned if assigned.claim == claim]
@@ -256,7 +272,7 @@ class Inbox:
         return self._claims.get((claim.topic, claim.partition)) == claim
 
     def _has_news(self) -> bool:
-        return bool(self._closed or self._failure or self._revoked or self._assigned) or any(
+        return bool(self._closed or self._failure or self._revoked or self._assigned or self._lost) or any(
             map(self._may_go, self._queue)
         )
 

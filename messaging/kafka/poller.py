@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.range import RangePartitionAssignor
-from kafka.errors import KafkaError, KafkaTimeoutError, RetriableError
+from kafka.errors import KafkaError, KafkaTimeoutError, OffsetOutOfRangeError, RetriableError
 from kafka.structs import MemberState
 
 from messaging.kafka.connection import MIB, KafkaConnection, KafkaOptions
@@ -17,7 +17,7 @@ from messaging.kafka.errors import translate, translated
 from messaging.kafka.handover import Start, StateTopic, committed_as, find_start, offsets_of
 from messaging.kafka.inbox import CommitRequest, Inbox
 from messaging.kafka.records import to_record
-from messaging.ports import Assigned, Claim
+from messaging.ports import Assigned, Claim, Lost
 from schemas.errors import FatalError, TransientError
 
 _log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def group_consumer(connection: KafkaConnection, options: KafkaOptions, group: st
             group_id=group,
             enable_auto_commit=False,
             isolation_level="read_committed",
-            auto_offset_reset="earliest",
+            auto_offset_reset="none",  # positions are always given; one out of range is told, see _overtaken
             partition_assignment_strategy=(RangePartitionAssignor,),
             session_timeout_ms=int(options.session_timeout_s * 1000),
             heartbeat_interval_ms=int(min(1.0, options.session_timeout_s / 3) * 1000),
@@ -159,7 +159,34 @@ class PollThread(threading.Thread):
             if claim is not None:
                 self._inbox.put(claim, [to_record(record) for record in records])
 
+    def _overtaken(self, partition: TopicPartition, position: int) -> None:
+        """Retention has deleted what was to be read next, or the topic was made again: go on with what there is."""
+        oldest = self._consumer.beginning_offsets([partition], timeout_ms=_COMMIT_MS)[partition]
+        self._consumer.seek(partition, oldest)
+        claim = self._flowing.get(partition)
+        if claim is None:
+            return
+        first = max(position, self._inbox.first_new(claim))  # what was only to be replayed is no loss
+        if position > oldest or oldest > first:
+            self._tell_lost(claim, first, max(0, oldest - first))
+
+    def _tell_lost(self, claim: Claim, first: int, num: int) -> None:
+        where = f"{claim.topic}[{claim.partition}]"
+        if num:
+            _log.warning("up to %d records of %s from %d on were deleted unread: keep them longer", num, where, first)
+        else:
+            _log.warning("%s was made again, it does not reach offset %d: reading starts over", where, first)
+        self._inbox.lose(Lost(claim, first, num))
+
     def _survive(self, error: KafkaError) -> None:
+        if isinstance(error, OffsetOutOfRangeError) and error.args and isinstance(error.args[0], dict):
+            try:
+                for partition, position in error.args[0].items():
+                    self._overtaken(partition, position)
+            except KafkaError as slow:  # the position stays out of range, so it comes again
+                error = slow
+            else:
+                return
         if self.corrupt.step_over(self._consumer, error, self._consumer.assignment()):
             return
         translated_error = translate(error, "polling")
@@ -210,6 +237,8 @@ class PollThread(threading.Thread):
         partition = TopicPartition(claim.topic, claim.partition)
         if not self._inbox.announce(assigned, start.replay_from, start.attempts):
             return  # rewound meanwhile; the next turn begins again
+        if start.lost_from is not None:
+            self._tell_lost(claim, start.lost_from, start.num_lost)
         self._consumer.seek(partition, start.replay_from)
         self._flowing[partition] = claim
         if not self._is_held_back:
