@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from messaging.kafka.inbox import CommitRequest, Inbox
-from messaging.ports import Assigned, Claim, Progress, Record
+from messaging.ports import Assigned, Claim, Lost, Progress, Record
 from schemas.errors import FatalError, OwnershipLostError, TransientError
 
 ZERO, ONE = ("frames", 0), ("frames", 1)
@@ -200,3 +200,14 @@ def test_our_own_mark_from_before_a_rewind_is_not_an_attempt() -> None:
     inbox.put(again, [record(5), record(6)])
     begin_with(inbox)
     assert [(d.record.offset, d.attempts) for d in inbox.take(10, 0).deliveries] == [(5, 0), (6, 0)]
+
+
+def test_what_was_lost_is_told_once_and_ends_with_its_claim() -> None:
+    inbox, (claim,) = announced(5)
+    inbox.lose(Lost(claim, 5, 2))
+    assert inbox.take(10, 0).lost == (Lost(claim, 5, 2),)
+    assert inbox.take(10, 0).lost == ()
+    inbox.lose(Lost(claim, 7, 1))
+    inbox.rewind()
+    inbox.lose(Lost(claim, 8, 1))
+    assert inbox.take(10, 0).lost == ()
