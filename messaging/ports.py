@@ -75,7 +75,9 @@ class Delivery:
     Attributes:
         is_replay: handled before by an earlier owner, delivered to refill windows only.
         attempts: how often an owner has begun with this record and died before its progress was durable, as far as the
-            log knows. Whoever sees it grow should rather give up the record than the next process.
+            log knows. Whoever sees it grow should rather give up the record than the next process. After a death the
+            next records come one by one, each once the one before is committed or about two seconds have gone by. A
+            log within one process dies with it, and counts nothing.
     """
 
     record: Record
@@ -86,7 +88,14 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Records of a claim's partition that the log deleted (retention) before they were read: never to be had again."""
+    """Records of a claim's partition that the log deleted (retention) before they were read: never to be had again.
+
+    Attributes:
+        claim: whose.
+        first_offset: where the claim would have gone on.
+        num_records: at most so many; offsets that transactions took for themselves count too. 0 where it cannot be
+            known, because the topic was deleted and made again.
+    """
 
     claim: Claim
     first_offset: int

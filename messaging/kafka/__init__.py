@@ -12,5 +12,8 @@ The remedies, each with a test in ``tests/integration/messaging``:
 * An outbox looks at the fate of every record before it commits (``outbox``): the client would commit a transaction
   that has lost records. It throws its producer away after any error: a used one would carry offsets over from a failed
   transaction into the next.
+* Attempts at a record are counted in the metadata of committed offsets (``attempts``), so what kills one worker does
+  not kill each of its successors.
+* A position out of range is told as loss (``poller``): the client would start elsewhere without a word.
 * No deserializers, and unreadable batches are stepped over (``corrupt``): the client would spin on them for ever.
 """

@@ -70,6 +70,7 @@ class KafkaOutbox:
                 cause = cause_of(self._producer, error)
                 self._replace(is_fenced(cause))
                 raise translate(cause, f"committing as writer '{self._writer_id}'") from error
+            self._subscription.committed(progress)
 
     def close(self) -> None:
         """See ``ports.Outbox``."""
@@ -93,7 +94,9 @@ class KafkaOutbox:
             for record in records
         ]
         if progress:
-            send_offsets(producer, offsets_of(progress), membership, _left_s(deadline))
+            send_offsets(
+                producer, offsets_of(progress, self._subscription.standing_attempts), membership, _left_s(deadline)
+            )
         producer.flush(timeout=_left_s(deadline))
         for future in sent:  # the client would commit without the records that failed
             if not future.succeeded():

@@ -47,6 +47,14 @@ class KafkaSubscription:
         """
         return self._inbox.membership_for(progress)
 
+    def standing_attempts(self, item: Progress) -> int:
+        """Attempts at the next offset of ``item``, which its commit carries on; for the outbox."""
+        return self._inbox.standing_attempts(item)
+
+    def committed(self, progress: Sequence[Progress]) -> None:
+        """These positions are durable; the outbox tells."""
+        self._inbox.committed(progress)
+
     def rewind(self) -> None:
         """See ``ports.Subscription``."""
         self._inbox.rewind()
