@@ -17,6 +17,9 @@ from typing import Protocol
 
 Headers = tuple[tuple[str, bytes], ...]
 
+UNREADABLE = "engram-unreadable"
+"""Header that an adapter gives, with the reason, to a record whose content it could not read."""
+
 
 @dataclass(frozen=True, slots=True)
 class OutRecord:
@@ -226,7 +229,10 @@ class Bus(Protocol):
         """
 
     def outbox(self, subscription: Subscription, writer_id: str) -> Outbox:
-        """The atomic output that goes with ``subscription``; a new outbox of the same ``writer_id`` fences the old."""
+        """The atomic output that goes with ``subscription``.
+
+        A new outbox of the same ``writer_id`` fences the old one, among those of the same topics and group.
+        """
 
     def reader(self, topics: Sequence[str], from_beginning: bool) -> Reader:
         """Read ``topics`` from their first record, or only what comes from now on."""

@@ -39,7 +39,7 @@ class KafkaOutbox:
         connection: where and how.
         options: deadlines.
         subscription: whose claims are committed.
-        writer_id: transactional id; a newer producer of the same id fences this one.
+        writer_id: transactional id, see ``KafkaSubscription.transactional_id``; a newer producer of it fences this one.
 
     Raises:
         TransientError: broker away.

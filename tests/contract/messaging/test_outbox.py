@@ -148,3 +148,16 @@ def test_a_closed_outbox_refuses(bus: Bus, topic: Topic, fresh_name: Name) -> No
     outbox.close()
     with pytest.raises(FatalError, match="closed"):
         outbox.commit([], [])
+
+
+def test_writers_of_one_id_in_different_groups_or_on_different_topics_leave_each_other_alone(
+    bus: Bus, topic: Topic, fresh_name: Name
+) -> None:
+    """Two sites on one cluster, both with a worker-0."""
+    here, there, scores, group = topic("here"), topic("there"), topic("scores"), fresh_name("group")
+    memberships = [(here, group), (there, group), (here, fresh_name("other"))]
+    outboxes = [bus.outbox(bus.subscription([name], of_group), "worker-0") for name, of_group in memberships]
+    for turn in range(2):
+        for number, outbox in enumerate(outboxes):
+            outbox.commit([OutRecord(scores, "k", f"{number}:{turn}".encode())], [])
+    assert read_all(bus, scores) == [b"0:0", b"1:0", b"2:0", b"0:1", b"1:1", b"2:1"]
