@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from schemas.errors import BadMessageError
+
 Headers = tuple[tuple[str, bytes], ...]
 
 UNREADABLE = "engram-unreadable"
@@ -29,6 +31,14 @@ class OutRecord:
     key: str
     value: bytes | None
     headers: Headers = ()
+
+
+class TooLargeError(BadMessageError):
+    """A record is larger than its topic takes. ``record`` says which: commit the others again without it."""
+
+    def __init__(self, record: OutRecord, message: str) -> None:
+        super().__init__("too_large", message)
+        self.record = record
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +179,10 @@ class Outbox(Protocol):
     """Atomic output of one worker: records, states and input positions in one transaction."""
 
     def commit(self, records: Sequence[OutRecord], progress: Sequence[Progress]) -> None:
-        """Publish all of it or nothing.
+        """Publish all of it or nothing. A dead letter that its topic does not take is published without its value.
 
         Raises:
+            TooLargeError: a topic does not take a record; nothing was published, commit again without that record.
             OwnershipLostError: a claim has ended, or this writer was fenced; nothing was published: rewind.
             TransientError: broker away; it is unknown whether the transaction went through: rewind.
         """

@@ -52,6 +52,8 @@ def read_patiently(consumer: KafkaConsumer, skipped: SkipCount) -> KafkaConsumer
 class PatientRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
     """The records of one partition in one fetch. Nothing in it raises."""
 
+    next_fetch_offset: int
+
     def __init__(self, *args: Any, skipped: SkipCount, **settings: Any) -> None:
         self._skipped = skipped
         self._damaged_from: int | None = None
