@@ -15,7 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from schemas.errors import BadMessageError
+
 Headers = tuple[tuple[str, bytes], ...]
+
+UNREADABLE = "engram-unreadable"
+"""Header that an adapter gives, with the reason, to a record whose content it could not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,14 @@ class OutRecord:
     key: str
     value: bytes | None
     headers: Headers = ()
+
+
+class TooLargeError(BadMessageError):
+    """A record is larger than its topic takes. ``record`` says which: commit the others again without it."""
+
+    def __init__(self, record: OutRecord, message: str) -> None:
+        super().__init__("too_large", message)
+        self.record = record
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +188,10 @@ class Outbox(Protocol):
     """Atomic output of one worker: records, states and input positions in one transaction."""
 
     def commit(self, records: Sequence[OutRecord], progress: Sequence[Progress]) -> None:
-        """Publish all of it or nothing.
+        """Publish all of it or nothing. A dead letter that its topic does not take is published without its value.
 
         Raises:
+            TooLargeError: a topic does not take a record; nothing was published, commit again without that record.
             OwnershipLostError: a claim has ended, or this writer was fenced; nothing was published: rewind.
             TransientError: broker away; it is unknown whether the transaction went through: rewind.
         """
@@ -235,7 +249,10 @@ class Bus(Protocol):
         """
 
     def outbox(self, subscription: Subscription, writer_id: str) -> Outbox:
-        """The atomic output that goes with ``subscription``; a new outbox of the same ``writer_id`` fences the old."""
+        """The atomic output that goes with ``subscription``.
+
+        A new outbox of the same ``writer_id`` fences the old one, among those of the same topics and group.
+        """
 
     def reader(self, topics: Sequence[str], from_beginning: bool) -> Reader:
         """Read ``topics`` from their first record, or only what comes from now on."""

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from memory_store.coordinator.options import ChangeLimits, CoordinatorOptions, RoundRules
 from schemas.settings import CoordinatorSettings, WatchSettings, WorkerSettings
+from schemas.settings.connections import KafkaSection
 from schemas.topics import TopicNames
 
 if TYPE_CHECKING:
@@ -27,6 +28,12 @@ def coordinator_options(settings: CoordinatorSettings | WatchSettings) -> Coordi
     )
 
 
+def _workers_group(kafka: KafkaSection) -> str:
+    """The group as it was set; the default one bears the prefix, so that sites on one cluster do not share it."""
+    is_default = kafka.group == KafkaSection.model_fields["group"].default
+    return f"{kafka.topic_prefix}{kafka.group}" if is_default else kafka.group
+
+
 def worker_options(settings: WorkerSettings | WatchSettings) -> "WorkerOptions":
     """Options of a worker that others follow: open events are left to the next owner when it stops."""
     from inference.decode import DecodeLimits  # noqa: PLC0415 - workers need an extra, coordinators do not
@@ -36,7 +43,7 @@ def worker_options(settings: WorkerSettings | WatchSettings) -> "WorkerOptions":
     return WorkerOptions(
         worker_id=section.worker_id,
         topics=TopicNames.with_prefix(settings.kafka.topic_prefix),
-        group=settings.kafka.group,
+        group=_workers_group(settings.kafka),
         bank_id=settings.memory.bank_id,
         updates=settings.memory.updates,
         max_batch=section.max_batch,

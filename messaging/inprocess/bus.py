@@ -126,7 +126,7 @@ class InProcessBus:
             counts = {name: len(self._shared.topic(name).partitions) for name in topics}
             if state_topic is not None:
                 check_state_topic(state_topic, len(self._shared.topic(state_topic).partitions), counts)
-            subscription = InProcessSubscription(self._shared, topics, self._shared.groups[group], state_topic)
+            subscription = InProcessSubscription(self._shared, topics, self._shared.groups[group], state_topic, group)
         self._open.append(subscription)
         return subscription
 

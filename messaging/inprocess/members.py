@@ -15,7 +15,10 @@ _log = logging.getLogger(__name__)
 class InProcessSubscription:
     """A member of a group within the process."""
 
-    def __init__(self, shared: SharedLog, topics: Sequence[str], group: Group, state_topic: str | None) -> None:
+    def __init__(
+        self, shared: SharedLog, topics: Sequence[str], group: Group, state_topic: str | None, name: str
+    ) -> None:
+        self.scope = f"{'+'.join(sorted(topics))}/{name}"
         self._shared = shared
         self._group = group
         self._state_topic = state_topic
@@ -135,10 +138,10 @@ class InProcessOutbox:
     def __init__(self, shared: SharedLog, subscription: InProcessSubscription, writer_id: str) -> None:
         self._shared = shared
         self._subscription = subscription
-        self._writer_id = writer_id
+        self._writer_id = f"{subscription.scope}/{writer_id}"
         self._closed = False
         with shared.changed:
-            shared.writers[writer_id] = self
+            shared.writers[self._writer_id] = self
 
     def commit(self, records: Sequence[OutRecord], progress: Sequence[Progress]) -> None:
         """See ``ports.Outbox``."""

@@ -47,7 +47,7 @@ class KafkaBus:
             states=StateTopic(self._connection, state_topic, self._topics().ends) if state_topic else None,
             is_broker_there=self._is_broker_there,
         )
-        subscription = KafkaSubscription(membership, self._options)
+        subscription = KafkaSubscription(membership, self._options, group)
         self._open.append(subscription)
         return subscription
 
@@ -55,7 +55,7 @@ class KafkaBus:
         """See ``ports.Bus``. TransientError: broker away."""
         if not isinstance(subscription, KafkaSubscription):
             raise FatalError(f"an outbox needs a subscription of the same bus, got {type(subscription).__name__}")
-        outbox = KafkaOutbox(self._connection, self._options, subscription, writer_id)
+        outbox = KafkaOutbox(self._connection, self._options, subscription, subscription.transactional_id(writer_id))
         self._open.append(outbox)
         return outbox
 

@@ -18,9 +18,9 @@ from kafka.errors import KafkaError
 
 from messaging.kafka.attempts import Mark
 from messaging.kafka.connection import KafkaConnection
+from messaging.kafka.decoding import SkipCount
 from messaging.kafka.errors import translate
 from messaging.kafka.reader import lone_consumer
-from messaging.kafka.records import to_record
 from messaging.ports import Progress
 
 _ANSWER_MS = 500
@@ -111,7 +111,7 @@ class StateTopic:
     ) -> None:
         self._topic = topic
         self._high_watermarks = high_watermarks
-        self._consumer = lone_consumer(connection)
+        self._consumer = lone_consumer(connection, SkipCount())
 
     def newest(self, numbers: Sequence[int]) -> Mapping[int, Mapping[str, bytes]]:
         """Newest value per key of those partitions whose transactions have all ended; the others are left out."""
@@ -135,8 +135,10 @@ class StateTopic:
         states: dict[int, dict[str, bytes]] = {partition.partition: {} for partition in ends}
         while any(self._consumer.position(partition) < end for partition, end in ends.items()):
             found = self._consumer.poll(timeout_ms=_ANSWER_MS)
-            for record in (to_record(each) for records in found.values() for each in records):
-                key = (record.key or b"").decode(errors="replace")
+            for record in (each for records in found.values() for each in records):
+                if record.key is None:  # not written by an outbox, or not readable
+                    continue
+                key = record.key.decode(errors="replace")
                 states[record.partition].pop(key, None)
                 if record.value is not None:
                     states[record.partition][key] = record.value

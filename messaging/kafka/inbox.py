@@ -5,8 +5,9 @@ thread (brings assignments and records) and the user (takes them, rewinds, asks 
 """
 
 import threading
+import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -28,9 +29,17 @@ class CommitRequest:
 
 
 class Inbox:
-    """Thread-safe meeting place. A claim is *announced* once its ``Assigned`` has been put in."""
+    """Thread-safe meeting place. A claim is *announced* once its ``Assigned`` has been put in.
 
-    def __init__(self) -> None:
+    Args:
+        stuck_after_s: a poll thread that was not heard of for so long is taken for stuck.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, stuck_after_s: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stuck_after_s = stuck_after_s
+        self._clock = clock
+        self._alive_at_s = clock()
         self._changed = threading.Condition()
         self._epochs: dict[Partition, int] = {}
         self._claims: dict[Partition, Claim] = {}
@@ -78,6 +87,10 @@ class Inbox:
             return cleared
 
     # --- the poll thread
+
+    def alive(self) -> None:
+        """The poll thread has come round, or has got an answer on its way."""
+        self._alive_at_s = self._clock()
 
     def unannounced(self) -> list[Claim]:
         """Claims whose committed offset and states have still to be fetched."""
@@ -194,7 +207,7 @@ class Inbox:
         """Wait for anything at all and take it, at most ``max_records`` deliveries."""
         with self._changed:
             self._check_usable()
-            self._changed.wait_for(self._has_news, timeout_s)
+            self._wait(timeout_s)
             if self._failure is not None:
                 raise self._failure
             revoked, assigned = tuple(self._revoked), tuple(self._assigned)
@@ -270,6 +283,21 @@ class Inbox:
 
     def _is_current(self, claim: Claim) -> bool:
         return self._claims.get((claim.topic, claim.partition)) == claim
+
+    def _wait(self, timeout_s: float) -> None:
+        """Wait for news; a stuck poll thread ends the wait as soon as it counts as stuck, not at its end."""
+        until_s = self._clock() + timeout_s
+        while not self._has_news():
+            silent_s = self._clock() - self._alive_at_s
+            if silent_s >= self._stuck_after_s:
+                raise FatalError(
+                    f"the poll thread must come round every {self._stuck_after_s:.0f} s, it has been stuck for "
+                    f"{silent_s:.0f} s: start this process again, its partitions then go to others"
+                )
+            left_s = until_s - self._clock()
+            if left_s <= 0:
+                return
+            self._changed.wait_for(self._has_news, min(left_s, self._stuck_after_s - silent_s))
 
     def _has_news(self) -> bool:
         return bool(self._closed or self._failure or self._revoked or self._assigned or self._lost) or any(

@@ -13,10 +13,10 @@ from kafka.structs import MemberState
 
 from messaging.kafka.connection import MIB, KafkaConnection, KafkaOptions
 from messaging.kafka.corrupt import CorruptBatches
+from messaging.kafka.decoding import SkipCount, read_patiently
 from messaging.kafka.errors import translate, translated
 from messaging.kafka.handover import Start, StateTopic, committed_as, find_start, offsets_of
 from messaging.kafka.inbox import CommitRequest, Inbox
-from messaging.kafka.records import to_record
 from messaging.ports import Assigned, Claim, Lost
 from schemas.errors import FatalError, TransientError
 
@@ -94,9 +94,10 @@ class PollThread(threading.Thread):
 
     def __init__(self, membership: Membership, options: KafkaOptions, inbox: Inbox) -> None:
         super().__init__(name=f"poll-{'-'.join(membership.topics)}", daemon=True)
-        self.corrupt = CorruptBatches()
+        skipped = SkipCount()
+        self.corrupt = CorruptBatches(skipped)
         self._membership = membership
-        self._consumer = membership.consumer
+        self._consumer = read_patiently(membership.consumer, skipped)
         self._options = options
         self._inbox = inbox
         self._flowing: dict[TopicPartition, Claim] = {}
@@ -129,6 +130,7 @@ class PollThread(threading.Thread):
             self._consumer.partitions_for_topic(topic)  # metadata that comes later would cost a second rebalance
 
     def _turn(self) -> None:
+        self._inbox.alive()
         is_stable = self._is_stable()
         waits_ms = _JOINING_MS if not is_stable else _PAUSED_MS if self._is_waiting() else _STABLE_MS
         self._poll(waits_ms)
@@ -157,7 +159,7 @@ class PollThread(threading.Thread):
         for partition, records in found.items():
             claim = self._flowing.get(partition)
             if claim is not None:
-                self._inbox.put(claim, [to_record(record) for record in records])
+                self._inbox.put(claim, records)
 
     def _overtaken(self, partition: TopicPartition, position: int) -> None:
         """Retention has deleted what was to be read next, or the topic was made again: go on with what there is."""
@@ -214,6 +216,7 @@ class PollThread(threading.Thread):
     def _starts(self, claims: Iterable[TopicPartition]) -> dict[TopicPartition, Start]:
         starts = {}
         for partition in claims:
+            self._inbox.alive()  # each answer may take as long as the broker lets us wait
             try:
                 starts[partition] = find_start(self._consumer, partition)
             except (
@@ -261,6 +264,7 @@ class PollThread(threading.Thread):
 
     def _commit_asked(self) -> None:
         while (request := self._inbox.next_commit()) is not None:
+            self._inbox.alive()
             self._commit(request)
 
     def _commit(self, request: CommitRequest) -> None:

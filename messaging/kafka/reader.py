@@ -8,19 +8,19 @@ from kafka.errors import KafkaError
 
 from messaging.kafka.connection import MIB, KafkaConnection
 from messaging.kafka.corrupt import CorruptBatches
+from messaging.kafka.decoding import SkipCount, read_patiently
 from messaging.kafka.errors import translate, translated
-from messaging.kafka.records import to_record
 from messaging.ports import Record
 from schemas.errors import FatalError, TransientError
 
 _BATCH = 1000
 
 
-def lone_consumer(connection: KafkaConnection) -> KafkaConsumer:
+def lone_consumer(connection: KafkaConnection, skipped: SkipCount) -> KafkaConsumer:
     """A consumer outside any group that sees committed records only."""
     timeout_ms = int(connection.timeout_s * 1000)
     with translated(f"connecting a reader to Kafka at {connection.bootstrap_servers}"):
-        return KafkaConsumer(
+        consumer = KafkaConsumer(
             **connection.client_settings(),
             group_id=None,
             enable_auto_commit=False,
@@ -29,6 +29,7 @@ def lone_consumer(connection: KafkaConnection) -> KafkaConsumer:
             request_timeout_ms=timeout_ms,
             fetch_max_bytes=16 * MIB,
         )
+    return read_patiently(consumer, skipped)
 
 
 class KafkaReader:
@@ -43,9 +44,10 @@ class KafkaReader:
     def __init__(self, connection: KafkaConnection, topics: Mapping[str, int], from_beginning: bool) -> None:
         self._partitions = [TopicPartition(name, number) for name, count in topics.items() for number in range(count)]
         self._timeout_ms = int(connection.timeout_s * 1000)
-        self._corrupt = CorruptBatches()
+        skipped = SkipCount()
+        self._corrupt = CorruptBatches(skipped)
         self._closed = False
-        self._consumer = lone_consumer(connection)
+        self._consumer = lone_consumer(connection, skipped)
         with translated(f"finding where to read {sorted(topics)} from"):
             self._consumer.assign(self._partitions)
             find = self._consumer.beginning_offsets if from_beginning else self._consumer.end_offsets
@@ -62,7 +64,7 @@ class KafkaReader:
             if self._corrupt.step_over(self._consumer, error, self._partitions):
                 return ()
             raise translate(error, "reading") from error
-        return [to_record(record) for records in found.values() for record in records]
+        return [record for records in found.values() for record in records]
 
     def read_to_end(self, timeout_s: float) -> Sequence[Record]:
         """See ``ports.Reader``. The end is that of the committed records: before the first open transaction."""

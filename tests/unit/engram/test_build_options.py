@@ -73,3 +73,10 @@ def test_coordinator_settings_are_used_by_both_kinds_of_process() -> None:
     assert (options.rules.round_s, options.rules.quarantine_s, options.rules.guard_frames) == (5, 2, 7)
     assert (options.bank_id, options.max_banks, options.limits.moved_per_round) == ("of-{camera_id}", 9, 0.25)
     assert (options.limits.moved_per_hour, options.limits.anchor_distance) == (4, 0.5)
+
+
+def test_the_default_group_of_workers_bears_the_prefix_and_a_group_that_was_set_is_kept() -> None:
+    prefixed = WorkerSettings.model_validate({"kafka": {"topic_prefix": "site-a."}})
+    named = WorkerSettings.model_validate({"kafka": {"topic_prefix": "site-a.", "group": "mine"}})
+    assert worker_options(prefixed).group == "site-a.engram-workers"
+    assert worker_options(named).group == "mine"

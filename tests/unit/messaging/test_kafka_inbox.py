@@ -211,3 +211,35 @@ def test_what_was_lost_is_told_once_and_ends_with_its_claim() -> None:
     inbox.rewind()
     inbox.lose(Lost(claim, 8, 1))
     assert inbox.take(10, 0).lost == ()
+
+
+def test_a_poll_thread_that_does_not_come_round_is_noticed_within_its_bound() -> None:
+    now = [0.0]
+    inbox = Inbox(stuck_after_s=10.0, clock=lambda: now[0])
+    now[0] = 9.0
+    assert inbox.take(1, 0).deliveries == ()
+    inbox.alive()
+    now[0] = 18.9
+    assert inbox.take(1, 0).deliveries == ()
+    now[0] = 19.0
+    with pytest.raises(FatalError, match=r"stuck for 10 s: start this process again"):
+        inbox.take(1, 600)
+
+
+def test_what_a_stuck_poll_thread_has_brought_is_still_taken() -> None:
+    now = [0.0]
+    inbox = Inbox(stuck_after_s=10.0, clock=lambda: now[0])
+    inbox.begin([ZERO], "generation 1")
+    (claim,) = inbox.unannounced()
+    inbox.announce(Assigned(claim, 0))
+    inbox.put(claim, [record(0)])
+    now[0] = 11.0
+    assert len(inbox.take(1, 0).deliveries) == 1
+    with pytest.raises(FatalError, match="stuck"):
+        inbox.take(1, 0)
+
+
+def test_the_wait_for_a_stuck_poll_thread_does_not_last_as_long_as_was_asked() -> None:
+    inbox = Inbox(stuck_after_s=0.05)
+    with pytest.raises(FatalError, match="stuck"):
+        inbox.take(1, 600)
