@@ -25,12 +25,17 @@ UNREADABLE = "engram-unreadable"
 
 @dataclass(frozen=True, slots=True)
 class OutRecord:
-    """A record to be published. ``value`` None is a tombstone on a compacted topic."""
+    """A record to be published. ``value`` None is a tombstone on a compacted topic.
+
+    ``partition`` None = that of the key. A state names its own: it belongs where its claim is, whatever the key says,
+    because others may spread keys otherwise and a topic that was just grown is seen so by some sooner than by others.
+    """
 
     topic: str
     key: str
     value: bytes | None
     headers: Headers = ()
+    partition: int | None = None
 
 
 class TooLargeError(BadMessageError):
@@ -251,7 +256,7 @@ class Bus(Protocol):
     def outbox(self, subscription: Subscription, writer_id: str) -> Outbox:
         """The atomic output that goes with ``subscription``.
 
-        A new outbox of the same ``writer_id`` fences the old one, among those of the same topics and group.
+        A new outbox of the same ``writer_id`` fences the old one, if both are of the same topics and group.
         """
 
     def reader(self, topics: Sequence[str], from_beginning: bool) -> Reader:

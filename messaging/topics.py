@@ -1,6 +1,7 @@
 """What both adapters demand of topics, in one place so that they refuse the same things with the same words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
 
 from messaging.ports import TopicSpec
 from schemas.errors import FatalError
@@ -15,7 +16,7 @@ def check_partitions(spec: TopicSpec, existing: int) -> None:
     if existing != spec.partitions:
         raise FatalError(
             f"topic '{spec.name}' must have {spec.partitions} partitions, it has {existing}; "
-            f"set the number in the settings to {existing}, or delete the topic and create it anew"
+            f"set the number in the settings to {existing}, or grow them all (`engram topics grow N`)"
         )
 
 
@@ -33,5 +34,14 @@ def check_state_topic(name: str, partitions: int, subscribed: Mapping[str, int])
     if list(subscribed.values()) != [partitions]:
         raise FatalError(
             f"state topic '{name}' must have as many partitions as the single subscribed topic, "
-            f"it has {partitions} and subscribed are {dict(subscribed)}; run `engram topics create` on a fresh prefix"
+            f"it has {partitions} and subscribed are {dict(subscribed)}; "
+            f"`engram topics grow {max([partitions, *subscribed.values()])}` makes them equal"
         )
+
+
+def writer_scope(topics: Sequence[str], group: str) -> str:
+    """Within which a writer's id must be its own: sites on one broker may both have a ``worker-0``.
+
+    The topics' prefix comes first, as the broker's access rules go by prefix; the parts cannot run into each other.
+    """
+    return f"{'+'.join(topics)}/{quote(group, safe='')}"

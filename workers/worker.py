@@ -268,11 +268,14 @@ class Worker:
         self._told, self._told_at_s = seen.tally.copy(), now_s
 
     def _state_records(self, output: Output) -> list[OutRecord]:
-        known = [(self._partitions[claim].cameras, camera_id) for claim, camera_id in output.dirty]
-        cameras = [cameras[camera_id] for cameras, camera_id in known if camera_id in cameras]
-        states = [(camera.camera_id, camera.state()) for camera in cameras]
+        known = [(claim, self._partitions[claim].cameras.get(camera_id)) for claim, camera_id in output.dirty]
+        states = [(claim, camera.camera_id, camera.state()) for claim, camera in known if camera is not None]
         topic = self._options.topics.camera_states
-        return [OutRecord(topic, camera_id, encode_state(state)) for camera_id, state in states if state is not None]
+        return [
+            OutRecord(topic, camera_id, encode_state(state), partition=claim.partition)
+            for claim, camera_id, state in states
+            if state is not None
+        ]
 
     def _notice_silent_cameras(self) -> None:
         """What nobody but the owner can tell: a camera's event ends, and in the end the camera is forgotten.
@@ -285,7 +288,7 @@ class Worker:
             if silent_s > self._options.camera_forget_s:
                 del self._partitions[claim].cameras[camera.camera_id]
                 topic = self._options.topics.camera_states
-                self._output.tombstones.append(OutRecord(topic, camera.camera_id, None))
+                self._output.tombstones.append(OutRecord(topic, camera.camera_id, None, partition=claim.partition))
                 self._output.claims.add(claim)
             elif silent_s > self._options.camera_timeout_s and not camera.is_silent:
                 camera.is_silent = True

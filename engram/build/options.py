@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from memory_store.coordinator.options import ChangeLimits, CoordinatorOptions, RoundRules
 from schemas.settings import CoordinatorSettings, WatchSettings, WorkerSettings
-from schemas.settings.connections import KafkaSection
 from schemas.topics import TopicNames
 
 if TYPE_CHECKING:
@@ -28,12 +27,6 @@ def coordinator_options(settings: CoordinatorSettings | WatchSettings) -> Coordi
     )
 
 
-def _workers_group(kafka: KafkaSection) -> str:
-    """The group as it was set; the default one bears the prefix, so that sites on one cluster do not share it."""
-    is_default = kafka.group == KafkaSection.model_fields["group"].default
-    return f"{kafka.topic_prefix}{kafka.group}" if is_default else kafka.group
-
-
 def worker_options(settings: WorkerSettings | WatchSettings) -> "WorkerOptions":
     """Options of a worker that others follow: open events are left to the next owner when it stops."""
     from inference.decode import DecodeLimits  # noqa: PLC0415 - workers need an extra, coordinators do not
@@ -43,7 +36,7 @@ def worker_options(settings: WorkerSettings | WatchSettings) -> "WorkerOptions":
     return WorkerOptions(
         worker_id=section.worker_id,
         topics=TopicNames.with_prefix(settings.kafka.topic_prefix),
-        group=_workers_group(settings.kafka),
+        group=settings.kafka.group or f"{settings.kafka.topic_prefix}engram-workers",
         bank_id=settings.memory.bank_id,
         updates=settings.memory.updates,
         max_batch=section.max_batch,

@@ -1,10 +1,16 @@
 """Which topics there are and how each must be made."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
 
+from engram.build.adapters import kafka_connection
 from messaging.ports import TopicSpec
 from schemas.settings.connections import KafkaSection
 from schemas.topics import TopicNames
+
+if TYPE_CHECKING:
+    from messaging.kafka.topics import KafkaTopics
 
 NUM_BANK_PARTITIONS = 3
 """Banks are few and their records rare; more partitions would only cost files."""
@@ -40,9 +46,34 @@ def topic_specs(kafka: KafkaSection, max_frame_bytes: int) -> tuple[TopicSpec, .
     )
 
 
-def topic_state(spec: TopicSpec, existing: Mapping[str, int]) -> str:
-    """``ok``, ``missing``, or what is different."""
+def grown_together(kafka: KafkaSection) -> tuple[str, ...]:
+    """The topics spread by camera, in the order in which they grow: a partition of frames never lacks its states."""
+    names = TopicNames.with_prefix(kafka.topic_prefix)
+    return (names.camera_states, names.frames, names.frame_scores, names.anomaly_events)
+
+
+def topic_state(spec: TopicSpec, existing: Mapping[str, int], settings: Mapping[str, str] | None = None) -> str:
+    """``ok``, ``missing``, or what is different.
+
+    Args:
+        spec: how the topic must be.
+        existing: partitions of those there are.
+        settings: what the broker has where it should have something else.
+    """
     if spec.name not in existing:
         return "missing"
-    found = existing[spec.name]
-    return "ok" if found == spec.partitions else f"has {found} partitions, settings say {spec.partitions}"
+    different = [f"{key} is {value}" for key, value in (settings or {}).items()]
+    if existing[spec.name] != spec.partitions:
+        different.insert(0, f"has {existing[spec.name]} partitions, settings say {spec.partitions}")
+    return "; ".join(different) or "ok"
+
+
+@contextmanager
+def open_topics(kafka: KafkaSection) -> Iterator["KafkaTopics"]:
+    """What an operator does with topics. TransientError: no broker answers."""
+    from messaging.kafka.connection import quiet_client_logs  # noqa: PLC0415 - the client takes a while to load
+    from messaging.kafka.topics import KafkaTopics  # noqa: PLC0415
+
+    quiet_client_logs()
+    with closing(KafkaTopics(kafka_connection(kafka), kafka.replication_factor)) as topics:
+        yield topics

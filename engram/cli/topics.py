@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from engram.build.adapters import open_bus
-from engram.build.topics import topic_specs, topic_state
+from engram.build.topics import grown_together, open_topics, topic_specs, topic_state
 from engram.cli.errors import EXIT_FAULT
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import BootstrapOption, PrefixOption, kafka_overrides
@@ -22,6 +21,8 @@ def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
     group = typer.Typer(no_args_is_help=True, help="Make and check the Kafka topics.")
     command(group, "create")(create)
+    command(group, "apply")(apply)
+    command(group, "grow")(grow)
     command(group, "list")(list_topics)
     app.add_typer(group, name="topics")
 
@@ -32,17 +33,64 @@ def create(
     topic_prefix: PrefixOption = None,
     partitions: PartitionsOption = None,
 ) -> None:
-    """Create the topics that are missing. Choose the number of partitions well: it cannot change later.
+    """Create the topics that are missing; what exists stays as it is. More partitions later: `engram topics grow`.
 
     Example: engram topics create --bootstrap-servers 127.0.0.1:9092 --partitions 12
     """
     settings = run.settings(
         AllSettings, kafka_overrides(bootstrap_servers, topic_prefix) | {"kafka.frames_partitions": partitions}
     )
-    with open_bus(settings.kafka) as bus:
-        created = bus.create_topics(_specs(settings))
-    for spec in _specs(settings):
+    specs = _specs(settings)
+    with open_topics(settings.kafka) as topics:
+        created = topics.create(specs)
+        differences = topics.differences(specs)
+    for spec in specs:
         print(f"{'created' if spec.name in created else 'exists '} {spec.name} ({spec.partitions} partitions)")
+    if differences:
+        different = "; ".join(f"{name}: {', '.join(settings)}" for name, settings in differences.items())
+        print(f"topics that exist are kept otherwise than the settings say ({different}); `engram topics apply` mends")
+
+
+def apply(run: Invocation, bootstrap_servers: BootstrapOption = None, topic_prefix: PrefixOption = None) -> None:
+    """Create what is missing and give existing topics the retention, sizes and segments that the settings ask for.
+
+    A shorter retention deletes records soon after.
+
+    Example: engram topics apply --bootstrap-servers 127.0.0.1:9092
+    """
+    settings = run.settings(AllSettings, kafka_overrides(bootstrap_servers, topic_prefix))
+    specs = _specs(settings)
+    with open_topics(settings.kafka) as topics:
+        created, mended = topics.create(specs), topics.mend(specs)
+    for spec in specs:
+        said = "created" if spec.name in created else "mended" if spec.name in mended else "ok"
+        were = ", ".join(f"{key} was {value}" for key, value in mended.get(spec.name, {}).items())
+        print(f"{said:<7} {spec.name}{f' ({were})' if were else ''}")
+
+
+def grow(
+    run: Invocation,
+    partitions: Annotated[int, typer.Argument(metavar="N", help="Partitions of frames from now on.")],
+    bootstrap_servers: BootstrapOption = None,
+    topic_prefix: PrefixOption = None,
+) -> None:
+    """Give camera-states, frames, frame-scores and anomaly-events N partitions each, so that N workers can share.
+
+    Running workers notice within seconds, end with an error and must be started again. A camera whose partition
+    changes starts anew: its window fills again, its open event ends as camera_lost. What was cut off can be repeated.
+
+    Example: engram topics grow 24
+    """
+    settings = run.settings(
+        AllSettings, kafka_overrides(bootstrap_servers, topic_prefix) | {"kafka.frames_partitions": partitions}
+    )
+    names = grown_together(settings.kafka)
+    with open_topics(settings.kafka) as topics:
+        grown = topics.grow(names, partitions)
+    for name in names:
+        print(f"{'grown' if name in grown else 'ok':<7} {name} ({partitions} partitions)")
+    print(f"Set kafka.frames_partitions to {partitions} everywhere, and see that workers and readers start again.")
+    print("Cameras whose partition has changed start anew.")
 
 
 def list_topics(
@@ -56,9 +104,10 @@ def list_topics(
     Example: engram topics list -o json
     """
     settings = run.settings(AllSettings, kafka_overrides(bootstrap_servers, topic_prefix))
-    with open_bus(settings.kafka) as bus:
-        existing = bus.existing_topics()
-    states = {spec.name: topic_state(spec, existing) for spec in _specs(settings)}
+    specs = _specs(settings)
+    with open_topics(settings.kafka) as topics:
+        existing, differences = topics.existing(), topics.differences(specs)
+    states = {spec.name: topic_state(spec, existing, differences.get(spec.name)) for spec in specs}
     if output == "json":
         print_json_line(states)
     else:

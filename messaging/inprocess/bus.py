@@ -13,7 +13,7 @@ from messaging.inprocess.log import TopicLog
 from messaging.inprocess.members import InProcessOutbox, InProcessSubscription
 from messaging.inprocess.shared import SharedLog
 from messaging.ports import OutRecord, Record, Subscription, TopicSpec
-from messaging.topics import check_partitions, check_state_topic
+from messaging.topics import check_partitions, check_state_topic, writer_scope
 from schemas.errors import FatalError
 
 _log = logging.getLogger(__name__)
@@ -126,7 +126,9 @@ class InProcessBus:
             counts = {name: len(self._shared.topic(name).partitions) for name in topics}
             if state_topic is not None:
                 check_state_topic(state_topic, len(self._shared.topic(state_topic).partitions), counts)
-            subscription = InProcessSubscription(self._shared, topics, self._shared.groups[group], state_topic, group)
+            subscription = InProcessSubscription(
+                self._shared, topics, self._shared.groups[group], state_topic, writer_scope(topics, group)
+            )
         self._open.append(subscription)
         return subscription
 
@@ -134,7 +136,7 @@ class InProcessBus:
         """See ``ports.Bus``."""
         if not isinstance(subscription, InProcessSubscription):
             raise FatalError(f"an outbox needs a subscription of the same bus, got {type(subscription).__name__}")
-        outbox = InProcessOutbox(self._shared, subscription, writer_id)
+        outbox = InProcessOutbox(self._shared, subscription, f"{subscription.scope}/{writer_id}")
         self._open.append(outbox)
         return outbox
 

@@ -124,8 +124,8 @@ class TopicLog:
         return True
 
     def append(self, record: OutRecord, timestamp_ms: int, needed_from: NeededFrom) -> None:
-        """Add ``record`` to the partition of its key; the ring lets go of what it pushes out."""
-        number = self.partition_of(record.key)
+        """Add ``record`` to its partition, or that of its key; the ring lets go of what it pushes out."""
+        number = self.partition_of(record.key) if record.partition is None else record.partition
         log = self.partitions[number]
         key = record.key.encode()
         log.append(Record(self.spec.name, number, log.end, key, record.value, record.headers, timestamp_ms))

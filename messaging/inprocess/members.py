@@ -16,9 +16,9 @@ class InProcessSubscription:
     """A member of a group within the process."""
 
     def __init__(
-        self, shared: SharedLog, topics: Sequence[str], group: Group, state_topic: str | None, name: str
+        self, shared: SharedLog, topics: Sequence[str], group: Group, state_topic: str | None, scope: str
     ) -> None:
-        self.scope = f"{'+'.join(sorted(topics))}/{name}"
+        self.scope = scope
         self._shared = shared
         self._group = group
         self._state_topic = state_topic
@@ -138,7 +138,7 @@ class InProcessOutbox:
     def __init__(self, shared: SharedLog, subscription: InProcessSubscription, writer_id: str) -> None:
         self._shared = shared
         self._subscription = subscription
-        self._writer_id = f"{subscription.scope}/{writer_id}"
+        self._writer_id = writer_id
         self._closed = False
         with shared.changed:
             shared.writers[self._writer_id] = self

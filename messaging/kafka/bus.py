@@ -11,9 +11,9 @@ from messaging.kafka.poller import Membership, group_consumer
 from messaging.kafka.publisher import KafkaPublisher
 from messaging.kafka.reader import KafkaReader
 from messaging.kafka.subscription import KafkaSubscription
-from messaging.kafka.topics import KafkaTopics
+from messaging.kafka.topics import GrowthWatch, KafkaTopics
 from messaging.ports import Subscription, TopicSpec
-from messaging.topics import check_state_topic
+from messaging.topics import check_state_topic, writer_scope
 from schemas.errors import FatalError, TransientError
 
 _PUBLISHER_CLOSE_S = 5.0
@@ -38,16 +38,19 @@ class KafkaBus:
 
     def subscription(self, topics: Sequence[str], group: str, state_topic: str | None = None) -> KafkaSubscription:
         """See ``ports.Bus``."""
-        counts = self._require(topics)
+        wanted = [*topics, state_topic] if state_topic is not None else list(topics)
+        began_with = self._require(wanted)
         if state_topic is not None:
-            check_state_topic(state_topic, self._require([state_topic])[state_topic], counts)
+            check_state_topic(state_topic, began_with[state_topic], {name: began_with[name] for name in topics})
         membership = Membership(
             consumer=group_consumer(self._connection, self._options, group),
             topics=tuple(topics),
+            scope=writer_scope(topics, group),
             states=StateTopic(self._connection, state_topic, self._topics().ends) if state_topic else None,
             is_broker_there=self._is_broker_there,
+            growth=GrowthWatch(self._topics(), began_with),
         )
-        subscription = KafkaSubscription(membership, self._options, group)
+        subscription = KafkaSubscription(membership, self._options)
         self._open.append(subscription)
         return subscription
 
@@ -55,7 +58,7 @@ class KafkaBus:
         """See ``ports.Bus``. TransientError: broker away."""
         if not isinstance(subscription, KafkaSubscription):
             raise FatalError(f"an outbox needs a subscription of the same bus, got {type(subscription).__name__}")
-        outbox = KafkaOutbox(self._connection, self._options, subscription, subscription.transactional_id(writer_id))
+        outbox = KafkaOutbox(self._connection, self._options, subscription, f"{subscription.scope}/{writer_id}")
         self._open.append(outbox)
         return outbox
 

@@ -163,7 +163,13 @@ class KafkaOutbox:
 
 def _send(producer: KafkaProducer, record: OutRecord) -> Future:
     try:
-        return producer.send(record.topic, key=record.key.encode(), value=record.value, headers=list(record.headers))
+        return producer.send(
+            record.topic,
+            key=record.key.encode(),
+            value=record.value,
+            headers=list(record.headers),
+            partition=record.partition,
+        )
     except MessageSizeTooLargeError as error:
         raise _too_large(record, error) from error
 

@@ -17,6 +17,7 @@ from messaging.kafka.decoding import SkipCount, read_patiently
 from messaging.kafka.errors import translate, translated
 from messaging.kafka.handover import Start, StateTopic, committed_as, find_start, offsets_of
 from messaging.kafka.inbox import CommitRequest, Inbox
+from messaging.kafka.topics import GrowthWatch
 from messaging.ports import Assigned, Claim, Lost
 from schemas.errors import FatalError, TransientError
 
@@ -57,14 +58,18 @@ class Membership:
     Attributes:
         consumer: not subscribed yet.
         topics: what to subscribe to.
+        scope: within which ids of writers are told apart.
         states: where states come from; None without a state topic.
         is_broker_there: asked before an unstable group is given up.
+        growth: notices that the topics were grown.
     """
 
     consumer: KafkaConsumer
     topics: tuple[str, ...]
+    scope: str
     states: StateTopic | None
     is_broker_there: Callable[[], bool]
+    growth: GrowthWatch
 
 
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -134,6 +139,7 @@ class PollThread(threading.Thread):
         is_stable = self._is_stable()
         waits_ms = _JOINING_MS if not is_stable else _PAUSED_MS if self._is_waiting() else _STABLE_MS
         self._poll(waits_ms)
+        self._membership.growth.check(self._consumer.assignment())
         if self._is_stable():
             self._stable_at = time.monotonic()
             self._hand_over()
@@ -314,6 +320,7 @@ class PollThread(threading.Thread):
         self._stable_at = time.monotonic()
 
     def _leave(self) -> None:
+        self._membership.growth.close()
         cleared = self._inbox.end_all() if self._inbox.is_closed else {}
         try:
             if cleared:

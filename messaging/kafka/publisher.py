@@ -195,7 +195,11 @@ class KafkaPublisher:
             self._check_limit(record)
             with translated(f"publishing to '{record.topic}'"):
                 return producer.send(
-                    record.topic, key=record.key.encode(), value=record.value, headers=list(record.headers)
+                    record.topic,
+                    key=record.key.encode(),
+                    value=record.value,
+                    headers=list(record.headers),
+                    partition=record.partition,
                 )
         except TransientError as error:
             self._pause = (time.monotonic() + _PAUSE_S, str(error))

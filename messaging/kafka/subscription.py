@@ -15,10 +15,14 @@ _JOIN_S = 15.0
 
 
 class KafkaSubscription:
-    """See ``ports.Subscription``. Thread-safe."""
+    """See ``ports.Subscription``. Thread-safe.
 
-    def __init__(self, membership: Membership, options: KafkaOptions, group: str) -> None:
-        self._scope = f"{'+'.join(sorted(membership.topics))}/{group}"
+    Attributes:
+        scope: within which the ids of its outboxes are told apart.
+    """
+
+    def __init__(self, membership: Membership, options: KafkaOptions) -> None:
+        self.scope = membership.scope
         self._options = options
         self._inbox = Inbox(stuck_after_s=options.max_poll_interval_s)
         self._poller = PollThread(membership, options, self._inbox)
@@ -55,10 +59,6 @@ class KafkaSubscription:
     def committed(self, progress: Sequence[Progress]) -> None:
         """These positions are durable; the outbox tells."""
         self._inbox.committed(progress)
-
-    def transactional_id(self, writer_id: str) -> str:
-        """Of the outbox of ``writer_id``: topics bear a site's prefix, so two sites may use one writer id."""
-        return f"{self._scope}/{writer_id}"
 
     def rewind(self) -> None:
         """See ``ports.Subscription``."""

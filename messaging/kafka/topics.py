@@ -1,8 +1,15 @@
-"""Topics: which exist, and creating what is missing."""
+"""Topics: which exist, how they are kept, creating what is missing, mending what differs, growing.
+
+Kafka deletes whole segments, and never compacts the one that is being written. So a retention is kept no better than
+segments are short, and each topic gets settings for them; the broker's own (7 days, 1 GiB) would keep a quiet topic's
+records for a week whatever its retention says. Records are judged by the time at which the broker took them: a
+producer's clock could keep a record for ever, or have it deleted at once.
+"""
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
 
 from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
@@ -12,7 +19,23 @@ from messaging.kafka.connection import KafkaConnection
 from messaging.kafka.errors import translate, translated
 from messaging.ports import TopicSpec
 from messaging.topics import check_partitions
-from schemas.errors import FatalError
+from schemas.errors import EngramError, FatalError
+
+_log = logging.getLogger(__name__)
+
+SEGMENTS_PER_RETENTION = 10
+"""A record is gone after its retention and a tenth more, plus the broker's ``log.retention.check.interval.ms``."""
+_SHORTEST_SEGMENT_MS = 1000
+_LONGEST_SEGMENT_MS = 24 * 3600 * 1000
+_SEGMENT_BYTES = 256 << 20
+_COMPACTED_SEGMENT_BYTES = 8 << 20
+_COMPACTION_LAG_MS = 5 * 60 * 1000
+"""How long several values of one key may lie side by side, and how long a tombstone or the mark of a transaction stays
+after compaction (each commit leaves one). A reader that starts at the beginning must reach the end within it."""
+
+_LOOK_S = 2.0
+_GROW_S = 30.0
+_AGAIN_S = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +79,69 @@ class KafkaTopics:
                 check_partitions(spec, existing[spec.name])
         return [spec.name for spec in specs if spec.name not in existing and self._create(spec)]
 
+    def differences(self, specs: Sequence[TopicSpec]) -> Mapping[str, Mapping[str, str]]:
+        """Settings of existing topics that are not as ``specs`` ask: topic to setting to what it is now."""
+        existing = self.existing()
+        wanted = {spec.name: topic_configs(spec) for spec in specs if spec.name in existing}
+        if not wanted:
+            return {}
+        with translated("reading the settings of topics"):
+            asked = [ConfigResource(ConfigResourceType.TOPIC, name, list(configs)) for name, configs in wanted.items()]
+            found = self._admin.describe_configs(asked, config_filter="all")["topic"]
+        return {
+            name: different
+            for name, configs in wanted.items()
+            if (different := _different(configs, {key: each["value"] for key, each in found[name].items()}))
+        }
+
+    def mend(self, specs: Sequence[TopicSpec]) -> Mapping[str, Mapping[str, str]]:
+        """Set what differs. Partitions stay as they are: see ``grow``.
+
+        Returns:
+            What differed, as ``differences`` has it.
+
+        Raises:
+            FatalError: the broker does not take the settings.
+        """
+        differences = self.differences(specs)
+        wanted = {spec.name: topic_configs(spec) for spec in specs}
+        changes = [
+            ConfigResource(ConfigResourceType.TOPIC, name, {key: wanted[name][key] for key in different})
+            for name, different in differences.items()
+        ]
+        if changes:
+            with translated("changing the settings of topics"):
+                answers = self._admin.alter_configs(changes)["topic"]
+            refused = {name: answer for name, answer in answers.items() if answer != "OK"}
+            if refused:
+                raise FatalError(f"the broker must take the settings of these topics, it did not: {refused}")
+        return differences
+
+    def grow(self, names: Sequence[str], partitions: int) -> Sequence[str]:
+        """Give topics more partitions, one after the other in the order of ``names``; may be repeated.
+
+        Returns:
+            The names that had fewer.
+
+        Raises:
+            FatalError: one does not exist or has more already; then nothing was changed.
+            TransientError: broker away; some may have grown, so call it again.
+        """
+        existing = self.require(names)
+        larger = {name: count for name, count in existing.items() if count > partitions}
+        if larger:
+            raise FatalError(f"topics can only grow, {larger} have more than {partitions} partitions already")
+        grown = [name for name in names if existing[name] < partitions]
+        for name in grown:
+            with translated(f"growing topic '{name}' to {partitions} partitions"):
+                self._admin.create_partitions({name: partitions}, timeout_ms=self._timeout_ms)
+        deadline = time.monotonic() + _GROW_S
+        while any(count < partitions for count in self.require(names).values()):
+            if time.monotonic() > deadline:
+                raise FatalError(f"topics {grown} must have {partitions} partitions within {_GROW_S:.0f} s: repeat it")
+            time.sleep(_AGAIN_S)
+        return grown
+
     def ends(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         """High watermarks: where the next record goes, open transactions included."""
         with translated("asking for the ends of partitions"):
@@ -83,7 +169,7 @@ class KafkaTopics:
         wanted = {
             "num_partitions": spec.partitions,
             "replication_factor": self._replication_factor,
-            "configs": _configs(spec),
+            "configs": dict(topic_configs(spec)),
         }
         try:
             self._admin.create_topics({spec.name: wanted}, timeout_ms=self._timeout_ms, wait_for_metadata=True)
@@ -95,10 +181,80 @@ class KafkaTopics:
         return True
 
 
-def _configs(spec: TopicSpec) -> dict[str, Any]:
-    configs = {"cleanup.policy": "compact" if spec.compacted else "delete"}
-    if spec.retention_ms is not None and not spec.compacted:
-        configs["retention.ms"] = str(spec.retention_ms)
+class GrowthWatch:
+    """Notices that topics were grown while a member of a group is at work.
+
+    The client notices after minutes, and then goes on: with a partition of frames that has no states, and with keys
+    that have moved. A member must rather begin anew. Asks on a thread of its own, as an answer may take long.
+
+    Args:
+        topics: whom to ask.
+        began_with: topic to the partitions it had when the member began; the state topic too.
+        every_s: how often to look.
+    """
+
+    def __init__(self, topics: KafkaTopics, began_with: Mapping[str, int], every_s: float = _LOOK_S) -> None:
+        self._topics = topics
+        self._began_with = began_with
+        self._every_s = every_s
+        self._seen = began_with
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="watch-growth", daemon=True)
+        self._thread.start()
+
+    def check(self, assigned: Iterable[TopicPartition]) -> None:
+        """Compare with what was seen last, and with the partitions that others, who know already, have given us.
+
+        Raises:
+            FatalError: a topic was grown: this process must start again.
+        """
+        counts = dict(self._seen)
+        for partition in assigned:
+            counts[partition.topic] = max(counts.get(partition.topic, 0), partition.partition + 1)
+        for name, count in self._began_with.items():
+            if counts.get(name, 0) > count:
+                raise FatalError(
+                    f"the topics were grown: start again. '{name}' has {counts[name]} partitions now, it had {count} "
+                    f"when this process began; `engram topics grow {counts[name]}` grows those that were left out"
+                )
+
+    def close(self) -> None:
+        """Look no more."""
+        self._closed.set()
+        self._thread.join(1.0)
+
+    def _look(self) -> None:
+        while not self._closed.wait(self._every_s):
+            try:
+                existing = self._topics.existing()
+            except EngramError as error:  # the broker is away, of which others speak
+                _log.debug("%s", error)
+            else:
+                self._seen = {name: existing.get(name, 0) for name in self._began_with}
+
+
+def topic_configs(spec: TopicSpec) -> Mapping[str, str]:
+    """The broker's settings of a topic that is kept as ``spec`` asks."""
+    configs = {"message.timestamp.type": "LogAppendTime"}
+    if spec.compacted:
+        configs |= {
+            "cleanup.policy": "compact",
+            "segment.ms": str(_COMPACTION_LAG_MS),
+            "segment.bytes": str(_COMPACTED_SEGMENT_BYTES),
+            "min.cleanable.dirty.ratio": "0.1",
+            "max.compaction.lag.ms": str(_COMPACTION_LAG_MS),
+            "delete.retention.ms": str(_COMPACTION_LAG_MS),
+        }
+    else:
+        configs |= {"cleanup.policy": "delete", "segment.bytes": str(_SEGMENT_BYTES)}
+        if spec.retention_ms is not None:
+            segment_ms = spec.retention_ms // SEGMENTS_PER_RETENTION
+            configs["retention.ms"] = str(spec.retention_ms)
+            configs["segment.ms"] = str(min(_LONGEST_SEGMENT_MS, max(_SHORTEST_SEGMENT_MS, segment_ms)))
     if spec.max_message_bytes is not None:
         configs["max.message.bytes"] = str(spec.max_message_bytes)
     return configs
+
+
+def _different(wanted: Mapping[str, str], found: Mapping[str, str | None]) -> dict[str, str]:
+    return {key: str(found.get(key)) for key, value in wanted.items() if found.get(key) != value}

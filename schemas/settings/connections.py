@@ -35,7 +35,11 @@ class KafkaSection(Section):
     topic_prefix: str = Field(
         default="", pattern=r"^[A-Za-z0-9._-]{0,100}$", description="put before every topic name, for example 'site-a.'"
     )
-    group: str = Field(default="engram-workers", min_length=1, description="consumer group that shares the frames")
+    group: str | None = Field(
+        default=None,
+        min_length=1,
+        description="consumer group that shares the frames; none = engram-workers under the topic prefix",
+    )
     frames_partitions: int = Field(
         default=12,
         ge=1,

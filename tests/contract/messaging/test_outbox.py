@@ -78,6 +78,18 @@ def test_states_go_to_the_next_owner(bus: Bus, topic: Topic, fresh_name: Name) -
         assert assigned.states == mine
 
 
+def test_a_state_goes_where_it_says_whatever_its_key(bus: Bus, topic: Topic, fresh_name: Name) -> None:
+    frames, states, group = topic("frames", 3), topic("states", 3, compacted=True), fresh_name("group")
+    first = Member(bus.subscription([frames], group, states)).until_owning(3)
+    outbox = bus.outbox(first.subscription, fresh_name("writer"))
+    outbox.commit([OutRecord(states, "cam", str(number).encode(), partition=number) for number in range(3)], [])
+    outbox.commit([OutRecord(states, "cam", None, partition=1)], [])
+    first.subscription.close()
+    second = Member(bus.subscription([frames], group, states)).until_owning(3)
+    found = {assigned.claim.partition: dict(assigned.states) for assigned in second.assigned}
+    assert found == {0: {"cam": b"0"}, 1: {}, 2: {"cam": b"2"}}
+
+
 def test_a_stale_claim_loses_and_nothing_is_published(bus: Bus, topic: Topic, fresh_name: Name) -> None:
     frames, scores, group = topic("frames", 2), topic("scores"), fresh_name("group")
     publish(bus, frames, 40, num_keys=8)
@@ -123,6 +135,28 @@ def test_a_newer_outbox_of_the_same_writer_fences_the_old(bus: Bus, topic: Topic
         old.commit([OutRecord(scores, "k", b"stale")], member.progress())
     new.commit([OutRecord(scores, "k", b"2")], member.progress())
     assert read_all(bus, scores) == [b"1", b"2"]
+
+
+def test_outboxes_of_the_same_writer_id_in_two_groups_both_commit(bus: Bus, topic: Topic, fresh_name: Name) -> None:
+    frames, scores, writer = topic("frames"), topic("scores"), fresh_name("worker-0")
+    publish(bus, frames, 3)
+    members = [Member(bus.subscription([frames], fresh_name("group"))).until_received(3) for _ in range(2)]
+    outboxes = [bus.outbox(member.subscription, writer) for member in members]
+    for turn in range(2):
+        for number, (outbox, member) in enumerate(zip(outboxes, members, strict=True)):
+            outbox.commit([OutRecord(scores, "k", f"{number}:{turn}".encode())], member.progress())
+    assert read_all(bus, scores) == [b"0:0", b"1:0", b"0:1", b"1:1"]
+
+
+def test_outboxes_of_the_same_writer_id_and_group_on_other_topics_both_commit(
+    bus: Bus, topic: Topic, fresh_name: Name
+) -> None:
+    sites, scores, writer, group = (topic("a"), topic("b")), topic("scores"), fresh_name("worker-0"), fresh_name("g")
+    subscriptions = [bus.subscription([site], group) for site in sites]
+    outboxes = [bus.outbox(subscription, writer) for subscription in subscriptions]
+    for outbox in outboxes:
+        outbox.commit([OutRecord(scores, "k", b"x")], [])
+    assert read_all(bus, scores) == [b"x", b"x"]
 
 
 def test_one_record_too_large_and_nothing_is_published(bus: Bus, topic: Topic, fresh_name: Name) -> None:

@@ -91,6 +91,34 @@ def test_topics_are_missing_then_made_then_there(call: Callable[..., Result]) ->
     assert "partitions" in refused.stderr
 
 
+def test_topics_that_are_kept_otherwise_are_told_and_mended(call: Callable[..., Result]) -> None:
+    call("topics", "create")
+    shorter = {"ENGRAM_KAFKA__FRAMES_RETENTION_S": "60"}
+    different = call("topics", "list", "-o", "json", **shorter)
+    assert different.exit_code == 1
+    assert any("retention.ms is 3600000" in state for state in json.loads(different.stdout).values())
+    assert "`engram topics apply` mends" in call("topics", "create", **shorter).stdout
+    mended = call("topics", "apply", **shorter)
+    assert mended.exit_code == 0, mended.output
+    assert mended.stdout.count("mended") == 2  # frames and memory-updates
+    assert "retention.ms was 3600000" in mended.stdout
+    assert set(json.loads(call("topics", "list", "-o", "json", **shorter).stdout).values()) == {"ok"}
+
+
+def test_topics_that_are_spread_by_camera_grow_together(call: Callable[..., Result]) -> None:
+    call("topics", "create")
+    grown = call("topics", "grow", "4")
+    assert grown.exit_code == 0, grown.output
+    lines = [line.split()[:2] for line in grown.stdout.splitlines()[:4]]
+    assert [said for said, _ in lines] == ["grown"] * 4
+    assert lines[0][1].endswith("camera-states")
+    assert "start anew" in grown.stdout
+    listed = call("topics", "list", "-o", "json", ENGRAM_KAFKA__FRAMES_PARTITIONS="4")
+    assert set(json.loads(listed.stdout).values()) == {"ok"}
+    assert call("topics", "grow", "4").stdout.count("ok ") == 4
+    assert call("topics", "grow", "3").exit_code == 2
+
+
 def test_the_doctor_finds_what_is_missing_and_then_nothing(call: Callable[..., Result], tmp_path: Path) -> None:
     source = "synthetic://walkway?seed=1&seconds=1"
     sick = call("doctor", "-o", "json", "--source", tmp_path / "nowhere.mp4")

@@ -4,7 +4,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -127,6 +127,21 @@ def test_a_record_that_the_topic_does_not_take_is_left_out_not_met_again(
     assert len(refused) == 1
     assert "left out" in caplog.text
     assert worker.snapshot().tally.balances()
+
+
+def test_states_and_tombstones_stay_with_the_partition_of_the_frames(site: Site) -> None:
+    clock = FakeClock()
+    worker = by_hand(site, clock)
+    partitions = range(site.bus.existing_topics()[site.topics.frames])
+    for index in range(6):  # one key in every partition, as while topics grow
+        site.publish(*(replace(frame_record(site.topics.frames, "a", index), partition=each) for each in partitions))
+    turn_until(worker, received(worker, 6 * len(partitions)))
+    states = [(record.partition, record.key) for record in site.records(site.topics.camera_states) if record.value]
+    assert set(states) == {(each, b"a") for each in partitions}
+    clock.now_s += 3700
+    turn_until(worker, lambda: worker.snapshot().cameras == 0)
+    newest = {record.partition: record.value for record in site.records(site.topics.camera_states)}
+    assert newest == dict.fromkeys(partitions)
 
 
 def test_a_silent_camera_is_lost_then_forgotten(site: Site) -> None:

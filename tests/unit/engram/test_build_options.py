@@ -2,6 +2,8 @@
 
 from dataclasses import fields
 
+import pytest
+
 from engram.build.options import coordinator_options, worker_options
 from schemas.settings import CoordinatorSettings, WatchSettings, WorkerSettings
 from workers.options import EventOptions
@@ -49,6 +51,18 @@ def test_every_worker_and_event_setting_is_used() -> None:
     assert (options.max_wait_s, options.commit_interval_s, options.topics.frames) == (0.04, 0.25, "p.frames")
     assert options.events == EventOptions(0.9, 0.8, 2, 1, 3, 4, 50)
     assert (options.limits.max_bytes, options.limits.max_pixels) == (2048, 4096)
+
+
+@pytest.mark.parametrize(
+    ("kafka", "group"),
+    [
+        ({}, "engram-workers"),
+        ({"topic_prefix": "site-a."}, "site-a.engram-workers"),
+        ({"topic_prefix": "site-a.", "group": "own"}, "own"),
+    ],
+)
+def test_sites_on_one_broker_have_groups_of_their_own(kafka: dict[str, str], group: str) -> None:
+    assert worker_options(WorkerSettings.model_validate({"kafka": kafka})).group == group
 
 
 def test_coordinator_settings_are_used_by_both_kinds_of_process() -> None:

@@ -1,7 +1,8 @@
 """The topics as they must be made."""
 
-from engram.build.topics import topic_specs
+from engram.build.topics import topic_specs, topic_state
 from messaging.inprocess.bus import InProcessBus
+from messaging.ports import TopicSpec
 from schemas.settings.connections import KafkaSection
 from schemas.topics import TopicNames
 
@@ -38,3 +39,10 @@ def test_a_bus_takes_them_and_a_second_time_creates_none() -> None:
     assert list(bus.create_topics(specs)) == [spec.name for spec in specs]
     assert list(bus.create_topics(specs)) == []
     bus.close()
+
+
+def test_a_state_says_all_that_is_different() -> None:
+    spec = TopicSpec("t", 3)
+    assert topic_state(spec, {}) == "missing"
+    assert topic_state(spec, {"t": 3}) == "ok"
+    assert topic_state(spec, {"t": 2}, {"segment.ms": "7"}) == "has 2 partitions, settings say 3; segment.ms is 7"

@@ -9,6 +9,7 @@ from messaging.kafka.connection import KafkaConnection, quiet_client_logs
 from messaging.kafka.errors import is_fenced, translate, translated
 from messaging.kafka.handover import offsets_of
 from messaging.ports import Claim, Progress
+from messaging.topics import writer_scope
 from schemas.errors import BadMessageError, EngramError, FatalError, OwnershipLostError, TransientError
 
 SECRET = "open-sesame"
@@ -82,3 +83,10 @@ def test_committed_offsets_carry_where_to_replay_from_and_never_beyond() -> None
         ("t", 1, 50, "40", -1),
         ("t", 2, 50, "50", -1),
     ]
+
+
+def test_scopes_of_writers_begin_with_the_prefix_and_never_run_into_each_other() -> None:
+    assert writer_scope(["site-a.frames"], "site-a.engram-workers").startswith("site-a.")
+    given = [(["a"], "b/c"), (["a"], "b"), (["a", "b"], "c"), (["a"], "b%2Fc")]
+    scopes = {f"{writer_scope(topics, group)}/{writer}" for topics, group in given for writer in ("c", "d")}
+    assert len(scopes) == 8
