@@ -12,7 +12,7 @@ from engram.cli.event_lines import event_line
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import BootstrapOption, PrefixOption, kafka_overrides
 from engram.cli.output import Output, OutputOption, print_json_line
-from engram.run.signals import stop_on_signals
+from engram.run.process import stop_on_signals
 from schemas.messages import AnomalyEvent
 from schemas.settings import ConsumerSettings
 from schemas.topics import TopicNames

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from engram.build.adapters import open_bus
 from engram.build.cameras import camera_feeds, camera_names
-from engram.run.connecting import connected
+from engram.run.process import connected
 from producers.producer import Producer, ProducerOptions
 from schemas.settings import ProducerSettings
 from schemas.topics import TopicNames

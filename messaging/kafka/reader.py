@@ -8,6 +8,7 @@ from kafka.errors import KafkaError
 
 from messaging.kafka.connection import MIB, KafkaConnection
 from messaging.kafka.corrupt import CorruptBatches
+from messaging.kafka.diagnosis import reaching
 from messaging.kafka.errors import translate, translated
 from messaging.kafka.records import to_record
 from messaging.ports import Record
@@ -19,7 +20,7 @@ _BATCH = 1000
 def lone_consumer(connection: KafkaConnection) -> KafkaConsumer:
     """A consumer outside any group that sees committed records only."""
     timeout_ms = int(connection.timeout_s * 1000)
-    with translated(f"connecting a reader to Kafka at {connection.bootstrap_servers}"):
+    with reaching(connection, "connecting a reader to Kafka"):
         return KafkaConsumer(
             **connection.client_settings(),
             group_id=None,
