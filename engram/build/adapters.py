@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from memory_store.store import KEPT_VERSIONS, BankReader, BankStore
 from messaging.ports import Bus
+from schemas.addresses import without_secrets
 from schemas.errors import SettingsError
 from schemas.settings.connections import KafkaSection, StoreSection
 
@@ -62,7 +63,9 @@ def _sqlite(url: str, kept_versions: int) -> BankStore:
     from memory_store.stores.sqlite import SqliteStore  # noqa: PLC0415 - only where it is used
 
     if not url.startswith(SQLITE) or len(url) == len(SQLITE):
-        raise SettingsError(f"store.url must be sqlite:///path, got {url}; an absolute path has four slashes")
+        raise SettingsError(
+            f"store.url must be sqlite:///path, got {without_secrets(url)}; an absolute path has four slashes"
+        )
     path = Path(url.removeprefix(SQLITE))
     path.parent.mkdir(parents=True, exist_ok=True)
     return SqliteStore(path, kept_versions)

@@ -23,7 +23,8 @@ from kafka.protocol.sasl import SaslAuthenticateRequest, SaslHandshakeRequest
 
 from messaging.kafka.connection import KafkaConnection
 from messaging.kafka.errors import translate
-from schemas.errors import EngramError, FatalError, MisdirectedError, SettingsError, TransientError
+from schemas.addresses import HostPort, host_ports, shown_host_port
+from schemas.errors import EngramError, FatalError, MisdirectedError, TransientError
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +37,6 @@ _LONGEST_ANSWER_BYTES = 10 << 20
 _PLAIN_OF = {"SSL": "PLAINTEXT", "SASL_SSL": "SASL_PLAINTEXT", "PLAINTEXT": "SSL", "SASL_PLAINTEXT": "SASL_SSL"}
 """The protocol with TLS for the one without, and the other way round."""
 
-Address = tuple[str, int]
 Verdict = Literal["settings", "address", "away"]
 
 
@@ -118,9 +118,9 @@ def reaching(connection: KafkaConnection, doing: str) -> Iterator[None]:
 def probe(connection: KafkaConnection) -> Contact | Fault:
     """The first bootstrap address that lets us in and leads to a broker; else the most telling fault."""
     try:
-        addresses = bootstrap_addresses(connection.bootstrap_servers)
-    except SettingsError as error:
-        return Fault("settings", str(error), "set kafka.bootstrap_servers")
+        addresses = host_ports(connection.bootstrap_servers)
+    except ValueError as error:
+        return Fault("settings", f"a bootstrap server {error}", "set kafka.bootstrap_servers")
     faults = []
     for address in addresses:
         try:
@@ -128,48 +128,20 @@ def probe(connection: KafkaConnection) -> Contact | Fault:
         except _EndedError as ended:
             faults.append(ended.fault)
         except Exception as error:  # the probe is no judge of what it does not know: the client will say
-            _log.debug("the probe of %s went wrong", _text(address), exc_info=error)
-            return Contact(_text(address))
+            _log.debug("the probe of %s went wrong", shown_host_port(address), exc_info=error)
+            return Contact(shown_host_port(address))
     ranks: Sequence[Verdict] = ("settings", "address", "away")
     worst = min(faults, key=lambda fault: ranks.index(fault.verdict))
     others = [fault.detail for fault in faults if fault is not worst]
     return Fault(worst.verdict, "; ".join([worst.detail, *others]), worst.remedy)
 
 
-def bootstrap_addresses(servers: str) -> tuple[Address, ...]:
-    """``host:port``, several divided by commas, as pairs.
-
-    Raises:
-        SettingsError: one of them is something else.
-    """
-    return tuple(_address(part.strip()) for part in servers.split(","))
-
-
-def _address(text: str) -> Address:
-    host, colon, port = text.rpartition(":")
-    if "://" in text or "/" in text:
-        raise SettingsError(f"a bootstrap server must be host:port without a scheme, got '{_without_user(text)}'")
-    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise SettingsError(f"a bootstrap server must be host:port, got '{text}'; Kafka's usual port is 9092")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def _without_user(text: str) -> str:
-    scheme, mark, rest = text.rpartition("://")
-    return scheme + mark + rest.rpartition("@")[2]
-
-
-def _text(address: Address) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _walk(connection: KafkaConnection, address: Address) -> Contact:
+def _walk(connection: KafkaConnection, address: HostPort) -> Contact:
     """From a bootstrap address to a broker it advertises."""
     advertised = _advertised_by(connection, address)
     if not advertised or address in advertised:
-        others = tuple(_text(other) for other in advertised if other != address)
-        return Contact(_text(address), (_text(address), *others))
+        others = tuple(shown_host_port(other) for other in advertised if other != address)
+        return Contact(shown_host_port(address), (shown_host_port(address), *others))
     faults = []
     for broker in advertised:
         try:
@@ -177,18 +149,18 @@ def _walk(connection: KafkaConnection, address: Address) -> Contact:
         except _EndedError as ended:
             faults.append(ended.fault)
         else:
-            others = tuple(_text(other) for other in advertised if other != broker)
-            return Contact(_text(address), (_text(broker), *others))
-    told = ", ".join(_text(broker) for broker in advertised)
+            others = tuple(shown_host_port(other) for other in advertised if other != broker)
+            return Contact(shown_host_port(address), (shown_host_port(broker), *others))
+    told = ", ".join(shown_host_port(broker) for broker in advertised)
     verdict: Verdict = "settings" if faults[0].verdict == "settings" else "address"
     raise _EndedError(
         verdict,
-        f"Kafka at {_text(address)} answers and tells clients to use {told}, but there {faults[0].detail}",
+        f"Kafka at {shown_host_port(address)} answers and tells clients to use {told}, but there {faults[0].detail}",
         "set advertised.listeners of the broker to an address that this machine reaches, or use its other listener",
     )
 
 
-def _advertised_by(connection: KafkaConnection, address: Address) -> tuple[Address, ...]:
+def _advertised_by(connection: KafkaConnection, address: HostPort) -> tuple[HostPort, ...]:
     """The brokers that the one at ``address`` names, all steps on the way taken."""
     with _dialled(connection, address) as dialogue:
         versions = _first_answer(connection, address, dialogue)
@@ -202,7 +174,7 @@ def _advertised_by(connection: KafkaConnection, address: Address) -> tuple[Addre
     return tuple((broker.host, broker.port) for broker in metadata.brokers)
 
 
-def _first_answer(connection: KafkaConnection, address: Address, dialogue: "_Dialogue") -> BrokerVersionData:
+def _first_answer(connection: KafkaConnection, address: HostPort, dialogue: "_Dialogue") -> BrokerVersionData:
     try:
         answer = dialogue.ask(ApiVersionsRequest(), 0)
     except _ClosedError:
@@ -212,9 +184,9 @@ def _first_answer(connection: KafkaConnection, address: Address, dialogue: "_Dia
     return BrokerVersionData(api_versions={key.api_key: (key.min_version, key.max_version) for key in answer.api_keys})
 
 
-def _authenticate(connection: KafkaConnection, address: Address, dialogue: "_Dialogue") -> None:
+def _authenticate(connection: KafkaConnection, address: HostPort, dialogue: "_Dialogue") -> None:
     handshake = dialogue.ask(SaslHandshakeRequest(mechanism=connection.sasl_mechanism), 1)
-    at = _text(address)
+    at = shown_host_port(address)
     refused = kafka_errors.for_code(handshake.error_code)
     if refused is kafka_errors.IllegalSaslStateError:
         text = f"the port at {at} takes no SASL, kafka.security_protocol is {connection.security_protocol}"
@@ -243,9 +215,9 @@ def _authenticate(connection: KafkaConnection, address: Address, dialogue: "_Dia
         raise denied
 
 
-def _why_silent(connection: KafkaConnection, address: Address) -> _EndedError:
+def _why_silent(connection: KafkaConnection, address: HostPort) -> _EndedError:
     """Why the first question had no answer of Kafka's."""
-    at, protocol = _text(address), connection.security_protocol
+    at, protocol = shown_host_port(address), connection.security_protocol
     if "SSL" not in protocol and _speaks_tls(address):
         text = f"the port at {at} speaks TLS, kafka.security_protocol is {protocol}"
         return _EndedError("settings", text, f"set it to {_PLAIN_OF[protocol]}, or use the plain port")
@@ -257,9 +229,9 @@ def _why_silent(connection: KafkaConnection, address: Address) -> _EndedError:
     return _EndedError("away", text, "wait until the broker has started, or look into its log")
 
 
-def _why_closed(connection: KafkaConnection, address: Address) -> _EndedError:
+def _why_closed(connection: KafkaConnection, address: HostPort) -> _EndedError:
     """Why a broker that speaks our protocol ended the connection at the first real question."""
-    at = _text(address)
+    at = shown_host_port(address)
     if not connection.security_protocol.startswith("SASL"):
         try:
             with _dialled(connection, address) as dialogue:
@@ -310,7 +282,7 @@ class _Dialogue:
 
 
 @contextmanager
-def _dialled(connection: KafkaConnection, address: Address) -> Iterator[_Dialogue]:
+def _dialled(connection: KafkaConnection, address: HostPort) -> Iterator[_Dialogue]:
     """A dialogue with what listens at ``address``, encrypted as the settings say."""
     with closing(_connected(address)) as plain:
         if "SSL" not in connection.security_protocol:
@@ -324,8 +296,8 @@ def _dialled(connection: KafkaConnection, address: Address) -> Iterator[_Dialogu
             yield _Dialogue(encrypted, connection.client_id)
 
 
-def _connected(address: Address, timeout_s: float | None = None) -> socket.socket:
-    at, timeout_s = _text(address), timeout_s or _STEP_S
+def _connected(address: HostPort, timeout_s: float | None = None) -> socket.socket:
+    at, timeout_s = shown_host_port(address), timeout_s or _STEP_S
     try:
         return socket.create_connection(address, timeout=timeout_s)
     except (socket.gaierror, UnicodeError) as error:  # UnicodeError: a label of 64 letters or more
@@ -360,8 +332,8 @@ def _tls_context(connection: KafkaConnection) -> ssl.SSLContext:
     return context
 
 
-def _tls_fault(connection: KafkaConnection, address: Address, error: OSError) -> _EndedError:
-    at, protocol = _text(address), connection.security_protocol
+def _tls_fault(connection: KafkaConnection, address: HostPort, error: OSError) -> _EndedError:
+    at, protocol = shown_host_port(address), connection.security_protocol
     if isinstance(error, ssl.SSLCertVerificationError):
         trusted = f"'{connection.ssl_cafile}'" if connection.ssl_cafile else "the system's certificates"
         text = f"the certificate of the broker at {at} does not hold ({error.verify_message})"
@@ -383,7 +355,7 @@ def _tls_fault(connection: KafkaConnection, address: Address, error: OSError) ->
     return _EndedError("away", text, "wait until the broker has started, or look into its log")
 
 
-def _speaks_tls(address: Address) -> bool:
+def _speaks_tls(address: HostPort) -> bool:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # nothing is sent over it
@@ -396,7 +368,7 @@ def _speaks_tls(address: Address) -> bool:
         return False
 
 
-def _speaks_kafka_plainly(address: Address, client_id: str) -> bool:
+def _speaks_kafka_plainly(address: HostPort, client_id: str) -> bool:
     try:
         with closing(_connected(address, _AFTERTHOUGHT_S)) as plain:
             _Dialogue(plain, client_id).ask(ApiVersionsRequest(), 0)
@@ -405,7 +377,7 @@ def _speaks_kafka_plainly(address: Address, client_id: str) -> bool:
         return False
 
 
-def _foreign_words(address: Address) -> bytes:
+def _foreign_words(address: HostPort) -> bytes:
     """What a program says that is not Kafka; nothing if it says nothing."""
     try:
         with closing(_connected(address, _AFTERTHOUGHT_S)) as plain:
