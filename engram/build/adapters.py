@@ -31,7 +31,7 @@ def open_store(store: StoreSection, kept_versions: int = KEPT_VERSIONS) -> Itera
         SettingsError: an address that names no store.
         FatalError: the file is no database, or the server refuses.
     """
-    if _is_sqlite(store):
+    if is_sqlite(store):
         banks = _sqlite(store.url, kept_versions)
     else:
         from memory_store.stores.redis import RedisStore  # noqa: PLC0415 - needs an extra
@@ -45,7 +45,7 @@ def open_store(store: StoreSection, kept_versions: int = KEPT_VERSIONS) -> Itera
 def open_store_for_worker(store: StoreSection) -> Iterator[BankReader]:
     """The store for one that only reads and must not wait: short time-outs, no retries."""
     banks: BankReader
-    if _is_sqlite(store):
+    if is_sqlite(store):
         banks = _sqlite(store.url, KEPT_VERSIONS)
     else:
         from memory_store.stores.redis import RedisStore  # noqa: PLC0415 - needs an extra
@@ -55,7 +55,8 @@ def open_store_for_worker(store: StoreSection) -> Iterator[BankReader]:
         yield banks
 
 
-def _is_sqlite(store: StoreSection) -> bool:
+def is_sqlite(store: StoreSection) -> bool:
+    """Whether banks are in a file, and not in a Redis."""
     return store.url.startswith("sqlite:")
 
 

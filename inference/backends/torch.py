@@ -13,6 +13,7 @@ from networks.blocks import fold_batch_norm, to_channels_last
 from networks.measurement import Measurement
 from networks.network import VideoNetwork
 from schemas.arrays import Float32, UInt8
+from schemas.errors import FatalError
 
 
 class TorchBackend:
@@ -49,7 +50,19 @@ class TorchBackend:
 
 
 def torch_device(name: str) -> torch.device:
-    """A torch device; "auto" is CUDA when there is one, else the CPU."""
+    """A torch device that is there; "auto" is CUDA when there is one, else the CPU.
+
+    Raises:
+        FatalError: this machine, or this build of torch, has no such device.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    device = torch.device(name)
+    if device.type == "cuda":
+        number = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= number:
+            why = f"torch {torch.__version__} sees {number} of them here"
+            raise FatalError(f"worker.device '{name}' must be a GPU that is there, {why}; set it to auto or cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise FatalError("worker.device 'mps' needs an Apple GPU, torch sees none here; set it to auto or cpu")
+    return device
