@@ -137,8 +137,7 @@ def _nothing_faster(bundle: Path) -> Choice:
     carried = [name for name in BY_ITSELF if _is_carried(name, bundle)]
     if not carried:
         return Choice("torch", "the bundle carries no export; 'engram export' makes one that is faster on a CPU")
-    modules = ", ".join(LIBRARY[name][0] for name in carried)
-    why = f"the bundle carries {', '.join(carried)}, which run faster here but need {modules}, not installed"
-    return Choice(
-        "torch", why, remedy=f"pip install 'engram[{LIBRARY[carried[0]][1]}]', or set worker.backend to torch"
-    )
+    extras = ", ".join(f"engram[{LIBRARY[name][1]}]" for name in carried)
+    why = f"the bundle carries {', '.join(carried)}, which need an extra that is not installed: {extras}"
+    remedy = f"pip install 'engram[{LIBRARY[carried[0]][1]}]', or set worker.backend to torch"
+    return Choice("torch", why, remedy=remedy)

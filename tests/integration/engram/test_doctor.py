@@ -161,7 +161,7 @@ def test_a_user_who_may_only_read_suits_a_worker_and_no_coordinator(
 def test_the_lease_is_returned(look: Callable[..., dict[str, Any]], own_redis: LocalRedis, redis: Redis) -> None:
     assert look("store", ENGRAM_STORE__URL=own_redis.url)["ok"]
     assert look("store", ENGRAM_STORE__URL=own_redis.url)["ok"]
-    assert not [key for key in redis.scan_iter("*:lease")]
+    assert not list(redis.scan_iter("*:lease"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
