@@ -4,6 +4,8 @@ import re
 
 MASK = "**********"
 _SECRET_PARAMETER = re.compile(r"([?&;](?:[^=&;#@]*(?:pass|pwd|token|secret|key)[^=&;#@]*)=)[^&;#]*", re.IGNORECASE)
+_NO_PORT = re.compile(r"(://(?!\[)[^/:\s]*:)(?![0-9]{1,5}(?:[/?,]|$))[^/]*")
+"""What stands where a port should, in a URL whose @ was forgotten."""
 
 HostPort = tuple[str, int]
 
@@ -43,7 +45,7 @@ def without_secrets(text: str) -> str:
     text = _SECRET_PARAMETER.sub(rf"\1{MASK}", text)
     before, at, place = text.rpartition("@")
     if not at:
-        return text
+        return _NO_PORT.sub(rf"\1{MASK}", text)
     scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/*", before)
     lead = scheme.group() if scheme and scheme.group().endswith("/") else ""
     user, colon, _ = before[len(lead) :].partition(":")

@@ -48,6 +48,11 @@ def test_any_text_is_addresses_that_can_be_written_again_or_an_error(text: str) 
         ("redis://h?password=hunter2&db=1", f"redis://h?password={MASK}&db=1"),
         ("redis://h/0?db=1&PassWd=hunter2", f"redis://h/0?db=1&PassWd={MASK}"),
         ("http://h/x?access_token=hunter2", f"http://h/x?access_token={MASK}"),
+        ("redis://me:hunter2host:6379/0", f"redis://me:{MASK}/0"),
+        ("redis://me:hunter2", f"redis://me:{MASK}"),
+        ("redis://[::1]:6379/0", "redis://[::1]:6379/0"),
+        ("sqlite:////data/banks.db", "sqlite:////data/banks.db"),
+        ("a:1,b:2", "a:1,b:2"),
         ("/dev/video0", "/dev/video0"),
         ("", ""),
     ],
@@ -59,7 +64,8 @@ def test_passwords_are_stars_however_the_url_was_mistyped(text: str, shown: str)
 @given(
     st.sampled_from(["redis://", "redis:/", "redis//", "redis;//", "redi s://", "://", ""]),
     st.sampled_from(["me:", ":", ""]),
-    st.text(st.characters(codec="utf-8", exclude_characters="&;#?="), max_size=8),
+    st.text(st.characters(codec="utf-8", exclude_characters=":"), max_size=8),
 )
 def test_no_typo_lays_a_password_open(scheme: str, user: str, more: str) -> None:
+    """What stands before the first colon of a well-formed URL is its user, so no colon is added to the password."""
     assert "hunter2" not in without_secrets(f"{scheme}{user}hunter2{more}@host:6379/0")

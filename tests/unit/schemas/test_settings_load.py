@@ -178,6 +178,7 @@ SECRETS = {
     "a letter that splits the password": {"ENGRAM_STORE__URL": "redis://me:hunter2#x@host:6379/0"},
     "a slash in the password": {"ENGRAM_STORE__URL": "redis://:hunter2/x@host:6379/0"},
     "a long one": {"ENGRAM_STORE__URL": "redi://" + "m" * 70 + ":hunter2@host"},
+    "an @ forgotten": {"ENGRAM_STORE__URL": "redis://me:hunter2host:6379/0"},
     "a parameter": {"ENGRAM_STORE__URL": "reds://host/0?password=hunter2"},
     "a broker with a user": {"ENGRAM_KAFKA__BOOTSTRAP_SERVERS": "SASL_SSL://me:hunter2@kafka:9092"},
     "the secret for its file": {"ENGRAM_STORE__PASSWORD_FILE": "hunter2"},
