@@ -11,6 +11,7 @@ import typer
 from consumers.letters import Found, Letter, Wanted, find_letters, save_letter, wanted_of
 from consumers.reader import BATCH, followed
 from engram.build.adapters import open_bus
+from engram.cli.events import opened_reader
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import BootstrapOption, FollowOption, PrefixOption, kafka_overrides
 from engram.cli.output import Output, OutputOption, print_json_line, print_table
@@ -66,12 +67,16 @@ def dead_letters(
     kafka = run.settings(ConsumerSettings, kafka_overrides(bootstrap_servers, topic_prefix)).kafka
     wanted = Wanted(reason, camera, topic, show)
     name = TopicNames.with_prefix(kafka.topic_prefix).dead_letters
-    with open_bus(kafka) as bus, stop_on_signals() as stop, closing(bus.reader([name], not follow)) as reader:
-        if follow:
-            for records in followed(lambda wait_s: reader.read(BATCH, wait_s), stop):
-                _print_lines(wanted_of(records, wanted), save, output)
+    with open_bus(kafka) as bus, stop_on_signals() as stop:
+        opened = opened_reader(bus, name, not follow, stop if follow else None)
+        if opened is None:
             return
-        found = find_letters(reader, wanted, 1 if show else newest, save is not None, TIMEOUT_S)
+        with closing(opened) as reader:
+            if follow:
+                for records in followed(lambda wait_s: reader.read(BATCH, wait_s), stop):
+                    _print_lines(wanted_of(records, wanted), save, output)
+                return
+            found = find_letters(reader, wanted, 1 if show else newest, save is not None, TIMEOUT_S)
     if count:
         _print_counts(found, output)
     elif show is not None:

@@ -1,6 +1,7 @@
 """``engram events``: read or follow the events topic."""
 
 import logging
+import threading
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -12,7 +13,8 @@ from engram.cli.event_lines import event_line
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import BootstrapOption, FollowOption, PrefixOption, kafka_overrides
 from engram.cli.output import Output, OutputOption, print_json_line
-from engram.run.process import stop_on_signals
+from engram.run.process import connected, stop_on_signals
+from messaging.ports import Bus, Reader
 from schemas.messages import AnomalyEvent
 from schemas.settings import ConsumerSettings
 from schemas.topics import TopicNames
@@ -47,7 +49,10 @@ def events(
     kafka = run.settings(ConsumerSettings, kafka_overrides(bootstrap_servers, topic_prefix)).kafka
     topic = TopicNames.with_prefix(kafka.topic_prefix).anomaly_events
     with open_bus(kafka) as bus, stop_on_signals() as stop:
-        reader = EventReader(bus.reader([topic], from_beginning or not follow), camera or ())
+        opened = opened_reader(bus, topic, from_beginning or not follow, stop if follow else None)
+        if opened is None:
+            return
+        reader = EventReader(opened, camera or ())
         try:
             if not follow:
                 print_events(in_order(reader.read_to_end(TIMEOUT_S)), output)
@@ -57,6 +62,13 @@ def events(
             reader.close()
             if reader.counts.bad:
                 log.warning("skipped messages that could not be read: %s", reader.counts.told_bad())
+
+
+def opened_reader(bus: Bus, topic: str, from_beginning: bool, stop: threading.Event | None) -> Reader | None:
+    """A reader of ``topic``; whoever follows until ``stop`` waits for a broker that is away. None if stopped before."""
+    if stop is None:
+        return bus.reader([topic], from_beginning)
+    return connected(lambda: bus.reader([topic], from_beginning), stop)
 
 
 def in_order(messages: Iterable[AnomalyEvent]) -> list[AnomalyEvent]:

@@ -1,6 +1,9 @@
 """``engram dead-letters`` and ``engram events`` over a real Kafka with foreign records on it."""
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -98,3 +101,19 @@ def test_events_go_past_whatever_lies_on_their_topic(bus: KafkaBus, prefix: str,
     assert len(done.stdout.splitlines()) == 1
     assert "1 future_version" in done.stderr.splitlines()[-1]
     assert "update Engram here first" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["events", "dead-letters"])
+def test_a_follower_waits_for_a_broker_that_is_away_until_it_is_told_to_end(name: str) -> None:
+    command = [sys.executable, "-m", "engram", name, "--follow", "--bootstrap-servers", "127.0.0.1:1"]
+    follower = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert follower.stderr is not None
+        line = follower.stderr.readline()
+        assert "trying again" in line
+        assert "127.0.0.1:1 takes no connection" in line
+        follower.send_signal(signal.SIGTERM)
+        assert follower.wait(30) == 0
+    finally:
+        follower.kill()
+        follower.communicate()
