@@ -11,7 +11,7 @@ have no effect. The two ways to make progress durable:
   uses it, because its effect is an idempotent compare-and-set in the store.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -213,6 +213,13 @@ class Reader(Protocol):
 
     def read_to_end(self, timeout_s: float) -> Sequence[Record]:
         """Everything from here to the end as it was at the call.
+
+        Raises:
+            TransientError: the end was not reached by the deadline.
+        """
+
+    def batches_to_end(self, timeout_s: float) -> Iterator[Sequence[Record]]:
+        """As ``read_to_end``, a batch at a time, for topics that may be larger than the memory.
 
         Raises:
             TransientError: the end was not reached by the deadline.

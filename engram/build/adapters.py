@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from memory_store.store import KEPT_VERSIONS, BankReader, BankStore
 from messaging.ports import Bus
+from schemas.addresses import without_secrets
 from schemas.errors import SettingsError
 from schemas.settings.connections import KafkaSection, StoreSection
 
@@ -32,7 +33,7 @@ def open_store(store: StoreSection, kept_versions: int = KEPT_VERSIONS) -> Itera
         SettingsError: an address that names no store.
         FatalError: the file is no database, or the server refuses.
     """
-    if _is_sqlite(store):
+    if is_sqlite(store):
         banks = _sqlite(store.url, kept_versions)
     else:
         from memory_store.stores.redis import RedisStore  # noqa: PLC0415 - needs an extra
@@ -46,7 +47,7 @@ def open_store(store: StoreSection, kept_versions: int = KEPT_VERSIONS) -> Itera
 def open_store_for_worker(store: StoreSection) -> Iterator[BankReader]:
     """The store for one that only reads and must not wait: short time-outs, no retries."""
     banks: BankReader
-    if _is_sqlite(store):
+    if is_sqlite(store):
         banks = _sqlite(store.url, KEPT_VERSIONS)
     else:
         from memory_store.stores.redis import RedisStore  # noqa: PLC0415 - needs an extra
@@ -56,7 +57,8 @@ def open_store_for_worker(store: StoreSection) -> Iterator[BankReader]:
         yield banks
 
 
-def _is_sqlite(store: StoreSection) -> bool:
+def is_sqlite(store: StoreSection) -> bool:
+    """Whether banks are in a file, and not in a Redis."""
     return store.url.startswith("sqlite:")
 
 
@@ -64,7 +66,9 @@ def _sqlite(url: str, kept_versions: int) -> BankStore:
     from memory_store.stores.sqlite import SqliteStore  # noqa: PLC0415 - only where it is used
 
     if not url.startswith(SQLITE) or len(url) == len(SQLITE):
-        raise SettingsError(f"store.url must be sqlite:///path, got {url}; an absolute path has four slashes")
+        raise SettingsError(
+            f"store.url must be sqlite:///path, got {without_secrets(url)}; an absolute path has four slashes"
+        )
     path = Path(url.removeprefix(SQLITE))
     path.parent.mkdir(parents=True, exist_ok=True)
     return SqliteStore(path, kept_versions)

@@ -7,7 +7,7 @@ import typer
 
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import BootstrapOption, FpsOption, PaceOption, PrefixOption, kafka_overrides
-from engram.run.signals import stop_on_signals
+from engram.run.process import stop_on_signals
 from schemas.settings import ProducerSettings
 
 SourcesArgument = Annotated[

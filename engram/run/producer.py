@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from engram.build.adapters import open_bus
 from engram.build.cameras import camera_feeds, camera_names
-from engram.run.connecting import connected
+from engram.run.process import connected
 from messaging.ports import Publisher
 from producers.naming import default_camera_names
 from producers.producer import Producer, ProducerOptions

@@ -14,7 +14,8 @@ from kafka.structs import MemberState
 from messaging.kafka.connection import MIB, KafkaConnection, KafkaOptions
 from messaging.kafka.corrupt import CorruptBatches
 from messaging.kafka.decoding import SkipCount, read_patiently
-from messaging.kafka.errors import translate, translated
+from messaging.kafka.diagnosis import reaching
+from messaging.kafka.errors import translate
 from messaging.kafka.handover import Start, StateTopic, committed_as, find_start, offsets_of
 from messaging.kafka.inbox import CommitRequest, Inbox
 from messaging.kafka.topics import GrowthWatch
@@ -33,7 +34,7 @@ _CLOSE_MS = 3000
 
 def group_consumer(connection: KafkaConnection, options: KafkaOptions, group: str) -> KafkaConsumer:
     """A consumer for ``group`` that reads committed records as raw bytes and commits nothing by itself."""
-    with translated(f"connecting a member of group '{group}' to Kafka at {connection.bootstrap_servers}"):
+    with reaching(connection, f"connecting a member of group '{group}' to Kafka"):
         return KafkaConsumer(
             **connection.client_settings(),
             group_id=group,

@@ -19,6 +19,7 @@ from kafka import KafkaProducer
 from kafka.producer.future import FutureRecordMetadata
 
 from messaging.kafka.connection import KafkaConnection, KafkaOptions
+from messaging.kafka.diagnosis import reaching
 from messaging.kafka.errors import translate, translated
 from messaging.kafka.producer import discard, is_running
 from messaging.ports import OutRecord
@@ -160,7 +161,7 @@ class KafkaPublisher:
 
     def _connect(self) -> KafkaProducer:
         timeout_ms, delivery_ms = int(self._connection.timeout_s * 1000), int(self._options.delivery_timeout_s * 1000)
-        with translated(f"connecting a publisher to Kafka at {self._connection.bootstrap_servers}"):
+        with reaching(self._connection, "connecting a publisher to Kafka"):
             return KafkaProducer(
                 **self._connection.client_settings(),
                 enable_idempotence=False,

@@ -1,7 +1,7 @@
 """Reading without a group: committed records only, all partitions, from the beginning or from now on."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
@@ -9,6 +9,7 @@ from kafka.errors import KafkaError
 from messaging.kafka.connection import MIB, KafkaConnection
 from messaging.kafka.corrupt import CorruptBatches
 from messaging.kafka.decoding import SkipCount, read_patiently
+from messaging.kafka.diagnosis import reaching
 from messaging.kafka.errors import translate, translated
 from messaging.ports import Record
 from schemas.errors import FatalError, TransientError
@@ -19,7 +20,7 @@ _BATCH = 1000
 def lone_consumer(connection: KafkaConnection, skipped: SkipCount) -> KafkaConsumer:
     """A consumer outside any group that sees committed records only."""
     timeout_ms = int(connection.timeout_s * 1000)
-    with translated(f"connecting a reader to Kafka at {connection.bootstrap_servers}"):
+    with reaching(connection, "connecting a reader to Kafka"):
         consumer = KafkaConsumer(
             **connection.client_settings(),
             group_id=None,
@@ -68,16 +69,18 @@ class KafkaReader:
 
     def read_to_end(self, timeout_s: float) -> Sequence[Record]:
         """See ``ports.Reader``. The end is that of the committed records: before the first open transaction."""
+        return [record for batch in self.batches_to_end(timeout_s) for record in batch]
+
+    def batches_to_end(self, timeout_s: float) -> Iterator[Sequence[Record]]:
+        """See ``ports.Reader``."""
         deadline = time.monotonic() + timeout_s
         with translated("asking for the ends of partitions"):
             ends = self._consumer.end_offsets(self._partitions, timeout_ms=self._timeout_ms)
-        taken: list[Record] = []
         while behind := self._behind(ends):
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 raise TransientError(f"the end of {behind} was not reached within {timeout_s:.0f} s; try again")
-            taken += self.read(_BATCH, min(left_s, 0.2))
-        return taken
+            yield self.read(_BATCH, min(left_s, 0.2))
 
     def close(self) -> None:
         """See ``ports.Reader``."""

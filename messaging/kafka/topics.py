@@ -16,6 +16,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, Of
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from messaging.kafka.connection import KafkaConnection
+from messaging.kafka.diagnosis import reaching
 from messaging.kafka.errors import translate, translated
 from messaging.ports import TopicSpec
 from messaging.topics import check_partitions
@@ -51,7 +52,7 @@ class KafkaTopics:
     def __init__(self, connection: KafkaConnection, replication_factor: int) -> None:
         self._replication_factor = replication_factor
         self._timeout_ms = int(connection.timeout_s * 1000)
-        with translated(f"connecting to Kafka at {connection.bootstrap_servers}"):
+        with reaching(connection, "connecting to Kafka"):
             self._admin = KafkaAdminClient(**connection.client_settings(), request_timeout_ms=self._timeout_ms)
 
     def existing(self) -> Mapping[str, int]:

@@ -6,7 +6,9 @@ import pytest
 
 from engram.build.options import coordinator_options, worker_options
 from schemas.settings import CoordinatorSettings, WatchSettings, WorkerSettings
+from schemas.settings.detection import EventsSection
 from workers.options import EventOptions
+from workers.tracker import EventRules
 
 
 def test_defaults_of_settings_are_those_of_the_parts() -> None:
@@ -94,3 +96,11 @@ def test_the_default_group_of_workers_bears_the_prefix_and_a_group_that_was_set_
     named = WorkerSettings.model_validate({"kafka": {"topic_prefix": "site-a.", "group": "mine"}})
     assert worker_options(prefixed).group == "site-a.engram-workers"
     assert worker_options(named).group == "mine"
+
+
+def test_the_defaults_of_events_are_those_of_the_settings_everywhere() -> None:
+    told = EventsSection().model_dump()
+    assert EventOptions(**told) == EventOptions()
+    rules = {field.name: field.default for field in fields(EventRules)}
+    shared = ("min_duration_s", "merge_gap_s", "update_interval_s", "max_duration_s")
+    assert {name: rules[name] for name in shared} == {name: told[name] for name in shared}
