@@ -1,9 +1,11 @@
 """The manifest of a bundle: what was trained, how, on what, and the digest of every other file."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bundles.files import parsed, read
 from schemas.messages import Digest
 
 MANIFEST = "manifest.json"
@@ -56,3 +58,12 @@ class Manifest(BaseModel):
         depth = self.parameters.get("depth")
         halvings = depth - 1 if isinstance(depth, int) and 1 <= depth <= MAX_DEPTH else 0
         return (self.width >> halvings) * (self.height >> halvings)
+
+
+def load_manifest(bundle: Path) -> Manifest:
+    """The manifest alone: size and rate of frames, for an edge that needs neither weights nor the libraries for them.
+
+    Raises:
+        BundleError: it is missing, or of another version.
+    """
+    return parsed(Manifest, bundle / MANIFEST, read(bundle / MANIFEST))

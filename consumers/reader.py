@@ -6,23 +6,31 @@ be stopped by one record.
 """
 
 import logging
+import threading
+import time
 from abc import ABC, abstractmethod
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from consumers.letters import printable
 from messaging.ports import Reader, Record
+from schemas.backoff import Backoff
 from schemas.codec import decode_message
-from schemas.errors import BadMessageError
+from schemas.errors import BadMessageError, TransientError
 from schemas.messages import AnomalyEvent, FrameScore, Message
 
 _log = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
 MEMORY = 100_000
 """Identities remembered. An event has a few hundred messages at most, so this spans hundreds of events."""
 BATCH = 500
+POLL_S = 0.5
+TELL_S = 60.0
+"""At most so often a follower says of one reason that it skipped messages."""
 
 
 @dataclass(slots=True)
@@ -35,6 +43,30 @@ class ReadCounts:
     filtered: int = 0
     bad: Counter[str] = field(default_factory=Counter)
 
+    def told_bad(self) -> str:
+        """What was skipped, for people; for example ``3 foreign, 1 future_version``."""
+        return ", ".join(f"{count} {reason}" for reason, count in self.bad.most_common())
+
+
+def followed(read: Callable[[float], Sequence[T]], stop: threading.Event) -> Iterator[Sequence[T]]:
+    """What ``read`` gives, again and again until ``stop`` is set. A broker that is away is waited for.
+
+    Args:
+        read: called with the longest wait in seconds.
+        stop: ends it.
+    """
+    backoff = Backoff(0.5, 10.0)
+    while not stop.is_set():
+        try:
+            found = read(POLL_S)
+        except TransientError as error:
+            wait_s = backoff.next_s()
+            _log.warning("trying again in %.1f s: %s", wait_s, error)
+            stop.wait(wait_s)
+            continue
+        backoff.reset()
+        yield found
+
 
 class MessageReader(ABC, Generic[M]):
     """Turns records of one topic into messages. Not thread-safe: one follower, one reader.
@@ -44,13 +76,23 @@ class MessageReader(ABC, Generic[M]):
         kind: the message's model.
         camera_ids: only these cameras; empty = all.
         memory: how many identities are remembered for dropping repeats.
+        clock: seconds that only grow.
     """
 
-    def __init__(self, reader: Reader, kind: type[M], camera_ids: Collection[str] = (), memory: int = MEMORY) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        kind: type[M],
+        camera_ids: Collection[str] = (),
+        memory: int = MEMORY,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._reader = reader
         self._kind = kind
         self._camera_ids = frozenset(camera_ids)
         self._memory = memory
+        self._clock = clock
+        self._told_at_s: dict[str, float] = {}
         self._seen: OrderedDict[Hashable, None] = OrderedDict()
         self.counts = ReadCounts()
 
@@ -88,8 +130,17 @@ class MessageReader(ABC, Generic[M]):
             return decode_message(self._kind, record.value)
         except BadMessageError as error:
             self.counts.bad[error.reason] += 1
-            _log.warning("skipped %s/%d@%d: %s", record.topic, record.partition, record.offset, error)
+            self._tell(record, error)
             return None
+
+    def _tell(self, record: Record, error: BadMessageError) -> None:
+        """The first of each reason, and again once a minute: a topic full of foreign records must not fill the log."""
+        now_s = self._clock()
+        if now_s - self._told_at_s.get(error.reason, float("-inf")) < TELL_S:
+            return
+        self._told_at_s[error.reason] = now_s
+        place = f"{record.topic}/{record.partition}@{record.offset}"
+        _log.warning("skipped %s: %s (so far: %s)", place, printable(str(error)), self.counts.told_bad())
 
     def _is_wanted(self, message: M) -> bool:
         if self._camera_ids and self.camera_of(message) not in self._camera_ids:
@@ -113,8 +164,14 @@ class MessageReader(ABC, Generic[M]):
 class EventReader(MessageReader[AnomalyEvent]):
     """Follows the events topic; a repeat has the same CloudEvents ``source`` and ``id``."""
 
-    def __init__(self, reader: Reader, camera_ids: Collection[str] = (), memory: int = MEMORY) -> None:
-        super().__init__(reader, AnomalyEvent, camera_ids, memory)
+    def __init__(
+        self,
+        reader: Reader,
+        camera_ids: Collection[str] = (),
+        memory: int = MEMORY,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(reader, AnomalyEvent, camera_ids, memory, clock)
 
     def camera_of(self, message: AnomalyEvent) -> str:
         """See ``MessageReader``."""
@@ -128,8 +185,14 @@ class EventReader(MessageReader[AnomalyEvent]):
 class ScoreReader(MessageReader[FrameScore]):
     """Follows the scores topic; a repeat is of the same frame."""
 
-    def __init__(self, reader: Reader, camera_ids: Collection[str] = (), memory: int = MEMORY) -> None:
-        super().__init__(reader, FrameScore, camera_ids, memory)
+    def __init__(
+        self,
+        reader: Reader,
+        camera_ids: Collection[str] = (),
+        memory: int = MEMORY,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(reader, FrameScore, camera_ids, memory, clock)
 
     def camera_of(self, message: FrameScore) -> str:
         """See ``MessageReader``."""

@@ -1,8 +1,5 @@
 """The command line and the wiring: the only package that knows all the others."""
 
-from importlib.metadata import PackageNotFoundError, version
+from schemas.version import software_version
 
-try:
-    __version__ = version("engram")
-except PackageNotFoundError:  # run from a checkout that was never installed
-    __version__ = "0+unknown"
+__version__ = software_version()

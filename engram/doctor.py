@@ -1,19 +1,36 @@
-"""Whether everything that Engram needs is there: one line each, with what to do when it is not."""
+"""Whether everything that Engram needs is there and set as it should be: one line each, with what to do if not."""
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
 from typing import Literal
 
-from engram.build.adapters import open_bus, open_store
+from engram.build.adapters import (
+    is_sqlite,
+    kafka_connection,
+    open_bus,
+    open_store,
+    open_store_for_worker,
+    redis_address,
+)
 from engram.build.topics import topic_specs, topic_state
-from engram.cli.errors import one_line
+from engram.one_line import one_line
+from memory_store.store import BankReader, BankStore
+from messaging.ports import TopicSpec
 from producers.sources import open_source
+from schemas.errors import EngramError
 from schemas.settings import AllSettings
+from schemas.settings.connections import StoreSection
 from schemas.settings.detection import WorkerSection
 
 FIRST_FRAME_TIMEOUT_S = 15.0
+LEASE_S = 5.0
+LEASE_BANK = "engram-doctor"
+"""Not a bank: a lease is taken and returned under this name, so that nobody's real one is touched."""
+USUAL_MAX_BYTES = 1_048_576
+"""Largest record of topics whose limit is the broker's default."""
 Process = Literal["all", "producer", "worker", "coordinator"]
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "producer": ("broker", "topics", "source"),
@@ -24,7 +41,14 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What was looked at, whether it is well, what was seen, and what to do if it is not."""
+    """What was looked at, whether it works, what was seen, and what to do.
+
+    Attributes:
+        name: of what was looked at.
+        ok: whether it works. It works and has a remedy: it should be mended all the same.
+        detail: what was seen.
+        remedy: what to do; empty if nothing.
+    """
 
     name: str
     ok: bool
@@ -32,16 +56,28 @@ class Diagnosis:
     remedy: str = ""
 
 
-class _UnwellError(Exception):
+class _UnwellError(EngramError):
     """What was looked at answers, but not as it should."""
+
+    def __init__(self, detail: str, remedy: str) -> None:
+        super().__init__(detail)
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was seen, and what should be mended though it works."""
+
+    detail: str
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One thing to look at. ``ask`` says what it saw, or raises."""
+    """One thing to look at. ``ask`` says what it saw, or raises; ``remedy`` helps unless the error knows better."""
 
     name: str
-    ask: Callable[[], str]
+    ask: Callable[[], _Seen]
     remedy: str
 
 
@@ -53,74 +89,184 @@ def diagnoses(settings: AllSettings, process: Process, source: str | None) -> It
         process: only what this one needs; "all" = everything.
         source: camera or file to take a frame from; none = no camera.
     """
-    for question in _questions(settings, source):
+    for question in _questions(settings, process, source):
         if process == "all" or question.name in NEEDS[process]:
             yield _asked(question)
 
 
-def _questions(settings: AllSettings, source: str | None) -> Iterator[Question]:
+def _questions(settings: AllSettings, process: Process, source: str | None) -> Iterator[Question]:
     servers = settings.kafka.bootstrap_servers
     broker = f"start Kafka ('engram stack up' for a local one), or set kafka.bootstrap_servers (now {servers})"
     yield Question("broker", lambda: _broker(settings), broker)
-    yield Question("topics", lambda: _topics(settings), "engram topics create")
+    yield Question("topics", lambda: _topics(settings), "mend the broker first, then 'engram doctor' again")
     store = "start Redis ('engram stack up'), or set store.url, store.username, store.password"
-    yield Question("store", lambda: _store(settings), store)
+    if process == "worker":
+        yield Question("store", lambda: _store_of_worker(settings), store)
+    else:
+        yield Question("store", lambda: _store(settings.store), store)
     bundle = "set worker.bundle to a folder made by 'engram train'"
     yield Question("bundle", lambda: _bundle(settings.worker.bundle), bundle)
-    yield Question("backend", lambda: _backend(settings.worker), "set worker.backend, or run 'engram export'")
+    yield Question("backend", lambda: _backend(settings.worker), "set worker.device, worker.backend, or worker.bundle")
     if source is not None:
         yield Question("source", lambda: _source(source), "check address, network, user and password of the camera")
 
 
 def _asked(question: Question) -> Diagnosis:
     try:
-        return Diagnosis(question.name, True, question.ask())
+        seen = question.ask()
+        return Diagnosis(question.name, True, seen.detail, seen.remedy)
+    except _UnwellError as found:
+        return Diagnosis(question.name, False, str(found), found.remedy)
     except Exception as error:  # a doctor reports whatever goes wrong, and looks at the rest
         return Diagnosis(question.name, False, one_line(error), question.remedy)
 
 
-def _broker(settings: AllSettings) -> str:
+def _broker(settings: AllSettings) -> _Seen:
+    from messaging.kafka.diagnosis import Fault, probe  # noqa: PLC0415 - the client takes a while to load
+
+    found = probe(kafka_connection(settings.kafka))
+    if isinstance(found, Fault):
+        local = "; 'engram stack up' starts a local one" if found.verdict == "away" else ""
+        raise _UnwellError(found.detail, found.remedy + local)
     with open_bus(settings.kafka) as bus:
-        return f"{settings.kafka.bootstrap_servers} answers, {len(bus.existing_topics())} topics"
+        return _Seen(f"{found.address} answers, {len(bus.existing_topics())} topics")
 
 
-def _topics(settings: AllSettings) -> str:
-    specs = topic_specs(settings.kafka, settings.worker.max_frame_bytes)
+def _topics(settings: AllSettings) -> _Seen:
+    from messaging.kafka.inspection import topic_settings  # noqa: PLC0415 - the client takes a while to load
+
+    specs = topic_specs(settings.kafka, max(settings.producer.max_frame_bytes, settings.worker.max_frame_bytes))
     with open_bus(settings.kafka) as bus:
         existing = bus.existing_topics()
     states = {spec.name: topic_state(spec, existing) for spec in specs}
     wrong = [f"{name} {state}" for name, state in states.items() if state != "ok"]
     if wrong:
-        raise _UnwellError(", ".join(wrong))
-    return f"all {len(specs)} are there"
+        is_missing = "missing" in states.values()
+        other = "set kafka.frames_partitions to what they have, or kafka.topic_prefix to a new one"
+        raise _UnwellError(", ".join(wrong), "engram topics create" if is_missing else other)
+    found = topic_settings(kafka_connection(settings.kafka), [spec.name for spec in specs])
+    differences = [difference for spec in specs for difference in _differences(spec, found.get(spec.name, {}))]
+    if not differences:
+        return _Seen(f"all {len(specs)} are there")
+    first, text = differences[0], "; ".join(difference.text for difference in differences)
+    command = f"kafka-configs.sh --bootstrap-server {settings.kafka.bootstrap_servers} --alter --entity-type topics"
+    remedy = f"{command} --entity-name {first.topic} --add-config {first.change}, or change the setting"
+    if any(difference.loses_records for difference in differences):
+        raise _UnwellError(text, remedy)
+    return _Seen(f"all {len(specs)} are there, but {text}", remedy)
 
 
-def _store(settings: AllSettings) -> str:
-    with open_store(settings.store) as store:
-        return f"answers, banks: {', '.join(store.list_banks()) or 'none yet'}"
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """One topic that is not set as the settings say.
+
+    Attributes:
+        topic: its name.
+        change: ``name=value`` for Kafka's own tool.
+        text: how it is, and how it should be.
+        loses_records: whether it refuses what is sent.
+    """
+
+    topic: str
+    change: str
+    text: str
+    loses_records: bool = False
 
 
-def _bundle(path: Path | None) -> str:
+def _differences(spec: TopicSpec, found: Mapping[str, str]) -> Iterator[_Difference]:
+    wanted_bytes = spec.max_message_bytes or USUAL_MAX_BYTES
+    has_bytes = found.get("max.message.bytes", "")
+    if has_bytes.isdigit() and int(has_bytes) < wanted_bytes:
+        text = f"{spec.name} takes records of at most {has_bytes} bytes, the settings allow {wanted_bytes}"
+        yield _Difference(spec.name, f"max.message.bytes={wanted_bytes}", text, loses_records=True)
+    policy = "compact" if spec.compacted else "delete"
+    if policy not in found.get("cleanup.policy", policy):
+        text = f"{spec.name} has cleanup.policy {found['cleanup.policy']}, it should have {policy}"
+        yield _Difference(spec.name, f"cleanup.policy={policy}", text)
+    kept = found.get("retention.ms")
+    if not spec.compacted and spec.retention_ms is not None and kept not in (None, str(spec.retention_ms)):
+        text = f"{spec.name} keeps records for {_seconds(str(kept))}, the settings say {spec.retention_ms / 1000:.0f} s"
+        yield _Difference(spec.name, f"retention.ms={spec.retention_ms}", text)
+
+
+def _seconds(milliseconds: str) -> str:
+    return "ever" if milliseconds == "-1" else f"{int(milliseconds) / 1000:.0f} s"
+
+
+def _store(store: StoreSection) -> _Seen:
+    with open_store(store) as banks:
+        known = banks.list_banks()
+        for bank_id in known[:1]:
+            banks.read(bank_id)
+        detail = f"answers, banks: {', '.join(known) or 'none yet'}"
+        if is_sqlite(store):
+            _take_lease(banks)
+            return _Seen(detail)
+        remedy = _redis_remedy(store)
+        _take_lease(banks)
+    return _Seen(detail if not remedy else f"{detail}, but {remedy[0]}", remedy[1] if remedy else "")
+
+
+def _take_lease(banks: BankStore) -> None:
+    holder = f"doctor-{secrets.token_hex(4)}"
+    lease = banks.acquire(LEASE_BANK, holder, LEASE_S)
+    if lease is not None:  # else another doctor is here at this moment, who could take it
+        banks.release(lease)
+
+
+def _redis_remedy(store: StoreSection) -> tuple[str, str] | None:
+    """What works and should be mended; raises what does not work."""
+    from memory_store.stores.inspection import redis_facts  # noqa: PLC0415 - needs an extra
+
+    facts = redis_facts(redis_address(store))
+    if facts.role == "slave":
+        raise _UnwellError(
+            "this Redis is a replica, which takes no writes", "set store.url to the primary, or promote this one"
+        )
+    if facts.eviction not in (None, "noeviction"):
+        detail = f"maxmemory-policy is {facts.eviction}: a full Redis throws banks away"
+        return detail, "redis-cli CONFIG SET maxmemory-policy noeviction (and in redis.conf, to stay)"
+    return None
+
+
+def _store_of_worker(settings: AllSettings) -> _Seen:
+    """With the rights that a worker needs, and no more: it reads its bank by name."""
+    bank_id = settings.memory.bank_id.replace("{camera_id}", "camera")
+    with open_store_for_worker(settings.store) as banks:
+        return _Seen(_read_by_name(banks, bank_id))
+
+
+def _read_by_name(banks: BankReader, bank_id: str) -> str:
+    found = banks.read(bank_id)
+    state = "is not there yet, the coordinator makes it" if found is None else f"has version {found.version}"
+    return f"answers, bank {bank_id} {state}"
+
+
+def _bundle(path: Path | None) -> _Seen:
     if path is None:
-        raise _UnwellError("none is named")
+        raise _UnwellError("none is named", "set worker.bundle, or --bundle, to a folder made by 'engram train'")
     from bundles.bundle import load_bundle  # noqa: PLC0415 - needs an extra, which a producer has not
 
     bundle = load_bundle(path)
-    return f"{path} is whole: {bundle.model}, digest {bundle.digest[:12]}"
+    return _Seen(f"{path} is whole: {bundle.model}, digest {bundle.digest[:12]}")
 
 
-def _backend(worker: WorkerSection) -> str:
+def _backend(worker: WorkerSection) -> _Seen:
+    """The network is opened as a worker does it: a library may be there and still not load."""
     if worker.bundle is None:
-        raise _UnwellError("no bundle is named")
+        raise _UnwellError("no bundle is named", "set worker.bundle, or --bundle, to a folder made by 'engram train'")
     from bundles.bundle import load_bundle  # noqa: PLC0415 - needs an extra, which a producer has not
     from inference.backends.choose import choose  # noqa: PLC0415
     from inference.backends.torch import torch_device  # noqa: PLC0415
+    from inference.engine import Engine  # noqa: PLC0415
 
-    choice = choose(worker.backend, torch_device(worker.device), worker.bundle, load_bundle(worker.bundle).digest)
-    return f"{choice.name}: {choice.why}"
+    bundle = load_bundle(worker.bundle)
+    choice = choose(worker.backend, torch_device(worker.device), worker.bundle, bundle.digest)
+    Engine(bundle, worker.device, worker.threads, choice)
+    return _Seen(f"{choice.name}: {choice.why}", choice.remedy)
 
 
-def _source(text: str) -> str:
+def _source(text: str) -> _Seen:
     """Take one frame, with a deadline: a camera that never answers must not hang the doctor."""
     source = open_source(text)
     deadline = Timer(FIRST_FRAME_TIMEOUT_S, source.close)
@@ -131,8 +277,7 @@ def _source(text: str) -> str:
         deadline.cancel()
         source.close()
     if frame is None:
-        raise _UnwellError(
-            f"{source.describe()} gave no frame within {FIRST_FRAME_TIMEOUT_S:.0f} s: {source.status.reason}"
-        )
+        detail = f"{source.describe()} gave no frame within {FIRST_FRAME_TIMEOUT_S:.0f} s: {source.status.reason}"
+        raise _UnwellError(detail, "check address, network, user and password of the camera")
     height, width = frame.image.shape[:2]
-    return f"{source.describe()} gives frames of {width} x {height} pixels"
+    return _Seen(f"{source.describe()} gives frames of {width} x {height} pixels")

@@ -29,5 +29,8 @@ def open_engine(
     """
     bundle = load_bundle(path)
     choice = choose(backend, torch_device(device), path, bundle.digest)
-    log.info("backend %s: %s", choice.name, choice.why)
+    if choice.remedy:
+        log.warning("backend %s: %s; %s", choice.name, choice.why, choice.remedy)
+    else:
+        log.info("backend %s: %s", choice.name, choice.why)
     return Engine(bundle, device, threads, choice)

@@ -11,11 +11,16 @@ have no effect. The two ways to make progress durable:
   uses it, because its effect is an idempotent compare-and-set in the store.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from schemas.errors import BadMessageError
+
 Headers = tuple[tuple[str, bytes], ...]
+
+UNREADABLE = "engram-unreadable"
+"""Header that an adapter gives, with the reason, to a record whose content it could not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,14 @@ class OutRecord:
     value: bytes | None
     headers: Headers = ()
     partition: int | None = None
+
+
+class TooLargeError(BadMessageError):
+    """A record is larger than its topic takes. ``record`` says which: commit the others again without it."""
+
+    def __init__(self, record: OutRecord, message: str) -> None:
+        super().__init__("too_large", message)
+        self.record = record
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +93,9 @@ class Delivery:
     Attributes:
         is_replay: handled before by an earlier owner, delivered to refill windows only.
         attempts: how often an owner has begun with this record and died before its progress was durable, as far as the
-            log knows. Whoever sees it grow should rather give up the record than the next process.
+            log knows. Whoever sees it grow should rather give up the record than the next process. After a death the
+            next records come one by one, each once the one before is committed or about two seconds have gone by. A
+            log within one process dies with it, and counts nothing.
     """
 
     record: Record
@@ -91,7 +106,14 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Records of a claim's partition that the log deleted (retention) before they were read: never to be had again."""
+    """Records of a claim's partition that the log deleted (retention) before they were read: never to be had again.
+
+    Attributes:
+        claim: whose.
+        first_offset: where the claim would have gone on.
+        num_records: at most so many; offsets that transactions took for themselves count too. 0 where it cannot be
+            known, because the topic was deleted and made again.
+    """
 
     claim: Claim
     first_offset: int
@@ -171,9 +193,10 @@ class Outbox(Protocol):
     """Atomic output of one worker: records, states and input positions in one transaction."""
 
     def commit(self, records: Sequence[OutRecord], progress: Sequence[Progress]) -> None:
-        """Publish all of it or nothing.
+        """Publish all of it or nothing. A dead letter that its topic does not take is published without its value.
 
         Raises:
+            TooLargeError: a topic does not take a record; nothing was published, commit again without that record.
             OwnershipLostError: a claim has ended, or this writer was fenced; nothing was published: rewind.
             TransientError: broker away; it is unknown whether the transaction went through: rewind.
         """
@@ -190,6 +213,13 @@ class Reader(Protocol):
 
     def read_to_end(self, timeout_s: float) -> Sequence[Record]:
         """Everything from here to the end as it was at the call.
+
+        Raises:
+            TransientError: the end was not reached by the deadline.
+        """
+
+    def batches_to_end(self, timeout_s: float) -> Iterator[Sequence[Record]]:
+        """As ``read_to_end``, a batch at a time, for topics that may be larger than the memory.
 
         Raises:
             TransientError: the end was not reached by the deadline.

@@ -15,9 +15,13 @@ class FrameCounts:
         sent: acknowledged by the log.
         in_flight: being worked on or handed to the publisher, outcome not known yet.
         sampled_out: passed over to keep to the chosen rate; no loss.
-        dropped: lost, by cause: ``too_slow`` (overwritten in the source), ``buffer_full``, ``too_large``,
-            ``encode_failed``, ``publish_failed``, ``stopped``, ``broken`` (a fault that ended the session).
+        dropped: lost, by cause: ``too_slow`` (overwritten in the source), ``unreadable`` (damaged in the source),
+            ``too_large`` (does not fit, or the log refused its size), ``encode_failed``, ``buffer_full`` (the log is
+            slow or away), ``broker_away`` (the log took nothing at that moment), ``publish_failed`` (taken, and not
+            delivered in time), ``refused`` (by a log that will not have us), ``stopped``, ``broken`` (a fault that
+            ended the session).
         sent_bytes: JPEG bytes of the frames sent.
+        open_bytes: JPEG bytes handed to the publisher, outcome not known yet.
     """
 
     captured: int
@@ -26,6 +30,7 @@ class FrameCounts:
     sampled_out: int
     dropped: Mapping[str, int]
     sent_bytes: int
+    open_bytes: int = 0
 
     @property
     def num_dropped(self) -> int:
@@ -35,7 +40,8 @@ class FrameCounts:
     def __str__(self) -> str:
         causes = ", ".join(f"{cause} {count}" for cause, count in sorted(self.dropped.items()))
         dropped = f"{self.num_dropped} dropped" + (f" ({causes})" if causes else "")
-        parts = (f"{self.captured} captured", f"{self.sent} sent", f"{self.in_flight} in flight")
+        in_flight = f"{self.in_flight} in flight" + (f" ({self.open_bytes} bytes)" if self.open_bytes else "")
+        parts = (f"{self.captured} captured", f"{self.sent} sent", in_flight)
         return ", ".join((*parts, f"{self.sampled_out} sampled out", dropped, f"{self.sent_bytes} bytes"))
 
 
@@ -45,6 +51,7 @@ class FrameLedger:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._captured = self._sent = self._in_flight = self._sampled_out = self._sent_bytes = 0
+        self._open_bytes = 0
         self._dropped: Counter[str] = Counter()
 
     def take_in(self) -> None:
@@ -59,10 +66,16 @@ class FrameLedger:
             self._in_flight -= 1
             self._sampled_out += 1
 
-    def drop(self, cause: str) -> int:
-        """It is lost; how many have been lost for this cause by now."""
+    def hand_over(self, num_bytes: int) -> None:
+        """It goes to the publisher, which may keep so many bytes of it for a while."""
+        with self._lock:
+            self._open_bytes += num_bytes
+
+    def drop(self, cause: str, num_bytes: int = 0) -> int:
+        """It is lost, ``num_bytes`` of it at the publisher; how many have been lost for this cause by now."""
         with self._lock:
             self._in_flight -= 1
+            self._open_bytes -= num_bytes
             self._dropped[cause] += 1
             return self._dropped[cause]
 
@@ -72,14 +85,26 @@ class FrameLedger:
             self._in_flight -= 1
             self._sent += 1
             self._sent_bytes += num_bytes
+            self._open_bytes -= num_bytes
 
-    def snapshot(self, num_overrun: int = 0) -> FrameCounts:
-        """The counts now; ``num_overrun`` frames were overwritten in the source and never came here."""
+    def snapshot(self, num_overrun: int = 0, num_unreadable: int = 0) -> FrameCounts:
+        """The counts now.
+
+        Args:
+            num_overrun: frames that were overwritten in the source and never came here.
+            num_unreadable: frames that the source could not decode.
+        """
         with self._lock:
             dropped = Counter(self._dropped)
-            if num_overrun:
-                dropped["too_slow"] += num_overrun
-            captured = self._captured + num_overrun
+            for cause, number in (("too_slow", num_overrun), ("unreadable", num_unreadable)):
+                if number:
+                    dropped[cause] += number
             return FrameCounts(
-                captured, self._sent, self._in_flight, self._sampled_out, dict(dropped), self._sent_bytes
+                captured=self._captured + num_overrun + num_unreadable,
+                sent=self._sent,
+                in_flight=self._in_flight,
+                sampled_out=self._sampled_out,
+                dropped=dict(dropped),
+                sent_bytes=self._sent_bytes,
+                open_bytes=self._open_bytes,
             )

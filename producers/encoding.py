@@ -1,6 +1,8 @@
 """From an image to JPEG bytes that fit into a record: mask, resize, encode, and try again smaller if need be."""
 
-from dataclasses import dataclass
+import logging
+import math
+from dataclasses import dataclass, replace
 
 import cv2
 
@@ -8,7 +10,18 @@ from producers.masking import Mask
 from producers.sources.frame import Image
 from schemas.errors import BadMessageError, SettingsError
 
+logger = logging.getLogger(__name__)
+
 _QUALITY_STEPS = 4
+_LAST_QUALITIES = (25, 10)
+"""Below ``min_quality``, and better than nothing: tried before a picture is made smaller."""
+_MISSES_BEFORE_SHRINKING = 3
+"""One picture that does not fit is a glitch; a size that changes breaks the windows of the workers."""
+_CALM_FRAMES = 100
+"""So many frames in a row that fit as asked for show that the trouble is over."""
+_LARGE_BYTES = 64 * 1024
+_SMALLEST_SIDE = 16
+_MIN_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +31,7 @@ class EncodingOptions:
     Attributes:
         size: (width, height) in pixels to which every frame is stretched; None = as it comes.
         quality: JPEG quality tried first, 1 to 100.
-        min_quality: lowest quality tried before a frame that is too large is given up.
+        min_quality: lowest quality tried before a frame counts as too large.
         max_bytes: largest JPEG that may be sent.
         mask: parts that must not be seen, blackened at full resolution before all else.
     """
@@ -36,8 +49,8 @@ class EncodingOptions:
             raise SettingsError(
                 f"quality must hold 1 <= min_quality <= quality <= 100, got {self.min_quality} and {self.quality}"
             )
-        if self.max_bytes < 1024:
-            raise SettingsError(f"max_bytes must be at least 1024, got {self.max_bytes}")
+        if self.max_bytes < _MIN_BYTES:
+            raise SettingsError(f"max_bytes must be at least {_MIN_BYTES}, got {self.max_bytes}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +69,128 @@ def encode_frame(image: Image, options: EncodingOptions) -> EncodedFrame:
     Raises:
         BadMessageError: ``too_large`` even at the lowest quality, or ``encode_failed``.
     """
-    prepared = _prepare(image, options)
+    return _fitting(_prepare(image, options), options, _qualities(options))
+
+
+class FrameEncoder:
+    """Encodes the frames of one camera, and adapts where they do not fit: it says so once, and once when it is over.
+
+    What does not fit at ``min_quality`` is tried worse still; a camera none of whose frames fit then (noise does not
+    compress) gets smaller pictures, until there is room again for the size asked for.
+    """
+
+    def __init__(self, camera_id: str, options: EncodingOptions) -> None:
+        self._camera_id = camera_id
+        self._options = options
+        self._max_bytes = options.max_bytes
+        self._scale = 1.0
+        self._num_misses = 0
+        self._num_calm = 0
+        self._told_large = self._told_quality = self._told_calm = False
+
+    def encode(self, image: Image) -> EncodedFrame:
+        """Mask, resize and encode the next image.
+
+        Raises:
+            BadMessageError: ``too_large`` at any quality, or ``encode_failed``.
+        """
+        try:
+            encoded = self._encode(image)
+        except BadMessageError as error:
+            self._num_misses += error.reason == "too_large"
+            if error.reason != "too_large" or self._num_misses < _MISSES_BEFORE_SHRINKING:
+                raise
+            encoded = self._shrink(image)
+        self._num_misses = 0
+        self._judge(encoded)
+        return encoded
+
+    def refuse(self, num_bytes: int, reason: str) -> None:
+        """The log does not take a JPEG of so many bytes: the next ones are made smaller. From any thread."""
+        limit = max(_MIN_BYTES, num_bytes * 3 // 4)
+        if limit < self._max_bytes:
+            self._max_bytes = limit
+            text = "camera %s: the log refuses a frame of %d bytes, the next ones get %d at most: %s; set"
+            text += " producer.max_frame_bytes below what the topic takes, or raise max.message.bytes of the topic"
+            logger.warning(text, self._camera_id, num_bytes, limit, reason)
+
+    def _encode(self, image: Image) -> EncodedFrame:
+        options = replace(self._options, max_bytes=self._max_bytes, size=self._size(image))
+        prepared = _prepare(image, options)
+        lower = [quality for quality in _LAST_QUALITIES if quality < options.min_quality]
+        return _fitting(prepared, options, [*_qualities(options), *lower])
+
+    def _size(self, image: Image) -> tuple[int, int] | None:
+        if self._scale == 1.0:
+            return self._options.size
+        width, height = self._options.size or (image.shape[1], image.shape[0])
+        return max(_SMALLEST_SIDE, round(width * self._scale)), max(_SMALLEST_SIDE, round(height * self._scale))
+
+    def _shrink(self, image: Image) -> EncodedFrame:
+        """Make this picture and the next ones smaller until they fit.
+
+        Raises:
+            BadMessageError: ``too_large`` at the smallest size as well.
+        """
+        while True:
+            before = self._size(image)
+            self._scale *= math.sqrt(0.5)
+            try:
+                encoded = self._encode(image)
+            except BadMessageError:
+                if before == self._size(image):
+                    raise
+                continue
+            text = "camera %s: frames do not fit into %d bytes at any quality, they are sent as %dx%d from here on;"
+            text += " set a size (--width, --height), or raise producer.max_frame_bytes"
+            logger.warning(text, self._camera_id, self._max_bytes, encoded.width, encoded.height)
+            return encoded
+
+    def _judge(self, encoded: EncodedFrame) -> None:
+        """Say what has changed."""
+        if not self._told_large and self._options.size is None and len(encoded.jpeg) > _LARGE_BYTES:
+            self._told_large = True
+            text = "camera %s: frames of %dx%d have %d bytes or so, many times what most networks look at; --bundle DIR"
+            text += " or --width and --height make them as small as is needed"
+            logger.warning(text, self._camera_id, encoded.width, encoded.height, len(encoded.jpeg))
+        if encoded.quality < self._options.quality:
+            self._num_calm = 0
+            if not self._told_quality:
+                self._told_quality = True
+                text = "camera %s: frames do not fit into %d bytes at quality %d and are sent at %d; set a size"
+                text += " (--width, --height), a lower --jpeg-quality, or raise producer.max_frame_bytes"
+                wanted = self._options.quality
+                logger.warning(text, self._camera_id, self._max_bytes, wanted, encoded.quality)
+            return
+        has_room = len(encoded.jpeg) <= 0.8 * self._max_bytes * self._scale**2
+        self._num_calm = self._num_calm + 1 if self._scale == 1.0 or has_room else 0
+        if self._num_calm == _CALM_FRAMES:
+            self._relax()
+
+    def _relax(self) -> None:
+        if self._scale < 1.0:
+            self._scale, self._num_calm = 1.0, 0
+            logger.info("camera %s: there is room again for frames of their full size", self._camera_id)
+        elif self._told_quality and not self._told_calm:
+            self._told_calm = True
+            logger.info("camera %s: frames fit again at quality %d", self._camera_id, self._options.quality)
+
+
+def _fitting(prepared: Image, options: EncodingOptions, qualities: list[int]) -> EncodedFrame:
+    """The first of ``qualities`` at which an image fits.
+
+    Raises:
+        BadMessageError: ``too_large`` at all of them, or ``encode_failed``.
+    """
     height, width = prepared.shape[:2]
     jpeg = b""
-    for quality in _qualities(options):
+    for quality in qualities:
         jpeg = _encode(prepared, quality)
         if len(jpeg) <= options.max_bytes:
             return EncodedFrame(jpeg, width, height, quality)
     raise BadMessageError(
         "too_large",
-        f"a JPEG must have at most {options.max_bytes} bytes, {width}x{height} at quality {options.min_quality} "
+        f"a JPEG must have at most {options.max_bytes} bytes, {width}x{height} at quality {qualities[-1]} "
         f"has {len(jpeg)}; set a smaller size",
     )
 

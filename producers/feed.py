@@ -3,6 +3,7 @@
 import logging
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,15 +11,18 @@ from pydantic import TypeAdapter, ValidationError
 
 from messaging.ports import OutRecord
 from producers.counters import FrameCounts, FrameLedger
-from producers.encoding import EncodedFrame, EncodingOptions, encode_frame
+from producers.encoding import EncodedFrame, EncodingOptions, FrameEncoder
 from producers.outlet import Outlet
 from producers.pacing import Metronome, PacingOptions, Sampler, session_fps
 from producers.sources.frame import CapturedFrame, Source
 from schemas.codec import encode_header
-from schemas.errors import BadMessageError, BufferFullError, SettingsError
+from schemas.errors import BadMessageError, BufferFullError, FatalError, SettingsError, TransientError
 from schemas.messages import Clock, FrameHeader, Id
 
 logger = logging.getLogger(__name__)
+
+_TOLD_BY_THE_WATCH = ("broker_away", "buffer_full")
+"""While the log is known to be away, it is known why frames are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class CameraFeed:
         camera_id: key of its records.
         source: where its frames come from; used once.
         session_id: name of this run; None = a new one of time and chance.
+        frames_per_clip: frames that make one score; a recording with fewer is told to be too short.
     """
 
     camera_id: str
@@ -36,6 +41,7 @@ class CameraFeed:
     encoding: EncodingOptions = field(default_factory=EncodingOptions)
     pacing: PacingOptions = field(default_factory=PacingOptions)
     session_id: str | None = None
+    frames_per_clip: int = 5
 
     def __post_init__(self) -> None:
         for name, value in (("camera_id", self.camera_id), ("session_id", self.session_id)):
@@ -71,13 +77,21 @@ class FeedRun:
         self._outlet = outlet
         self._fps = session_fps(feed.pacing, feed.source)
         self._ledger = FrameLedger()
+        self._encoder = FrameEncoder(feed.camera_id, feed.encoding)
+        self._refusal: FatalError | None = None
         self._next_index = 0
         self._last_at = outlet.now()
         self._clock: Clock = "arrival" if feed.source.is_live else "media"
 
     def counts(self) -> FrameCounts:
         """What became of the frames so far."""
-        return self._ledger.snapshot(self.feed.source.num_overrun)
+        return self._ledger.snapshot(self.feed.source.num_overrun, self.feed.source.num_unreadable)
+
+    def sent_nothing(self) -> bool:
+        """Whether frames were lost on their way and none arrived. To be asked when all is delivered or given up."""
+        counts = self.counts()
+        lost = {cause for cause, number in counts.dropped.items() if number} - {"stopped", "too_slow"}
+        return counts.sent == 0 and (bool(lost) or counts.in_flight > 0)
 
     def run(self) -> None:
         """Send the source's frames until it ends or the producer stops, then end the session.
@@ -89,6 +103,8 @@ class FeedRun:
         except Exception as error:
             self.error = error
             logger.exception("camera %s: session %s broke", self.feed.camera_id, self.session_id)
+        else:
+            self._tell_if_too_short()
         finally:
             self.feed.source.close()
             self._end_session()
@@ -102,32 +118,99 @@ class FeedRun:
             if self._outlet.stopping.is_set():
                 self._ledger.drop("stopped")
                 return
+            # What could not be decoded is a gap for the worker, where it would have been sent.
+            self._next_index += sum(map(sampler.takes, frame.missed))
             if not sampler.takes(frame.captured_at):
                 self._ledger.sample_out()
                 continue
             if metronome is not None:
                 metronome.wait_for(frame.captured_at)
             self._send_frame(frame)
-            if self._next_index == self.feed.pacing.num_frames:
+            if self._refusal is not None:
+                raise self._refusal
+            if self.feed.pacing.num_frames is not None and self._next_index >= self.feed.pacing.num_frames:
                 return
+
+    def _tell_if_too_short(self) -> None:
+        if self.feed.source.is_live or self._outlet.stopping.is_set():
+            return
+        if self._next_index < self.feed.frames_per_clip:
+            text = "camera %s: %s gave %d frames to send, and one score takes %d: nothing will be scored; is its frame"
+            text += " rate (%g a second, --source-fps sets it) right?"
+            name, native = self.feed.source.describe(), self.feed.source.fps or self._fps
+            needed = self.feed.frames_per_clip
+            logger.warning(text, self.feed.camera_id, name, self._next_index, needed, native)
 
     def _send_frame(self, frame: CapturedFrame) -> None:
         # Counted before anything can go wrong, so that the worker sees a lost frame as a gap.
         index, self._next_index = self._next_index, self._next_index + 1
         self._last_at, self._clock = frame.captured_at, frame.clock
         try:
-            encoded = encode_frame(frame.image, self.feed.encoding)
-            self._publish(self._record(frame, index, encoded), len(encoded.jpeg))
-        except BadMessageError as error:
-            self._drop(error.reason, error)
-        except BufferFullError as error:
-            self._drop("stopped" if self._outlet.stopping.is_set() else "buffer_full", error)
+            encoded = self._encoder.encode(frame.image)
         except Exception as error:
-            self._drop("broken", error)
-            raise
+            self._drop(error.reason if isinstance(error, BadMessageError) else "broken", error)
+            if not isinstance(error, BadMessageError):
+                raise
+            return
+        self._publish(self._record(frame, index, encoded), len(encoded.jpeg))
 
-    def _drop(self, cause: str, error: Exception) -> None:
-        count = self._ledger.drop(cause)
+    def _publish(self, record: OutRecord, num_bytes: int) -> None:
+        """Hand over a record; one that the log does not take now is dropped, with its cause."""
+        self._ledger.hand_over(num_bytes)
+        self._outlet.log.hand_over()
+        try:
+            if self.feed.pacing.mode == "live":
+                self._outlet.publisher.publish(record, self._on_done(num_bytes))
+            else:
+                stopping = self._outlet.stopping.is_set
+                self._outlet.publish_patiently(record, self._on_done(num_bytes), until=stopping)
+        except Exception as error:
+            self._outlet.log.take_back()
+            self._lose(error, num_bytes)
+            if not isinstance(error, BadMessageError | TransientError):
+                raise
+
+    def _lose(self, error: Exception, num_bytes: int) -> None:
+        """A frame was not taken."""
+        if isinstance(error, BadMessageError):
+            self._drop(error.reason, error, num_bytes)
+            self._adapt(error, num_bytes)
+        elif isinstance(error, TransientError) and self._outlet.stopping.is_set():
+            self._drop("stopped", error, num_bytes)
+        elif isinstance(error, BufferFullError):
+            self._drop("buffer_full", error, num_bytes)
+        elif isinstance(error, TransientError):
+            self._outlet.log.lose(str(error))
+            self._drop("broker_away", error, num_bytes)
+        else:
+            self._drop("broken", error, num_bytes)
+
+    def _on_done(self, num_bytes: int) -> Callable[[Exception | None], None]:
+        def on_done(error: Exception | None) -> None:
+            if error is None:
+                self._ledger.send(num_bytes)
+            elif isinstance(error, BadMessageError):
+                self._drop(error.reason, error, num_bytes)
+                self._adapt(error, num_bytes)
+            elif isinstance(error, FatalError):
+                self._refusal = error
+                self._drop("refused", error, num_bytes)
+            else:
+                self._drop("publish_failed", error, num_bytes)
+            self._outlet.log.answer(error)
+            self._outlet.tell_room()
+
+        return on_done
+
+    def _adapt(self, error: BadMessageError, num_bytes: int) -> None:
+        if error.reason == "too_large":
+            self._encoder.refuse(num_bytes, str(error))
+
+    def _drop(self, cause: str, error: Exception, num_bytes: int = 0) -> None:
+        count = self._ledger.drop(cause, num_bytes)
+        self._outlet.log.drop()
+        if self._outlet.log.is_away and cause in _TOLD_BY_THE_WATCH:
+            return
         # The 1st, 2nd, 4th, 8th ...: a broker that is away must not fill the disk with log lines.
         if count & (count - 1) == 0:
             logger.warning("camera %s: %d frames dropped as %s: %s", self.feed.camera_id, count, cause, error)
@@ -144,19 +227,6 @@ class FeedRun:
             fps=self._fps,
         )
         return OutRecord(self._outlet.topic, self.feed.camera_id, encoded.jpeg, encode_header(header))
-
-    def _publish(self, record: OutRecord, num_bytes: int) -> None:
-        def on_done(error: Exception | None) -> None:
-            if error is None:
-                self._ledger.send(num_bytes)
-            else:
-                self._drop("publish_failed", error)
-            self._outlet.tell_room()
-
-        if self.feed.pacing.mode == "live":
-            self._outlet.publisher.publish(record, on_done)
-        else:
-            self._outlet.publish_patiently(record, on_done, until=self._outlet.stopping.is_set)
 
     def _end_session(self) -> None:
         """Tell the workers that no more frames come, so that they close what is open at once."""

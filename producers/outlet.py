@@ -1,5 +1,6 @@
-"""The way out that all cameras of a process share: one publisher, and one sign to stop with one deadline."""
+"""The way out that all cameras of a process share: one publisher, what is known of its log, one sign to stop."""
 
+import logging
 import math
 import threading
 import time
@@ -7,9 +8,85 @@ from collections.abc import Callable
 from datetime import datetime
 
 from messaging.ports import OutRecord, Publisher
-from schemas.errors import BufferFullError
+from schemas.errors import BufferFullError, TransientError
+
+logger = logging.getLogger(__name__)
 
 _ROOM_CHECK_S = 0.1
+SILENT_AFTER_S = 10.0
+"""Frames handed over and no answer for so long: the log is away, though the buffer still takes frames."""
+
+
+class LogWatch:
+    """Knows whether the log takes frames, and tells each change once, whichever camera sees it first.
+
+    A log that is away is waited for like a camera: whoever cannot send drops, counts and goes on.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._num_open = 0
+        self._quiet_since_s = monotonic()
+        self._lost_at_s: float | None = None
+        self._num_dropped = 0
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the last word was that it is lost."""
+        return self._lost_at_s is not None
+
+    def hand_over(self) -> None:
+        """A frame is about to go to the publisher."""
+        with self._lock:
+            if self._num_open == 0:
+                self._quiet_since_s = self._monotonic()
+            self._num_open += 1
+
+    def take_back(self) -> None:
+        """It was not taken."""
+        with self._lock:
+            self._num_open -= 1
+
+    def answer(self, error: Exception | None) -> None:
+        """The log answered for a frame handed over: it has it, or, with ``error``, not."""
+        with self._lock:
+            self._num_open -= 1
+            silent_s = self._monotonic() - self._quiet_since_s
+            if error is None or not isinstance(error, TransientError):
+                self._quiet_since_s = self._monotonic()
+                self._find()
+            elif silent_s > SILENT_AFTER_S / 2:
+                # One failure among answers shows no log that is away.
+                self._lose(str(error))
+
+    def lose(self, reason: str) -> None:
+        """It took nothing, and not for want of room."""
+        with self._lock:
+            self._lose(reason)
+
+    def drop(self) -> None:
+        """A frame is lost for want of a log; told when the log is back."""
+        with self._lock:
+            self._num_dropped += self._lost_at_s is not None
+
+    def look(self) -> None:
+        """To be called now and then: silence is seen by nobody else."""
+        with self._lock:
+            if self._num_open and self._monotonic() - self._quiet_since_s > SILENT_AFTER_S:
+                text = f"no answer for more than {SILENT_AFTER_S:.0f} s, {self._num_open} frames are held for it"
+                self._lose(text)
+
+    def _lose(self, reason: str) -> None:
+        if self._lost_at_s is None:
+            self._lost_at_s, self._num_dropped = self._monotonic(), 0
+            text = "the log takes no frames any more: %s; until it is back, frames for which there is no room are lost"
+            logger.warning(text, reason)
+
+    def _find(self) -> None:
+        if self._lost_at_s is not None:
+            away_s, self._lost_at_s = self._monotonic() - self._lost_at_s, None
+            logger.warning("the log takes frames again after %.0f s, %d were dropped", away_s, self._num_dropped)
 
 
 class Outlet:
@@ -17,6 +94,7 @@ class Outlet:
 
     Attributes:
         stopping: set when the producer is to stop.
+        log: what is known of the log on the other side.
     """
 
     def __init__(self, publisher: Publisher, topic: str, now: Callable[[], datetime]) -> None:
@@ -24,6 +102,7 @@ class Outlet:
         self.topic = topic
         self.now = now
         self.stopping = threading.Event()
+        self.log = LogWatch()
         self._deadline_s = math.inf
         self._room = threading.Condition()
 
@@ -49,15 +128,17 @@ class Outlet:
     def publish_patiently(
         self, record: OutRecord, on_done: Callable[[Exception | None], None], until: Callable[[], bool]
     ) -> None:
-        """Publish, waiting for room.
+        """Publish, waiting for room, and for a log that is away.
 
         Raises:
-            BufferFullError: ``until`` became true first.
+            TransientError: ``until`` became true first; BufferFullError if it was room that lacked.
         """
         while True:
             try:
                 self.publisher.publish(record, on_done)
-            except BufferFullError:
+            except TransientError as error:
+                if not isinstance(error, BufferFullError):
+                    self.log.lose(str(error))
                 if until():
                     raise
                 # Room may come from records that are not ours as well, so look again without being told.

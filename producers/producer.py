@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,10 @@ from schemas.messages import utc_now
 
 logger = logging.getLogger(__name__)
 
+_FLUSH_STEP_S = 0.5
+_LOOK_S = 1.0
+_GRACE_S = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class ProducerOptions:
@@ -23,11 +28,14 @@ class ProducerOptions:
 
     Attributes:
         topic: full name, with prefix.
-        drain_timeout_s: what is in flight has this long to be delivered at the end.
+        drain_timeout_s: what is in flight has this long to be delivered after a stop; after a regular end, as long as
+            answers keep coming in.
+        report_interval_s: time between two lines of counts in the log.
     """
 
     topic: str = "frames"
     drain_timeout_s: float = 10.0
+    report_interval_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,8 @@ class Producer:
         self._threads = [
             threading.Thread(target=run.run, name=f"feed {run.feed.camera_id}", daemon=True) for run in self._runs
         ]
+        self._over = threading.Event()
+        self._reporter = threading.Thread(target=self._report, name="report", daemon=True)
 
     def start(self) -> None:
         """Begin to send, in threads of its own."""
@@ -74,12 +84,14 @@ class Producer:
             feed = run.feed
             logger.info("camera %s: session %s from %s", feed.camera_id, run.session_id, feed.source.describe())
             thread.start()
+        self._reporter.start()
 
     def run(self) -> None:
         """Start, wait until all sources have ended or ``request_stop`` was called, and drain.
 
         Raises:
-            FatalError: a session broke, or not all that was handed over could be delivered in time.
+            FatalError: a session broke, none of its frames arrived, or not all that was handed over could be delivered
+                in time.
         """
         self.start()
         self._join()
@@ -89,6 +101,9 @@ class Producer:
         if not drained:
             limit_s = self._options.drain_timeout_s
             raise FatalError(f"all frames must be delivered within {limit_s:g} s of the end, got {self.summary()}")
+        if silent := [run.feed.camera_id for run in self._runs if run.sent_nothing()]:
+            names = ", ".join(silent)
+            raise FatalError(f"some frame of every camera must reach the log, none of {names} did: {self.summary()}")
 
     def request_stop(self) -> None:
         """Ask all feeds to end, and return at once; safe in a signal handler."""
@@ -115,16 +130,46 @@ class Producer:
         while any(thread.is_alive() for thread in self._threads) and not self._outlet.is_out_of_time():
             for thread in self._threads:
                 thread.join(min(0.2, self._outlet.seconds_left()))
+        # Those that gave up at the deadline as well are just about to end.
+        grace_until_s = time.monotonic() + _GRACE_S
+        for thread in self._threads:
+            thread.join(max(0.0, grace_until_s - time.monotonic()))
 
     def _drain(self) -> bool:
-        # After a regular end the clock starts here; after a stop it has been running.
+        flushed = self._flush()
         self._outlet.request_stop(self._options.drain_timeout_s)
-        flushed = self._outlet.publisher.flush(self._outlet.seconds_left())
         busy = [thread.name for thread in self._threads if thread.is_alive()]
         if busy:
             logger.warning("still busy at the deadline and left behind: %s", ", ".join(busy))
+        self._over.set()
         logger.info("sent to %s: %s", self._options.topic, self.summary())
         return flushed and not busy
+
+    def _flush(self) -> bool:
+        """After a stop until its deadline; after a regular end for as long as the log answers."""
+        limit_s, since_s, num_open = self._options.drain_timeout_s, time.monotonic(), self._num_open()
+        while not self._outlet.stopping.is_set():
+            if self._outlet.publisher.flush(min(_FLUSH_STEP_S, limit_s)):
+                return True
+            if (now_open := self._num_open()) != num_open:
+                since_s, num_open = time.monotonic(), now_open
+            elif time.monotonic() - since_s >= limit_s:
+                return False
+        return self._outlet.publisher.flush(self._outlet.seconds_left())
+
+    def _num_open(self) -> int:
+        return sum(run.counts().in_flight for run in self._runs)
+
+    def _report(self) -> None:
+        """Say each minute what became of the frames, and look after a log that falls silent."""
+        interval_s = self._options.report_interval_s
+        due_s = time.monotonic() + interval_s
+        while not self._over.wait(min(_LOOK_S, interval_s)):
+            self._outlet.log.look()
+            if time.monotonic() >= due_s:
+                due_s += interval_s
+                cameras = [f"{name} ({one.status.state}): {one.counts}" for name, one in self.snapshot().items()]
+                logger.info("so far to %s: %s", self._options.topic, "; ".join(cameras))
 
 
 def _snapshot(run: FeedRun) -> FeedSnapshot:

@@ -9,6 +9,13 @@ class TransientError(EngramError):
     """The world is briefly wrong (broker, store or camera away): try again with backoff."""
 
 
+class MisdirectedError(TransientError):
+    """An address leads nowhere: a name that nobody knows, or a broker that tells clients to use such a one.
+
+    It heals when a name is registered late, and else only by another setting: try again, but not for long.
+    """
+
+
 class StaleVersionError(TransientError):
     """A compare-and-set lost: the bank has moved on. Read it again, then decide."""
 

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ from networks.network import VideoNetwork
 from networks.registry import build_network
 from schemas.arrays import Float32
 from schemas.errors import FatalError, SettingsError
+from schemas.version import software_version
 from training.calibrating import Calibrated, calibrate
 from training.evaluation.inspection import measure_videos
 from training.footage.dataset import CacheFormat, open_cache
@@ -243,11 +243,3 @@ def _manifest(material: Material, options: TrainOptions) -> Manifest:
         training_data_digest=material.footage.digest,
         software=f"engram {software_version()}",
     )
-
-
-def software_version() -> str:
-    """Version of the installed package; "unknown" when run from a bare checkout."""
-    try:
-        return version("engram")
-    except PackageNotFoundError:
-        return "unknown"

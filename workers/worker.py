@@ -16,8 +16,8 @@ import numpy as np
 
 from inference.engine import ClipResult, Engine
 from memory_store.views import BankCache, BankView
-from messaging.ports import Bus, Claim, Delivery, Intake, OutRecord
-from schemas.errors import BadMessageError, OwnershipLostError, TransientError
+from messaging.ports import Bus, Claim, Delivery, Intake, OutRecord, TooLargeError
+from schemas.errors import OwnershipLostError, TransientError
 from schemas.messages import EndReason
 from workers.arrivals import Arrival, Decoder
 from workers.assessment import Assessor
@@ -245,8 +245,9 @@ class Worker:
             try:
                 self._outbox.commit(records, progress)
                 break
-            except BadMessageError as error:
-                records.remove(_largest(records, error))
+            except TooLargeError as error:
+                log.warning("left out, since the topic would not take it the next time either: %s", error)
+                records = _without(records, error.record)
         self._tally.add(output.tally)  # 4
         self._backoff_s = FIRST_BACKOFF_S
 
@@ -313,11 +314,11 @@ class Worker:
         self._output = Output()
 
 
-def _largest(records: list[OutRecord], error: BadMessageError) -> OutRecord:
-    """The record to leave out, since the topic does not take it and would not the next time either."""
-    worst = max(records, key=lambda record: len(record.value or b""))
-    log.error("a record of %d bytes for %s is left out: %s", len(worst.value or b""), worst.topic, error)
-    return worst
+def _without(records: list[OutRecord], refused: OutRecord) -> list[OutRecord]:
+    """All but the one refused; if it was shortened on its way and even so too large, all of its topic and key."""
+    if refused in records:
+        return [record for record in records if record is not refused]
+    return [record for record in records if (record.topic, record.key) != (refused.topic, refused.key)]
 
 
 def _ref(view: BankView | None) -> BankRef | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from memory_store.store import KEPT_VERSIONS, BankReader, BankStore
 from messaging.ports import Bus
+from schemas.addresses import without_secrets
 from schemas.errors import SettingsError
 from schemas.settings.connections import KafkaSection, StoreSection
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from messaging.kafka.connection import KafkaConnection, KafkaOptions
 
 SQLITE = "sqlite:///"
+SLOWEST_BYTES_S = 1024
+"""No camera sends less: a buffer that lasts for hours at this rate is emptied by its bound in bytes alone."""
 
 
 @contextmanager
@@ -30,7 +33,7 @@ def open_store(store: StoreSection, kept_versions: int = KEPT_VERSIONS) -> Itera
         SettingsError: an address that names no store.
         FatalError: the file is no database, or the server refuses.
     """
-    if _is_sqlite(store):
+    if is_sqlite(store):
         banks = _sqlite(store.url, kept_versions)
     else:
         from memory_store.stores.redis import RedisStore  # noqa: PLC0415 - needs an extra
@@ -44,7 +47,7 @@ def open_store(store: StoreSection, kept_versions: int = KEPT_VERSIONS) -> Itera
 def open_store_for_worker(store: StoreSection) -> Iterator[BankReader]:
     """The store for one that only reads and must not wait: short time-outs, no retries."""
     banks: BankReader
-    if _is_sqlite(store):
+    if is_sqlite(store):
         banks = _sqlite(store.url, KEPT_VERSIONS)
     else:
         from memory_store.stores.redis import RedisStore  # noqa: PLC0415 - needs an extra
@@ -54,7 +57,8 @@ def open_store_for_worker(store: StoreSection) -> Iterator[BankReader]:
         yield banks
 
 
-def _is_sqlite(store: StoreSection) -> bool:
+def is_sqlite(store: StoreSection) -> bool:
+    """Whether banks are in a file, and not in a Redis."""
     return store.url.startswith("sqlite:")
 
 
@@ -62,7 +66,9 @@ def _sqlite(url: str, kept_versions: int) -> BankStore:
     from memory_store.stores.sqlite import SqliteStore  # noqa: PLC0415 - only where it is used
 
     if not url.startswith(SQLITE) or len(url) == len(SQLITE):
-        raise SettingsError(f"store.url must be sqlite:///path, got {url}; an absolute path has four slashes")
+        raise SettingsError(
+            f"store.url must be sqlite:///path, got {without_secrets(url)}; an absolute path has four slashes"
+        )
     path = Path(url.removeprefix(SQLITE))
     path.parent.mkdir(parents=True, exist_ok=True)
     return SqliteStore(path, kept_versions)
@@ -115,7 +121,11 @@ def kafka_options(kafka: KafkaSection, in_flight_bytes: int | None) -> "KafkaOpt
     from messaging.kafka.connection import KafkaOptions  # noqa: PLC0415
 
     options = KafkaOptions(session_timeout_s=kafka.session_timeout_s, replication_factor=kafka.replication_factor)
-    return options if in_flight_bytes is None else replace(options, in_flight_bytes=in_flight_bytes)
+    if in_flight_bytes is None:
+        return options
+    # Time must not empty a buffer that is bounded in bytes; a frame older than its retention the broker would delete.
+    life_s = min(in_flight_bytes / SLOWEST_BYTES_S, kafka.frames_retention_s)
+    return replace(options, in_flight_bytes=in_flight_bytes, delivery_timeout_s=max(life_s, options.delivery_timeout_s))
 
 
 def _text(path: Path | None) -> str | None:

@@ -1,9 +1,19 @@
-"""The bundle a process was told to use, and the one that comes with the package."""
+"""The bundle a process was told to use, the one that comes with the package, and what a worker makes of it.
+
+Coordinators read a bundle without torch, so the parts that need it are imported where they are made.
+"""
 
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from memory_store.store import BankReader
+from memory_store.views import BankCache, InitialBank
 from schemas.errors import SettingsError
+from schemas.settings.detection import MemorySection, WorkerSection
+
+if TYPE_CHECKING:
+    from inference.engine import Engine
 
 
 def require_bundle(path: Path | None) -> Path:
@@ -27,3 +37,22 @@ def shipped_bundle() -> Path:
     if not path.is_dir():
         raise SettingsError(f"the demo's bundle must be in '{path}', it is not; name another with --bundle DIR")
     return path
+
+
+def load_engine(worker: WorkerSection) -> "Engine":
+    """The bundle's network on its device and backend.
+
+    Raises:
+        SettingsError: no bundle is named.
+        BundleError: it is incomplete or changed.
+        FatalError: the backend cannot be had.
+    """
+    from inference.loading import open_engine  # noqa: PLC0415 - needs torch, which coordinators have not
+
+    return open_engine(require_bundle(worker.bundle), worker.device, worker.threads, worker.backend)
+
+
+def bank_cache(store: BankReader, engine: "Engine", memory: MemorySection) -> BankCache:
+    """Cached banks that must fit the engine's bundle."""
+    initial = InitialBank(engine.bundle.digest, engine.bundle.items_MC)
+    return BankCache(store, initial, memory.refresh_interval_s, memory.max_age_s)

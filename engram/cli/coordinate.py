@@ -4,7 +4,7 @@ import typer
 
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import BootstrapOption, BundleOption, PrefixOption, StoreOption, kafka_overrides
-from engram.run.signals import stop_on_signals
+from engram.run.process import stop_on_signals
 from schemas.settings import CoordinatorSettings
 
 

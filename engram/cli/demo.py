@@ -9,7 +9,7 @@ from engram.cli.event_lines import event_line
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import BundleOption
 from engram.cli.output import print_table
-from engram.run.signals import stop_on_signals
+from engram.run.process import stop_on_signals
 from schemas.messages import AnomalyEvent, EventData
 from schemas.settings import WatchSettings
 

@@ -1,6 +1,6 @@
 """``engram doctor``: is everything there."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -10,6 +10,9 @@ from engram.cli.invocation import Invocation, command
 from engram.cli.options import BootstrapOption, BundleOption, PrefixOption, StoreOption, kafka_overrides
 from engram.cli.output import OutputOption, print_json_line
 from schemas.settings import AllSettings
+
+if TYPE_CHECKING:
+    from engram.doctor import Diagnosis
 
 SourceOption = Annotated[str | None, typer.Option("--source", help="Also take a frame from this camera or file.")]
 
@@ -34,9 +37,9 @@ def doctor(
     store: StoreOption = None,
     output: OutputOption = "text",
 ) -> None:
-    """Check broker, topics, store, bundle and, if named, a camera; say what to do where something is wrong.
+    """Check broker, topics, store, bundle, backend and, if named, a camera; say what to do where something is wrong.
 
-    Exits with 1 if anything fails.
+    "warn" works, but should be mended. Exits with 1 if anything fails.
 
     Example: engram doctor --source rtsp://camera/stream --bundle models/lobby
     """
@@ -49,11 +52,17 @@ def doctor(
     for diagnosis in diagnoses(settings, process, source):
         found.append(diagnosis)
         if output == "text":
-            console.print(f"{'ok  ' if diagnosis.ok else 'FAIL'} {diagnosis.name:<7} {diagnosis.detail}")
-            if not diagnosis.ok:
+            console.print(f"{_state(diagnosis)} {diagnosis.name:<7} {diagnosis.detail}")
+            if diagnosis.remedy:
                 console.print(f"             -> {diagnosis.remedy}")
     if output == "json":
         names = ("name", "ok", "detail", "remedy")
         print_json_line([{name: getattr(diagnosis, name) for name in names} for diagnosis in found])
     if not all(diagnosis.ok for diagnosis in found):
         raise typer.Exit(EXIT_FAULT)
+
+
+def _state(diagnosis: "Diagnosis") -> str:
+    if not diagnosis.ok:
+        return "FAIL"
+    return "warn" if diagnosis.remedy else "ok  "

@@ -9,25 +9,11 @@ from contextlib import contextmanager
 
 import typer
 
-from schemas.errors import EngramError, FatalError
+from engram.one_line import one_line
+from schemas.errors import FatalError
 
 EXIT_FAULT = 1
 EXIT_USAGE = 2
-
-EXTRA_OF = {
-    "torch": "worker",
-    "redis": "coordinator",
-    "safetensors": "coordinator",
-    "matplotlib": "demo",
-    "sklearn": "train",
-    "tqdm": "train",
-    "tensorboard": "train",
-    "openvino": "openvino",
-    "onnxruntime": "onnx",
-    "nncf": "export",
-    "onnxscript": "export",
-}
-"""Which extra brings a library that the base install lacks."""
 
 
 @contextmanager
@@ -61,15 +47,3 @@ def _say(error: Exception, extra: str | None) -> None:
     if logging.getLogger().isEnabledFor(logging.DEBUG):
         traceback.print_exception(error, file=sys.stderr)
     print(f"error: {one_line(error, extra)}", file=sys.stderr)
-
-
-def one_line(error: Exception, extra: str | None = None) -> str:
-    """What a person should read: what is wrong and what to do."""
-    if isinstance(error, ModuleNotFoundError):
-        root = (error.name or "").partition(".")[0]
-        if root in EXTRA_OF:
-            brings = extra or EXTRA_OF[root]
-            return f"this command needs {root}, which is not installed; run: pip install 'engram[{brings}]'"
-    if isinstance(error, EngramError):
-        return str(error)
-    return f"{type(error).__name__}: {error} (unexpected; --log-level debug shows where)"

@@ -1,27 +1,27 @@
 """``engram events``: read or follow the events topic."""
 
 import logging
+import threading
 from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 
-from consumers.reader import EventReader
+from consumers.reader import EventReader, followed
 from engram.build.adapters import open_bus
 from engram.cli.event_lines import event_line
 from engram.cli.invocation import Invocation, command
-from engram.cli.options import BootstrapOption, PrefixOption, kafka_overrides
+from engram.cli.options import BootstrapOption, FollowOption, PrefixOption, kafka_overrides
 from engram.cli.output import Output, OutputOption, print_json_line
-from engram.run.signals import stop_on_signals
+from engram.run.process import connected, stop_on_signals
+from messaging.ports import Bus, Reader
 from schemas.messages import AnomalyEvent
 from schemas.settings import ConsumerSettings
 from schemas.topics import TopicNames
 
-FollowOption = Annotated[bool, typer.Option("--follow", "-f", help="Stay, and print what comes from now on.")]
 BeginningOption = Annotated[bool, typer.Option("--from-beginning", help="With --follow: print the old ones first.")]
 CameraOption = Annotated[list[str] | None, typer.Option("--camera", help="Only this camera; may be repeated.")]
 TIMEOUT_S = 30.0
-POLL_S = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -49,16 +49,26 @@ def events(
     kafka = run.settings(ConsumerSettings, kafka_overrides(bootstrap_servers, topic_prefix)).kafka
     topic = TopicNames.with_prefix(kafka.topic_prefix).anomaly_events
     with open_bus(kafka) as bus, stop_on_signals() as stop:
-        reader = EventReader(bus.reader([topic], from_beginning or not follow), camera or ())
+        opened = opened_reader(bus, topic, from_beginning or not follow, stop if follow else None)
+        if opened is None:
+            return
+        reader = EventReader(opened, camera or ())
         try:
             if not follow:
                 print_events(in_order(reader.read_to_end(TIMEOUT_S)), output)
-            while follow and not stop.is_set():
-                print_events(reader.read(POLL_S), output)
+            for found in followed(reader.read, stop) if follow else ():
+                print_events(found, output)
         finally:
             reader.close()
-    if reader.counts.bad:
-        log.warning("skipped messages that could not be read: %s", dict(reader.counts.bad))
+            if reader.counts.bad:
+                log.warning("skipped messages that could not be read: %s", reader.counts.told_bad())
+
+
+def opened_reader(bus: Bus, topic: str, from_beginning: bool, stop: threading.Event | None) -> Reader | None:
+    """A reader of ``topic``; whoever follows until ``stop`` waits for a broker that is away. None if stopped before."""
+    if stop is None:
+        return bus.reader([topic], from_beginning)
+    return connected(lambda: bus.reader([topic], from_beginning), stop)
 
 
 def in_order(messages: Iterable[AnomalyEvent]) -> list[AnomalyEvent]:

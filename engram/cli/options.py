@@ -11,6 +11,7 @@ BootstrapOption = Annotated[
     str | None, typer.Option("--bootstrap-servers", help="Kafka addresses, host:port, comma separated.")
 ]
 PrefixOption = Annotated[str | None, typer.Option("--topic-prefix", help="Put before every topic name.")]
+FollowOption = Annotated[bool, typer.Option("--follow", "-f", help="Stay, and print what comes from now on.")]
 StoreOption = Annotated[str | None, typer.Option("--store", help="redis://host:6379/0 or sqlite:///path.")]
 BundleOption = Annotated[Path | None, typer.Option("--bundle", help="Folder of the trained bundle.")]
 FpsOption = Annotated[float | None, typer.Option("--fps", help="Frames a second to send.")]

@@ -1,12 +1,13 @@
 """``engram produce``: cameras and files to Kafka. Runs on the base install."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import BootstrapOption, FpsOption, PaceOption, PrefixOption, kafka_overrides
-from engram.run.signals import stop_on_signals
+from engram.run.process import stop_on_signals
 from schemas.settings import ProducerSettings
 
 SourcesArgument = Annotated[
@@ -16,8 +17,27 @@ SourcesArgument = Annotated[
         help="Video file, folder of images, rtsp://…, http://…, /dev/video0, or synthetic://walkway?seed=1&seconds=60.",
     ),
 ]
+HiddenSourcesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="SOURCE...",
+        help="Video file, folder of images, rtsp://…, http://…, /dev/video0, or synthetic://walkway?seed=1&seconds=60;"
+        " env:NAME or file:PATH reads an address from there, so that its password is in no list of processes.",
+    ),
+]
+SourceFileOption = Annotated[
+    list[Path] | None, typer.Option("--source-file", help="File with one source a line; may be given several times.")
+]
+SourceFpsOption = Annotated[
+    float | None,
+    typer.Option("--source-fps", help="Frames a second of recordings that say it wrongly, and of folders of images."),
+]
+ManifestOption = Annotated[
+    Path | None, typer.Option("--bundle", help="Bundle whose manifest gives size and rate, where not given.")
+]
 CamerasOption = Annotated[
-    list[str] | None, typer.Option("--camera", help="Name of the camera, once per source; default cam1, cam2, …")
+    list[str] | None,
+    typer.Option("--camera", help="Name of the camera, once per source; default: this machine's name and a number."),
 ]
 WidthOption = Annotated[int | None, typer.Option("--width", help="Pixels to resize to, with --height.")]
 HeightOption = Annotated[int | None, typer.Option("--height", help="Pixels to resize to, with --width.")]
@@ -34,9 +54,12 @@ def register(app: typer.Typer) -> None:
 
 def produce(
     run: Invocation,
-    sources: SourcesArgument,
+    sources: HiddenSourcesArgument = None,
+    source_file: SourceFileOption = None,
     camera: CamerasOption = None,
+    bundle: ManifestOption = None,
     fps: FpsOption = None,
+    source_fps: SourceFpsOption = None,
     pace: PaceOption = None,
     width: WidthOption = None,
     height: HeightOption = None,
@@ -49,12 +72,23 @@ def produce(
 
     A camera that is away is tried again for ever. Every frame is accounted for in the last line of the log.
 
-    Example: engram produce rtsp://user:password@camera/stream --camera gate --fps 10
+    Example: engram produce rtsp://user:password@camera/stream --camera gate --bundle bundles/gate
     """
-    own = {"fps": fps, "pace": pace, "width": width, "height": height, "jpeg_quality": jpeg_quality, "session": session}
+    own = {
+        "source_fps": source_fps,
+        "fps": fps,
+        "pace": pace,
+        "width": width,
+        "height": height,
+        "jpeg_quality": jpeg_quality,
+        "session": session,
+    }
     overrides = kafka_overrides(bootstrap_servers, topic_prefix) | {f"producer.{key}": own[key] for key in own}
-    settings = run.settings(ProducerSettings, overrides)
-    from engram.run.producer import run_producer  # noqa: PLC0415 - OpenCV takes a while to load
+    loaded = run.load(ProducerSettings, overrides)
+    from engram.build.cameras import bundle_defaults, resolved_sources  # noqa: PLC0415 - OpenCV takes a while to load
+    from engram.run.producer import run_producer  # noqa: PLC0415
 
+    if bundle is not None:
+        loaded = run.load(ProducerSettings, overrides | bundle_defaults(loaded, bundle))
     with stop_on_signals() as stop:
-        run_producer(settings, sources, camera or (), stop)
+        run_producer(loaded.settings, resolved_sources(sources or (), source_file or ()), camera or (), stop)

@@ -11,7 +11,7 @@ from engram.cli.errors import EXIT_FAULT
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import BundleOption
 from engram.cli.output import OutputOption, print_json_line, print_table
-from engram.run.signals import stop_on_signals
+from engram.run.process import stop_on_signals
 from schemas.settings import ConsumerSettings
 
 WipeOption = Annotated[bool, typer.Option("--wipe", help="Also delete all topics, banks and logs of the stack.")]

@@ -11,7 +11,7 @@ from engram.cli.invocation import Invocation, command
 from engram.cli.options import BackendOption, BundleOption, DeviceOption, FpsOption, PaceOption, StoreOption
 from engram.cli.output import OutputOption
 from engram.cli.produce import CamerasOption, SourcesArgument
-from engram.run.signals import stop_on_signals
+from engram.run.process import stop_on_signals
 from schemas.settings import WatchSettings
 
 ScoresOption = Annotated[Path | None, typer.Option("--scores", help="Write every frame's score to this CSV file.")]

@@ -14,7 +14,7 @@ from engram.cli.options import (
     StoreOption,
     kafka_overrides,
 )
-from engram.run.signals import stop_on_signals
+from engram.run.process import stop_on_signals
 from schemas.settings import WorkerSettings
 
 WorkerIdOption = Annotated[str | None, typer.Option("--worker-id", help="Stable name; a restart fences its old self.")]

@@ -10,8 +10,8 @@ from bundles.bundle import load_bundle
 from consumers.annotate import ScoredFrame, annotate_video
 from consumers.timeline import Span, Timeline, draw_timeline
 from engram.build.adapters import open_store
+from engram.build.bundles import load_engine
 from engram.build.cameras import camera_feeds
-from engram.build.network import load_engine
 from engram.demo.comparison import Comparison, compare, newest_states
 from engram.run.embedded import Embedded, Outcome
 from producers.feed import CameraFeed

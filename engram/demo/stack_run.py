@@ -14,7 +14,7 @@ from pathlib import Path
 from bundles.bundle import load_bundle
 from deploy.local import Stack
 from engram.build.adapters import open_bus, open_store
-from engram.build.network import load_engine
+from engram.build.bundles import load_engine
 from engram.build.options import worker_options
 from engram.build.topics import topic_specs
 from engram.demo.checks import Check, check_bank, check_calm, check_events, check_scores, frame_keys

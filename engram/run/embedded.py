@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from consumers.reader import EventReader, ScoreReader
-from engram.build.network import bank_cache
+from engram.build.bundles import bank_cache
 from engram.build.options import coordinator_options, worker_options
 from engram.build.topics import topic_specs
-from engram.run.crew import Crew
+from engram.run.process import Crew
 from inference.engine import Engine
 from memory_store.coordinator.coordinator import Coordinator
 from memory_store.store import BankStore

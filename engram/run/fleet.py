@@ -7,7 +7,7 @@ from bundles.bundle import load_initial_bank
 from engram.build.adapters import open_bus, open_store, open_store_for_worker
 from engram.build.bundles import require_bundle
 from engram.build.options import coordinator_options, worker_options
-from engram.run.connecting import connected
+from engram.run.process import connected
 from memory_store.coordinator.coordinator import Coordinator
 from memory_store.views import InitialBank
 from schemas.errors import FatalError
@@ -29,6 +29,8 @@ def run_coordinator(settings: CoordinatorSettings, stop: threading.Event) -> Non
         text = f"the network '{items.model}' keeps what it knows in its weights, there is no memory to coordinate"
         raise FatalError(f"{text}; its workers need no coordinator")
     with open_bus(settings.kafka) as bus, open_store(settings.store, settings.coordinator.history) as store:
+        if connected(bus.existing_topics, stop) is None:
+            return
         coordinator = Coordinator(bus, store, initial, coordinator_options(settings))
         log.info("coordinating as %s", settings.coordinator.writer_id)
         coordinator.run(stop)
@@ -40,7 +42,7 @@ def run_worker(settings: WorkerSettings, stop: threading.Event) -> None:
     Raises:
         FatalError: settings, bundle, topics or device are beyond repair.
     """
-    from engram.build.network import bank_cache, load_engine  # noqa: PLC0415 - workers need torch, coordinators do not
+    from engram.build.bundles import bank_cache, load_engine  # noqa: PLC0415 - workers need torch, coordinators do not
     from workers.worker import Worker  # noqa: PLC0415
 
     engine = load_engine(settings.worker)

@@ -1,14 +1,22 @@
 """What ``engram produce`` does: feeds to Kafka until they end or are told to."""
 
+import logging
 import threading
 from collections.abc import Sequence
 
 from engram.build.adapters import open_bus
 from engram.build.cameras import camera_feeds, camera_names
-from engram.run.connecting import connected
+from engram.run.process import connected
+from messaging.ports import Publisher
+from producers.naming import default_camera_names
 from producers.producer import Producer, ProducerOptions
 from schemas.settings import ProducerSettings
 from schemas.topics import TopicNames
+
+log = logging.getLogger(__name__)
+
+CLOSE_S = 0.5
+"""The time to deliver is over by then."""
 
 
 def run_producer(
@@ -20,7 +28,9 @@ def run_producer(
         SettingsError: wrong names or addresses.
         FatalError: a source cannot be read, or not all could be delivered.
     """
-    feeds = camera_feeds(sources, camera_names(len(sources), names), settings.producer)
+    feeds = camera_feeds(
+        sources, camera_names(len(sources), names, default_camera_names(len(sources))), settings.producer
+    )
     topic = TopicNames.with_prefix(settings.kafka.topic_prefix).frames
     with open_bus(settings.kafka, settings.producer.buffer_bytes) as bus:
         publisher = connected(bus.publisher, stop)
@@ -35,6 +45,19 @@ def run_producer(
         finally:
             done.set()
             watcher.join()
+            _settle(publisher, producer)
+
+
+def _settle(publisher: Publisher, producer: Producer) -> None:
+    """What is still open gets its answer, so that the last line of the log accounts for every frame."""
+    num_open = _num_open(producer)
+    publisher.close(CLOSE_S)
+    if num_open:
+        log.warning("given up with %d frames undelivered: %s", num_open, producer.summary())
+
+
+def _num_open(producer: Producer) -> int:
+    return sum(one.counts.in_flight for one in producer.snapshot().values())
 
 
 def _pass_on(producer: Producer, stop: threading.Event, done: threading.Event) -> None:

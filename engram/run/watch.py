@@ -11,9 +11,8 @@ from platformdirs import user_data_path
 from bundles.bundle import load_bundle
 from consumers.score_table import ScoreTable
 from engram.build.adapters import open_store
-from engram.build.bundles import require_bundle
+from engram.build.bundles import load_engine, require_bundle
 from engram.build.cameras import camera_feeds, camera_names
-from engram.build.network import load_engine
 from engram.run.embedded import Embedded, Outcome
 from producers.sources.address import parse_address
 from schemas.messages import AnomalyEvent, FrameScore

@@ -31,11 +31,19 @@ CALIBRATED: tuple[ExportBackend, ...] = ("openvino-int8",)
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A backend, why it was chosen, and the export it runs; torch needs none."""
+    """A backend, why it was chosen, and the export it runs; torch needs none.
+
+    Attributes:
+        name: of the backend.
+        why: it was chosen.
+        export: what it runs.
+        remedy: what to do to have the faster one that the bundle carries; empty if there is nothing to do.
+    """
 
     name: Literal["torch", ExportBackend]
     why: str
     export: Export | None = None
+    remedy: str = ""
 
 
 TORCH = Choice("torch", "nothing else was asked for")
@@ -71,7 +79,7 @@ def choose(wanted: BackendSetting, device: torch.device, bundle: Path, bundle_di
             return Choice(
                 name, "faster on a CPU than torch; the bundle carries it and the library is installed", export
             )
-    return Choice("torch", _why_nothing_faster(bundle))
+    return _nothing_faster(bundle)
 
 
 def open_backend(choice: Choice, network: VideoNetwork, device: torch.device, threads: int | None) -> Backend:
@@ -125,9 +133,11 @@ def _is_carried(name: ExportBackend, bundle: Path) -> bool:
     return (export_folder(bundle, name) / SIDECAR).exists()
 
 
-def _why_nothing_faster(bundle: Path) -> str:
+def _nothing_faster(bundle: Path) -> Choice:
     carried = [name for name in BY_ITSELF if _is_carried(name, bundle)]
     if not carried:
-        return "the bundle carries no export; 'engram export' makes one that is faster on a CPU"
+        return Choice("torch", "the bundle carries no export; 'engram export' makes one that is faster on a CPU")
     extras = ", ".join(f"engram[{LIBRARY[name][1]}]" for name in carried)
-    return f"the bundle carries {', '.join(carried)}, which need an extra that is not installed: {extras}"
+    why = f"the bundle carries {', '.join(carried)}, which need an extra that is not installed: {extras}"
+    remedy = f"pip install 'engram[{LIBRARY[carried[0]][1]}]', or set worker.backend to torch"
+    return Choice("torch", why, remedy=remedy)

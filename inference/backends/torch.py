@@ -49,10 +49,10 @@ class TorchBackend:
 
 
 def torch_device(name: str) -> torch.device:
-    """A torch device; "auto" is CUDA when there is one, else the CPU.
+    """A torch device that is there; "auto" is CUDA when there is one, else the CPU.
 
     Raises:
-        FatalError: torch does not see such a device here.
+        FatalError: this machine, or this build of torch, has no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -6,7 +6,7 @@ state hand-over, atomic outboxes. It does not survive the process. One lock guar
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from messaging.inprocess.group import TopicPartition
 from messaging.inprocess.log import TopicLog
@@ -69,6 +69,10 @@ class InProcessReader:
         """See ``ports.Reader``."""
         with self._shared.changed:
             return self._take(sum(len(log) for topic in self._shared.topics.values() for log in topic.partitions))
+
+    def batches_to_end(self, timeout_s: float) -> Iterator[Sequence[Record]]:
+        """See ``ports.Reader``."""
+        yield self.read_to_end(timeout_s)
 
     def close(self) -> None:
         """See ``ports.Reader``."""

@@ -9,9 +9,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import islice
 
-from messaging.ports import OutRecord, Record, TopicSpec
+from messaging.ports import OutRecord, Record, TooLargeError, TopicSpec
 from messaging.sizes import RECORD_OVERHEAD_BYTES, held_bytes, payload_bytes
-from schemas.errors import BadMessageError
 
 DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
 """A Kafka broker's default, so that what is too large there is too large here."""
@@ -100,7 +99,7 @@ class TopicLog:
         """Refuse what the topic can never take.
 
         Raises:
-            BadMessageError: ``too_large``.
+            TooLargeError: the topic takes less.
         """
         limit = min(self.spec.max_message_bytes or DEFAULT_MAX_MESSAGE_BYTES, self._max_bytes - RECORD_OVERHEAD_BYTES)
         size = payload_bytes(record)
@@ -108,7 +107,7 @@ class TopicLog:
             text = (
                 f"a record for topic '{self.spec.name}' must have at most {limit} bytes, got {size}; send a smaller one"
             )
-            raise BadMessageError("too_large", text)
+            raise TooLargeError(record, text)
 
     def make_room(self, records: Sequence[OutRecord], needed_from: NeededFrom) -> bool:
         """Drop the oldest records no group needs until ``records`` fit; False if they cannot."""

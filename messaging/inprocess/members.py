@@ -1,12 +1,15 @@
 """A member of a group within the process, and its atomic outbox."""
 
+import logging
 from collections.abc import Mapping, Sequence
 
 from messaging.inprocess.group import Group, Membership, TopicPartition
 from messaging.inprocess.log import PartitionLog
 from messaging.inprocess.shared import SharedLog
-from messaging.ports import Assigned, Claim, Delivery, Intake, OutRecord, Progress
+from messaging.ports import Assigned, Claim, Delivery, Intake, Lost, OutRecord, Progress
 from schemas.errors import FatalError, OwnershipLostError
+
+_log = logging.getLogger(__name__)
 
 
 class InProcessSubscription:
@@ -86,8 +89,24 @@ class InProcessSubscription:
         for claim in revoked:
             self._read_from.pop(claim, None)
             self._committed.pop(claim, None)
+        lost = self._overtaken(fresh)
         assigned = tuple(self._begin(claim) for claim in fresh)
-        return Intake(revoked, assigned, tuple(self._take(max_records)))
+        return Intake(revoked, assigned, tuple(self._take(max_records)), lost)
+
+    def _overtaken(self, fresh: Sequence[Claim]) -> tuple[Lost, ...]:
+        """What the log let go of before it was read. It keeps what a group needs, so this tells of a fault."""
+        lost = []
+        for where, claim in self._member.claims.items():
+            if claim in fresh and where not in self._group.positions:
+                continue  # a new group begins with what there is
+            next_offset = self._group.position(where).next_offset
+            first, start = max(self._read_from.get(claim, next_offset), next_offset), self._partition(where).start
+            if start > first:
+                lost.append(Lost(claim, first, start - first))
+                self._read_from[claim] = start
+        for item in lost:
+            _log.warning("%d records of %s/%d were gone", item.num_records, item.claim.topic, item.claim.partition)
+        return tuple(lost)
 
     def _begin(self, claim: Claim) -> Assigned:
         where = (claim.topic, claim.partition)
@@ -122,7 +141,7 @@ class InProcessOutbox:
         self._writer_id = writer_id
         self._closed = False
         with shared.changed:
-            shared.writers[writer_id] = self
+            shared.writers[self._writer_id] = self
 
     def commit(self, records: Sequence[OutRecord], progress: Sequence[Progress]) -> None:
         """See ``ports.Outbox``."""

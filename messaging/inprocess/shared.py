@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from messaging.dead_letters import is_letter, shortened
 from messaging.inprocess.group import Group
 from messaging.inprocess.log import NeededFrom, TopicLog
-from messaging.ports import OutRecord
+from messaging.ports import OutRecord, TooLargeError
 from schemas.errors import BufferFullError, FatalError
 
 
@@ -39,8 +40,8 @@ class SharedLog:
             BufferFullError: a topic has no room.
         """
         by_topic: dict[str, list[OutRecord]] = defaultdict(list)
+        records = [self._fitting(record) for record in records]
         for record in records:
-            self.topic(record.topic).check_size(record)
             by_topic[record.topic].append(record)
         for name, group in by_topic.items():
             if not self.topics[name].make_room(group, self._needed_from(name)):
@@ -49,6 +50,18 @@ class SharedLog:
         for record in records:
             self.topics[record.topic].append(record, timestamp_ms, self._needed_from(record.topic))
         self.changed.notify_all()
+
+    def _fitting(self, record: OutRecord) -> OutRecord:
+        """The record, or a letter without its value where the topic does not take it whole."""
+        topic = self.topic(record.topic)
+        try:
+            topic.check_size(record)
+        except TooLargeError:
+            if not is_letter(record):
+                raise
+            record = shortened(record)
+            topic.check_size(record)
+        return record
 
     def _needed_from(self, topic: str) -> NeededFrom:
         groups = [group for group in self.groups.values() if topic in group.partitions]

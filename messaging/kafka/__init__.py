@@ -10,7 +10,14 @@ The remedies, each with a test in ``tests/integration/messaging``:
   for ever after a stall longer than its delivery timeout. A lost acknowledgement may repeat a frame; workers drop
   repeats by frame index.
 * An outbox looks at the fate of every record before it commits (``outbox``): the client would commit a transaction
-  that has lost records. It throws its producer away after any error: a used one would carry offsets over from a failed
-  transaction into the next.
-* No deserializers, and unreadable batches are stepped over (``corrupt``): the client would spin on them for ever.
+  that has lost records, and its flush fails where it had to split a batch for size. It throws its producer away after
+  any error: a used one would carry offsets over from a failed transaction into the next.
+* Attempts at a record are counted in the metadata of committed offsets (``attempts``), so what kills one worker does
+  not kill each of its successors.
+* A position out of range is told as loss (``poller``): the client would start elsewhere without a word.
+* No deserializers, and fetches are read by our own code (``decoding``), which is total: the client would spin for ever
+  on a header name that is not UTF-8 or a codec it lacks. Fetches without a whole batch are stepped over (``corrupt``).
+* A poll thread that does not come round is noticed by whoever receives (``inbox``): the process ends and is started
+  again, instead of holding its partitions for ever.
+* A transactional id is made of topics, group and writer (``bus``): sites that share a cluster do not fence each other.
 """

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
-from messaging.kafka.connection import KafkaConnection, KafkaOptions, quiet_client_logs
+from messaging.kafka.connection import KafkaConnection, KafkaOptions, quiet_client_logs, try_again_after_refusals
 from messaging.kafka.handover import StateTopic
 from messaging.kafka.outbox import KafkaOutbox
 from messaging.kafka.poller import Membership, group_consumer
@@ -24,6 +24,7 @@ class KafkaBus:
 
     def __init__(self, connection: KafkaConnection, options: KafkaOptions | None = None) -> None:
         quiet_client_logs()
+        try_again_after_refusals()
         self._connection = connection
         self._options = options or KafkaOptions()
         self._lock = threading.Lock()
@@ -32,7 +33,7 @@ class KafkaBus:
 
     def publisher(self) -> KafkaPublisher:
         """See ``ports.Bus``. TransientError: broker away."""
-        publisher = KafkaPublisher(self._connection, self._options, self._require_one)
+        publisher = KafkaPublisher(self._connection, self._options, self._require_one, self._limit_of)
         self._open.append(publisher)
         return publisher
 
@@ -100,6 +101,9 @@ class KafkaBus:
 
     def _require_one(self, name: str) -> None:
         self._require([name])
+
+    def _limit_of(self, name: str) -> int | None:
+        return self._topics().max_message_bytes(name)
 
     def _is_broker_there(self) -> bool:
         try:

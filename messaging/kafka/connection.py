@@ -1,8 +1,11 @@
 """How to reach Kafka, and the knobs of the adapter: plain values, mapped to the client's settings in one place."""
 
 import logging
+import threading
 from dataclasses import dataclass, field
 from typing import Any
+
+from kafka.net.manager import KafkaConnectionManager
 
 MIB = 1 << 20
 
@@ -22,6 +25,8 @@ class KafkaConnection:
         ssl_certfile: our own certificate, where the broker asks for one.
         ssl_keyfile: its key.
         timeout_s: longest wait for the first contact, and for metadata.
+        admitted: set once a broker has let this process in; from then on a refusal is passing, no mistake in the
+            settings. Copies share it.
     """
 
     bootstrap_servers: str
@@ -34,6 +39,7 @@ class KafkaConnection:
     ssl_certfile: str | None = None
     ssl_keyfile: str | None = None
     timeout_s: float = 10.0
+    admitted: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
 
     def client_settings(self) -> dict[str, Any]:
         """Keyword arguments that every kafka-python client takes."""
@@ -90,3 +96,17 @@ def quiet_client_logs() -> None:
     logger = logging.getLogger("kafka")
     if logger.getEffectiveLevel() < logging.INFO:
         logger.setLevel(logging.INFO)
+
+
+def try_again_after_refusals() -> None:
+    """Make the client log in again after a refused login; as it comes it keeps the refusal, and never asks again.
+
+    A password that is changed at the broker first, or wrongly and then back, would else need a restart of everything.
+    """
+    KafkaConnectionManager.maybe_raise_auth_failure = _raise_once
+
+
+def _raise_once(manager: Any, node_id: object) -> None:
+    refusal: Exception | None = manager._auth_failures.pop(node_id, None)
+    if refusal is not None:
+        raise refusal

@@ -1,7 +1,7 @@
-"""Stepping over record batches that cannot be read.
+"""Stepping over fetches without one whole batch in them; what is in a batch is read by ``decoding``.
 
-The client raises once for such a batch and then spins on it for ever, and it does not say where the batch ends. So the
-position moves on by one offset at a time until the client reads again: a batch holds some hundred records at most.
+The client raises for such a fetch again and again, and it does not say where the batch ends. So the position moves on
+by one offset at a time until the client reads again: a batch holds some hundred records at most.
 """
 
 import logging
@@ -12,6 +12,8 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import CorruptRecordError, KafkaError
 
+from messaging.kafka.decoding import SkipCount
+
 _log = logging.getLogger(__name__)
 _OFFSET = re.compile(r"(?:at offset |\)=)(\d+)")
 _NO_PROGRESS = "Failed to make progress"
@@ -20,8 +22,13 @@ _NO_PROGRESS = "Failed to make progress"
 class CorruptBatches:
     """Counts what had to be stepped over, in offsets."""
 
-    def __init__(self) -> None:
-        self.num_skipped = 0
+    def __init__(self, skipped: SkipCount) -> None:
+        self._skipped = skipped
+
+    @property
+    def num_skipped(self) -> int:
+        """Offsets stepped over so far, by the reading of batches too."""
+        return self._skipped.num_skipped
 
     def step_over(self, consumer: KafkaConsumer, error: KafkaError, partitions: Collection[TopicPartition]) -> bool:
         """Move past the offset that ``error`` complains of.
@@ -44,7 +51,7 @@ class CorruptBatches:
         target = max(_position(consumer, where), int(offset[1])) + 1
         _log.error("offset %d of %s[%d] cannot be read (%s): skipped", target - 1, where.topic, where.partition, said)
         consumer.seek(where, target)
-        self.num_skipped += 1
+        self._skipped.num_skipped += 1
         return True
 
 

@@ -9,11 +9,10 @@ from schemas.errors import BadMessageError, EngramError, FatalError, OwnershipLo
 
 _REFUSED = (
     kafka_errors.AuthorizationError,
-    kafka_errors.SaslAuthenticationFailedError,
-    kafka_errors.UnsupportedSaslMechanismError,
     kafka_errors.UnsupportedVersionError,
     kafka_errors.KafkaConfigurationError,
 )
+_UNWELCOME = (kafka_errors.SaslAuthenticationFailedError, kafka_errors.UnsupportedSaslMechanismError)
 _MOVED_ON = (
     kafka_errors.CommitFailedError,
     kafka_errors.IllegalGenerationError,
@@ -36,7 +35,7 @@ def is_fenced(error: BaseException) -> bool:
 
 
 def translate(error: BaseException, doing: str) -> EngramError:
-    """Our error for one of the client's.
+    """Our error for one of the client's, of a client that was made before: see ``diagnosis.reaching`` for the making.
 
     Args:
         error: what the client raised.
@@ -45,6 +44,9 @@ def translate(error: BaseException, doing: str) -> EngramError:
     said = f"{type(error).__name__}: {error}"
     if isinstance(error, _REFUSED):
         return FatalError(f"{doing}: the broker refused ({said}); check the kafka settings and the rights of this user")
+    if isinstance(error, _UNWELCOME):
+        text = f"{doing}: the broker no longer lets us in ({said})"
+        return TransientError(f"{text}; was the password changed? If so start again with the new one")
     if isinstance(error, _TOO_LARGE):
         return BadMessageError("too_large", f"{doing}: the record is larger than the topic takes ({said})")
     if isinstance(error, _MOVED_ON):

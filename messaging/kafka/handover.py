@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
 
+from messaging.kafka.attempts import Mark
 from messaging.kafka.connection import KafkaConnection
+from messaging.kafka.decoding import SkipCount
 from messaging.kafka.errors import translate
 from messaging.kafka.reader import lone_consumer
-from messaging.kafka.records import to_record
 from messaging.ports import Progress
 
 _ANSWER_MS = 500
@@ -28,20 +29,47 @@ _ANSWER_MS = 500
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a new owner begins: first offset not handled by anybody, and first offset to read."""
+    """Where a new owner begins.
+
+    Attributes:
+        committed_offset: first offset not handled by anybody that can still be read.
+        replay_from: first offset to read.
+        attempts: that were made at the committed offset.
+        lost_from: what was committed, where the log does not go on from there; else None.
+    """
 
     committed_offset: int
     replay_from: int
+    attempts: int = 0
+    lost_from: int | None = None
+
+    @property
+    def num_lost(self) -> int:
+        """Offsets that retention deleted unread. None are known of a topic that was deleted and made again."""
+        return max(0, self.committed_offset - self.lost_from) if self.lost_from is not None else 0
 
 
-def offsets_of(progress: Sequence[Progress]) -> dict[TopicPartition, OffsetAndMetadata]:
-    """What is committed for ``progress``: the next offset, with where to replay from in its metadata string."""
+def offsets_of(
+    progress: Sequence[Progress], attempts_at: Callable[[Progress], int] = lambda _: 0
+) -> dict[TopicPartition, OffsetAndMetadata]:
+    """What is committed for ``progress``: the next offset, with where to replay from in its metadata string.
+
+    Args:
+        progress: what was handled.
+        attempts_at: attempts at the next offset, ours included; a commit without progress must not forget them.
+    """
     return {
-        TopicPartition(item.claim.topic, item.claim.partition): OffsetAndMetadata(
-            item.next_offset, str(min(item.replay_from, item.next_offset)), -1
+        TopicPartition(item.claim.topic, item.claim.partition): committed_as(
+            Mark(item.next_offset, min(item.replay_from, item.next_offset), attempts_at(item))
         )
         for item in progress
     }
+
+
+def committed_as(mark: Mark) -> OffsetAndMetadata:
+    """An offset, with where to replay from and, if any, the attempts: ``40`` or ``40;2``."""
+    told = f"{mark.replay_from};{mark.attempts}" if mark.attempts else str(mark.replay_from)
+    return OffsetAndMetadata(mark.next_offset, told, -1)
 
 
 def find_start(consumer: KafkaConsumer, partition: TopicPartition) -> Start:
@@ -54,8 +82,16 @@ def find_start(consumer: KafkaConsumer, partition: TopicPartition) -> Start:
     oldest = consumer.beginning_offsets([partition], timeout_ms=_ANSWER_MS)[partition]
     if found is None:
         return Start(oldest, oldest)
-    replay_from = int(found.metadata) if found.metadata and found.metadata.isdigit() else found.offset
-    return Start(found.offset, max(oldest, min(replay_from, found.offset)))
+    end = consumer.end_offsets([partition], timeout_ms=_ANSWER_MS)[partition]
+    if not oldest <= found.offset <= end:
+        return Start(oldest, oldest, lost_from=found.offset)
+    told, _, attempts = (found.metadata or "").partition(";")
+    replay_from = int(told) if told.isdecimal() else found.offset
+    return Start(
+        found.offset,
+        max(oldest, min(replay_from, found.offset)),
+        int(attempts) if attempts.isdecimal() else 0,
+    )
 
 
 class StateTopic:
@@ -75,7 +111,7 @@ class StateTopic:
     ) -> None:
         self._topic = topic
         self._high_watermarks = high_watermarks
-        self._consumer = lone_consumer(connection)
+        self._consumer = lone_consumer(connection, SkipCount())
 
     def newest(self, numbers: Sequence[int]) -> Mapping[int, Mapping[str, bytes]]:
         """Newest value per key of those partitions whose transactions have all ended; the others are left out."""
@@ -99,8 +135,10 @@ class StateTopic:
         states: dict[int, dict[str, bytes]] = {partition.partition: {} for partition in ends}
         while any(self._consumer.position(partition) < end for partition, end in ends.items()):
             found = self._consumer.poll(timeout_ms=_ANSWER_MS)
-            for record in (to_record(each) for records in found.values() for each in records):
-                key = (record.key or b"").decode(errors="replace")
+            for record in (each for records in found.values() for each in records):
+                if record.key is None:  # not written by an outbox, or not readable
+                    continue
+                key = record.key.decode(errors="replace")
                 states[record.partition].pop(key, None)
                 if record.value is not None:
                     states[record.partition][key] = record.value

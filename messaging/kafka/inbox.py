@@ -5,13 +5,15 @@ thread (brings assignments and records) and the user (takes them, rewinds, asks 
 """
 
 import threading
+import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from messaging.ports import Assigned, Claim, Delivery, Intake, Progress, Record
+from messaging.kafka.attempts import Mark, Trial
+from messaging.ports import Assigned, Claim, Delivery, Intake, Lost, Progress, Record
 from messaging.sizes import held_bytes
 from schemas.errors import FatalError, OwnershipLostError, TransientError
 
@@ -27,16 +29,28 @@ class CommitRequest:
 
 
 class Inbox:
-    """Thread-safe meeting place. A claim is *announced* once its ``Assigned`` has been put in."""
+    """Thread-safe meeting place. A claim is *announced* once its ``Assigned`` has been put in.
 
-    def __init__(self) -> None:
+    Args:
+        stuck_after_s: a poll thread that was not heard of for so long is taken for stuck.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, stuck_after_s: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stuck_after_s = stuck_after_s
+        self._clock = clock
+        self._alive_at_s = clock()
         self._changed = threading.Condition()
         self._epochs: dict[Partition, int] = {}
         self._claims: dict[Partition, Claim] = {}
         self._committed: dict[Claim, int] = {}  # of the announced claims
+        self._trials: dict[Claim, Trial] = {}
+        self._in_doubt: set[Claim] = set()  # a commit began and is not known to have gone through
+        self._left_marks: dict[Partition, Mark] = {}
         self._membership: Any = None
         self._revoked: list[Claim] = []
         self._assigned: list[Assigned] = []
+        self._lost: list[Lost] = []
         self._queue: deque[Delivery] = deque()
         self._queued_bytes = 0
         self._commits: deque[CommitRequest] = deque()
@@ -52,27 +66,55 @@ class Inbox:
             for partition in partitions:
                 self._claim(partition)
 
-    def end_all(self) -> None:
-        """End every claim; what was queued under them is dropped, it is still in the log."""
+    def end_all(self) -> dict[Partition, Mark]:
+        """End every claim; what was queued under them is dropped, it is still in the log.
+
+        Returns:
+            What to commit so that the hand-over is no attempt. A claim with a commit under way is left alone: an older
+            offset must not come after it.
+        """
         with self._changed:
+            cleared = {}
+            for claim, trial in self._trials.items():
+                mark = trial.standing_mark
+                if mark is not None and claim not in self._in_doubt:
+                    cleared[claim.topic, claim.partition] = Mark(mark.next_offset, mark.replay_from, mark.attempts - 1)
             for claim in list(self._claims.values()):
                 self._end(claim)
             self._membership = None
+            self._left_marks.clear()
             self._drop_stale()
+            return cleared
 
     # --- the poll thread
+
+    def alive(self) -> None:
+        """The poll thread has come round, or has got an answer on its way."""
+        self._alive_at_s = self._clock()
 
     def unannounced(self) -> list[Claim]:
         """Claims whose committed offset and states have still to be fetched."""
         with self._changed:
             return [claim for claim in self._claims.values() if claim not in self._committed]
 
-    def announce(self, assigned: Assigned) -> bool:
-        """Hand over what goes with a new claim; False if the claim has ended meanwhile."""
+    def announce(self, assigned: Assigned, replay_from: int | None = None, attempts: int = 0) -> bool:
+        """Hand over what goes with a new claim; False if the claim has ended meanwhile.
+
+        Args:
+            assigned: what its user is told.
+            replay_from: as it was committed; None = the committed offset.
+            attempts: as they were committed, our own from before a rewind included.
+        """
         with self._changed:
             if not self._is_current(assigned.claim):
                 return False
-            self._committed[assigned.claim] = assigned.committed_offset
+            claim, offset = assigned.claim, assigned.committed_offset
+            left = self._left_marks.pop((claim.topic, claim.partition), None)
+            is_ours = left is not None and (left.next_offset, left.attempts) == (offset, attempts)
+            self._committed[claim] = offset
+            self._trials[claim] = Trial(
+                offset, offset if replay_from is None else replay_from, attempts - is_ours, is_marked=is_ours
+            )
             self._assigned.append(assigned)
             self._changed.notify_all()
             return True
@@ -87,6 +129,55 @@ class Inbox:
                 self._queue.append(Delivery(record, claim, is_replay=record.offset < first_new))
                 self._queued_bytes += held_bytes(record)
             self._changed.notify_all()
+
+    def held(self, now_s: float) -> dict[Claim, tuple[int, Mark | None]]:
+        """Per claim the next record that waits for ``let_go``: its offset, and what must be committed before."""
+        with self._changed:
+            first: dict[Claim, int] = {}
+            for delivery in self._queue:
+                if not self._may_go(delivery):
+                    first.setdefault(delivery.claim, delivery.record.offset)
+            return {
+                claim: (offset, self._trials[claim].wanted(offset))
+                for claim, offset in first.items()
+                if self._trials[claim].may_open(offset, now_s)
+            }
+
+    def let_go(self, claim: Claim, offset: int, mark: Mark | None, now_s: float) -> None:
+        """The record at ``offset`` may be taken: ``mark`` is committed."""
+        with self._changed:
+            if self._is_current(claim):
+                self._trials[claim].open(offset, mark, now_s)
+                self._changed.notify_all()
+
+    def standing_attempts(self, item: Progress) -> int:
+        """Attempts that a commit of ``item`` must not forget: it makes no progress beyond our mark."""
+        with self._changed:
+            trial = self._trials.get(item.claim)
+            mark = trial.standing_mark if trial is not None else None
+            return mark.attempts if mark is not None and mark.next_offset == item.next_offset else 0
+
+    def committed(self, progress: Sequence[Progress]) -> None:
+        """These positions are durable."""
+        with self._changed:
+            for item in progress:
+                self._in_doubt.discard(item.claim)
+                trial = self._trials.get(item.claim)
+                if trial is not None:
+                    trial.progressed(item.next_offset, min(item.replay_from, item.next_offset))
+            self._changed.notify_all()
+
+    def first_new(self, claim: Claim) -> int:
+        """The committed offset at the start of a claim; 0 once it has ended."""
+        with self._changed:
+            return self._committed.get(claim, 0)
+
+    def lose(self, lost: Lost) -> None:
+        """Tell of records that are gone."""
+        with self._changed:
+            if lost.claim in self._committed:
+                self._lost.append(lost)
+                self._changed.notify_all()
 
     def queued(self) -> tuple[int, int]:
         """Records and bytes waiting to be taken."""
@@ -116,15 +207,17 @@ class Inbox:
         """Wait for anything at all and take it, at most ``max_records`` deliveries."""
         with self._changed:
             self._check_usable()
-            self._changed.wait_for(self._has_news, timeout_s)
+            self._wait(timeout_s)
             if self._failure is not None:
                 raise self._failure
             revoked, assigned = tuple(self._revoked), tuple(self._assigned)
+            lost = tuple(self._lost)
             self._revoked.clear()
             self._assigned.clear()
-            deliveries = tuple(self._queue.popleft() for _ in range(min(max_records, len(self._queue))))
+            self._lost.clear()
+            deliveries = self._take_open(max_records)
             self._queued_bytes -= sum(held_bytes(delivery.record) for delivery in deliveries)
-            return Intake(revoked, assigned, deliveries)
+            return Intake(revoked, assigned, deliveries, lost)
 
     def rewind(self) -> None:
         """End every claim and start a new one on the same partition."""
@@ -144,6 +237,7 @@ class Inbox:
             ended = [item.claim for item in progress if not self._is_current(item.claim)]
             if ended:
                 raise OwnershipLostError(f"every claim must still be held to commit, {ended} have ended: rewind")
+            self._in_doubt.update(item.claim for item in progress)
             return self._membership
 
     def ask_commit(self, request: CommitRequest) -> None:
@@ -171,6 +265,11 @@ class Inbox:
     def _end(self, claim: Claim) -> None:
         del self._claims[claim.topic, claim.partition]
         was_announced = self._committed.pop(claim, None) is not None
+        trial = self._trials.pop(claim, None)
+        self._in_doubt.discard(claim)
+        self._lost = [lost for lost in self._lost if lost.claim != claim]
+        if trial is not None and trial.standing_mark is not None:
+            self._left_marks[claim.topic, claim.partition] = trial.standing_mark
         untold = [assigned for assigned in self._assigned if assigned.claim == claim]
         for assigned in untold:
             self._assigned.remove(assigned)
@@ -185,8 +284,42 @@ class Inbox:
     def _is_current(self, claim: Claim) -> bool:
         return self._claims.get((claim.topic, claim.partition)) == claim
 
+    def _wait(self, timeout_s: float) -> None:
+        """Wait for news; a stuck poll thread ends the wait as soon as it counts as stuck, not at its end."""
+        until_s = self._clock() + timeout_s
+        while not self._has_news():
+            silent_s = self._clock() - self._alive_at_s
+            if silent_s >= self._stuck_after_s:
+                raise FatalError(
+                    f"the poll thread must come round every {self._stuck_after_s:.0f} s, it has been stuck for "
+                    f"{silent_s:.0f} s: start this process again, its partitions then go to others"
+                )
+            left_s = until_s - self._clock()
+            if left_s <= 0:
+                return
+            self._changed.wait_for(self._has_news, min(left_s, self._stuck_after_s - silent_s))
+
     def _has_news(self) -> bool:
-        return bool(self._closed or self._failure or self._revoked or self._assigned or self._queue)
+        return bool(self._closed or self._failure or self._revoked or self._assigned or self._lost) or any(
+            map(self._may_go, self._queue)
+        )
+
+    def _may_go(self, delivery: Delivery) -> bool:
+        return delivery.record.offset < self._trials[delivery.claim].open_below
+
+    def _take_open(self, max_records: int) -> tuple[Delivery, ...]:
+        """The first that may go, each with what is known of earlier attempts; the order of a claim is kept."""
+        taken: list[Delivery] = []
+        kept: list[Delivery] = []
+        while self._queue and len(taken) < max_records:
+            delivery = self._queue.popleft()
+            if self._may_go(delivery):
+                attempts = self._trials[delivery.claim].attempts_at(delivery.record.offset)
+                taken.append(replace(delivery, attempts=attempts) if attempts else delivery)
+            else:
+                kept.append(delivery)
+        self._queue.extendleft(reversed(kept))
+        return tuple(taken)
 
     def _check_usable(self) -> None:
         if self._failure is not None:

@@ -15,18 +15,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+from kafka.future import Future
 from kafka.structs import ConsumerGroupMetadata
 
+from messaging.dead_letters import is_letter, shortened
 from messaging.kafka.connection import KafkaConnection, KafkaOptions
 from messaging.kafka.errors import is_fenced, translate
 from messaging.kafka.handover import offsets_of
 from messaging.kafka.producer import cause_of, commit_transaction, discard, send_offsets
 from messaging.kafka.subscription import KafkaSubscription
-from messaging.ports import OutRecord, Progress
+from messaging.ports import OutRecord, Progress, TooLargeError
+from messaging.sizes import payload_bytes
 from schemas.errors import EngramError, FatalError
 
 _log = logging.getLogger(__name__)
+_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _DISCARD_S = 1.0
 _REPLACE_S = 3.0
 """A caller that has just been told of an error should not wait long for the next producer."""
@@ -39,7 +43,7 @@ class KafkaOutbox:
         connection: where and how.
         options: deadlines.
         subscription: whose claims are committed.
-        writer_id: transactional id; a newer producer of the same id fences this one.
+        writer_id: transactional id, see ``KafkaSubscription.transactional_id``; a newer producer of it fences this one.
 
     Raises:
         TransientError: broker away.
@@ -57,19 +61,11 @@ class KafkaOutbox:
         self._producer: KafkaProducer | None = self._connect(connection.timeout_s)
 
     def commit(self, records: Sequence[OutRecord], progress: Sequence[Progress]) -> None:
-        """See ``ports.Outbox``. BadMessageError: a record is larger than its topic takes; nothing was published."""
+        """See ``ports.Outbox``."""
         with self._lock:
             if self._closed:
                 raise FatalError("an outbox must be open to commit, this one was closed")
-            membership = self._subscription.membership_for(progress)
-            if self._producer is None:
-                self._producer = self._connect(self._connection.timeout_s)
-            try:
-                self._transact(self._producer, records, progress, membership)
-            except KafkaError as error:
-                cause = cause_of(self._producer, error)
-                self._replace(is_fenced(cause))
-                raise translate(cause, f"committing as writer '{self._writer_id}'") from error
+            self._commit_fitting(list(records), progress)
 
     def close(self) -> None:
         """See ``ports.Outbox``."""
@@ -78,6 +74,34 @@ class KafkaOutbox:
             if self._producer is not None:
                 discard(self._producer, _DISCARD_S)
                 self._producer = None
+
+    def _commit_fitting(self, records: list[OutRecord], progress: Sequence[Progress]) -> None:
+        """Try until it is through; a letter that is refused for its size is shortened, once."""
+        whole = set(range(len(records)))
+        while True:
+            try:
+                return self._attempt(records, progress)
+            except TooLargeError as error:
+                place = next(number for number, record in enumerate(records) if record is error.record)
+                if place not in whole or not is_letter(error.record):
+                    raise
+                whole.discard(place)
+                records[place] = shortened(error.record)
+
+    def _attempt(self, records: Sequence[OutRecord], progress: Sequence[Progress]) -> None:
+        membership = self._subscription.membership_for(progress)
+        if self._producer is None:
+            self._producer = self._connect(self._connection.timeout_s)
+        try:
+            self._transact(self._producer, records, progress, membership)
+        except TooLargeError:
+            self._replace(was_fenced=False)
+            raise
+        except KafkaError as error:
+            cause = cause_of(self._producer, error)
+            self._replace(is_fenced(cause))
+            raise translate(cause, f"committing as writer '{self._writer_id}'") from error
+        self._subscription.committed(progress)
 
     def _transact(
         self,
@@ -88,22 +112,18 @@ class KafkaOutbox:
     ) -> None:
         deadline = time.monotonic() + self._options.commit_timeout_s
         producer.begin_transaction()
-        sent = [
-            producer.send(
-                record.topic,
-                key=record.key.encode(),
-                value=record.value,
-                headers=list(record.headers),
-                partition=record.partition,
-            )
-            for record in records
-        ]
+        sent = [_send(producer, record) for record in records]
         if progress:
-            send_offsets(producer, offsets_of(progress), membership, _left_s(deadline))
-        producer.flush(timeout=_left_s(deadline))
-        for future in sent:  # the client would commit without the records that failed
-            if not future.succeeded():
-                raise future.exception or KafkaTimeoutError("a record of the transaction has no answer")
+            offsets = offsets_of(progress, self._subscription.standing_attempts)
+            send_offsets(producer, offsets, membership, _left_s(deadline))
+        # The client would commit without the records that failed. And its flush fails where it had to split a batch.
+        errors = [_error_of(future, deadline) for future in sent]
+        for record, error in zip(records, errors, strict=True):
+            if isinstance(error, _TOO_LARGE):
+                raise _too_large(record, error)
+        for error in errors:
+            if error is not None:
+                raise error
         commit_transaction(producer, _left_s(deadline))
 
     def _connect(self, timeout_s: float) -> KafkaProducer:
@@ -139,6 +159,35 @@ class KafkaOutbox:
             self._producer = self._connect(min(_REPLACE_S, self._connection.timeout_s))
         except EngramError as error:
             _log.warning("the open transaction ends by time-out: %s", error)
+
+
+def _send(producer: KafkaProducer, record: OutRecord) -> Future:
+    try:
+        return producer.send(
+            record.topic,
+            key=record.key.encode(),
+            value=record.value,
+            headers=list(record.headers),
+            partition=record.partition,
+        )
+    except MessageSizeTooLargeError as error:
+        raise _too_large(record, error) from error
+
+
+def _error_of(future: Future, deadline: float) -> KafkaError | None:
+    try:
+        future.get(timeout=_left_s(deadline))
+    except KafkaError as error:
+        return error
+    return None
+
+
+def _too_large(record: OutRecord, error: Exception) -> TooLargeError:
+    return TooLargeError(
+        record,
+        f"a record for topic '{record.topic}' with key '{record.key:.64}' and {payload_bytes(record)} bytes is larger "
+        f"than the topic takes; send a smaller one, or raise max.message.bytes of the topic ({error})",
+    )
 
 
 def _left_s(deadline: float) -> float:

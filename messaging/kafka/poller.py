@@ -8,17 +8,18 @@ from dataclasses import dataclass
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.range import RangePartitionAssignor
-from kafka.errors import KafkaError, KafkaTimeoutError, RetriableError
+from kafka.errors import KafkaError, KafkaTimeoutError, OffsetOutOfRangeError, RetriableError
 from kafka.structs import MemberState
 
 from messaging.kafka.connection import MIB, KafkaConnection, KafkaOptions
 from messaging.kafka.corrupt import CorruptBatches
-from messaging.kafka.errors import translate, translated
-from messaging.kafka.handover import Start, StateTopic, find_start, offsets_of
+from messaging.kafka.decoding import SkipCount, read_patiently
+from messaging.kafka.diagnosis import reaching
+from messaging.kafka.errors import translate
+from messaging.kafka.handover import Start, StateTopic, committed_as, find_start, offsets_of
 from messaging.kafka.inbox import CommitRequest, Inbox
-from messaging.kafka.records import to_record
 from messaging.kafka.topics import GrowthWatch
-from messaging.ports import Assigned, Claim
+from messaging.ports import Assigned, Claim, Lost
 from schemas.errors import FatalError, TransientError
 
 _log = logging.getLogger(__name__)
@@ -33,13 +34,13 @@ _CLOSE_MS = 3000
 
 def group_consumer(connection: KafkaConnection, options: KafkaOptions, group: str) -> KafkaConsumer:
     """A consumer for ``group`` that reads committed records as raw bytes and commits nothing by itself."""
-    with translated(f"connecting a member of group '{group}' to Kafka at {connection.bootstrap_servers}"):
+    with reaching(connection, f"connecting a member of group '{group}' to Kafka"):
         return KafkaConsumer(
             **connection.client_settings(),
             group_id=group,
             enable_auto_commit=False,
             isolation_level="read_committed",
-            auto_offset_reset="earliest",
+            auto_offset_reset="none",  # positions are always given; one out of range is told, see _overtaken
             partition_assignment_strategy=(RangePartitionAssignor,),
             session_timeout_ms=int(options.session_timeout_s * 1000),
             heartbeat_interval_ms=int(min(1.0, options.session_timeout_s / 3) * 1000),
@@ -86,7 +87,9 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
         self._inbox.begin(assigned, self._consumer.group_metadata())
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 - always all of them
-        self._inbox.end_all()
+        cleared = self._inbox.end_all()
+        if cleared:  # we live to hand over, so this was no attempt; nothing may block here
+            self._consumer.commit_async({TopicPartition(*where): committed_as(mark) for where, mark in cleared.items()})
 
     def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:  # noqa: ARG002
         self._inbox.end_all()
@@ -97,9 +100,10 @@ class PollThread(threading.Thread):
 
     def __init__(self, membership: Membership, options: KafkaOptions, inbox: Inbox) -> None:
         super().__init__(name=f"poll-{'-'.join(membership.topics)}", daemon=True)
-        self.corrupt = CorruptBatches()
+        skipped = SkipCount()
+        self.corrupt = CorruptBatches(skipped)
         self._membership = membership
-        self._consumer = membership.consumer
+        self._consumer = read_patiently(membership.consumer, skipped)
         self._options = options
         self._inbox = inbox
         self._flowing: dict[TopicPartition, Claim] = {}
@@ -132,6 +136,7 @@ class PollThread(threading.Thread):
             self._consumer.partitions_for_topic(topic)  # metadata that comes later would cost a second rebalance
 
     def _turn(self) -> None:
+        self._inbox.alive()
         is_stable = self._is_stable()
         waits_ms = _JOINING_MS if not is_stable else _PAUSED_MS if self._is_waiting() else _STABLE_MS
         self._poll(waits_ms)
@@ -140,6 +145,7 @@ class PollThread(threading.Thread):
             self._stable_at = time.monotonic()
             self._hand_over()
             self._commit_asked()
+            self._let_go()
             self._hold_back()
             self._lag = self._count_lag()
         else:
@@ -160,9 +166,36 @@ class PollThread(threading.Thread):
         for partition, records in found.items():
             claim = self._flowing.get(partition)
             if claim is not None:
-                self._inbox.put(claim, [to_record(record) for record in records])
+                self._inbox.put(claim, records)
+
+    def _overtaken(self, partition: TopicPartition, position: int) -> None:
+        """Retention has deleted what was to be read next, or the topic was made again: go on with what there is."""
+        oldest = self._consumer.beginning_offsets([partition], timeout_ms=_COMMIT_MS)[partition]
+        self._consumer.seek(partition, oldest)
+        claim = self._flowing.get(partition)
+        if claim is None:
+            return
+        first = max(position, self._inbox.first_new(claim))  # what was only to be replayed is no loss
+        if position > oldest or oldest > first:
+            self._tell_lost(claim, first, max(0, oldest - first))
+
+    def _tell_lost(self, claim: Claim, first: int, num: int) -> None:
+        where = f"{claim.topic}[{claim.partition}]"
+        if num:
+            _log.warning("up to %d records of %s from %d on were deleted unread: keep them longer", num, where, first)
+        else:
+            _log.warning("%s was made again, it does not reach offset %d: reading starts over", where, first)
+        self._inbox.lose(Lost(claim, first, num))
 
     def _survive(self, error: KafkaError) -> None:
+        if isinstance(error, OffsetOutOfRangeError) and error.args and isinstance(error.args[0], dict):
+            try:
+                for partition, position in error.args[0].items():
+                    self._overtaken(partition, position)
+            except KafkaError as slow:  # the position stays out of range, so it comes again
+                error = slow
+            else:
+                return
         if self.corrupt.step_over(self._consumer, error, self._consumer.assignment()):
             return
         translated_error = translate(error, "polling")
@@ -190,6 +223,7 @@ class PollThread(threading.Thread):
     def _starts(self, claims: Iterable[TopicPartition]) -> dict[TopicPartition, Start]:
         starts = {}
         for partition in claims:
+            self._inbox.alive()  # each answer may take as long as the broker lets us wait
             try:
                 starts[partition] = find_start(self._consumer, partition)
             except (
@@ -211,23 +245,43 @@ class PollThread(threading.Thread):
 
     def _begin(self, claim: Claim, start: Start, assigned: Assigned) -> None:
         partition = TopicPartition(claim.topic, claim.partition)
-        if not self._inbox.announce(assigned):
+        if not self._inbox.announce(assigned, start.replay_from, start.attempts):
             return  # rewound meanwhile; the next turn begins again
+        if start.lost_from is not None:
+            self._tell_lost(claim, start.lost_from, start.num_lost)
         self._consumer.seek(partition, start.replay_from)
         self._flowing[partition] = claim
         if not self._is_held_back:
             self._consumer.resume(partition)
 
+    def _let_go(self) -> None:
+        """Mark what is begun with, see ``attempts``. Nobody else commits for these claims meanwhile."""
+        now_s = time.monotonic()
+        held = self._inbox.held(now_s)
+        marks = {TopicPartition(c.topic, c.partition): committed_as(mark) for c, (_, mark) in held.items() if mark}
+        try:
+            if marks:
+                self._consumer.commit(marks, timeout_ms=_COMMIT_MS)
+        except KafkaError as error:
+            _log.warning("%s", translate(error, "marking what is begun with"))
+            self._inbox.rewind()  # it may still be carried out: only what is committed then tells
+            return
+        for claim, (offset, mark) in held.items():
+            self._inbox.let_go(claim, offset, mark, now_s)
+
     def _commit_asked(self) -> None:
         while (request := self._inbox.next_commit()) is not None:
+            self._inbox.alive()
             self._commit(request)
 
     def _commit(self, request: CommitRequest) -> None:
         # On this thread and outside poll no rebalance can come in between the look at the claims and the commit.
-        offsets = offsets_of(self._inbox.current(request.progress))
+        current = self._inbox.current(request.progress)
+        offsets = offsets_of(current, self._inbox.standing_attempts)
         try:
             if offsets:
                 self._consumer.commit(offsets, timeout_ms=_COMMIT_MS)
+            self._inbox.committed(current)
             request.done.set_result(None)
         except KafkaError as error:
             request.done.set_exception(translate(error, "committing positions"))
@@ -268,6 +322,13 @@ class PollThread(threading.Thread):
 
     def _leave(self) -> None:
         self._membership.growth.close()
+        cleared = self._inbox.end_all() if self._inbox.is_closed else {}
+        try:
+            if cleared:
+                marks = {TopicPartition(*where): committed_as(mark) for where, mark in cleared.items()}
+                self._consumer.commit(marks, timeout_ms=_CLOSE_MS)
+        except KafkaError as error:
+            _log.warning("the next owner will take this hand-over for a death: %s", error)
         try:
             self._consumer.close(autocommit=False, timeout_ms=_CLOSE_MS)
             if self._membership.states is not None:

@@ -49,3 +49,8 @@ def discard(producer: KafkaProducer, timeout_s: float) -> None:
         producer._sender.force_close()
         producer._sender.join(timeout_s)
         producer._closed = True
+
+
+def is_running(producer: KafkaProducer) -> bool:
+    """Whether its thread lives; without it records are taken and never answered."""
+    return bool(producer._sender.is_alive())

@@ -1,5 +1,9 @@
 """Publishing without waiting, bounded in bytes, that comes back to life after any stall of the broker.
 
+While the broker is away, records stay in flight until their bytes are at the bound or their time is up; a call that
+would have to wait for the broker (first record of a topic, topic gone, client replaced) waits briefly, fails as
+``TransientError``, and so do those of the next seconds, at once: a camera's thread is not to be held up.
+
 Not idempotent, with one request in flight: kafka-python's idempotent producer stays silent for ever once a batch that
 was sent has expired. Order per key holds all the same; after a lost acknowledgement a record may be there twice.
 """
@@ -12,18 +16,25 @@ from dataclasses import dataclass
 from itertools import islice
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.producer.future import FutureRecordMetadata
 
 from messaging.kafka.connection import KafkaConnection, KafkaOptions
+from messaging.kafka.diagnosis import reaching
 from messaging.kafka.errors import translate, translated
-from messaging.kafka.producer import discard
+from messaging.kafka.producer import discard, is_running
 from messaging.ports import OutRecord
 from messaging.sizes import RECORD_OVERHEAD_BYTES, payload_bytes
-from schemas.errors import BadMessageError, BufferFullError, FatalError, TransientError
+from schemas.errors import BadMessageError, BufferFullError, EngramError, FatalError, TransientError
 
 _log = logging.getLogger(__name__)
 _STUCK_AFTER_S = 10.0
 """So long after its delivery timeout a record without an answer shows that the client hangs."""
+_LONGEST_BLOCK_S = 3.0
+"""How long one call may wait for what the broker must say first (which partitions a topic has)."""
+_PAUSE_S = 2.0
+"""How long after such a wait came to nothing the broker is not asked again."""
+_FRAMING_BYTES = 128
+"""What a batch of one record has besides the payload; the topic's limit holds for both together."""
 
 OnDone = Callable[[Exception | None], None]
 
@@ -90,43 +101,44 @@ class KafkaPublisher:
         connection: where and how.
         options: bounds and deadlines.
         require_topic: raises when a topic does not exist; asked once per topic, as the client would wait for it.
+        limit_of: largest batch that a topic takes, in bytes; None = unknown.
     """
 
     def __init__(
-        self, connection: KafkaConnection, options: KafkaOptions, require_topic: Callable[[str], None]
+        self,
+        connection: KafkaConnection,
+        options: KafkaOptions,
+        require_topic: Callable[[str], None],
+        limit_of: Callable[[str], int | None] = lambda _: None,
     ) -> None:
         self._connection = connection
         self._options = options
         self._require_topic = require_topic
-        self._known_topics: set[str] = set()
+        self._limit_of = limit_of
+        self._known_topics: dict[str, int | None] = {}
+        self._seen_topics: set[str] = set()
         self._in_flight = _InFlight(options.in_flight_bytes)
         self._sending = threading.Lock()  # the producer is replaced under it
         self._closed = False
-        self._producer = self._connect()
+        self._pause = (0.0, "")  # until when the broker is not asked again, and why
+        self._producer: KafkaProducer | None = self._connect()
 
     def publish(self, record: OutRecord, on_done: OnDone | None = None) -> None:
-        """See ``ports.Publisher``. TransientError: the first record of a topic, and the broker is away."""
+        """See ``ports.Publisher``. TransientError: the broker must say something first, and is away."""
         self._check_size(record)
         opened = _Open(payload_bytes(record) + RECORD_OVERHEAD_BYTES, time.monotonic(), on_done)
         self._replace_if_stuck()
         with self._sending:
             if self._closed:
                 raise FatalError("a publisher must be open to publish, this one was closed")
-            self._know(record.topic)
             self._in_flight.enter(opened)
             try:
-                future = self._producer.send(
-                    record.topic,
-                    key=record.key.encode(),
-                    value=record.value,
-                    headers=list(record.headers),
-                    partition=record.partition,
-                )
-            except KafkaError as error:
+                future = self._send(record)
+            except BaseException:
                 self._in_flight.leave(opened)
-                raise translate(error, f"publishing to '{record.topic}'") from error
+                raise
         future.add_callback(lambda _: self._done(opened, None))
-        future.add_errback(lambda error: self._done(opened, translate(error, f"publishing to '{record.topic}'")))
+        future.add_errback(lambda error: self._done(opened, self._explained(error, record.topic)))
 
     def flush(self, timeout_s: float) -> bool:
         """See ``ports.Publisher``."""
@@ -134,18 +146,22 @@ class KafkaPublisher:
 
     def close(self, timeout_s: float) -> None:
         """See ``ports.Publisher``."""
-        with self._sending:
-            if self._closed:
-                return
-            self._closed = True
         deadline = time.monotonic() + timeout_s
-        self._in_flight.wait_empty(timeout_s)
-        discard(self._producer, max(0.1, deadline - time.monotonic()))
+        # Whoever is sending may be waiting for a broker that is away; closing must not wait for long with it.
+        held = self._sending.acquire(timeout=max(0.1, timeout_s))
+        was_closed, self._closed = self._closed, True
+        if held:
+            self._sending.release()
+        if was_closed:
+            return
+        self._in_flight.wait_empty(max(0.0, deadline - time.monotonic()))
+        if self._producer is not None:
+            discard(self._producer, max(0.1, deadline - time.monotonic()))
         self._fail(self._in_flight.all(), "the publisher was closed before Kafka answered")
 
     def _connect(self) -> KafkaProducer:
         timeout_ms, delivery_ms = int(self._connection.timeout_s * 1000), int(self._options.delivery_timeout_s * 1000)
-        with translated(f"connecting a publisher to Kafka at {self._connection.bootstrap_servers}"):
+        with reaching(self._connection, "connecting a publisher to Kafka"):
             return KafkaProducer(
                 **self._connection.client_settings(),
                 enable_idempotence=False,
@@ -154,7 +170,7 @@ class KafkaPublisher:
                 retries=2**31 - 1,  # until the delivery timeout
                 delivery_timeout_ms=delivery_ms,
                 request_timeout_ms=min(timeout_ms, delivery_ms // 2),  # the client wants room for a second attempt
-                max_block_ms=timeout_ms,
+                max_block_ms=min(timeout_ms, int(_LONGEST_BLOCK_S * 1000)),
                 linger_ms=5,
                 batch_size=262_144,  # the default is smaller than one frame, then each request carries one record
                 max_request_size=4 * self._options.max_message_bytes,
@@ -169,12 +185,58 @@ class KafkaPublisher:
             )
             raise BadMessageError("too_large", text)
 
-    def _know(self, topic: str) -> None:
-        if topic not in self._known_topics:
+    def _send(self, record: OutRecord) -> FutureRecordMetadata:
+        """Hand one record to the client; every wait for a broker that is away is followed by a pause without any."""
+        until_s, why = self._pause
+        if time.monotonic() < until_s:
+            raise TransientError(why)
+        try:
+            producer = self._ready()
+            self._know(producer, record.topic)
+            self._check_limit(record)
+            with translated(f"publishing to '{record.topic}'"):
+                return producer.send(
+                    record.topic,
+                    key=record.key.encode(),
+                    value=record.value,
+                    headers=list(record.headers),
+                    partition=record.partition,
+                )
+        except TransientError as error:
+            self._pause = (time.monotonic() + _PAUSE_S, str(error))
+            self._known_topics.pop(record.topic, None)  # asked again, for the reason may be that it is gone
+            raise
+
+    def _ready(self) -> KafkaProducer:
+        if self._producer is None:
+            self._producer = self._connect()
+        return self._producer
+
+    def _know(self, producer: KafkaProducer, topic: str) -> None:
+        if topic in self._known_topics:
+            return
+        try:
             self._require_topic(topic)
-            with translated(f"asking for the partitions of '{topic}'"):
-                self._producer.partitions_for(topic)
-            self._known_topics.add(topic)
+        except FatalError as error:
+            if topic not in self._seen_topics:
+                raise
+            raise TransientError(f"topic '{topic}' was there and is gone: {error}") from error
+        with translated(f"asking for the partitions of '{topic}'"):
+            producer.partitions_for(topic)
+        self._known_topics[topic] = self._limit_of(topic)
+        self._seen_topics.add(topic)
+
+    def _check_limit(self, record: OutRecord) -> None:
+        limit, size = self._known_topics.get(record.topic), payload_bytes(record) + _FRAMING_BYTES
+        if limit is not None and size > limit:
+            text = f"topic '{record.topic}' takes at most {limit} bytes (max.message.bytes), a record has {size}"
+            raise BadMessageError("too_large", f"{text}; send a smaller one or raise the topic's limit")
+
+    def _explained(self, error: Exception, topic: str) -> EngramError:
+        ours = translate(error, f"publishing to '{topic}'")
+        if isinstance(ours, BadMessageError):
+            self._known_topics.pop(topic, None)  # its limit is another than we knew
+        return ours
 
     def _done(self, opened: _Open, error: Exception | None) -> None:
         if self._in_flight.leave(opened) and opened.on_done is not None:
@@ -188,14 +250,24 @@ class KafkaPublisher:
             self._done(opened, TransientError(reason))
 
     def _replace_if_stuck(self) -> None:
-        limit_s = self._options.delivery_timeout_s + _STUCK_AFTER_S
-        if self._in_flight.oldest_age_s() < limit_s:
+        if not self._is_stuck():
             return
         with self._sending:
-            if self._closed or self._in_flight.oldest_age_s() < limit_s:
+            if self._closed or not self._is_stuck():
                 return
-            _log.error("a record has had no answer for more than %.0f s: the Kafka producer is replaced", limit_s)
-            stuck = self._in_flight.all()
-            discard(self._producer, 0.1)
-            self._producer = self._connect()
-        self._fail(stuck, f"Kafka gave no answer for more than {limit_s:.0f} s")
+            _log.error("the Kafka client answers no more (oldest record: %.0f s): replaced", self._oldest_age_s())
+            stuck, gone = self._in_flight.all(), self._producer
+            # Connected again by the next record: the broker may be away, and these must get their answer all the same.
+            self._producer = None
+            if gone is not None:
+                discard(gone, 0.1)
+        self._fail(stuck, "the Kafka client gave no answer and was replaced")
+
+    def _is_stuck(self) -> bool:
+        """A client whose thread has died, or that is silent long after it was to have given up."""
+        if self._producer is not None and not is_running(self._producer):
+            return True
+        return self._oldest_age_s() > self._options.delivery_timeout_s + _STUCK_AFTER_S
+
+    def _oldest_age_s(self) -> float:
+        return self._in_flight.oldest_age_s()

@@ -1,15 +1,16 @@
 """Reading without a group: committed records only, all partitions, from the beginning or from now on."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from messaging.kafka.connection import MIB, KafkaConnection
 from messaging.kafka.corrupt import CorruptBatches
+from messaging.kafka.decoding import SkipCount, read_patiently
+from messaging.kafka.diagnosis import reaching
 from messaging.kafka.errors import translate, translated
-from messaging.kafka.records import to_record
 from messaging.kafka.topics import GrowthWatch
 from messaging.ports import Record
 from schemas.errors import FatalError, TransientError
@@ -17,11 +18,11 @@ from schemas.errors import FatalError, TransientError
 _BATCH = 1000
 
 
-def lone_consumer(connection: KafkaConnection) -> KafkaConsumer:
+def lone_consumer(connection: KafkaConnection, skipped: SkipCount) -> KafkaConsumer:
     """A consumer outside any group that sees committed records only."""
     timeout_ms = int(connection.timeout_s * 1000)
-    with translated(f"connecting a reader to Kafka at {connection.bootstrap_servers}"):
-        return KafkaConsumer(
+    with reaching(connection, "connecting a reader to Kafka"):
+        consumer = KafkaConsumer(
             **connection.client_settings(),
             group_id=None,
             enable_auto_commit=False,
@@ -30,6 +31,7 @@ def lone_consumer(connection: KafkaConnection) -> KafkaConsumer:
             request_timeout_ms=timeout_ms,
             fetch_max_bytes=16 * MIB,
         )
+    return read_patiently(consumer, skipped)
 
 
 class KafkaReader:
@@ -47,10 +49,11 @@ class KafkaReader:
     ) -> None:
         self._partitions = [TopicPartition(name, number) for name, count in topics.items() for number in range(count)]
         self._timeout_ms = int(connection.timeout_s * 1000)
-        self._corrupt = CorruptBatches()
+        skipped = SkipCount()
+        self._corrupt = CorruptBatches(skipped)
         self._closed = False
         self._growth = growth
-        self._consumer = lone_consumer(connection)
+        self._consumer = lone_consumer(connection, skipped)
         with translated(f"finding where to read {sorted(topics)} from"):
             self._consumer.assign(self._partitions)
             find = self._consumer.beginning_offsets if from_beginning else self._consumer.end_offsets
@@ -68,20 +71,22 @@ class KafkaReader:
             if self._corrupt.step_over(self._consumer, error, self._partitions):
                 return ()
             raise translate(error, "reading") from error
-        return [to_record(record) for records in found.values() for record in records]
+        return [record for records in found.values() for record in records]
 
     def read_to_end(self, timeout_s: float) -> Sequence[Record]:
         """See ``ports.Reader``. The end is that of the committed records: before the first open transaction."""
+        return [record for batch in self.batches_to_end(timeout_s) for record in batch]
+
+    def batches_to_end(self, timeout_s: float) -> Iterator[Sequence[Record]]:
+        """See ``ports.Reader``."""
         deadline = time.monotonic() + timeout_s
         with translated("asking for the ends of partitions"):
             ends = self._consumer.end_offsets(self._partitions, timeout_ms=self._timeout_ms)
-        taken: list[Record] = []
         while behind := self._behind(ends):
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 raise TransientError(f"the end of {behind} was not reached within {timeout_s:.0f} s; try again")
-            taken += self.read(_BATCH, min(left_s, 0.2))
-        return taken
+            yield self.read(_BATCH, min(left_s, 0.2))
 
     def close(self) -> None:
         """See ``ports.Reader``."""

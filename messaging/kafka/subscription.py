@@ -24,7 +24,7 @@ class KafkaSubscription:
     def __init__(self, membership: Membership, options: KafkaOptions) -> None:
         self.scope = membership.scope
         self._options = options
-        self._inbox = Inbox()
+        self._inbox = Inbox(stuck_after_s=options.max_poll_interval_s)
         self._poller = PollThread(membership, options, self._inbox)
         self._poller.start()
 
@@ -51,6 +51,14 @@ class KafkaSubscription:
             OwnershipLostError: a claim has ended.
         """
         return self._inbox.membership_for(progress)
+
+    def standing_attempts(self, item: Progress) -> int:
+        """Attempts at the next offset of ``item``, which its commit carries on; for the outbox."""
+        return self._inbox.standing_attempts(item)
+
+    def committed(self, progress: Sequence[Progress]) -> None:
+        """These positions are durable; the outbox tells."""
+        self._inbox.committed(progress)
 
     def rewind(self) -> None:
         """See ``ports.Subscription``."""

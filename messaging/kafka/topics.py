@@ -16,6 +16,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, Of
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from messaging.kafka.connection import KafkaConnection
+from messaging.kafka.diagnosis import reaching
 from messaging.kafka.errors import translate, translated
 from messaging.ports import TopicSpec
 from messaging.topics import check_partitions
@@ -37,6 +38,8 @@ _LOOK_S = 2.0
 _GROW_S = 30.0
 _AGAIN_S = 0.1
 
+_log = logging.getLogger(__name__)
+
 
 class KafkaTopics:
     """Questions to the cluster. Thread-safe; connects at construction.
@@ -49,7 +52,7 @@ class KafkaTopics:
     def __init__(self, connection: KafkaConnection, replication_factor: int) -> None:
         self._replication_factor = replication_factor
         self._timeout_ms = int(connection.timeout_s * 1000)
-        with translated(f"connecting to Kafka at {connection.bootstrap_servers}"):
+        with reaching(connection, "connecting to Kafka"):
             self._admin = KafkaAdminClient(**connection.client_settings(), request_timeout_ms=self._timeout_ms)
 
     def existing(self) -> Mapping[str, int]:
@@ -147,6 +150,17 @@ class KafkaTopics:
                 dict.fromkeys(partitions, OffsetSpec.LATEST), timeout_ms=self._timeout_ms
             )
             return {partition: place.offset for partition, place in found.items()}
+
+    def max_message_bytes(self, name: str) -> int | None:
+        """Largest batch that the topic takes; None where we may not ask."""
+        question = ConfigResource(ConfigResourceType.TOPIC, name, {"max.message.bytes": None})
+        try:
+            answer = self._admin.describe_configs([question], config_filter="all")
+        except (KafkaError, OSError) as error:
+            _log.info("the limit of topic '%s' is not known: %s", name, error)
+            return None
+        value = answer.get("topic", {}).get(name, {}).get("max.message.bytes", {}).get("value")
+        return int(value) if value else None
 
     def close(self) -> None:
         """Release the connection."""

@@ -17,11 +17,13 @@ _SCHEMES: dict[str, Kind] = {
     "https": "http",
     "synthetic": "synthetic",
 }
-_DEVICE = re.compile(r"^(?:/dev/video)?(\d{1,3})$")
+_DEVICE = re.compile(r"^(?:/dev/video)?(0|[1-9]\d{0,2})$")
 # After a colon everything up to the last '@' may be a password with unquoted characters in it: better to mask a part of
 # the path than to show a part of a password.
 _USER_INFO = re.compile(r"(?<=://)(?:[^/\s@:]*:\S*@|[^/\s]*@)")
 _SECRET_FIELD = re.compile(r"(?i)([?&;][^=&;\s]*(?:pass|pwd|token|secret|key|auth|user|usr|login)[^=&;\s]*=)[^&;\s]+")
+_MISTYPED = re.compile(r"(?i)^(?:rtsps?|https?|synthetic):|^[^/\s]+:[^/\s]*@|@[^/\s]*:\d+(?:/|$)")
+"""Looks like an address, and is none: better said so than looked for as a file."""
 _MASK = "***"
 
 
@@ -103,28 +105,57 @@ def mask_credentials(text: str) -> str:
     return _SECRET_FIELD.sub(rf"\g<1>{_MASK}", _USER_INFO.sub(f"{_MASK}@", text))
 
 
+def mask_address(text: str) -> str:
+    """A whole address, well written or not, without what may be user and password: all before its last ``@``.
+
+    >>> mask_address("rtsp:/bob:sec ret@cam/1")
+    '***@cam/1'
+    """
+    scheme, separator, rest = text.rpartition("://") if text.count("://") == 1 else ("", "", text)
+    before, at, place = rest.rpartition("@")
+    if at and (separator or ":" in before):
+        return mask_credentials(f"{scheme}{separator}{_MASK}@{place}")
+    return mask_credentials(text)
+
+
 def parse_address(text: str) -> Address:
     """Tell what kind of source ``text`` names.
 
     Raises:
         SettingsError: empty, or an unknown or incomplete address.
     """
-    text = text.strip()
-    if not text:
+    if not text.strip():
         raise SettingsError("a source must be named, got an empty text; give a file, folder, address or device")
+    if (there := _existing(text) or _existing(text.strip())) is not None:
+        return there
+    text = text.strip()
     if device := _DEVICE.match(text):
         return Address("device", device[1])
     scheme, separator, _ = text.partition("://")
-    if separator:
+    if separator and len(scheme) > 1:  # one letter is a drive
         return _network_address(scheme.lower(), text)
-    return Address("folder" if Path(text).is_dir() else "file", text)
+    if _MISTYPED.search(text):
+        known = ", ".join(f"{name}://" for name in _SCHEMES)
+        raise SettingsError(f"a source address must start with one of {known}, got '{mask_address(text)}'")
+    return Address("file", text)
+
+
+def _existing(text: str) -> Address | None:
+    """A file or folder of that name, whatever else the name could mean."""
+    path = Path(text)
+    try:
+        if path.is_dir():
+            return Address("folder", text)
+        return Address("file", text) if path.is_file() else None
+    except (OSError, ValueError):  # no name for a file
+        return None
 
 
 def _network_address(scheme: str, text: str) -> Address:
     kind = _SCHEMES.get(scheme)
     if kind is None:
         known = ", ".join(f"{name}://" for name in _SCHEMES)
-        raise SettingsError(f"a source address must start with one of {known}, got '{mask_credentials(text)}'")
+        raise SettingsError(f"a source address must start with one of {known}, got '{mask_address(text)}'")
     text = _quote_user_info(text)
     try:
         parts = urlsplit(text)
@@ -132,7 +163,7 @@ def _network_address(scheme: str, text: str) -> Address:
     except ValueError:
         complete = False
     if not complete:
-        shown = mask_credentials(text)
+        shown = mask_address(text)
         raise SettingsError(
             f"a source address must name a host and a valid port, got '{shown}'; "
             "write '/' in a password as %2F, '@' as %40"

@@ -9,6 +9,7 @@ import cv2
 from producers.sources.address import Address
 from producers.sources.diagnosis import explain_failure
 from producers.sources.frame import Image, as_bgr
+from producers.sources.mjpeg import MjpegConnection, connect_mjpeg
 from producers.sources.options import LiveOptions
 from schemas.errors import TransientError
 
@@ -31,6 +32,8 @@ class CameraCapture:
     def __init__(self, capture: cv2.VideoCapture) -> None:
         self._capture = capture
 
+    num_unreadable = 0
+
     def read(self) -> Image | None:
         """The next frame; None when the stream has ended or nothing came within the time-out."""
         found, image = self._capture.read()
@@ -41,12 +44,14 @@ class CameraCapture:
         self._capture.release()
 
 
-def open_camera(address: Address, options: LiveOptions) -> CameraCapture:
+def open_camera(address: Address, options: LiveOptions) -> CameraCapture | MjpegConnection:
     """Connect to an RTSP (over TCP), HTTP or V4L2 camera.
 
     Raises:
         TransientError: it did not open; the message is the reason, with no credentials in it.
     """
+    if address.kind == "http" and (stream := connect_mjpeg(address, options)) is not None:
+        return stream
     capture = _open_device(address) if address.kind == "device" else _open_stream(address, options)
     if not capture.isOpened():
         capture.release()

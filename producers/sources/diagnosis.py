@@ -2,10 +2,10 @@
 
 import http.client
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from producers.sources.address import Address
-from producers.sources.authorization import basic_authorization
+from producers.sources.authorization import Request, answer_challenges
 from producers.sources.rtsp_probe import probe_rtsp
 
 _MEANINGS = {
@@ -59,13 +59,22 @@ def _rtsp_status(address: Address, timeout_s: float) -> int | None:
 
 
 def _http_status(address: Address, timeout_s: float) -> int:
+    """Asked without credentials first: they are sent only to a camera that asks for them, in the way it asks for."""
+    code, challenges = _get(address, timeout_s, {})
+    if code != 401 or address.credentials is None or not challenges:
+        return code
+    request = Request("GET", address.request_target)
+    return _get(address, timeout_s, {"Authorization": answer_challenges(challenges, address.credentials, request)})[0]
+
+
+def _get(address: Address, timeout_s: float, headers: Mapping[str, str]) -> tuple[int, list[str]]:
+    """Status code and login challenges."""
     host, port = address.host_and_port
     secure = address.location.lower().startswith("https")
     connection = (http.client.HTTPSConnection if secure else http.client.HTTPConnection)(host, port, timeout=timeout_s)
-    credentials = address.credentials
-    headers = {"Authorization": basic_authorization(credentials)} if credentials else {}
     try:
-        connection.request("GET", address.request_target, headers=headers)
-        return connection.getresponse().status
+        connection.request("GET", address.request_target, headers=dict(headers))
+        response = connection.getresponse()
+        return response.status, response.headers.get_all("WWW-Authenticate") or []
     finally:
         connection.close()

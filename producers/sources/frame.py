@@ -25,11 +25,13 @@ class CapturedFrame:
         image: uint8 (H, W, 3) BGR.
         captured_at: UTC.
         clock: where ``captured_at`` comes from.
+        missed: capture times of the frames right before this one that could not be decoded.
     """
 
     image: Image
     captured_at: datetime
     clock: Clock
+    missed: tuple[datetime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,10 @@ class Source(Protocol):
     @property
     def num_overrun(self) -> int:
         """Frames that were captured but overwritten by newer ones, because the reader was slower."""
+
+    @property
+    def num_unreadable(self) -> int:
+        """Frames that are in the material, or came in, and could not be decoded."""
 
     def __iter__(self) -> Iterator[CapturedFrame]:
         """The frames.

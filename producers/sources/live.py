@@ -1,11 +1,12 @@
 """A camera that is always on its way back: capture in a thread of its own, endless reconnection, newest frames only."""
 
 import logging
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_using_event
 from tenacity.stop import stop_when_event_set
@@ -19,10 +20,22 @@ from schemas.errors import TransientError
 logger = logging.getLogger(__name__)
 
 _JOIN_TIMEOUT_S = 2.0
+_MAX_HUNG = 3
+"""Threads that hang in a driver or a library cannot be ended, only left behind; more than these are not."""
+
+T = TypeVar("T")
+
+
+class _AbandonedError(Exception):
+    """This thread hung, and another has taken over."""
 
 
 class Connection(Protocol):
     """An open camera."""
+
+    @property
+    def num_unreadable(self) -> int:
+        """Pictures that came in and could not be decoded."""
 
     def read(self) -> Image | None:
         """The next frame; None when the connection is lost."""
@@ -35,7 +48,8 @@ class LiveSource:
     """Frames of one camera, stamped on arrival.
 
     Latency does not grow: a slow reader finds the newest ``max_held_frames`` frames, older ones are overwritten and
-    counted in ``num_overrun``. The thread starts with the iteration and ends with ``close``.
+    counted in ``num_overrun``. The thread starts with the iteration and ends with ``close``; one that hangs in a call,
+    long after every time-out, is left behind, and another takes over.
     """
 
     is_live = True
@@ -57,7 +71,11 @@ class LiveSource:
         self._held: deque[CapturedFrame] = deque()
         self._failure: Exception | None = None
         self._num_overrun = 0
+        self._num_unreadable = 0
         self._last_frame_s = 0.0
+        self._turn = 0  # which capture thread counts
+        self._called_at_s = math.inf  # when its call that has not returned began
+        self._threads: list[threading.Thread] = []
 
     @property
     def fps(self) -> float | None:
@@ -75,6 +93,12 @@ class LiveSource:
         with self._arrival:
             return self._num_overrun
 
+    @property
+    def num_unreadable(self) -> int:
+        """Pictures that came in and could not be decoded."""
+        with self._arrival:
+            return self._num_unreadable
+
     def describe(self) -> str:
         """Name for logs, credentials masked."""
         return self._name
@@ -87,14 +111,13 @@ class LiveSource:
 
     def __iter__(self) -> Iterator[CapturedFrame]:
         """The newest frames, until ``close``; waits for the camera as long as it takes."""
-        thread = threading.Thread(target=self._capture_until_closed, name=f"capture {self._name}", daemon=True)
-        thread.start()
+        self._start_capture()
         try:
             while (frame := self._next_frame()) is not None:
                 yield frame
         finally:
             self.close()
-            thread.join(_JOIN_TIMEOUT_S)
+            self._threads[-1].join(_JOIN_TIMEOUT_S)
             # A camera that was away when it was closed keeps the reason, which is what people want to know.
             if self.status.state != "offline":
                 self._board.finish("closed")
@@ -110,6 +133,45 @@ class LiveSource:
                     return None
                 self._arrival.wait(self._live.stale_after_s / 4)
             self._check_stale()
+            self._check_hung()
+
+    def _start_capture(self) -> None:
+        self._turn += 1
+        self._called_at_s = math.inf
+        thread = threading.Thread(
+            target=self._capture_until_closed, args=(self._turn,), name=f"capture {self._name}", daemon=True
+        )
+        self._threads = [*(one for one in self._threads if one.is_alive()), thread]
+        thread.start()
+
+    def _check_hung(self) -> None:
+        hung_s = time.monotonic() - self._called_at_s
+        if hung_s <= self._live.hung_after_s:
+            return
+        num_hung = sum(thread.is_alive() for thread in self._threads)
+        if num_hung > _MAX_HUNG:
+            self._board.set("offline", f"{num_hung} attempts hang in the camera's driver; restart camera or producer")
+            return
+        self._board.set(
+            "offline", f"the camera's driver has hung for more than {self._live.hung_after_s:g} s; once more"
+        )
+        self._start_capture()
+
+    def _call(self, turn: int, function: Callable[[], T]) -> T:
+        """Something of a library that may never return, under watch.
+
+        Raises:
+            _AbandonedError: it did return, and too late; what it gave must be released by ``function`` itself.
+        """
+        if turn != self._turn:
+            raise _AbandonedError
+        self._called_at_s = time.monotonic()
+        try:
+            return function()
+        finally:
+            if turn != self._turn:
+                raise _AbandonedError
+            self._called_at_s = math.inf
 
     def _check_stale(self) -> None:
         silent_s = time.monotonic() - self._last_frame_s
@@ -120,10 +182,12 @@ class LiveSource:
     def _live(self) -> LiveOptions:
         return self._options.live
 
-    def _capture_until_closed(self) -> None:
+    def _capture_until_closed(self, turn: int) -> None:
         try:
             while not self._closed.is_set():
-                self._capture_once()
+                self._capture_once(turn)
+        except _AbandonedError:
+            logger.info("source %s: an attempt that had hung came back", self._name)
         except Exception as error:
             # Anything unforeseen must reach the reader instead of dying with this thread.
             logger.exception("source %s: capture broke", self._name)
@@ -131,13 +195,15 @@ class LiveSource:
                 self._failure = error
                 self._arrival.notify_all()
 
-    def _capture_once(self) -> None:
-        connection = self._connect_with_patience()
+    def _capture_once(self, turn: int) -> None:
+        connection = self._connect_with_patience(turn)
         if connection is None:
             return
+        num_before = 0
         try:
             while not self._closed.is_set():
-                image = connection.read()
+                image = self._call(turn, connection.read)
+                num_before = self._count_unreadable(connection, num_before)
                 if image is None:
                     break
                 self._hold(image)
@@ -148,7 +214,14 @@ class LiveSource:
             # A camera that gives a few frames and breaks off, again and again, must not be hammered either.
             self._closed.wait(self._live.backoff_first_s)
 
-    def _connect_with_patience(self) -> Connection | None:
+    def _count_unreadable(self, connection: Connection, num_before: int) -> int:
+        """Add what this connection could not decode since ``num_before``; the new number."""
+        now = connection.num_unreadable
+        with self._arrival:
+            self._num_unreadable += now - num_before
+        return now
+
+    def _connect_with_patience(self, turn: int) -> Connection | None:
         live = self._live
         attempts = Retrying(
             retry=retry_if_exception_type(TransientError),
@@ -159,17 +232,23 @@ class LiveSource:
             before_sleep=self._tell_failure,
             retry_error_callback=lambda _state: None,
         )
-        return attempts(self._connect_to_frames)
+        return attempts(self._connect_to_frames, turn)
 
-    def _connect_to_frames(self) -> Connection:
+    def _connect_to_frames(self, turn: int) -> Connection:
         # A connection counts only once a frame has come: some cameras accept viewers and then send nothing.
-        connection = self._connect()
-        image = connection.read()
+        opened: list[Connection] = []
+        try:
+            self._call(turn, lambda: opened.append(self._connect()))
+            image = self._call(turn, opened[0].read)
+        except BaseException:
+            for connection in opened:
+                connection.close()
+            raise
         if image is None:
-            connection.close()
+            opened[0].close()
             raise TransientError(f"connected, but no frame came within {self._live.dead_after_s:g} s")
         self._hold(image)
-        return connection
+        return opened[0]
 
     def _tell_failure(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

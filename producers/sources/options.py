@@ -25,6 +25,7 @@ class LiveOptions:
         backoff_first_s: wait before the second try; doubles with each further try, plus jitter.
         backoff_max_s: longest wait between tries.
         backoff_jitter_s: up to this much is added at random, so that cameras do not return all at once.
+        hung_after_s: a call that has not returned by then, with every time-out long over, hangs for ever.
         max_held_frames: newest frames kept for a slow reader; older ones are overwritten and counted.
         clock: what the host's clock is worth: ``ntp`` if it is synchronised, else ``arrival``.
     """
@@ -32,6 +33,7 @@ class LiveOptions:
     open_timeout_s: float = 10.0
     dead_after_s: float = 10.0
     stale_after_s: float = 3.0
+    hung_after_s: float = 60.0
     backoff_first_s: float = 1.0
     backoff_max_s: float = 30.0
     backoff_jitter_s: float = 1.0

@@ -15,6 +15,7 @@ class RecordedSource(ABC):
 
     is_live = False
     num_overrun = 0
+    num_unreadable = 0
 
     def __init__(self, name: str, fps: float, options: SourceOptions) -> None:
         self._name = name

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 
 from producers.sources.address import Address
-from producers.sources.authorization import Request, answer_challenge
+from producers.sources.authorization import Request, answer_challenges
 
 _MAX_REPLY_BYTES = 64 * 1024
 
@@ -35,8 +35,7 @@ def probe_rtsp(address: Address, timeout_s: float) -> int:
         if described.code != 401 or address.credentials is None or not described.challenges:
             return described.code
         request = Request("DESCRIBE", address.without_credentials)
-        # A camera offers the safest kind of login first.
-        return talk.ask("DESCRIBE", answer_challenge(described.challenges[0], address.credentials, request)).code
+        return talk.ask("DESCRIBE", answer_challenges(described.challenges, address.credentials, request)).code
 
 
 class _Conversation:

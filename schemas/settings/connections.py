@@ -3,10 +3,12 @@
 import os
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
+from schemas.addresses import host_ports
 from schemas.settings.section import Seconds, Section
 
 
@@ -58,6 +60,12 @@ class KafkaSection(Section):
     )
     events_retention_s: float = Field(default=30 * 86400.0, gt=0, description="how long the broker keeps events")
 
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _servers_are_addresses(cls, servers: str) -> str:
+        host_ports(servers)
+        return servers
+
     @model_validator(mode="after")
     def _sasl_is_complete(self) -> "KafkaSection":
         sasl = (self.sasl_mechanism, self.username, self.password)
@@ -80,6 +88,19 @@ class StoreSection(Section):
         default="engram", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="put before every key of the store"
     )
     timeout_s: Seconds = Field(default=1.0, description="longest wait for one answer; workers wait 0.2 s at most")
+
+    @field_validator("url")
+    @classmethod
+    def _url_can_be_read(cls, url: str) -> str:
+        if url.startswith(("redis://", "rediss://")):
+            try:
+                parts = urlsplit(url)
+                readable = parts.hostname is not None and parts.port != 0
+            except ValueError:  # its text may hold a piece of the password
+                readable = False
+            if not readable or parts.fragment:
+                raise ValueError("must be redis://host:6379/0; a password with special letters goes to store.password")
+        return url
 
 
 class LogSection(Section):

@@ -43,6 +43,12 @@ class ProducerSection(WireLimits):
     fps: float = Field(
         default=10.0, gt=0, le=240, description="frames a second to send; a bundle says what it was trained at"
     )
+    source_fps: float | None = Field(
+        default=None,
+        gt=0,
+        le=1000,
+        description="frames a second of a recording that does not say it, or says it wrongly; of a folder of images",
+    )
     width: int | None = Field(default=None, ge=16, le=8192, description="pixels to resize to; none = as captured")
     height: int | None = Field(default=None, ge=16, le=8192, description="pixels to resize to; none = as captured")
     mask: Polygons = Field(default=(), description="areas to black out before a frame leaves the machine, in fractions")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from schemas.addresses import without_secrets
 from schemas.errors import SettingsError
 from schemas.settings.processes import AllSettings
 
@@ -42,6 +43,18 @@ def _keys(section: object) -> tuple[str, ...]:
     return tuple(getattr(section, "model_fields"))  # noqa: B009 - annotation is typed as object
 
 
+def is_secret(path: str) -> bool:
+    """Whether the value of ``section.key`` must never be shown."""
+    section, _, key = path.partition(".")
+    fields = getattr(AllSettings.model_fields[section].annotation, "model_fields", {})
+    return key in fields and "SecretStr" in str(fields[key].annotation)
+
+
+def shown(value: object) -> object:
+    """A value of a setting that is no secret itself, fit for output; passwords inside URLs are stars."""
+    return without_secrets(str(value)) if isinstance(value, str | Path) else value
+
+
 def file_layer(path: Path) -> Layer:
     """Values of a TOML file.
 
@@ -61,7 +74,7 @@ def _flat(content: Mapping[str, object], path: Path) -> Iterator[tuple[str, obje
     for section, keys in content.items():
         if not isinstance(keys, dict):
             require_known(section, f"{path}: {section}")
-            raise SettingsError(f"{path}: [{section}] must be a table, got {keys!r:.60}")
+            raise SettingsError(f"{path}: [{section}] must be a table, got {shown(keys)!r:.60}")
         if section not in AllSettings.model_fields:
             require_known(section, f"{path}: [{section}]")
         for key, value in keys.items():
@@ -105,7 +118,11 @@ def _secret_of(name: str, path: Path) -> str:
         with path.open("rb") as file:
             return file.read(MAX_SECRET_BYTES).decode("utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{name} must name a readable text file, got {path}: {error}") from error
+        # Not the path where it may be the secret itself, given to the wrong variable.
+        named = f"'{path}'" if path.is_absolute() else "a relative path"
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        text = f"{name} must name a readable text file by its full path, got {named}: {reason}"
+        raise SettingsError(text) from error
 
 
 def as_environment(key: str) -> str:

@@ -8,12 +8,12 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import SecretStr, ValidationError
 
+from schemas.addresses import MASK
 from schemas.errors import SettingsError
-from schemas.settings.layers import Layer, environment_layer, file_layer, flag_layer, known_paths
+from schemas.settings.layers import Layer, environment_layer, file_layer, flag_layer, is_secret, known_paths, shown
 from schemas.settings.processes import AllSettings, Settings
 
 S = TypeVar("S", bound=Settings)
-MASK = "**********"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,31 +79,14 @@ def _explain(merged: Layer, part: Mapping[str, Any]) -> str:
     if path not in merged:
         return f"{path}: {message}"
     given = merged[path]
-    value = "a hidden value" if path.endswith("password") else f"{given.value!r:.80}"
+    value = "a hidden value" if is_secret(path) else f"{shown(given.value)!r:.80}"
     return f"{path}: {message}, got {value} ({given.origin})"
 
 
 def masked(settings: Settings) -> Mapping[str, object]:
     """``section.key`` to plain value for showing; secrets are stars, and passwords inside URLs too."""
-    shown: dict[str, object] = {}
-    for section in type(settings).model_fields:
-        for key, value in getattr(settings, section):
-            shown[f"{section}.{key}"] = _shown(value)
-    return shown
-
-
-def _shown(value: object) -> object:
-    if isinstance(value, SecretStr):
-        return MASK
-    if isinstance(value, Path):
-        return str(value)
-    return _without_password(value) if isinstance(value, str) else value
-
-
-def _without_password(text: str) -> str:
-    scheme, mark, rest = text.partition("://")
-    credentials, at, place = rest.rpartition("@")
-    if not (mark and at):
-        return text
-    user, colon, _ = credentials.partition(":")
-    return f"{scheme}://{user}{colon}{MASK if colon else ''}@{place}"
+    return {
+        f"{section}.{key}": MASK if isinstance(value, SecretStr) else shown(value)
+        for section in type(settings).model_fields
+        for key, value in getattr(settings, section)
+    }

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from messaging.ports import Bus, OutRecord, Progress
+from messaging.dead_letters import LEFT_OUT, REASON
+from messaging.ports import Bus, OutRecord, Progress, TooLargeError
 from schemas.errors import BadMessageError, FatalError, OwnershipLostError
 from tests.contract.messaging.members import Member, together
 
@@ -182,3 +183,48 @@ def test_a_closed_outbox_refuses(bus: Bus, topic: Topic, fresh_name: Name) -> No
     outbox.close()
     with pytest.raises(FatalError, match="closed"):
         outbox.commit([], [])
+
+
+def test_writers_of_one_id_in_different_groups_or_on_different_topics_leave_each_other_alone(
+    bus: Bus, topic: Topic, fresh_name: Name
+) -> None:
+    """Two sites on one cluster, both with a worker-0."""
+    here, there, scores, group = topic("here"), topic("there"), topic("scores"), fresh_name("group")
+    memberships = [(here, group), (there, group), (here, fresh_name("other"))]
+    outboxes = [bus.outbox(bus.subscription([name], of_group), "worker-0") for name, of_group in memberships]
+    for turn in range(2):
+        for number, outbox in enumerate(outboxes):
+            outbox.commit([OutRecord(scores, "k", f"{number}:{turn}".encode())], [])
+    assert read_all(bus, scores) == [b"0:0", b"1:0", b"2:0", b"0:1", b"1:1", b"2:1"]
+
+
+def test_a_letter_that_its_topic_does_not_take_is_published_without_its_value(
+    bus: Bus, topic: Topic, fresh_name: Name
+) -> None:
+    frames, letters, events = topic("frames"), topic("letters", max_message_bytes=10_000), topic("events")
+    publish(bus, frames, 3)
+    member = Member(bus.subscription([frames], fresh_name("group"))).until_received(3)
+    outbox = bus.outbox(member.subscription, fresh_name("writer"))
+    reasons = [(REASON, b"bad_header")]
+    long = [OutRecord(letters, f"k{number}", b"x" * 20_000, tuple(reasons)) for number in range(3)]
+    outbox.commit([OutRecord(events, "k", b"e"), *long, OutRecord(letters, "k", b"short", tuple(reasons))], [])
+    reader = bus.reader([letters], from_beginning=True)
+    found = [(record.value, record.header(LEFT_OUT)) for record in reader.read_to_end(20)]
+    reader.close()
+    assert sorted(found, key=str) == sorted([(b"", b"20000")] * 3 + [(b"short", None)], key=str)
+    assert read_all(bus, events) == [b"e"]
+
+
+def test_the_record_that_is_too_large_is_named_and_the_others_can_go_without_it(
+    bus: Bus, topic: Topic, fresh_name: Name
+) -> None:
+    frames, scores = topic("frames"), topic("scores", max_message_bytes=10_000)
+    publish(bus, frames, 3)
+    member = Member(bus.subscription([frames], fresh_name("group"))).until_received(3)
+    outbox = bus.outbox(member.subscription, fresh_name("writer"))
+    records = [OutRecord(scores, "a", b"1"), OutRecord(scores, "large", b"x" * 20_000), OutRecord(scores, "b", b"2")]
+    with pytest.raises(TooLargeError) as caught:
+        outbox.commit(records, member.progress())
+    assert caught.value.record is records[1]
+    outbox.commit([record for record in records if record is not caught.value.record], member.progress())
+    assert read_all(bus, scores) == [b"1", b"2"]

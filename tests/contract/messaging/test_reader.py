@@ -28,6 +28,15 @@ def test_from_the_beginning_gives_everything_then_what_comes(bus: Bus, topic: To
     assert [record.value for record in reader.read_to_end(20)] == [b"3"]
 
 
+def test_batches_together_are_everything_to_the_end(bus: Bus, topic: Topic) -> None:
+    name = topic("events", 2)
+    publish(bus, name, [b"%d" % number for number in range(50)])
+    reader = bus.reader([name], from_beginning=True)
+    found = [record.value for batch in reader.batches_to_end(20) for record in batch]
+    assert found == [b"%d" % number for number in range(50)]
+    assert [record for batch in reader.batches_to_end(20) for record in batch] == []
+
+
 def test_from_the_end_gives_only_what_comes(bus: Bus, topic: Topic) -> None:
     name = topic("events")
     publish(bus, name, [b"1", b"2"])

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from kafka.admin import KafkaAdminClient
 
 from deploy.local.kafka import LocalKafka
 from deploy.local.ports import free_port
@@ -12,8 +13,8 @@ from deploy.local.wait import wait_until
 from messaging.kafka.bus import KafkaBus
 from messaging.kafka.connection import KafkaConnection
 from messaging.kafka.publisher import KafkaPublisher
-from messaging.ports import OutRecord
-from schemas.errors import BufferFullError, TransientError
+from messaging.ports import OutRecord, TopicSpec
+from schemas.errors import BadMessageError, BufferFullError, TransientError
 from tests.integration.messaging.pipeline import Names
 
 MakeBus = Callable[..., KafkaBus]
@@ -137,22 +138,114 @@ def test_a_broker_that_is_not_there_is_transient_and_named(fresh_name: Callable[
     bus.close()
 
 
-def test_a_stuck_producer_is_replaced(kafka: LocalKafka, make_bus: MakeBus, names: Names) -> None:
+def test_a_client_whose_thread_has_died_is_replaced_at_once(kafka: LocalKafka, make_bus: MakeBus, names: Names) -> None:
     bus = make_bus()
     publisher = bus.publisher()
     ledger = Ledger(publisher, names.frames)
     ledger.publish(5)
     assert wait_until(lambda: all(ledger.answers.values()), 30)
     first = publisher._producer
-    first._sender.force_close()  # a client whose thread has died answers nothing any more
+    assert first is not None
+    first._sender.force_close()
     first._sender.join(10)
     first._accumulator._closed = False  # it takes records all the same
     ledger.publish(5)
-    assert not publisher.flush(0.2)
-    for opened in publisher._in_flight.all():
-        object.__setattr__(opened, "since", time.monotonic() - 1000)
+    assert wait_until(lambda: all(ledger.answers.values()), 30)
+    assert ledger.with_answer(type(None)) == set(range(10))
+    ledger.check(bus)
+
+
+def test_a_stuck_producer_is_replaced_while_the_broker_is_away(
+    kafka: LocalKafka, make_bus: MakeBus, names: Names
+) -> None:
+    bus = make_bus()
+    publisher = bus.publisher()
+    ledger = Ledger(publisher, names.frames)
     ledger.publish(5)
     assert wait_until(lambda: all(ledger.answers.values()), 30)
-    assert ledger.with_answer(TransientError) == set(range(5, 10))
-    assert ledger.with_answer(type(None)) == set(range(5)) | set(range(10, 15))
+    kafka.kill()
+    ledger.publish(5)
+    for opened in publisher._in_flight.all():
+        object.__setattr__(opened, "since", time.monotonic() - 1000)
+    with pytest.raises(TransientError):
+        ledger.publish(1)
+    assert ledger.with_answer(TransientError) == set(range(5, 10)), "those that were stuck must get their answer"
+    with pytest.raises(TransientError):
+        ledger.publish(1)
+    kafka.start()
+    kafka.wait_ready(60)
+    assert wait_until(lambda: publishes(ledger), 60), "it must come back by itself"
+    assert wait_until(lambda: all(ledger.answers.values()), 30)
     ledger.check(bus)
+
+
+def publishes(ledger: Ledger) -> bool:
+    """Whether a record was taken."""
+    try:
+        ledger.publish(1)
+    except TransientError:
+        return False
+    return True
+
+
+def test_a_broker_that_is_away_at_the_first_record_is_waited_for(
+    kafka: LocalKafka, make_bus: MakeBus, names: Names
+) -> None:
+    bus = make_bus()
+    ledger = Ledger(bus.publisher(), names.frames)
+    kafka.kill()
+    assert not publishes(ledger)
+    kafka.start()
+    kafka.wait_ready(60)
+    assert wait_until(lambda: publishes(ledger), 60)
+    assert wait_until(lambda: all(ledger.answers.values()), 30)
+    ledger.check(bus)
+
+
+def test_a_topic_that_is_deleted_and_made_again_is_waited_for(
+    kafka: LocalKafka, make_bus: MakeBus, fresh_name: Callable[[str], str]
+) -> None:
+    bus, name = make_bus(delivery_timeout_s=3), fresh_name("frames")
+    bus.create_topics([TopicSpec(name, 2)])
+    ledger = Ledger(bus.publisher(), name)
+    ledger.publish(10)
+    assert wait_until(lambda: all(ledger.answers.values()), 30)
+    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    admin.delete_topics([name])
+    assert wait_until(lambda: not publishes(ledger), 60), "a topic that is gone must be noticed, and be passing"
+    assert wait_until(lambda: name not in bus.existing_topics(), 30)
+    bus.create_topics([TopicSpec(name, 2)])
+    before = len(ledger.with_answer(type(None)))
+    assert wait_until(lambda: publishes(ledger) and len(ledger.with_answer(type(None))) > before, 60)
+    admin.close()
+
+
+def test_the_limit_of_a_topic_is_known_and_named(
+    kafka: LocalKafka, make_bus: MakeBus, fresh_name: Callable[[str], str]
+) -> None:
+    bus, name = make_bus(), fresh_name("frames")
+    bus.create_topics([TopicSpec(name, 1, max_message_bytes=20_000)])
+    publisher = bus.publisher()
+    answers: list[Exception | None] = []
+    with pytest.raises(BadMessageError, match="takes at most 20000 bytes") as caught:
+        publisher.publish(OutRecord(name, "k", b"x" * 30_000), answers.append)
+    assert caught.value.reason == "too_large"
+    for _ in range(20):  # together they are larger than the topic takes
+        publisher.publish(OutRecord(name, "k", b"x" * 15_000), answers.append)
+    assert publisher.flush(30)
+    assert answers == [None] * 20
+
+
+def test_a_limit_that_only_the_broker_knows_gives_too_large(
+    kafka: LocalKafka, make_bus: MakeBus, fresh_name: Callable[[str], str]
+) -> None:
+    bus, name = make_bus(), fresh_name("frames")
+    bus.create_topics([TopicSpec(name, 1, max_message_bytes=20_000)])
+    publisher = bus.publisher()
+    publisher._limit_of = lambda _: None  # as for a user who may not ask
+    answers: list[Exception | None] = []
+    publisher.publish(OutRecord(name, "k", b"x" * 30_000), answers.append)
+    assert publisher.flush(30)
+    (error,) = answers
+    assert isinstance(error, BadMessageError)
+    assert error.reason == "too_large"

@@ -31,6 +31,12 @@ class MjpegServer(http.server.ThreadingHTTPServer):
         self.num_sent = 10**9
         self.goes_silent = False
         self.user: str | None = None
+        self.challenges: tuple[str, ...] = ('Basic realm="camera"',)
+        self.path: str | None = None
+        self.authorizations: list[str | None] = []
+        self.content_type = f"multipart/x-mixed-replace; boundary={BOUNDARY.decode()}"
+        self.preamble = b""
+        self.part = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n"
         self.num_viewers = 0
         self.pace_s = 0.02
         self.stopping = threading.Event()
@@ -44,14 +50,19 @@ class _MjpegViewer(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.num_viewers += 1
+        self.server.authorizations.append(self.headers.get("Authorization"))
         if self._is_unknown():
             self.send_response(401)
-            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            for challenge in self.server.challenges:
+                self.send_header("WWW-Authenticate", challenge)
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
+        if self.server.path not in (None, self.path):
+            self.send_error(404)
+            return
         self.send_response(200)
-        self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={BOUNDARY.decode()}")
+        self.send_header("Content-Type", self.server.content_type)
         self.end_headers()
         self._send_pictures()
         self.close_connection = True
@@ -60,13 +71,17 @@ class _MjpegViewer(http.server.BaseHTTPRequestHandler):
         user = self.server.user
         if user is None:
             return False
-        return self.headers.get("Authorization") != f"Basic {base64.b64encode(user.encode()).decode()}"
+        given = self.headers.get("Authorization", "")
+        if any("Digest" in challenge for challenge in self.server.challenges):
+            return not is_digest_of(given, user, "GET")
+        return given != f"Basic {base64.b64encode(user.encode()).decode()}"
 
     def _send_pictures(self) -> None:
+        self.wfile.write(self.server.preamble)
         for index in range(self.server.num_sent):
             picture = self.server.pictures[index % len(self.server.pictures)]
-            head = b"--%s\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % (BOUNDARY, len(picture))
-            self.wfile.write(head + picture + b"\r\n")
+            part = self.server.part
+            self.wfile.write(part % (len(picture), picture) if b"%d" in part else part % picture)
             if self.server.stopping.wait(self.server.pace_s):
                 return
         if self.server.goes_silent:
@@ -74,6 +89,23 @@ class _MjpegViewer(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Quiet."""
+
+
+def is_digest_of(authorization: str, user_and_password: str, method: str) -> bool:
+    """Whether a Digest answer (RFC 7616) is that of this user, for a realm ``camera``."""
+    scheme, _, rest = authorization.partition(" ")
+    fields = dict(re.findall(r'(\w+)="?([^",]*)"?', rest))
+    user, _, password = user_and_password.partition(":")
+    if scheme != "Digest" or fields.get("username") != user:
+        return False
+    kind = "sha256" if fields.get("algorithm") == "SHA-256" else "md5"
+
+    def hashed(text: str) -> str:
+        return hashlib.new(kind, text.encode()).hexdigest()
+
+    who, what = hashed(f"{user}:camera:{password}"), hashed(f"{method}:{fields['uri']}")
+    middle = f"{fields['nonce']}:{fields['nc']}:{fields['cnonce']}:auth" if "qop" in fields else fields["nonce"]
+    return fields["response"] == hashed(f"{who}:{middle}:{what}")
 
 
 @contextmanager

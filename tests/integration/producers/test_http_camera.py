@@ -124,9 +124,67 @@ def test_the_picture_changes_its_size_midway(viewers) -> None:
     with mjpeg_camera() as camera:
         camera.pictures = [jpeg(60)] * 20 + [jpeg(200, width=128, height=96)] * 20
         viewers.append(viewer := Viewer(camera.server_port))
-        seen: set[float] = set()
-        while not {60, 200} <= seen:
-            seen.add(round(float(next(viewer.frames).image.mean()), -1))
+        seen: set[tuple[float, tuple[int, ...]]] = set()
+        while len(seen) < 2:
+            image = next(viewer.frames).image
+            seen.add((round(float(image.mean()), -1), image.shape))
+        assert seen == {(60, (48, 64, 3)), (200, (96, 128, 3))}
+
+
+@pytest.mark.parametrize(
+    ("content_type", "preamble", "part"),
+    [
+        ("multipart/x-mixed-replace; boundary=frame", b"", b"\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n%s"),
+        ("multipart/x-mixed-replace; boundary=--frame", b"", b"--frame\r\nContent-Length: %d\r\n\r\n%s\r\n"),
+        (
+            'multipart/x-mixed-replace; boundary="--my frame"',
+            b"hello\r\n",
+            b"--my frame\nContent-type: image/jpeg\n\n%s\n",
+        ),
+        ("multipart/x-mixed-replace", b"", b"%s\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n"),
+        ("multipart/x-mixed-replace;boundary=other", b"\r\n" * 9, b"Content-Type: image/jpeg\r\n\r\n%s\r\n--frame\r\n"),
+        ("Multipart/Mixed; boundary=frame", b"", b"--frame\r\nContent-Length: 99999999\r\n\r\n%s"),
+    ],
+)
+def test_pictures_however_they_are_divided(viewers, content_type: str, preamble: bytes, part: bytes) -> None:
+    with mjpeg_camera() as camera:
+        camera.content_type, camera.preamble, camera.part = content_type, preamble, part
+        viewers.append(viewer := Viewer(camera.server_port))
+        assert {next(viewer.frames).image.shape for _ in range(8)} == {(48, 64, 3)}
+        assert viewer.source.num_unreadable == 0
+
+
+def test_pictures_that_are_damaged_are_counted(viewers) -> None:
+    with mjpeg_camera() as camera:
+        camera.pictures = [jpeg(60), jpeg(60)[:300], jpeg(120)]
+        camera.num_sent, camera.goes_silent = 30, True
+        viewers.append(viewer := Viewer(camera.server_port, dead_after_s=60))
+        next(viewer.frames)
+        waiting = threading.Event()
+        for _ in range(2000):
+            if viewer.source.num_unreadable == 10 or waiting.wait(0.01):
+                break
+        assert viewer.source.num_unreadable == 10
+
+
+def test_a_camera_that_drips_is_given_up(viewers) -> None:
+    with mjpeg_camera() as camera:
+        camera.pictures, camera.pace_s, camera.part = [b"\xff\xd8\xff"], 0.05, b"%s"
+        viewers.append(viewer := Viewer(camera.server_port, dead_after_s=0.5))
+        reader = threading.Thread(target=lambda: [None for _ in viewer.frames])
+        reader.start()
+        viewer.wait_for("offline", "no frame came within 0.5 s")
+        viewer.source.close()
+        reader.join(20)
+
+
+@pytest.mark.parametrize("challenge", ['Digest realm="camera", nonce="abc", algorithm=SHA-256, qop="auth"'])
+def test_a_login_by_digest(viewers, challenge: str) -> None:
+    with mjpeg_camera() as camera:
+        camera.user, camera.challenges = "bob:pass word", (challenge, 'Basic realm="camera"')
+        viewers.append(viewer := Viewer(camera.server_port, "bob:pass%20word@"))
+        assert next(viewer.frames).image.shape == (48, 64, 3)
+        assert not any(given and given.startswith("Basic") for given in camera.authorizations)
 
 
 def test_the_reader_is_slower_than_the_camera(viewers) -> None:

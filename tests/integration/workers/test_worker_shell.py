@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from memory_store.stores.sqlite import SqliteStore
 from messaging.inprocess.bus import InProcessBus
-from messaging.ports import Claim, Intake, Lost, Outbox, OutRecord, Progress
+from messaging.ports import Claim, Intake, Lost, Outbox, OutRecord, Progress, TooLargeError
 from schemas.codec import HEADER
-from schemas.errors import BadMessageError, OwnershipLostError, TransientError
+from schemas.errors import OwnershipLostError, TransientError
 from schemas.messages import utc_now
 from schemas.topics import TopicNames
 from tests.integration.workers.conftest import Site, at_work, frame_record, header, numbers
@@ -120,12 +120,12 @@ def test_a_record_that_the_topic_does_not_take_is_left_out_not_met_again(
         scores = [record for record in records if record.topic == site.topics.frame_scores]
         if scores and not refused:
             refused.append(max(records, key=lambda record: len(record.value or b"")))
-            raise BadMessageError("too_large", "no")
+            raise TooLargeError(refused[0], "no")
 
     worker._outbox = Fickle(worker._outbox, refuse)
     turn_until(worker, received(worker, 8))
     assert len(refused) == 1
-    assert "is left out" in caplog.text
+    assert "left out" in caplog.text
     assert worker.snapshot().tally.balances()
 
 

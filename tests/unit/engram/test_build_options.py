@@ -6,7 +6,9 @@ import pytest
 
 from engram.build.options import coordinator_options, worker_options
 from schemas.settings import CoordinatorSettings, WatchSettings, WorkerSettings
+from schemas.settings.detection import EventsSection
 from workers.options import EventOptions
+from workers.tracker import EventRules
 
 
 def test_defaults_of_settings_are_those_of_the_parts() -> None:
@@ -87,3 +89,18 @@ def test_coordinator_settings_are_used_by_both_kinds_of_process() -> None:
     assert (options.rules.round_s, options.rules.quarantine_s, options.rules.guard_frames) == (5, 2, 7)
     assert (options.bank_id, options.max_banks, options.limits.moved_per_round) == ("of-{camera_id}", 9, 0.25)
     assert (options.limits.moved_per_hour, options.limits.anchor_distance) == (4, 0.5)
+
+
+def test_the_default_group_of_workers_bears_the_prefix_and_a_group_that_was_set_is_kept() -> None:
+    prefixed = WorkerSettings.model_validate({"kafka": {"topic_prefix": "site-a."}})
+    named = WorkerSettings.model_validate({"kafka": {"topic_prefix": "site-a.", "group": "mine"}})
+    assert worker_options(prefixed).group == "site-a.engram-workers"
+    assert worker_options(named).group == "mine"
+
+
+def test_the_defaults_of_events_are_those_of_the_settings_everywhere() -> None:
+    told = EventsSection().model_dump()
+    assert EventOptions(**told) == EventOptions()
+    rules = {field.name: field.default for field in fields(EventRules)}
+    shared = ("min_duration_s", "merge_gap_s", "update_interval_s", "max_duration_s")
+    assert {name: rules[name] for name in shared} == {name: told[name] for name in shared}

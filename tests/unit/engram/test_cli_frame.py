@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from engram import __version__
 from engram.cli.app import app
-from engram.cli.errors import one_line
 from engram.cli.invocation import Invocation, command
+from engram.one_line import one_line
 from schemas.errors import FatalError, TransientError
 from schemas.settings import ProducerSettings
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from engram.run.crew import Crew
+from engram.run.process import Crew
 
 
 def test_work_runs_under_its_name_and_ends() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 DRAINS = """
 import sys
-from engram.run.signals import stop_on_signals
+from engram.run.process import stop_on_signals
 with stop_on_signals() as stop:
     print("ready", flush=True)
     stop.wait(60)

@@ -8,8 +8,8 @@ import pytest
 
 from bundles.bundle import load_bundle, save_bundle
 from engram.build.adapters import open_store
+from engram.build.bundles import load_engine
 from engram.build.cameras import camera_feeds
-from engram.build.network import load_engine
 from engram.run.embedded import Embedded
 from engram.run.watch import watch_defaults
 from schemas.messages import AnomalyEvent, FrameScore

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from messaging.inprocess.bus import InProcessBus
 from messaging.inprocess.group import balance
-from messaging.ports import Assigned, OutRecord, Progress, TopicSpec
+from messaging.ports import Assigned, Lost, OutRecord, Progress, TopicSpec
 from schemas.errors import BadMessageError, BufferFullError, FatalError
 
 KIB = 1024
@@ -184,3 +184,19 @@ def test_partitions_are_spread_evenly_and_few_move(
     for partition, owner in owners.items():
         over_quota = list(owners.values()).count(owner) > num_partitions // len(members)
         assert after[partition] == owner or owner not in members or over_quota
+
+
+def test_what_the_log_let_go_of_before_it_was_read_is_told_once() -> None:
+    bus = make()
+    subscription = bus.subscription(["scores"], "workers")
+    publisher = bus.publisher()
+    for _ in range(5):
+        publisher.publish(OutRecord("scores", "k", b"x"))
+    first = subscription.receive(1, 0)
+    log = bus._shared.topics["scores"].partitions[0]
+    for _ in range(3):
+        log.drop_oldest()
+    intake = subscription.receive(10, 0)
+    assert intake.lost == (Lost(first.assigned[0].claim, 1, 2),)
+    assert [delivery.record.offset for delivery in intake.deliveries] == [3, 4]
+    assert subscription.receive(10, 0).lost == ()

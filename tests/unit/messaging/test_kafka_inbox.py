@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from messaging.kafka.inbox import CommitRequest, Inbox
-from messaging.ports import Assigned, Claim, Progress, Record
+from messaging.ports import Assigned, Claim, Lost, Progress, Record
 from schemas.errors import FatalError, OwnershipLostError, TransientError
 
 ZERO, ONE = ("frames", 0), ("frames", 1)
@@ -26,9 +26,16 @@ def announced(*committed: int) -> tuple[Inbox, list[Claim]]:
     return inbox, claims
 
 
+def begin_with(inbox: Inbox) -> None:
+    """As the poll thread does once the marks are committed."""
+    for claim, (offset, mark) in inbox.held(0.0).items():
+        inbox.let_go(claim, offset, mark, 0.0)
+
+
 def test_records_below_the_committed_offset_are_replay() -> None:
     inbox, (claim,) = announced(5)
     inbox.put(claim, [record(4), record(5)])
+    begin_with(inbox)
     assert [delivery.is_replay for delivery in inbox.take(10, 0).deliveries] == [True, False]
 
 
@@ -53,6 +60,7 @@ def test_bytes_are_counted_in_and_out() -> None:
     records, num_bytes = inbox.queued()
     assert records == 4
     assert num_bytes > 400
+    begin_with(inbox)
     inbox.take(3, 0)
     assert inbox.queued() == (1, num_bytes // 4)
 
@@ -122,3 +130,116 @@ def test_commits_come_out_in_the_order_they_were_asked_for() -> None:
     for request in requests:
         inbox.ask_commit(request)
     assert [inbox.next_commit() for _ in range(4)] == [*requests, None]
+
+
+def test_nothing_is_taken_before_it_is_marked_and_others_do_not_wait() -> None:
+    inbox, (zero, one) = announced(5, 0)
+    inbox.put(zero, [record(4), record(5)])
+    inbox.put(one, [record(0, partition=1)])
+    assert [d.record.offset for d in inbox.take(10, 0).deliveries] == [4]  # replay is no attempt
+    held = inbox.held(0.0)
+    assert {claim.partition: (offset, mark and mark.attempts) for claim, (offset, mark) in held.items()} == {
+        0: (5, 1),
+        1: (0, 1),
+    }
+    inbox.let_go(one, *held[one], 0.0)
+    assert [(d.claim.partition, d.record.offset) for d in inbox.take(10, 0).deliveries] == [(1, 0)]
+    inbox.let_go(zero, *held[zero], 0.0)
+    assert [(d.claim.partition, d.record.offset) for d in inbox.take(10, 0).deliveries] == [(0, 5)]
+
+
+def test_an_idle_claim_is_never_marked() -> None:
+    inbox, _ = announced(5)
+    assert inbox.held(0.0) == {}
+    assert inbox.end_all() == {}
+
+
+def test_after_a_death_records_go_one_by_one_with_their_attempts() -> None:
+    inbox = Inbox()
+    inbox.begin([ZERO], "generation 1")
+    (claim,) = inbox.unannounced()
+    inbox.announce(Assigned(claim, 5), 5, attempts=2)
+    inbox.put(claim, [record(5), record(6)])
+    begin_with(inbox)
+    assert [(d.record.offset, d.attempts) for d in inbox.take(10, 0).deliveries] == [(5, 2)]
+    begin_with(inbox)
+    assert inbox.take(10, 0).deliveries == ()
+    assert inbox.queued()[0] == 1
+    inbox.committed([Progress(claim, 6, 6)])
+    begin_with(inbox)
+    assert [(d.record.offset, d.attempts) for d in inbox.take(10, 0).deliveries] == [(6, 0)]
+
+
+def test_a_hand_over_that_we_live_to_see_is_no_attempt_unless_a_commit_is_under_way() -> None:
+    inbox, (zero, one) = announced(5, 0)
+    inbox.put(zero, [record(5)])
+    inbox.put(one, [record(0, partition=1)])
+    begin_with(inbox)
+    inbox.membership_for([Progress(one, 1, 1)])
+    cleared = inbox.end_all()
+    assert {where: (mark.next_offset, mark.attempts) for where, mark in cleared.items()} == {ZERO: (5, 0)}
+
+
+def test_progress_needs_no_clearing() -> None:
+    inbox, (claim,) = announced(5)
+    inbox.put(claim, [record(5)])
+    begin_with(inbox)
+    assert inbox.standing_attempts(Progress(claim, 5, 4)) == 1  # a commit without progress carries it on
+    assert inbox.standing_attempts(Progress(claim, 6, 6)) == 0
+    inbox.committed([Progress(claim, 6, 6)])
+    assert inbox.end_all() == {}
+
+
+def test_our_own_mark_from_before_a_rewind_is_not_an_attempt() -> None:
+    inbox, (claim,) = announced(5)
+    inbox.put(claim, [record(5)])
+    begin_with(inbox)
+    inbox.rewind()
+    (again,) = inbox.unannounced()
+    inbox.announce(Assigned(again, 5), 5, attempts=1)
+    inbox.put(again, [record(5), record(6)])
+    begin_with(inbox)
+    assert [(d.record.offset, d.attempts) for d in inbox.take(10, 0).deliveries] == [(5, 0), (6, 0)]
+
+
+def test_what_was_lost_is_told_once_and_ends_with_its_claim() -> None:
+    inbox, (claim,) = announced(5)
+    inbox.lose(Lost(claim, 5, 2))
+    assert inbox.take(10, 0).lost == (Lost(claim, 5, 2),)
+    assert inbox.take(10, 0).lost == ()
+    inbox.lose(Lost(claim, 7, 1))
+    inbox.rewind()
+    inbox.lose(Lost(claim, 8, 1))
+    assert inbox.take(10, 0).lost == ()
+
+
+def test_a_poll_thread_that_does_not_come_round_is_noticed_within_its_bound() -> None:
+    now = [0.0]
+    inbox = Inbox(stuck_after_s=10.0, clock=lambda: now[0])
+    now[0] = 9.0
+    assert inbox.take(1, 0).deliveries == ()
+    inbox.alive()
+    now[0] = 18.9
+    assert inbox.take(1, 0).deliveries == ()
+    now[0] = 19.0
+    with pytest.raises(FatalError, match=r"stuck for 10 s: start this process again"):
+        inbox.take(1, 600)
+
+
+def test_what_a_stuck_poll_thread_has_brought_is_still_taken() -> None:
+    now = [0.0]
+    inbox = Inbox(stuck_after_s=10.0, clock=lambda: now[0])
+    inbox.begin([ZERO], "generation 1")
+    (claim,) = inbox.unannounced()
+    inbox.announce(Assigned(claim, 0))
+    inbox.put(claim, [record(0)])
+    now[0] = 11.0
+    assert len(inbox.take(1, 0).deliveries) == 1
+    with pytest.raises(FatalError, match="stuck"):
+        inbox.take(1, 0)
+
+
+def test_the_wait_for_a_stuck_poll_thread_does_not_last_as_long_as_was_asked() -> None:
+    inbox = Inbox(stuck_after_s=0.05)
+    with pytest.raises(FatalError, match="stuck"):
+        inbox.take(1, 600)

@@ -52,7 +52,7 @@ def test_the_clients_logs_never_go_below_info() -> None:
     ("theirs", "ours"),
     [
         (kafka_errors.TopicAuthorizationFailedError(), FatalError),
-        (kafka_errors.SaslAuthenticationFailedError(), FatalError),
+        (kafka_errors.SaslAuthenticationFailedError(), TransientError),
         (kafka_errors.KafkaConfigurationError("x"), FatalError),
         (kafka_errors.MessageSizeTooLargeError(), BadMessageError),
         (kafka_errors.CommitFailedError(), OwnershipLostError),

@@ -14,7 +14,15 @@ OnDone = Callable[[Exception | None], None]
 class MemoryPublisher:
     """Takes records while there is room; ``holds`` leaves them in flight until ``finish`` or ``flush``."""
 
-    def __init__(self, room: int = 10**9, holds: bool = False, max_value_bytes: int = 10**9) -> None:
+    def __init__(
+        self,
+        room: int = 10**9,
+        holds: bool = False,
+        max_value_bytes: int = 10**9,
+        refusal: str = "record_too_large",
+    ) -> None:
+        self.away: Exception | None = None
+        self._refusal = refusal
         self.records: list[OutRecord] = []
         self.num_refused = 0
         self._open: list[OnDone] = []
@@ -25,8 +33,10 @@ class MemoryPublisher:
 
     def publish(self, record: OutRecord, on_done: OnDone | None = None) -> None:
         """See ``ports.Publisher``."""
+        if self.away is not None:
+            raise self.away
         if len(record.value or b"") > self._max_value_bytes:
-            raise BadMessageError("record_too_large", "larger than the topic takes")
+            raise BadMessageError(self._refusal, "larger than the topic takes")
         with self._changed:
             if len(self._open) >= self._room:
                 self.num_refused += 1

@@ -25,6 +25,7 @@ class ScriptedSource:
     """Gives the images in order, ``1 / fps`` apart, then ends, or waits to be closed, or breaks."""
 
     num_overrun = 0
+    num_unreadable = 0
     status = SourceStatus("online", "scripted")
 
     def __init__(

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from producers.encoding import EncodedFrame, EncodingOptions, encode_frame
+from producers.encoding import EncodedFrame, EncodingOptions, FrameEncoder, encode_frame
 from producers.masking import Mask
 from producers.sources import Image
 from producers.synthetic import SyntheticScene
@@ -84,3 +84,53 @@ def test_masked_pixels_are_black_after_decoding() -> None:
 def test_wrong_options(fields: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="must"):
         EncodingOptions(**fields)
+
+
+def test_quality_that_sinks_is_told_once_and_so_is_its_return(caplog) -> None:
+    caplog.set_level("INFO")
+    encoder = FrameEncoder("gate", EncodingOptions(max_bytes=len(encode_frame(noisy(), EncodingOptions()).jpeg) - 1))
+    for _ in range(3):
+        for _ in range(2):
+            assert encoder.encode(noisy()).quality == 78
+        for _ in range(100):
+            assert encoder.encode(plain()).quality == 90
+    assert caplog.text.count("at quality 90 and are sent at 78") == 1
+    assert caplog.text.count("frames fit again at quality 90") == 1
+
+
+def test_below_the_lowest_quality_a_picture_is_worse_rather_than_lost() -> None:
+    size = len(encode_frame(noisy(), EncodingOptions(quality=25, min_quality=25)).jpeg)
+    assert FrameEncoder("gate", EncodingOptions(max_bytes=size)).encode(noisy()).quality == 25
+
+
+def test_full_size_comes_back_with_room_for_it(caplog) -> None:
+    caplog.set_level("INFO")
+    encoder = FrameEncoder("gate", EncodingOptions(max_bytes=32768))
+    for _ in range(2):
+        with pytest.raises(BadMessageError):
+            encoder.encode(noisy(1280, 960))
+    assert encoder.encode(noisy(1280, 960)).width < 1280
+    widths = [encoder.encode(plain(width=1280, height=960)).width for _ in range(120)]
+    assert widths[0] < 1280
+    assert widths[-1] == 1280
+    assert "there is room again" in caplog.text
+
+
+def test_frames_far_larger_than_needed_are_told_once(caplog) -> None:
+    image = noisy(640, 480)
+    encoders = [FrameEncoder("gate", EncodingOptions(size=size)) for size in (None, (640, 480))]
+    for encoder in encoders:
+        for _ in range(3):
+            encoder.encode(image)
+    assert caplog.text.count("--bundle DIR or --width and --height") == 1
+
+
+def test_nothing_is_sent_where_even_the_smallest_picture_does_not_fit() -> None:
+    encoder = FrameEncoder("gate", EncodingOptions(max_bytes=1024))
+    encoder.refuse(1, "the topic takes nothing")
+    image = noisy(2000, 8)
+    for _ in range(5):
+        try:
+            assert len(encoder.encode(image).jpeg) <= 1024
+        except BadMessageError as error:
+            assert error.reason == "too_large"

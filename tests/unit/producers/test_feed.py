@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +20,7 @@ from tests.unit.producers.scripted_source import START, ScriptedSource, noisy, p
 BACKFILL = PacingOptions(mode="backfill")
 
 
-def feed_of(source: ScriptedSource, pacing: PacingOptions = BACKFILL, **fields: EncodingOptions) -> CameraFeed:
+def feed_of(source: ScriptedSource, pacing: PacingOptions = BACKFILL, **fields: Any) -> CameraFeed:
     return CameraFeed("gate-1", source, pacing=pacing, session_id="s1", **fields)
 
 

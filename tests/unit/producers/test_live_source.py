@@ -1,5 +1,6 @@
 """A camera that comes and goes: patience, status, newest frames first."""
 
+import itertools
 import queue
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ class Camera:
 
     An event is set when all before it has been handed over.
     """
+
+    num_unreadable = 0
 
     def __init__(self) -> None:
         self.script: queue.Queue[object] = queue.Queue()
@@ -191,3 +194,60 @@ def test_an_unforeseen_error_reaches_the_reader() -> None:
 def test_wrong_options(fields: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="must be positive"):
         LiveOptions(**fields)
+
+
+def test_a_call_that_never_returns_is_left_behind_and_the_camera_found_again() -> None:
+    hanging, returned, calls = threading.Event(), threading.Event(), itertools.count()
+
+    class Hangs:
+        num_unreadable = 0
+
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def read(self) -> Image | None:
+            if self.number < 2:
+                hanging.wait(30)
+                return plain(99)  # too late: nobody may see it
+            returned.wait(0.01)
+            return plain(self.number)
+
+        def close(self) -> None:
+            pass
+
+    statuses: queue.Queue[SourceStatus] = queue.Queue()
+    live = LiveOptions(
+        hung_after_s=0.2, stale_after_s=0.1, backoff_first_s=0.01, backoff_max_s=0.01, backoff_jitter_s=0
+    )
+    options = SourceOptions(live=live, on_status=statuses.put, now=lambda: START)
+    source = LiveSource("camera", lambda: Hangs(next(calls)), options)
+    frames = iter(source)
+    assert take(frames, 3) == [2, 2, 2]
+    assert "has hung for more than 0.2 s" in statuses.get(timeout=10).reason
+    hanging.set()
+    assert set(take(frames, 20)) == {2}
+    source.close()
+    for _ in frames:
+        pass
+
+
+def test_a_camera_whose_every_call_hangs_leaves_few_threads_and_stops_in_time() -> None:
+    released = threading.Event()
+    statuses: queue.Queue[SourceStatus] = queue.Queue()
+
+    def connect() -> Camera:
+        released.wait(60)
+        raise TransientError("released")
+
+    live = LiveOptions(hung_after_s=0.05, stale_after_s=0.05)
+    source = LiveSource("stuck", connect, SourceOptions(live=live, on_status=statuses.put, now=lambda: START))
+    got: list[CapturedFrame | None] = []
+    reader = threading.Thread(target=lambda: got.append(next(iter(source), None)))
+    reader.start()
+    while "restart camera or producer" not in statuses.get(timeout=20).reason:
+        pass
+    assert sum(thread.name == "capture stuck" and thread.is_alive() for thread in threading.enumerate()) == 4
+    source.close()
+    reader.join(20)
+    assert got == [None]
+    released.set()

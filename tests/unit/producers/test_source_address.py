@@ -2,6 +2,7 @@
 
 import logging
 import traceback
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -120,3 +121,39 @@ def test_masked_in_the_log(caplog) -> None:
         logging.getLogger("producers").info("opened %s", source.describe())
     assert "rtsp://***@cam/1" in caplog.text
     assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "name", ["01", "0", "2026-01-31T08:00:00.mp4", "a#b?c%20 d.mp4", "-x.mp4", " x.mp4", "me@home"]
+)
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_exists_is_what_is_meant(name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    if kind == "folder":
+        Path(name).mkdir()
+    else:
+        Path(name).write_bytes(b"x")
+    assert (parse_address(name).kind, parse_address(name).location) == (kind, name)
+
+
+@pytest.mark.parametrize("text", ["01", "007", "/dev/video01", "C:\\films\\a.mp4", "c://films/a.mp4"])
+def test_no_camera_is_seen_in_the_name_of_a_file_that_is_missing(text: str) -> None:
+    assert parse_address(text).kind == "file"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rtsp:/bob:QQ7@cam/1",
+        "rtsp:bob:QQ7@cam/1",
+        "rtsp//bob:QQ7@cam:554/1",
+        "bob:QQ7@cam/1",
+        "htp://bob:QQ7 x@cam/1",
+        "rtsp://bob:QQ7 @cam:notaport/1",
+        "rtsp:/bob:QQ7@x/QQ7@cam/1",
+    ],
+)
+def test_a_typo_in_an_address_shows_no_password(text: str) -> None:
+    with pytest.raises(SettingsError, match="must") as caught:
+        parse_address(text)
+    assert "QQ7" not in str(caught.value)

@@ -169,3 +169,50 @@ def test_every_setting_can_be_named_in_the_environment() -> None:
     loaded = load_with_origins(AllSettings, None, {}, environ)
     assert loaded.settings == AllSettings()
     assert all(loaded.origins[path].startswith("env ") for path in plain)
+
+
+SECRETS = {
+    "a scheme mistyped": {"ENGRAM_STORE__URL": "reds://me:hunter2@host:6379/0"},
+    "a colon forgotten": {"ENGRAM_STORE__URL": "redis//me:hunter2@host:6379/0"},
+    "a port that is a word": {"ENGRAM_STORE__URL": "redis://me:hunter2@host:port/0"},
+    "a letter that splits the password": {"ENGRAM_STORE__URL": "redis://me:hunter2#x@host:6379/0"},
+    "a slash in the password": {"ENGRAM_STORE__URL": "redis://:hunter2/x@host:6379/0"},
+    "a long one": {"ENGRAM_STORE__URL": "redi://" + "m" * 70 + ":hunter2@host"},
+    "an @ forgotten": {"ENGRAM_STORE__URL": "redis://me:hunter2host:6379/0"},
+    "a parameter": {"ENGRAM_STORE__URL": "reds://host/0?password=hunter2"},
+    "a broker with a user": {"ENGRAM_KAFKA__BOOTSTRAP_SERVERS": "SASL_SSL://me:hunter2@kafka:9092"},
+    "the secret for its file": {"ENGRAM_STORE__PASSWORD_FILE": "hunter2"},
+    "a password without a protocol's rest": {
+        "ENGRAM_KAFKA__SECURITY_PROTOCOL": "SASL_SSL",
+        "ENGRAM_KAFKA__PASSWORD": "hunter2",
+    },
+    "a key mistyped": {"ENGRAM_STORE__PASWORD": "hunter2"},
+}
+
+
+@pytest.mark.parametrize("mistake", SECRETS)
+def test_no_mistake_shows_a_password(mistake: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_with_origins(AllSettings, None, {}, SECRETS[mistake])
+    assert "hunter2" not in str(refused.value)
+
+
+def test_no_mistake_in_a_file_shows_a_password(tmp_path: Path) -> None:
+    file = tmp_path / "engram.toml"
+    for text in ("store = 'redis://me:hunter2@host'", "[store]\npassword = ['hunter2']", "[store]\nurl = ['hunter2'"):
+        file.write_text(text, "utf-8")
+        with pytest.raises(SettingsError) as refused:
+            load_with_origins(AllSettings, file, {}, {})
+        assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("servers", ["kafka", "kafka:9092,other", "http://kafka:9092", "kafka:9092/x", "kafka:99999"])
+def test_a_broker_without_a_port_is_refused_where_it_is_written(servers: str) -> None:
+    with pytest.raises(SettingsError, match=r"kafka\.bootstrap_servers: must be host:port"):
+        load_with_origins(AllSettings, None, {}, {"ENGRAM_KAFKA__BOOTSTRAP_SERVERS": servers})
+
+
+@pytest.mark.parametrize("url", ["redis://", "redis://host:0/0", "rediss://host:x/0", "redis:///0"])
+def test_a_store_without_a_host_or_a_port_that_is_one_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"store\.url: must be redis://host:6379/0"):
+        load_with_origins(AllSettings, None, {}, {"ENGRAM_STORE__URL": url})

@@ -1,0 +1,52 @@
+"""Addresses as people write them: read with their faults named, and shown without what is secret in them."""
+
+import re
+
+MASK = "**********"
+_SECRET_PARAMETER = re.compile(r"([?&;](?:[^=&;#@]*(?:pass|pwd|token|secret|key)[^=&;#@]*)=)[^&;#]*", re.IGNORECASE)
+_NO_PORT = re.compile(r"(://(?!\[)[^/:\s]*:)(?![0-9]{1,5}(?:[/?,]|$))[^/]*")
+"""What stands where a port should, in a URL whose @ was forgotten."""
+
+HostPort = tuple[str, int]
+
+
+def host_ports(text: str) -> tuple[HostPort, ...]:
+    """``host:port``, several divided by commas, as pairs; an IPv6 host is in brackets.
+
+    Raises:
+        ValueError: one of them is something else; the text is fit to be shown.
+    """
+    return tuple(_host_port(part.strip()) for part in text.split(","))
+
+
+def shown_host_port(address: HostPort) -> str:
+    """The inverse of ``host_ports`` for one."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _host_port(text: str) -> HostPort:
+    host, colon, port = text.rpartition(":")
+    if "/" in text or "@" in text:
+        raise ValueError(f"must be host:port without scheme, user or path, got '{without_secrets(text)}'")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not colon or not bare or (":" in bare and bare == host) or re.search(r"\s", host):
+        raise ValueError(f"must be host:port, got '{text}'; Kafka's usual port is 9092")
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536:
+        raise ValueError(f"must be host:port with a port from 1 to 65535, got '{text}'")
+    return bare, int(port)
+
+
+def without_secrets(text: str) -> str:
+    """``text`` with stars for whatever may be a password: before the last @, and in parameters of telling names.
+
+    Meant for text that may be no URL at all, because it is shown where somebody mistyped one.
+    """
+    text = _SECRET_PARAMETER.sub(rf"\1{MASK}", text)
+    before, at, place = text.rpartition("@")
+    if not at:
+        return _NO_PORT.sub(rf"\1{MASK}", text)
+    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/*", before)
+    lead = scheme.group() if scheme and scheme.group().endswith("/") else ""
+    user, colon, _ = before[len(lead) :].partition(":")
+    return f"{lead}{user if colon and lead else ''}{colon if lead else ''}{MASK}@{place}"

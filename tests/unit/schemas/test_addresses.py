@@ -1,0 +1,71 @@
+"""Addresses are read or refused, and no password in them is ever shown."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.addresses import MASK, host_ports, shown_host_port, without_secrets
+
+
+def test_addresses_of_all_kinds() -> None:
+    assert host_ports("a:1, b.c:2,[::1]:3") == (("a", 1), ("b.c", 2), ("::1", 3))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("kafka", "kafka:", ":9092", "kafka:http", "kafka:0", "kafka:70000", "a:1,b", "a:1,", ""),
+        *("kafka://kafka:9092", "PLAINTEXT://kafka:9092", "a:1/x", "::1:9092", "me@a:1", "a b:1", "a:\u0661"),
+    ],
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="must be host:port"):
+        host_ports(text)
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_addresses_that_can_be_written_again_or_an_error(text: str) -> None:
+    try:
+        found = host_ports(text)
+    except ValueError:
+        return
+    assert host_ports(",".join(map(shown_host_port, found))) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("redis://h:1/0", "redis://h:1/0"),
+        ("redis://me:hunter2@h:1/0", f"redis://me:{MASK}@h:1/0"),
+        ("redis://:hunter2@h:1/0", f"redis://:{MASK}@h:1/0"),
+        ("redis://hunter2@h:1/0", f"redis://{MASK}@h:1/0"),
+        ("redis://me:hun@ter2@h", f"redis://me:{MASK}@h"),
+        ("redis://me:hun/ter2@h", f"redis://me:{MASK}@h"),
+        ("redis:/me:hunter2@h", f"redis:/me:{MASK}@h"),
+        ("redis//me:hunter2@h", f"{MASK}@h"),
+        ("me:hunter2@h", f"{MASK}@h"),
+        ("hunter2@h", f"{MASK}@h"),
+        ("redis://h?password=hunter2&db=1", f"redis://h?password={MASK}&db=1"),
+        ("redis://h/0?db=1&PassWd=hunter2", f"redis://h/0?db=1&PassWd={MASK}"),
+        ("http://h/x?access_token=hunter2", f"http://h/x?access_token={MASK}"),
+        ("redis://me:hunter2host:6379/0", f"redis://me:{MASK}/0"),
+        ("redis://me:hunter2", f"redis://me:{MASK}"),
+        ("redis://[::1]:6379/0", "redis://[::1]:6379/0"),
+        ("sqlite:////data/banks.db", "sqlite:////data/banks.db"),
+        ("a:1,b:2", "a:1,b:2"),
+        ("/dev/video0", "/dev/video0"),
+        ("", ""),
+    ],
+)
+def test_passwords_are_stars_however_the_url_was_mistyped(text: str, shown: str) -> None:
+    assert without_secrets(text) == shown
+
+
+@given(
+    st.sampled_from(["redis://", "redis:/", "redis//", "redis;//", "redi s://", "://", ""]),
+    st.sampled_from(["me:", ":", ""]),
+    st.text(st.characters(codec="utf-8", exclude_characters=":"), max_size=8),
+)
+def test_no_typo_lays_a_password_open(scheme: str, user: str, more: str) -> None:
+    """What stands before the first colon of a well-formed URL is its user, so no colon is added to the password."""
+    assert "hunter2" not in without_secrets(f"{scheme}{user}hunter2{more}@host:6379/0")
