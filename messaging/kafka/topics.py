@@ -88,11 +88,15 @@ class KafkaTopics:
             return {}
         with translated("reading the settings of topics"):
             asked = [ConfigResource(ConfigResourceType.TOPIC, name, list(configs)) for name, configs in wanted.items()]
-            found = self._admin.describe_configs(asked, config_filter="all")["topic"]
+            found = self._admin.describe_configs(asked, config_filter="all").get("topic", {})
+        hidden = [name for name in wanted if not found.get(name)]
+        if hidden:
+            _log.warning("how topics %s are kept is not known: this user may not ask (DescribeConfigs)", hidden)
         return {
             name: different
             for name, configs in wanted.items()
-            if (different := _different(configs, {key: each["value"] for key, each in found[name].items()}))
+            if name not in hidden
+            and (different := _different(configs, {key: each["value"] for key, each in found[name].items()}))
         }
 
     def mend(self, specs: Sequence[TopicSpec]) -> Mapping[str, Mapping[str, str]]:
