@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from inference.formats import ClipFormat, FrameFormat
 from inference.scoring import MIN_FRAMES
 from training.footage.dataset import FrameCache
-from training.footage.split import Split, clip_starts
-from training.loop.loop import ClipStarts
+from training.footage.split import Clips, Split, clip_starts
 from training.presets import Preset
 
 
@@ -37,11 +36,11 @@ class Material:
         """Frames a second of the footage that was held back."""
         return self.split.held_back[0].fps
 
-    def starts(self) -> ClipStarts:
-        """Of the clips.
+    def clips(self) -> Clips:
+        """To train on, and held back.
 
         Raises:
             FatalError: too few for a batch, or for the calibration.
         """
         training = clip_starts(self.split.training, self.clip, at_least=self.preset.recipe.batch)
-        return ClipStarts(training, clip_starts(self.split.held_back, self.clip, at_least=MIN_FRAMES))
+        return Clips(self.footage, training, clip_starts(self.split.held_back, self.clip, at_least=MIN_FRAMES))

@@ -9,7 +9,7 @@ import numpy as np
 from inference.formats import ClipFormat
 from schemas.arrays import Int64
 from schemas.errors import FatalError
-from training.footage.dataset import Video
+from training.footage.dataset import FrameCache, Video
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,15 @@ class Split:
 
     training: tuple[Video, ...]
     held_back: tuple[Video, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clips:
+    """Footage, and the first frames of the clips to train on and of those held back."""
+
+    footage: FrameCache
+    training: Int64
+    held_back: Int64
 
 
 def split_videos(videos: Sequence[Video], share: float = HELD_SHARE) -> Split:

@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,54 +21,20 @@ from networks.network import Losses, Recipe, VideoNetwork
 from schemas.arrays import Int64
 from schemas.errors import FatalError
 from training.footage.clip_stream import Stream, clip_stream
-from training.footage.dataset import FrameCache
+from training.footage.split import Clips
 from training.loop.curves import Curves, open_curves
 from training.loop.distributed import World, spread
-from training.loop.starting_items import StartingItems, clustered_items, warm_up_steps
+from training.loop.run_folder import precision_of
+from training.loop.starting_items import clustered_items, warm_up_steps
 from training.loop.state import BEST, CHECKPOINT, TrainingState
-from training.loop.stepping import Precision, Stepper
+from training.loop.stepping import Stepper
 from training.loop.validation import judged, validation_error
+from training.options import TrainOptions
 
 log = logging.getLogger(__name__)
 
 ALONE = World(0, 1, torch.device("cpu"))
-STEPS_BETWEEN_CHECKPOINTS = 250
 STEPS_BETWEEN_RECORDS = 25
-
-
-@dataclass(frozen=True, slots=True)
-class LoopOptions:
-    """How to run, as opposed to what to train.
-
-    Attributes:
-        run: folder of checkpoints and curves.
-        seed: of weights, items and the order of clips.
-        world: the processes that share each batch, and this one's device.
-        precision: of activations.
-        compiled: whether the network is compiled.
-        items: what the bank starts from.
-        patience: epochs without a better validation error after which to stop, with the best weights; None = never.
-        tensorboard: folder for curves besides the run's own; None = none.
-        steps_between_checkpoints: how much work a crash may cost.
-    """
-
-    run: Path
-    seed: int = 0
-    world: World = ALONE
-    precision: Precision = "fp32"
-    compiled: bool = False
-    items: StartingItems = "random"
-    patience: int | None = None
-    tensorboard: Path | None = None
-    steps_between_checkpoints: int = STEPS_BETWEEN_CHECKPOINTS
-
-
-@dataclass(frozen=True, slots=True)
-class ClipStarts:
-    """First frames of the clips to train on, and of those held back."""
-
-    training: Int64
-    held_back: Int64
 
 
 def num_steps(num_clips: int, recipe: Recipe) -> int:
@@ -78,26 +43,27 @@ def num_steps(num_clips: int, recipe: Recipe) -> int:
 
 
 def run_training(
-    footage: FrameCache, starts: ClipStarts, recipe: Recipe, build: Callable[[], VideoNetwork], options: LoopOptions
+    clips: Clips, recipe: Recipe, build: Callable[[], VideoNetwork], options: TrainOptions, world: World = ALONE
 ) -> TrainingState:
     """Train to the end, from the checkpoint in ``options.run`` if there is one.
 
     Args:
-        footage: decoded frames.
-        starts: clips.
+        clips: to train on, and held back.
         recipe: batch, schedule, loss weights.
         build: makes the network; called after seeding.
-        options: where and how.
+        options: where and how; footage, device and threads were settled before.
+        world: the processes that share each batch, and this one's device.
 
     Raises:
         FatalError: the loss is no longer a number, or the disk is full; the last good checkpoint is kept.
     """
     options.run.mkdir(parents=True, exist_ok=True)
-    run = _begun(footage, starts, recipe, build, options)
-    drawn = open_curves(options.run, run.state.step, options.tensorboard) if options.world.is_first else nullcontext()
+    torch.backends.cudnn.benchmark = world.device.type == "cuda"
+    run = _begun(clips, recipe, build, options, world)
+    drawn = open_curves(options.run, run.state.step, options.tensorboard) if world.is_first else nullcontext()
     with drawn as curves:
         run.to_the_end(curves)
-    options.world.wait()
+    world.wait()
     if options.patience is not None and run.state.progress.best_step:
         run.state.load_learned(options.run / BEST)
     return run.state
@@ -122,7 +88,7 @@ class _Run:
     Attributes:
         stepper: takes the steps.
         stream: brings the clips.
-        starts: of the clips.
+        clips: to train on, and held back.
         options: where and how.
         total: steps of the whole training.
         epoch_steps: steps of one epoch.
@@ -130,8 +96,8 @@ class _Run:
 
     stepper: Stepper
     stream: Stream
-    starts: ClipStarts
-    options: LoopOptions
+    clips: Clips
+    options: TrainOptions
     total: int
     epoch_steps: int
 
@@ -142,15 +108,15 @@ class _Run:
     def to_the_end(self, curves: Curves | None) -> None:
         state, options, recipe = self.state, self.options, self.stepper.recipe
         steps = range(state.step, 0 if self._gives_up() else self.total)
-        share = options.world.share(recipe.batch)
-        batches = shuffled_batches(self.starts.training, recipe, options.seed, steps, share)
+        share = self.stepper.world.share(recipe.batch)
+        batches = shuffled_batches(self.clips.training, recipe, options.seed, steps, share)
         bar = tqdm(
             total=self.total,
             initial=state.step,
             desc="training",
             unit="step",
             mininterval=5,
-            disable=not options.world.is_first,
+            disable=not self.stepper.world.is_first,
         )
         with bar, closing(self.stream(batches)) as clips:
             for clips_BTHWK in clips:
@@ -169,12 +135,12 @@ class _Run:
 
     def _start_items(self) -> None:
         if self.options.items == "kmeans" and self.state.step == warm_up_steps(self.total):
-            self.state.items_MC = clustered_items(self.state, self.stream, self.starts.training, self.options.seed)
+            self.state.items_MC = clustered_items(self.state, self.stream, self.clips.training, self.options.seed)
 
     def _record(self, losses: Losses, bar: "tqdm[Any]", curves: Curves | None) -> None:
         if self.state.step % STEPS_BETWEEN_RECORDS and self.state.step != self.total:
             return
-        world = self.options.world
+        world = self.stepper.world
         values = torch.stack([*losses.terms.values(), losses.total]).detach().double()
         means = (world.sum(values) / world.size).tolist()
         told = dict(zip((f"loss/{name}" for name in (*losses.terms, "total")), means, strict=True))
@@ -185,14 +151,12 @@ class _Run:
             curves.add(self.state.step, {**told, "learning_rate": self.state.optimizer.param_groups[0]["lr"]})
 
     def _validate(self, curves: Curves | None) -> None:
-        state, options = self.state, self.options
+        state, options, world = self.state, self.options, self.stepper.world
         if state.step % self.epoch_steps and state.step != self.total:
             return
         batch = self.stepper.recipe.batch
-        error = validation_error(
-            state, self.stream, self.starts.held_back, batch, options.world, self.stepper.precision
-        )
-        if judged(state.progress, error) and options.patience is not None and options.world.is_first:
+        error = validation_error(state, self.stream, self.clips.held_back, batch, world, self.stepper.precision)
+        if judged(state.progress, error) and options.patience is not None and world.is_first:
             state.save_learned(options.run / BEST)
         if curves is not None:
             curves.add(state.step, {"validation/pixel": error})
@@ -203,7 +167,7 @@ class _Run:
             return
         if not self.state.is_finite():
             raise self._diverged("weights that are not numbers")
-        if options.world.is_first:
+        if self.stepper.world.is_first:
             self.state.save(options.run / CHECKPOINT)
 
     def _diverged(self, what: str) -> FatalError:
@@ -213,32 +177,27 @@ class _Run:
 
 
 def _begun(
-    footage: FrameCache, starts: ClipStarts, recipe: Recipe, build: Callable[[], VideoNetwork], options: LoopOptions
+    clips: Clips, recipe: Recipe, build: Callable[[], VideoNetwork], options: TrainOptions, world: World
 ) -> _Run:
-    state = _first_state(build, recipe, options)
+    state = _first_state(build, recipe, options.seed, world.device)
     if (options.run / CHECKPOINT).exists():
         state.load(options.run / CHECKPOINT)
         log.info("going on from step %d of '%s'", state.step, options.run)
-    forward = spread(state.network, options.world)
-    stepper = Stepper(
-        state,
-        torch.compile(forward) if options.compiled else forward,
-        recipe,
-        options.world,
-        options.precision,
-    )
-    stream = clip_stream(footage, ClipFormat(state.network.shape.clip_length, recipe.stride), options.world.device)
-    num_clips = len(starts.training)
-    return _Run(stepper, stream, starts, options, num_steps(num_clips, recipe), num_clips // recipe.batch)
+    forward = spread(state.network, world)
+    compiled = world.device.type == "cuda" if options.compiled == "auto" else options.compiled
+    stepper = Stepper(state, torch.compile(forward) if compiled else forward, recipe, world, precision_of(options))
+    stream = clip_stream(clips.footage, ClipFormat(state.network.shape.clip_length, recipe.stride), world.device)
+    num_clips = len(clips.training)
+    return _Run(stepper, stream, clips, options, num_steps(num_clips, recipe), num_clips // recipe.batch)
 
 
-def _first_state(build: Callable[[], VideoNetwork], recipe: Recipe, options: LoopOptions) -> TrainingState:
-    torch.manual_seed(options.seed)
-    network = build().to(options.world.device)
+def _first_state(build: Callable[[], VideoNetwork], recipe: Recipe, seed: int, device: torch.device) -> TrainingState:
+    torch.manual_seed(seed)
+    network = build().to(device)
     to_channels_last(network)
     optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, fused=True)
     if network.bank_shape is None:
         return TrainingState(network, optimizer, None)
-    shape, generator = network.bank_shape, torch.Generator().manual_seed(options.seed)
+    shape, generator = network.bank_shape, torch.Generator().manual_seed(seed)
     items_MC = initial_items(shape.num_items, shape.item_dim, generator)
     return TrainingState(network, optimizer, items_MC.to(next(network.parameters())))

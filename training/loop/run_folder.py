@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from schemas.errors import FatalError
 from training.loop.state import CHECKPOINT
+from training.options import Precision, TrainOptions
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +49,22 @@ def read_settings(run: Path) -> dict[str, Any]:
     path = run / SETTINGS
     settings: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return settings
+
+
+def precision_of(options: TrainOptions) -> Precision:
+    """What was asked for; left open, that with which a run that goes on began, or the fastest here."""
+    if options.precision != "auto":
+        return options.precision
+    begun: Precision | None = read_settings(options.run).get("precision") if options.resume else None
+    return begun or fastest_precision(options.device)
+
+
+def fastest_precision(device: str) -> Precision:
+    """bfloat16 where the hardware multiplies it for certain: on GPUs, and on CPUs with AMX."""
+    if device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
+        return "bf16"
+    processor = Path("/proc/cpuinfo")
+    return "bf16" if processor.exists() and "amx_bf16" in processor.read_text() else "fp32"
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

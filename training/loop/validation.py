@@ -10,7 +10,8 @@ from schemas.arrays import Int64
 from training.footage.clip_stream import Stream
 from training.loop.distributed import World
 from training.loop.state import Progress, TrainingState
-from training.loop.stepping import Precision, unit_clips
+from training.loop.stepping import unit_clips
+from training.options import Precision
 
 MOST_CLIPS = 256
 """So that looking back after each epoch costs little next to the epoch."""

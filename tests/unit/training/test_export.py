@@ -30,7 +30,8 @@ from training.export.parity import TOLERANCE, parity, require_parity
 from training.export.tracing import OUTPUTS, traced
 from training.footage.dataset import CacheFormat, open_cache
 from training.footage.sources import find_sources
-from training.train import TrainOptions, train
+from training.options import TrainOptions
+from training.train import train
 
 EXACT: tuple[ExportFormat, ...] = ("torch-export", "onnx", "openvino")
 RELATIVE = 2e-5

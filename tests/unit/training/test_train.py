@@ -25,9 +25,10 @@ from training.loop.curves import read_curves
 from training.loop.distributed import joined_world
 from training.loop.run_folder import read_settings
 from training.loop.state import CHECKPOINT
+from training.options import TrainOptions
 from training.presets import Preset, find_preset, with_recipe
 from training.report import REPORT
-from training.train import STEP_SIZES, TrainOptions, gather_material, normal_footage, train
+from training.train import STEP_SIZES, gather_material, normal_footage, train
 
 PRESET = with_recipe(MINIATURE, {"epochs": 8, "max_steps": 60})
 
