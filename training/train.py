@@ -20,14 +20,11 @@ from networks.network import VideoNetwork
 from networks.registry import build_network
 from schemas.arrays import Float32
 from schemas.errors import FatalError, SettingsError
-from training.calibrating import Calibrated, calibrate
-from training.evaluation.inspection import measure_videos
+from training.evaluation.measuring import Calibrated, calibrate, measure_videos
 from training.footage.dataset import CacheFormat, open_cache
-from training.footage.decoding import is_grey
 from training.footage.layouts import find_layout
-from training.footage.material import Material
-from training.footage.sources import Source
-from training.footage.split import long_enough, split_videos
+from training.footage.material import Material, long_enough, split_videos
+from training.footage.sources import Source, is_grey
 from training.loop.distributed import World, joined_world
 from training.loop.loop import num_steps, run_training
 from training.loop.meta import MetaOptions, meta_train
@@ -35,8 +32,7 @@ from training.loop.run_folder import claim_run, precision_of
 from training.loop.state import TrainingState, room_on_disk
 from training.options import Precision, TrainOptions
 from training.presets import Preset, parameter_values, with_channels
-from training.report import Outcome, write_report
-from training.samples import sample_predictions
+from training.report import Outcome, sample_predictions, write_report
 
 log = logging.getLogger(__name__)
 

@@ -11,30 +11,31 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from inference.formats import ClipFormat
-from networks.blocks import to_channels_last
+from networks.blocks import channels_last, to_channels_last
 from networks.memory import initial_items
 from networks.network import Losses, Recipe, VideoNetwork
 from schemas.arrays import Int64
 from schemas.errors import FatalError
 from training.footage.clip_stream import Stream, clip_stream
-from training.footage.split import Clips
-from training.loop.curves import Curves, open_curves
+from training.footage.material import Clips
 from training.loop.distributed import World, spread
-from training.loop.run_folder import precision_of
+from training.loop.run_folder import Curves, open_curves, precision_of
 from training.loop.starting_items import clustered_items, warm_up_steps
-from training.loop.state import BEST, CHECKPOINT, TrainingState
-from training.loop.stepping import Stepper
-from training.loop.validation import judged, validation_error
-from training.options import TrainOptions
+from training.loop.state import BEST, CHECKPOINT, Progress, TrainingState
+from training.loop.stepping import Stepper, unit_clips
+from training.options import Precision, TrainOptions
 
 log = logging.getLogger(__name__)
 
 ALONE = World(0, 1, torch.device("cpu"))
 STEPS_BETWEEN_RECORDS = 25
+MOST_CLIPS = 256
+"""So that looking back after each epoch costs little next to the epoch."""
 
 
 def num_steps(num_clips: int, recipe: Recipe) -> int:
@@ -176,6 +177,35 @@ class _Run:
         return FatalError(f"{text}; {kept}: train anew with a lower --learning-rate or with --precision fp32")
 
 
+@torch.no_grad()
+def validation_error(
+    state: TrainingState, stream: Stream, starts: Int64, batch: int, world: World, precision: Precision = "fp32"
+) -> float:
+    """Mean squared pixel error on [-1, 1] in evaluation mode, over clips that begin at ``starts``.
+
+    At most ``MOST_CLIPS`` are taken, evenly spaced. Every process gets the same number.
+    """
+    network = state.network.eval()
+    chosen = starts[np.unique(np.linspace(0, len(starts) - 1, min(len(starts), MOST_CLIPS)).round().astype(int))]
+    total = torch.zeros(2, dtype=torch.float64, device=world.device)
+    with torch.autocast(world.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        for clips_BTHWK in stream(_portions(chosen[world.rank :: world.size], batch)):
+            inputs, target = network.split(unit_clips(clips_BTHWK, network))
+            terms = network.loss_terms(network(channels_last(inputs), state.items_MC), target)
+            total += torch.stack([next(iter(terms.values())).double() * len(target), total.new_tensor(len(target))])
+    error, count = world.sum(total).tolist()
+    return float(error / count)
+
+
+def judged(progress: Progress, error: float) -> bool:
+    """Note a validation error; whether it is the best so far."""
+    if error < progress.best_error:
+        progress.best_error, progress.best_step, progress.worse_epochs = error, progress.step, 0
+        return True
+    progress.worse_epochs += 1
+    return False
+
+
 def _begun(
     clips: Clips, recipe: Recipe, build: Callable[[], VideoNetwork], options: TrainOptions, world: World
 ) -> _Run:
@@ -201,3 +231,7 @@ def _first_state(build: Callable[[], VideoNetwork], recipe: Recipe, seed: int, d
     shape, generator = network.bank_shape, torch.Generator().manual_seed(seed)
     items_MC = initial_items(shape.num_items, shape.item_dim, generator)
     return TrainingState(network, optimizer, items_MC.to(next(network.parameters())))
+
+
+def _portions(starts: Int64, batch: int) -> Iterator[Int64]:
+    return (starts[first : first + batch] for first in range(0, len(starts), batch))

@@ -11,7 +11,7 @@ import torch
 from networks.mnad import MnadParameters, MnadPrediction
 from networks.network import Recipe
 from training.footage.dataset import FrameCache, Video
-from training.footage.split import Clips
+from training.footage.material import Clips
 from training.loop.state import TrainingState
 from training.options import TrainOptions
 

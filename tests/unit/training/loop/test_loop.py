@@ -16,9 +16,9 @@ from networks.registry import build_network
 from schemas.errors import FatalError, SettingsError
 from tests.unit.training.scene import PARAMETERS, RECIPE, all_clips, build, items_of, loop_options, ramp
 from training.footage.dataset import FrameCache
-from training.footage.split import Clips
-from training.loop.curves import read_curves
+from training.footage.material import Clips
 from training.loop.loop import num_steps, run_training, shuffled_batches
+from training.loop.run_folder import read_curves
 from training.loop.state import BEST, CHECKPOINT, TrainingState
 from training.loop.stepping import set_learning_rate, unit_clips
 from training.options import StartingItems, TrainOptions

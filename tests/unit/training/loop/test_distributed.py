@@ -19,15 +19,15 @@ from tests.unit.training.scene import (
     process_environment,
     ramp,
 )
-from training.loop.curves import read_curves
 from training.loop.distributed import World, joined_world
 from training.loop.loop import run_training
+from training.loop.run_folder import read_curves
 from training.loop.state import CHECKPOINT, TrainingState
 
 TRAIN_ONE_OF_SEVERAL = """
 import sys
 from pathlib import Path
-from tests.unit.training.test_distributed import train_here
+from tests.unit.training.loop.test_distributed import train_here
 train_here(Path(sys.argv[1]))
 """
 
