@@ -22,8 +22,7 @@ from schemas.arrays import Float32
 from schemas.errors import FatalError, SettingsError
 from training.evaluation.measuring import Calibrated, calibrate, measure_videos
 from training.footage.dataset import CacheFormat, open_cache
-from training.footage.layouts import find_layout
-from training.footage.material import Material, long_enough, split_videos
+from training.footage.material import Material, long_enough, normal_footage, split_videos
 from training.footage.sources import Source, is_grey
 from training.loop.distributed import World, joined_world
 from training.loop.loop import num_steps, run_training
@@ -68,19 +67,6 @@ def train(data: Path, out: Path, preset: Preset, options: TrainOptions) -> Path:
     if world.is_first:
         _finish(state, material, out, options)
     return out
-
-
-def normal_footage(data: Path) -> Sequence[Source]:
-    """What may be learned of a data set.
-
-    Raises:
-        FatalError: there is none.
-    """
-    layout = find_layout(data)
-    if not layout.train:
-        text = f"'{data}' must hold normal footage in a folder 'train', it has test footage only"
-        raise FatalError(f"{text}; give the folder above, or one that holds normal footage only")
-    return layout.train
 
 
 def gather_material(sources: Sequence[Source], preset: Preset, options: TrainOptions, world: World) -> Material:

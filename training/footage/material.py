@@ -6,6 +6,7 @@ Normal footage is held back for validation and calibration, since a network does
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from inference.scoring import MIN_FRAMES
 from schemas.arrays import Int64
 from schemas.errors import FatalError
 from training.footage.dataset import FrameCache, Video
+from training.footage.layouts import find_layout
+from training.footage.sources import Source
 from training.presets import Preset
 
 log = logging.getLogger(__name__)
@@ -39,6 +42,19 @@ class Clips:
     footage: FrameCache
     training: Int64
     held_back: Int64
+
+
+def normal_footage(data: Path) -> Sequence[Source]:
+    """What may be learned of a data set.
+
+    Raises:
+        FatalError: there is none.
+    """
+    layout = find_layout(data)
+    if not layout.train:
+        text = f"'{data}' must hold normal footage in a folder 'train', it has test footage only"
+        raise FatalError(f"{text}; give the folder above, or one that holds normal footage only")
+    return layout.train
 
 
 def split_videos(videos: Sequence[Video], share: float = HELD_SHARE) -> Split:

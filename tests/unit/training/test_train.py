@@ -20,6 +20,7 @@ from tests.unit.training.small_footage import MINIATURE, write_images, write_vid
 from training.evaluation.measuring import measure_videos
 from training.footage.dataset import CacheFormat, Video, open_cache
 from training.footage.layouts import find_layout
+from training.footage.material import normal_footage
 from training.footage.sources import find_sources
 from training.loop.distributed import joined_world
 from training.loop.run_folder import read_curves, read_settings
@@ -27,7 +28,7 @@ from training.loop.state import CHECKPOINT
 from training.options import TrainOptions
 from training.presets import Preset, find_preset, with_recipe
 from training.report import REPORT
-from training.train import STEP_SIZES, gather_material, normal_footage, train
+from training.train import STEP_SIZES, gather_material, train
 
 PRESET = with_recipe(MINIATURE, {"epochs": 8, "max_steps": 60})
 
