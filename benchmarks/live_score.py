@@ -19,7 +19,7 @@ from inference.engine import ClipResult, Engine
 from inference.irregularity import patch_means, weighed
 from inference.scoring import Smoothing, smoothed, smoothing_weight
 from schemas.arrays import Float32
-from training.evaluation.inspection import measure_video
+from training.evaluation.measuring import measure_video
 from training.footage.dataset import CacheFormat
 from training.footage.labelled import open_labelled
 

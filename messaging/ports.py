@@ -185,6 +185,9 @@ class Subscription(Protocol):
     def lag(self) -> int:
         """Records in the log that this member has not received yet, over its partitions, as last known."""
 
+    def abandon(self) -> None:
+        """Say, before ``close``, that this member dies of what it has in hand: its hand-over counts as an attempt."""
+
     def close(self) -> None:
         """Leave the group at once, so that others take over without waiting for a time-out."""
 

@@ -18,7 +18,7 @@ from inference.scoring import StatisticOptions
 from networks.memory import initial_items
 from networks.network import VideoNetwork
 from networks.registry import build_network
-from training.calibrating import calibrate
+from training.evaluation.measuring import calibrate
 
 WIDTH, HEIGHT = 32, 24
 FPS = 10.0

@@ -2,9 +2,9 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,70 +20,23 @@ from networks.registry import build_network
 from schemas.arrays import Float32
 from schemas.errors import FatalError, SettingsError
 from schemas.version import software_version
-from training.calibrating import Calibrated, calibrate
-from training.evaluation.inspection import measure_videos
+from training.evaluation.measuring import Calibrated, calibrate, measure_videos
 from training.footage.dataset import CacheFormat, open_cache
-from training.footage.decoding import is_grey
-from training.footage.layouts import find_layout
-from training.footage.material import Material
-from training.footage.sources import Source
-from training.footage.split import long_enough, split_videos
+from training.footage.material import Material, long_enough, normal_footage, split_videos
+from training.footage.sources import Source, is_grey
 from training.loop.distributed import World, joined_world
-from training.loop.loop import LoopOptions, num_steps, run_training
+from training.loop.loop import num_steps, run_training
 from training.loop.meta import MetaOptions, meta_train
-from training.loop.run_folder import claim_run, read_settings
-from training.loop.starting_items import StartingItems
+from training.loop.run_folder import claim_run, precision_of
 from training.loop.state import TrainingState, room_on_disk
-from training.loop.stepping import Precision, fastest_precision
+from training.options import Precision, TrainOptions
 from training.presets import Preset, parameter_values, with_channels
-from training.report import Outcome, write_report
-from training.samples import sample_predictions
+from training.report import Outcome, sample_predictions, write_report
 
 log = logging.getLogger(__name__)
 
 STEP_SIZES = "step_sizes.safetensors"
 """Name of the file in the folder of a run that MPN's meta phase leaves."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainOptions:
-    """How to run a training, as opposed to what to train (that is the preset).
-
-    Attributes:
-        run: folder of checkpoints, curves and the report.
-        cache: folder of decoded footage.
-        resume: whether a training that was broken off in ``run`` goes on.
-        seed: of weights, items and the order of clips.
-        device: "auto" or a torch device name.
-        threads: of torch; None = its own choice.
-        fps: frames a second to keep of the footage; None = all.
-        image_fps: rate of footage that comes as folders of images.
-        jpeg_quality: at which producers will send; None = frames are used as they are.
-        cameras: ids of the cameras the footage is from; none = "any".
-        precision: of activations; "auto" = bfloat16 where the hardware multiplies it, and what the run began with.
-        compiled: whether the network is compiled; "auto" = on CUDA.
-        items: what the bank starts from.
-        patience: epochs without a better validation error after which to stop; None = never.
-        meta_steps: of MPN's meta phase after the training; 0 = none.
-        tensorboard: folder for curves besides the run's own; None = none.
-    """
-
-    run: Path
-    cache: Path
-    resume: bool = False
-    seed: int = 0
-    device: str = "auto"
-    threads: int | None = None
-    fps: float | None = None
-    image_fps: float = 10.0
-    jpeg_quality: int | None = 90
-    cameras: tuple[str, ...] = ()
-    precision: Precision | Literal["auto"] = "auto"
-    compiled: bool | Literal["auto"] = "auto"
-    items: StartingItems = "random"
-    patience: int | None = None
-    meta_steps: int = 0
-    tensorboard: Path | None = None
 
 
 def train(data: Path, out: Path, preset: Preset, options: TrainOptions) -> Path:
@@ -116,19 +69,6 @@ def train(data: Path, out: Path, preset: Preset, options: TrainOptions) -> Path:
     return out
 
 
-def normal_footage(data: Path) -> Sequence[Source]:
-    """What may be learned of a data set.
-
-    Raises:
-        FatalError: there is none.
-    """
-    layout = find_layout(data)
-    if not layout.train:
-        text = f"'{data}' must hold normal footage in a folder 'train', it has test footage only"
-        raise FatalError(f"{text}; give the folder above, or one that holds normal footage only")
-    return layout.train
-
-
 def gather_material(sources: Sequence[Source], preset: Preset, options: TrainOptions, world: World) -> Material:
     """Decode footage and hold some back. One process decodes, the others wait for it.
 
@@ -159,34 +99,14 @@ def run_settings(preset: Preset, data_digest: str, options: TrainOptions, precis
 
 
 def _trained(material: Material, options: TrainOptions, world: World) -> TrainingState:
-    preset, starts = material.preset, material.starts()
-    precision = _precision(options)
+    preset, clips, precision = material.preset, material.clips(), precision_of(options)
     if world.is_first:
         claim_run(options.run, run_settings(preset, material.footage.digest, options, precision), options.resume)
     world.wait()
     if world.is_first:
-        steps = num_steps(len(starts.training), preset.recipe)
-        log.info("%d clips, %d held back, %d steps, %s", len(starts.training), len(starts.held_back), steps, precision)
-    on_gpu = world.device.type == "cuda"
-    torch.backends.cudnn.benchmark = on_gpu
-    loop = LoopOptions(
-        options.run,
-        options.seed,
-        world,
-        precision,
-        on_gpu if options.compiled == "auto" else options.compiled,
-        options.items,
-        options.patience,
-        options.tensorboard,
-    )
-    return run_training(material.footage, starts, preset.recipe, lambda: _fresh(preset), loop)
-
-
-def _precision(options: TrainOptions) -> Precision:
-    if options.precision != "auto":
-        return options.precision
-    begun: Precision | None = read_settings(options.run).get("precision") if options.resume else None
-    return begun or fastest_precision(options.device)
+        steps = num_steps(len(clips.training), preset.recipe)
+        log.info("%d clips, %d held back, %d steps, %s", len(clips.training), len(clips.held_back), steps, precision)
+    return run_training(clips, preset.recipe, lambda: _fresh(preset), options, world)
 
 
 def _fresh(preset: Preset) -> VideoNetwork:
@@ -207,7 +127,7 @@ def _finish(state: TrainingState, material: Material, out: Path, options: TrainO
     bundle = Bundle(_manifest(material, options), weights, items_MC, found.calibration, digest="")
     with room_on_disk(out):
         save_bundle(out, bundle, preset.half_weights)
-    samples = sample_predictions(network, items_MC, material.footage, material.starts().held_back, material.clip)
+    samples = sample_predictions(network, items_MC, material.footage, material.clips().held_back, material.clip)
     path = write_report(options.run, Outcome(preset, out, samples, found))
     log.info("report: '%s'", path)
 

@@ -17,7 +17,7 @@ import numpy as np
 from inference.engine import ClipResult, Engine
 from memory_store.views import BankCache, BankView
 from messaging.ports import Bus, Claim, Delivery, Intake, OutRecord, TooLargeError
-from schemas.errors import OwnershipLostError, TransientError
+from schemas.errors import EngramError, OwnershipLostError, TransientError
 from schemas.messages import EndReason
 from workers.arrivals import Arrival, Decoder
 from workers.assessment import Assessor
@@ -91,6 +91,11 @@ class Worker:
             while not stop.is_set():
                 self._guarded(self._turn, stop)
             self._guarded(self._drain, stop)
+        except EngramError:
+            raise
+        except BaseException:  # of a fault of ours, so perhaps of a record: its next owner must know
+            self._subscription.abandon()
+            raise
         finally:
             self._outbox.close()
             self._subscription.close()

@@ -47,5 +47,7 @@ def worker_options(settings: WorkerSettings | WatchSettings) -> "WorkerOptions":
         proposal_interval_s=section.proposal_interval_s,
         max_staleness_s=section.max_staleness_s,
         camera_timeout_s=section.camera_timeout_s,
+        camera_forget_s=section.camera_forget_s,
+        max_attempts=section.max_attempts,
         events=EventOptions(**settings.events.model_dump()),
     )

@@ -71,8 +71,8 @@ def evaluate(
     Example: engram evaluate --bundle models/ped2 --data ped2 --plots plots
     """
     run.settings(WatchSettings)
+    from training.evaluation.evaluate import EvaluateOptions  # noqa: PLC0415
     from training.evaluation.evaluate import evaluate as measure  # noqa: PLC0415 - needs an extra
-    from training.evaluation.examiner import EvaluateOptions  # noqa: PLC0415
     from training.evaluation.plots import write_plots  # noqa: PLC0415
     from training.evaluation.report import as_json  # noqa: PLC0415
 

@@ -175,8 +175,8 @@ def train(
     """
     run.settings(WatchSettings)
     refuse_source_folder(out)
-    from training.presets import find_preset, with_parameters, with_recipe  # noqa: PLC0415 - needs an extra
-    from training.train import TrainOptions  # noqa: PLC0415
+    from training.options import TrainOptions  # noqa: PLC0415 - needs an extra
+    from training.presets import find_preset, with_parameters, with_recipe  # noqa: PLC0415
     from training.train import train as train_bundle  # noqa: PLC0415
 
     changed = {"epochs": epochs, "max_steps": max_steps, "batch": batch, "learning_rate": learning_rate}

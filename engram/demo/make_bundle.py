@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from producers.synthetic import SyntheticScene, write_video
+from training.options import TrainOptions
 from training.presets import find_preset
-from training.train import TrainOptions, train
+from training.train import train
 
 SEEDS = range(1001, 1009)
 """None of these is played by the demos."""

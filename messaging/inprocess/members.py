@@ -49,6 +49,9 @@ class InProcessSubscription:
         self._shared.append(records)
         self._group.commit(self._member, progress)
 
+    def abandon(self) -> None:
+        """See ``ports.Subscription``. The log dies with the process, so there is nobody to tell."""
+
     def rewind(self) -> None:
         """See ``ports.Subscription``."""
         with self._shared.changed:

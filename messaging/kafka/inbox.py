@@ -56,6 +56,7 @@ class Inbox:
         self._commits: deque[CommitRequest] = deque()
         self._failure: FatalError | None = None
         self._closed = False
+        self._abandoned = False
 
     # --- the client's thread, at rebalances
 
@@ -70,12 +71,12 @@ class Inbox:
         """End every claim; what was queued under them is dropped, it is still in the log.
 
         Returns:
-            What to commit so that the hand-over is no attempt. A claim with a commit under way is left alone: an older
-            offset must not come after it.
+            What to commit so that the hand-over is no attempt; nothing after ``abandon``. A claim with a commit under
+            way is left alone: an older offset must not come after it.
         """
         with self._changed:
             cleared = {}
-            for claim, trial in self._trials.items():
+            for claim, trial in () if self._abandoned else self._trials.items():
                 mark = trial.standing_mark
                 if mark is not None and claim not in self._in_doubt:
                     cleared[claim.topic, claim.partition] = Mark(mark.next_offset, mark.replay_from, mark.attempts - 1)
@@ -245,6 +246,10 @@ class Inbox:
         with self._changed:
             self._check_usable()
             self._commits.append(request)
+
+    def abandon(self) -> None:
+        """Whoever used this is dying of what it had in hand: from here on a hand-over counts as an attempt."""
+        self._abandoned = True
 
     def close(self) -> None:
         """Wake all who wait; nothing comes in or goes out any more."""

@@ -60,6 +60,10 @@ class KafkaSubscription:
         """These positions are durable; the outbox tells."""
         self._inbox.committed(progress)
 
+    def abandon(self) -> None:
+        """See ``ports.Subscription``."""
+        self._inbox.abandon()
+
     def rewind(self) -> None:
         """See ``ports.Subscription``."""
         self._inbox.rewind()

@@ -102,6 +102,12 @@ class WorkerSection(WireLimits):
     camera_timeout_s: Seconds = Field(
         default=30.0, description="no frame for so long ends an open event as camera_lost"
     )
+    camera_forget_s: Seconds = Field(
+        default=3600.0, description="a camera silent for so long is forgotten: state, window, counts"
+    )
+    max_attempts: int = Field(
+        default=3, ge=1, description="give a record up, as poison, after so many workers died of it"
+    )
 
 
 class EventsSection(Section):

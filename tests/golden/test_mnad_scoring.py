@@ -14,7 +14,7 @@ from networks.mnad import Mnad
 from networks.registry import network_class
 from tests.golden.networks_from_recipe import network_from_recipe
 from tests.golden.reference import Array, arrays, cases, close, compare, items, section
-from training.evaluation.detection_measures import ScoredClip, frame_auc
+from training.evaluation.measures import ScoredClip, frame_auc
 from training.evaluation.measuring import Measuring
 from training.evaluation.protocols import (
     gaussian_kernel,

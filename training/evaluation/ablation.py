@@ -15,12 +15,13 @@ import numpy as np
 
 from networks.registry import NETWORKS
 from schemas.errors import FatalError, SettingsError
-from training.evaluation.examiner import EvaluateOptions, Examiner, open_examiner, paper_gate
+from training.evaluation.evaluate import EvaluateOptions, Examiner, open_examiner, paper_gate
 from training.evaluation.protocols import MEANINGS, Protocol
 from training.loop.run_folder import flat
 from training.loop.state import CHECKPOINT
+from training.options import TrainOptions
 from training.presets import Preset, find_preset, with_parameters, with_recipe
-from training.train import TrainOptions, train
+from training.train import train
 
 log = logging.getLogger(__name__)
 

@@ -1,21 +1,35 @@
-"""Running a network over test footage, with a memory that stays, or one that its own frames may teach.
+"""Running a network over footage: with a memory that stays, as calibration needs it, or one that its frames may teach.
 
 Dimensions: M items, C channels, R x S patches.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from tqdm import tqdm
 
-from bundles.calibration import SpeedScale
+from bundles.calibration import Calibration, SpeedScale
 from inference.engine import ClipResult, Predictor
-from inference.irregularity import Irregularity, irregularity_of, patch_means
+from inference.irregularity import Irregularity, irregularity_of, patch_means, speed_scale_of
+from inference.scoring import FrameMeasures, StatisticOptions, fit_calibration
 from schemas.arrays import Float32
 from schemas.errors import FatalError
-from training.evaluation.inspection import measure_video
 from training.footage.dataset import FrameCache, Video
+
+BATCH = 8
+
+
+def measure_video(predictor: Predictor, footage: FrameCache, video: Video, items_MC: Float32) -> list[ClipResult]:
+    """Results of every clip of one video, in order; shorter than the video by the frames that fill the first clip."""
+    return list(_results(predictor, footage, video, items_MC))
+
+
+def measure_videos(
+    predictor: Predictor, footage: FrameCache, videos: Sequence[Video], items_MC: Float32
+) -> list[list[ClipResult]]:
+    """``measure_video`` for each."""
+    return [measure_video(predictor, footage, video, items_MC) for video in videos]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,6 +128,39 @@ class Measuring:
     def _num_frames(self, videos: Sequence[Video]) -> int:
         clip = self.predictor.clip_format
         return sum(len(video.clip_starts(clip.length, clip.stride)) for video in videos)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibrated:
+    """The calibration, and the measures of the frames it was fitted on, by video."""
+
+    calibration: Calibration
+    measures: tuple[tuple[FrameMeasures, ...], ...]
+
+
+def calibrate(videos: Sequence[Sequence[ClipResult]], fps: float, statistic: StatisticOptions) -> Calibrated:
+    """Fit with the code that scores live.
+
+    Args:
+        videos: results of consecutive clips of each video.
+        fps: frames a second.
+        statistic: form of the live score.
+
+    Raises:
+        FatalError: too few frames.
+    """
+    results = [result for video in videos for result in video]
+    scale = speed_scale_of(results) if results and statistic.speed == "weighed" else None
+    measures = tuple(tuple(irregularity_of(result, scale).measures for result in video) for video in videos)
+    return Calibrated(fit_calibration(measures, fps, statistic, scale), measures)
+
+
+def _results(predictor: Predictor, footage: FrameCache, video: Video, items_MC: Float32) -> Iterator[ClipResult]:
+    clip = predictor.clip_format
+    starts = video.clip_starts(clip.length, clip.stride)
+    for begin in range(0, len(starts), BATCH):
+        clips = footage.clips(starts[begin : begin + BATCH], clip.length, clip.stride)
+        yield from predictor.infer(list(clips), np.repeat(items_MC[None], len(clips), axis=0))
 
 
 def _progress(what: str, total: int) -> "tqdm[None]":

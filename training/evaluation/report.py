@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from training.evaluation.detection_measures import frame_auc
-from training.evaluation.evaluate import Evaluation, Outcome
-from training.evaluation.examiner import paper_gate
+from training.evaluation.evaluate import Evaluation, Outcome, paper_gate
+from training.evaluation.measures import frame_auc
 from training.evaluation.protocols import MEANINGS, Protocol
 
 UPDATED = "updated by frames whose regular score is below {gate:g}, carried from clip to clip"

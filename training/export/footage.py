@@ -14,11 +14,9 @@ from inference.engine import Predictor
 from inference.formats import ClipFormat, FrameFormat
 from inference.scoring import MIN_FRAMES, StatisticOptions
 from schemas.arrays import UInt8
-from training.calibrating import calibrate
-from training.evaluation.inspection import measure_videos
+from training.evaluation.measuring import calibrate, measure_videos
 from training.footage.dataset import CacheFormat, FrameCache, open_cache
-from training.footage.split import Split, clip_starts, long_enough, split_videos
-from training.train import normal_footage
+from training.footage.material import Split, clip_starts, long_enough, normal_footage, split_videos
 
 
 @dataclass(frozen=True, slots=True)

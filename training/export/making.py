@@ -12,24 +12,29 @@ import torch
 from torch import Tensor
 
 from bundles.bundle import Bundle, load_bundle
-from bundles.exports import EXPORTS, ExportFormat, Sidecar, save_export
+from bundles.exports import EXPORTS, ExportFormat, Parity, Sidecar, save_export
 from bundles.manifest import CALIBRATION
 from inference.backends.backend import Backend
 from inference.backends.choose import export_backend
 from inference.backends.torch import TorchBackend
 from inference.engine import Predictor, network_of
 from inference.formats import FrameFormat
-from networks.measurement import OUTPUTS
+from networks.measurement import NUM_MEASURES, OUTPUTS
 from schemas.arrays import Float32, UInt8
 from schemas.errors import FatalError
 from training.export.footage import NormalFootage, invented_clips, normal_footage_for
 from training.export.formats import TORCH_PROGRAM, onnx_files, openvino_files, openvino_model, torch_files
-from training.export.parity import parity, require_parity
 from training.export.quantising import quantised
 from training.export.tracing import traced
 
 log = logging.getLogger(__name__)
 
+BATCH = 3
+"""Not the one that was traced."""
+TOLERANCE = 1e-4
+MEASURES = OUTPUTS[:NUM_MEASURES]
+"""Those that scores are made of. What a clip teaches the memory may differ by a whole query where two items are equally
+near."""
 COMPARED_CLIPS = 16
 Files = Mapping[str, bytes]
 LIBRARIES: Mapping[ExportFormat, tuple[str, ...]] = {
@@ -38,6 +43,25 @@ LIBRARIES: Mapping[ExportFormat, tuple[str, ...]] = {
     "openvino": ("torch", "openvino"),
     "openvino-int8": ("torch", "openvino", "nncf"),
 }
+
+
+def parity(backend: Backend, reference: Backend, clips_BTHWK: UInt8, items_MC: Float32) -> Parity:
+    """Run both on the same clips. Values are compared with the largest of their output over all clips."""
+    found, wanted = (_run(each, clips_BTHWK, items_MC) for each in (backend, reference))
+    worst = {name: _deviation(found[name], wanted[name]) for name in wanted}
+    return Parity(num_clips=len(clips_BTHWK), worst=worst)
+
+
+def require_parity(found: Parity, kind: str) -> None:
+    """Refuse an export that should measure the same and does not.
+
+    Raises:
+        FatalError: a measure differs by more than ``TOLERANCE``.
+    """
+    wrong = {name: found.worst[name] for name in MEASURES if found.worst[name] > TOLERANCE}
+    if wrong:
+        text = f"an export as {kind} must measure what torch does to within {TOLERANCE}, differs by {wrong}"
+        raise FatalError(f"{text}; try other versions of the library, or another format")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +173,17 @@ class Job:
 def opened(kind: ExportFormat, files: Files) -> Backend:
     """What runs an export's files; also those for which no worker has a backend."""
     return _torch_program(files) if kind == "torch-export" else export_backend(kind, files)
+
+
+def _run(backend: Backend, clips_BTHWK: UInt8, items_MC: Float32) -> Mapping[str, Float32]:
+    parts = [clips_BTHWK[begin : begin + BATCH] for begin in range(0, len(clips_BTHWK), BATCH)]
+    results = [backend(part, np.repeat(items_MC[None], len(part), axis=0)) for part in parts]
+    return {name: np.concatenate([result[name] for result in results]) for name in results[0]}
+
+
+def _deviation(found: Float32, wanted: Float32) -> float:
+    largest = float(np.abs(wanted).max())
+    return float(np.abs(found - wanted).max()) / (largest or 1.0)
 
 
 def _torch_program(files: Files) -> Backend:

@@ -22,8 +22,7 @@ from inference.decode import fit
 from inference.formats import FrameFormat
 from schemas.arrays import Int64, UInt8
 from schemas.errors import FatalError
-from training.footage.decoding import Hole, Rate, read_frames
-from training.footage.sources import Source
+from training.footage.sources import Hole, Rate, Source, read_frames
 
 log = logging.getLogger(__name__)
 

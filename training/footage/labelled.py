@@ -11,10 +11,9 @@ from inference.formats import ClipFormat
 from schemas.arrays import UInt8
 from schemas.errors import FatalError
 from training.footage.dataset import CacheFormat, FrameCache, Video, open_cache
-from training.footage.decoding import Hole, read_frames
 from training.footage.layouts import Layout, find_layout
-from training.footage.sources import Source
-from training.footage.split import long_enough
+from training.footage.material import long_enough
+from training.footage.sources import Hole, Source, read_frames
 from training.footage.truth import label_file
 
 log = logging.getLogger(__name__)

@@ -9,67 +9,33 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from inference.formats import ClipFormat
-from networks.blocks import to_channels_last
+from networks.blocks import channels_last, to_channels_last
 from networks.memory import initial_items
 from networks.network import Losses, Recipe, VideoNetwork
 from schemas.arrays import Int64
 from schemas.errors import FatalError
 from training.footage.clip_stream import Stream, clip_stream
-from training.footage.dataset import FrameCache
-from training.loop.curves import Curves, open_curves
+from training.footage.material import Clips
 from training.loop.distributed import World, spread
-from training.loop.starting_items import StartingItems, clustered_items, warm_up_steps
-from training.loop.state import BEST, CHECKPOINT, TrainingState
-from training.loop.stepping import Precision, Stepper
-from training.loop.validation import judged, validation_error
+from training.loop.run_folder import Curves, open_curves, precision_of
+from training.loop.starting_items import clustered_items, warm_up_steps
+from training.loop.state import BEST, CHECKPOINT, Progress, TrainingState
+from training.loop.stepping import Stepper, unit_clips
+from training.options import Precision, TrainOptions
 
 log = logging.getLogger(__name__)
 
 ALONE = World(0, 1, torch.device("cpu"))
-STEPS_BETWEEN_CHECKPOINTS = 250
 STEPS_BETWEEN_RECORDS = 25
-
-
-@dataclass(frozen=True, slots=True)
-class LoopOptions:
-    """How to run, as opposed to what to train.
-
-    Attributes:
-        run: folder of checkpoints and curves.
-        seed: of weights, items and the order of clips.
-        world: the processes that share each batch, and this one's device.
-        precision: of activations.
-        compiled: whether the network is compiled.
-        items: what the bank starts from.
-        patience: epochs without a better validation error after which to stop, with the best weights; None = never.
-        tensorboard: folder for curves besides the run's own; None = none.
-        steps_between_checkpoints: how much work a crash may cost.
-    """
-
-    run: Path
-    seed: int = 0
-    world: World = ALONE
-    precision: Precision = "fp32"
-    compiled: bool = False
-    items: StartingItems = "random"
-    patience: int | None = None
-    tensorboard: Path | None = None
-    steps_between_checkpoints: int = STEPS_BETWEEN_CHECKPOINTS
-
-
-@dataclass(frozen=True, slots=True)
-class ClipStarts:
-    """First frames of the clips to train on, and of those held back."""
-
-    training: Int64
-    held_back: Int64
+MOST_CLIPS = 256
+"""So that looking back after each epoch costs little next to the epoch."""
 
 
 def num_steps(num_clips: int, recipe: Recipe) -> int:
@@ -78,26 +44,27 @@ def num_steps(num_clips: int, recipe: Recipe) -> int:
 
 
 def run_training(
-    footage: FrameCache, starts: ClipStarts, recipe: Recipe, build: Callable[[], VideoNetwork], options: LoopOptions
+    clips: Clips, recipe: Recipe, build: Callable[[], VideoNetwork], options: TrainOptions, world: World = ALONE
 ) -> TrainingState:
     """Train to the end, from the checkpoint in ``options.run`` if there is one.
 
     Args:
-        footage: decoded frames.
-        starts: clips.
+        clips: to train on, and held back.
         recipe: batch, schedule, loss weights.
         build: makes the network; called after seeding.
-        options: where and how.
+        options: where and how; footage, device and threads were settled before.
+        world: the processes that share each batch, and this one's device.
 
     Raises:
         FatalError: the loss is no longer a number, or the disk is full; the last good checkpoint is kept.
     """
     options.run.mkdir(parents=True, exist_ok=True)
-    run = _begun(footage, starts, recipe, build, options)
-    drawn = open_curves(options.run, run.state.step, options.tensorboard) if options.world.is_first else nullcontext()
+    torch.backends.cudnn.benchmark = world.device.type == "cuda"
+    run = _begun(clips, recipe, build, options, world)
+    drawn = open_curves(options.run, run.state.step, options.tensorboard) if world.is_first else nullcontext()
     with drawn as curves:
         run.to_the_end(curves)
-    options.world.wait()
+    world.wait()
     if options.patience is not None and run.state.progress.best_step:
         run.state.load_learned(options.run / BEST)
     return run.state
@@ -122,7 +89,7 @@ class _Run:
     Attributes:
         stepper: takes the steps.
         stream: brings the clips.
-        starts: of the clips.
+        clips: to train on, and held back.
         options: where and how.
         total: steps of the whole training.
         epoch_steps: steps of one epoch.
@@ -130,8 +97,8 @@ class _Run:
 
     stepper: Stepper
     stream: Stream
-    starts: ClipStarts
-    options: LoopOptions
+    clips: Clips
+    options: TrainOptions
     total: int
     epoch_steps: int
 
@@ -142,15 +109,15 @@ class _Run:
     def to_the_end(self, curves: Curves | None) -> None:
         state, options, recipe = self.state, self.options, self.stepper.recipe
         steps = range(state.step, 0 if self._gives_up() else self.total)
-        share = options.world.share(recipe.batch)
-        batches = shuffled_batches(self.starts.training, recipe, options.seed, steps, share)
+        share = self.stepper.world.share(recipe.batch)
+        batches = shuffled_batches(self.clips.training, recipe, options.seed, steps, share)
         bar = tqdm(
             total=self.total,
             initial=state.step,
             desc="training",
             unit="step",
             mininterval=5,
-            disable=not options.world.is_first,
+            disable=not self.stepper.world.is_first,
         )
         with bar, closing(self.stream(batches)) as clips:
             for clips_BTHWK in clips:
@@ -169,12 +136,12 @@ class _Run:
 
     def _start_items(self) -> None:
         if self.options.items == "kmeans" and self.state.step == warm_up_steps(self.total):
-            self.state.items_MC = clustered_items(self.state, self.stream, self.starts.training, self.options.seed)
+            self.state.items_MC = clustered_items(self.state, self.stream, self.clips.training, self.options.seed)
 
     def _record(self, losses: Losses, bar: "tqdm[Any]", curves: Curves | None) -> None:
         if self.state.step % STEPS_BETWEEN_RECORDS and self.state.step != self.total:
             return
-        world = self.options.world
+        world = self.stepper.world
         values = torch.stack([*losses.terms.values(), losses.total]).detach().double()
         means = (world.sum(values) / world.size).tolist()
         told = dict(zip((f"loss/{name}" for name in (*losses.terms, "total")), means, strict=True))
@@ -185,14 +152,12 @@ class _Run:
             curves.add(self.state.step, {**told, "learning_rate": self.state.optimizer.param_groups[0]["lr"]})
 
     def _validate(self, curves: Curves | None) -> None:
-        state, options = self.state, self.options
+        state, options, world = self.state, self.options, self.stepper.world
         if state.step % self.epoch_steps and state.step != self.total:
             return
         batch = self.stepper.recipe.batch
-        error = validation_error(
-            state, self.stream, self.starts.held_back, batch, options.world, self.stepper.precision
-        )
-        if judged(state.progress, error) and options.patience is not None and options.world.is_first:
+        error = validation_error(state, self.stream, self.clips.held_back, batch, world, self.stepper.precision)
+        if judged(state.progress, error) and options.patience is not None and world.is_first:
             state.save_learned(options.run / BEST)
         if curves is not None:
             curves.add(state.step, {"validation/pixel": error})
@@ -203,7 +168,7 @@ class _Run:
             return
         if not self.state.is_finite():
             raise self._diverged("weights that are not numbers")
-        if options.world.is_first:
+        if self.stepper.world.is_first:
             self.state.save(options.run / CHECKPOINT)
 
     def _diverged(self, what: str) -> FatalError:
@@ -212,33 +177,61 @@ class _Run:
         return FatalError(f"{text}; {kept}: train anew with a lower --learning-rate or with --precision fp32")
 
 
+@torch.no_grad()
+def validation_error(
+    state: TrainingState, stream: Stream, starts: Int64, batch: int, world: World, precision: Precision = "fp32"
+) -> float:
+    """Mean squared pixel error on [-1, 1] in evaluation mode, over clips that begin at ``starts``.
+
+    At most ``MOST_CLIPS`` are taken, evenly spaced. Every process gets the same number.
+    """
+    network = state.network.eval()
+    chosen = starts[np.unique(np.linspace(0, len(starts) - 1, min(len(starts), MOST_CLIPS)).round().astype(int))]
+    total = torch.zeros(2, dtype=torch.float64, device=world.device)
+    with torch.autocast(world.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        for clips_BTHWK in stream(_portions(chosen[world.rank :: world.size], batch)):
+            inputs, target = network.split(unit_clips(clips_BTHWK, network))
+            terms = network.loss_terms(network(channels_last(inputs), state.items_MC), target)
+            total += torch.stack([next(iter(terms.values())).double() * len(target), total.new_tensor(len(target))])
+    error, count = world.sum(total).tolist()
+    return float(error / count)
+
+
+def judged(progress: Progress, error: float) -> bool:
+    """Note a validation error; whether it is the best so far."""
+    if error < progress.best_error:
+        progress.best_error, progress.best_step, progress.worse_epochs = error, progress.step, 0
+        return True
+    progress.worse_epochs += 1
+    return False
+
+
 def _begun(
-    footage: FrameCache, starts: ClipStarts, recipe: Recipe, build: Callable[[], VideoNetwork], options: LoopOptions
+    clips: Clips, recipe: Recipe, build: Callable[[], VideoNetwork], options: TrainOptions, world: World
 ) -> _Run:
-    state = _first_state(build, recipe, options)
+    state = _first_state(build, recipe, options.seed, world.device)
     if (options.run / CHECKPOINT).exists():
         state.load(options.run / CHECKPOINT)
         log.info("going on from step %d of '%s'", state.step, options.run)
-    forward = spread(state.network, options.world)
-    stepper = Stepper(
-        state,
-        torch.compile(forward) if options.compiled else forward,
-        recipe,
-        options.world,
-        options.precision,
-    )
-    stream = clip_stream(footage, ClipFormat(state.network.shape.clip_length, recipe.stride), options.world.device)
-    num_clips = len(starts.training)
-    return _Run(stepper, stream, starts, options, num_steps(num_clips, recipe), num_clips // recipe.batch)
+    forward = spread(state.network, world)
+    compiled = world.device.type == "cuda" if options.compiled == "auto" else options.compiled
+    stepper = Stepper(state, torch.compile(forward) if compiled else forward, recipe, world, precision_of(options))
+    stream = clip_stream(clips.footage, ClipFormat(state.network.shape.clip_length, recipe.stride), world.device)
+    num_clips = len(clips.training)
+    return _Run(stepper, stream, clips, options, num_steps(num_clips, recipe), num_clips // recipe.batch)
 
 
-def _first_state(build: Callable[[], VideoNetwork], recipe: Recipe, options: LoopOptions) -> TrainingState:
-    torch.manual_seed(options.seed)
-    network = build().to(options.world.device)
+def _first_state(build: Callable[[], VideoNetwork], recipe: Recipe, seed: int, device: torch.device) -> TrainingState:
+    torch.manual_seed(seed)
+    network = build().to(device)
     to_channels_last(network)
     optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, fused=True)
     if network.bank_shape is None:
         return TrainingState(network, optimizer, None)
-    shape, generator = network.bank_shape, torch.Generator().manual_seed(options.seed)
+    shape, generator = network.bank_shape, torch.Generator().manual_seed(seed)
     items_MC = initial_items(shape.num_items, shape.item_dim, generator)
     return TrainingState(network, optimizer, items_MC.to(next(network.parameters())))
+
+
+def _portions(starts: Int64, batch: int) -> Iterator[Int64]:
+    return (starts[first : first + batch] for first in range(0, len(starts), batch))

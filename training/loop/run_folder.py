@@ -1,18 +1,25 @@
-"""The folder of a run: what it is for, so that nobody goes on from another training's checkpoint."""
+"""The folder of a run: what it is for, so that nobody goes on from another training's checkpoint, and its curves."""
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TextIO
+
+import torch
 
 from schemas.errors import FatalError
-from training.loop.state import CHECKPOINT
+from training.loop.state import CHECKPOINT, room_on_disk
+from training.options import Precision, TrainOptions
 
 log = logging.getLogger(__name__)
 
 SETTINGS = "settings.json"
 MOST_NAMED = 4
+CURVES = "curves.jsonl"
+"""Name of the file in the folder of a run. Each line has ``step`` and any of the tags that were recorded there."""
 
 
 def claim_run(run: Path, settings: Mapping[str, Any], resume: bool) -> None:
@@ -48,12 +55,81 @@ def read_settings(run: Path) -> dict[str, Any]:
     return settings
 
 
+def precision_of(options: TrainOptions) -> Precision:
+    """What was asked for; left open, that with which a run that goes on began, or the fastest here."""
+    if options.precision != "auto":
+        return options.precision
+    begun: Precision | None = read_settings(options.run).get("precision") if options.resume else None
+    return begun or fastest_precision(options.device)
+
+
+def fastest_precision(device: str) -> Precision:
+    """bfloat16 where the hardware multiplies it for certain: on GPUs, and on CPUs with AMX."""
+    if device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
+        return "bf16"
+    processor = Path("/proc/cpuinfo")
+    return "bf16" if processor.exists() and "amx_bf16" in processor.read_text() else "fp32"
+
+
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Settings without nesting: names are joined by dots."""
     found: dict[str, Any] = {}
     for name, value in settings.items():
         found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return found
+
+
+class Board(Protocol):
+    """Where curves go besides; TensorBoard's ``SummaryWriter`` is one."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> object:
+        """One point of one curve."""
+
+    def close(self) -> None:
+        """Write what is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """Open curves of a run."""
+
+    file: TextIO
+    board: Board | None
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """A point on each of some curves.
+
+        Raises:
+            FatalError: the disk is full.
+        """
+        with room_on_disk(Path(self.file.name)):
+            self.file.write(json.dumps({"step": step, **values}) + "\n")
+            self.file.flush()
+        if self.board is not None:
+            for tag, value in values.items():
+                self.board.add_scalar(tag, value, step)
+
+
+@contextmanager
+def open_curves(run: Path, step: int, tensorboard: Path | None = None) -> Iterator[Curves]:
+    """Curves that go on after ``step``; what an interrupted run drew beyond it is drawn anew."""
+    path = run / CURVES
+    kept = [point for point in read_curves(run) if point["step"] <= step]
+    path.write_text("".join(json.dumps(point) + "\n" for point in kept))
+    board = None if tensorboard is None else _board(tensorboard, step)
+    try:
+        with path.open("a") as file:
+            yield Curves(file, board)
+    finally:
+        if board is not None:
+            board.close()
+
+
+def read_curves(run: Path) -> list[dict[str, Any]]:
+    """All points of a run, in order; none if it has not begun. A line cut off by a crash is passed over."""
+    path = run / CURVES
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def _compare(run: Path, settings: Mapping[str, Any]) -> None:
@@ -63,3 +139,10 @@ def _compare(run: Path, settings: Mapping[str, Any]) -> None:
         told = ", ".join(f"{name} (was {before.get(name)}, now {now.get(name)})" for name in differ[:MOST_NAMED])
         text = f"a run must go on with the settings it began with, '{run}' differs in {told}"
         raise FatalError(f"{text}; give the same settings, or another --run folder")
+
+
+def _board(folder: Path, step: int) -> Board:
+    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an optional dependency, slow to import
+
+    board: Board = SummaryWriter(str(folder), purge_step=step + 1)
+    return board

@@ -4,7 +4,6 @@ Dimensions: B samples, N places, M items, C channels.
 """
 
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 import torch
@@ -20,8 +19,6 @@ from schemas.errors import SettingsError
 from training.footage.clip_stream import Stream
 from training.loop.state import TrainingState
 from training.loop.stepping import unit_clips
-
-StartingItems = Literal["random", "kmeans"]
 
 MOST_WARM_UP_STEPS = 200
 WARM_UP_SHARE = 0.1

@@ -6,8 +6,7 @@ Dimensions: B samples, T frames of a clip, H x W pixels, K colours.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +15,7 @@ from networks.blocks import channels_last
 from networks.network import Losses, Recipe, to_unit_range
 from training.loop.distributed import World, gathered
 from training.loop.state import TrainingState
-
-Precision = Literal["fp32", "bf16"]
-"""Of activations in training; weights, losses and the memory are float32 in either case."""
+from training.options import Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +72,3 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, progress
     share = 1.0 if recipe.schedule == "constant" else 0.5 * (1.0 + math.cos(math.pi * progress))
     for group in optimizer.param_groups:
         group["lr"] = recipe.learning_rate * share
-
-
-def fastest_precision(device: str) -> Precision:
-    """bfloat16 where the hardware multiplies it for certain: on GPUs, and on CPUs with AMX."""
-    if device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
-        return "bf16"
-    processor = Path("/proc/cpuinfo")
-    return "bf16" if processor.exists() and "amx_bf16" in processor.read_text() else "fp32"

@@ -98,5 +98,21 @@ def test_clean_hand_overs_and_idle_deaths_do_not_count(make_bus: MakeBus, one: N
     assert {d.attempts for d in members[0].deliveries} == {0}
 
 
+def test_a_member_that_dies_of_a_fault_of_its_own_counts_though_it_leaves_the_group(
+    make_bus: MakeBus, one: Names
+) -> None:
+    """An exception closes the subscription as a good end does; only ``abandon`` tells the two apart."""
+    bus = make_bus()
+    publish(bus, one, 4)
+    seen = []
+    for _ in range(3):
+        member = Member(bus.subscription([one.frames], one.group))
+        member.until(lambda member=member: bool(member.deliveries), "a record")  # type: ignore[misc]
+        seen.append(member.deliveries[0].attempts)
+        member.subscription.abandon()
+        member.subscription.close()
+    assert seen == [0, 1, 2]
+
+
 if __name__ == "__main__":
     work_until_dead(sys.argv[1], Names(*sys.argv[2:6]), sys.argv[6])

@@ -15,7 +15,7 @@ from memory_store.stores.sqlite import SqliteStore
 from messaging.inprocess.bus import InProcessBus
 from messaging.ports import Claim, Intake, Lost, Outbox, OutRecord, Progress, TooLargeError
 from schemas.codec import HEADER
-from schemas.errors import OwnershipLostError, TransientError
+from schemas.errors import FatalError, OwnershipLostError, TransientError
 from schemas.messages import utc_now
 from schemas.topics import TopicNames
 from tests.integration.workers.conftest import Site, at_work, frame_record, header, numbers
@@ -295,3 +295,20 @@ def test_the_wall_clock_says_what_is_too_old(site: Site) -> None:
 
 def replace_year(now: datetime, year: int) -> datetime:
     return now.replace(year=year, day=1)
+
+
+@pytest.mark.parametrize(("error", "counts"), [(ValueError("a fault of ours"), True), (FatalError("a setting"), False)])
+def test_a_fault_counts_against_the_record_in_hand_and_a_setting_does_not(
+    site: Site, error: Exception, counts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.frames("a", range(1))
+    worker, told = site.worker(), []
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(worker, "_process", fail)
+    monkeypatch.setattr(worker._subscription, "abandon", lambda: told.append(True))
+    with pytest.raises(type(error)):
+        worker.run(threading.Event())
+    assert bool(told) == counts

@@ -35,6 +35,8 @@ def test_every_worker_and_event_setting_is_used() -> None:
                 "max_pixels": 4096,
                 "max_staleness_s": 5,
                 "camera_timeout_s": 6,
+                "camera_forget_s": 60,
+                "max_attempts": 9,
             },
             "events": {
                 "enter": 0.9,

@@ -233,6 +233,7 @@ def test_what_a_stuck_poll_thread_has_brought_is_still_taken() -> None:
     (claim,) = inbox.unannounced()
     inbox.announce(Assigned(claim, 0))
     inbox.put(claim, [record(0)])
+    begin_with(inbox)
     now[0] = 11.0
     assert len(inbox.take(1, 0).deliveries) == 1
     with pytest.raises(FatalError, match="stuck"):

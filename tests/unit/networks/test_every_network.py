@@ -1,6 +1,7 @@
 """What holds for each network of the registry: the contract of ``networks.network``, folding, training, export."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -120,7 +121,7 @@ def test_folding_twice_is_folding_once(name: str) -> None:
 def test_parameters_survive_a_manifest(name: str) -> None:
     network = small_network(name)
     shape: Any = network.shape
-    again = build_network(name, json.loads(json.dumps(shape)))
+    again = build_network(name, json.loads(json.dumps(asdict(shape))))
     assert again.shape == network.shape
     again.load_state_dict(network.state_dict())
 

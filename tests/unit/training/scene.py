@@ -1,6 +1,9 @@
 """A miniature training in memory: a ramp that slides over 40 frames, and the parts a loop is started with."""
 
 import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,8 +11,9 @@ import torch
 from networks.mnad import MnadParameters, MnadPrediction
 from networks.network import Recipe
 from training.footage.dataset import FrameCache, Video
-from training.loop.loop import ClipStarts
+from training.footage.material import Clips
 from training.loop.state import TrainingState
+from training.options import TrainOptions
 
 PARAMETERS = MnadParameters(width=4, depth=2, channels=1, num_items=3)
 RECIPE = Recipe({}, 32, 24, "grey", epochs=2, max_steps=9, learning_rate=1e-3)
@@ -32,10 +36,16 @@ def build_double() -> MnadPrediction:
     return build().double()
 
 
-def all_clips(footage: FrameCache) -> ClipStarts:
+def all_clips(footage: FrameCache) -> Clips:
     """36 clips to train on; the last 12 stand for those held back, too."""
     starts = footage.videos[0].clip_starts(5)
-    return ClipStarts(starts, starts[-12:])
+    return Clips(footage, starts, starts[-12:])
+
+
+def loop_options(run: Path, **changes: Any) -> TrainOptions:
+    """In single precision and not compiled, so that a run is the same on any machine."""
+    plain = TrainOptions(run, run / "cache", device="cpu", precision="fp32", compiled=False)
+    return replace(plain, **changes)
 
 
 def items_of(state: TrainingState) -> torch.Tensor:

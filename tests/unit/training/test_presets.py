@@ -6,7 +6,7 @@ from networks.memae import MemaeParameters
 from networks.mnad import MnadParameters
 from networks.registry import NETWORKS, build_network
 from schemas.errors import SettingsError
-from tests.unit.training.footage import MINIATURE
+from tests.unit.training.small_footage import MINIATURE
 from training.presets import find_preset, parameter_values, with_channels, with_parameters, with_recipe
 
 EVERY = [(model, name) for model, network in NETWORKS.items() for name in network.recipes]

@@ -17,16 +17,13 @@ from inference.scoring import StatisticOptions
 from networks.memory import initial_items
 from networks.registry import build_network
 from schemas.errors import FatalError
-from tests.unit.training.footage import MINIATURE, image
 from tests.unit.training.scene import PARAMETERS, build, ramp
-from training.calibrating import Calibrated, calibrate
-from training.evaluation.inspection import measure_videos
+from tests.unit.training.small_footage import MINIATURE, image
+from training.evaluation.measuring import Calibrated, calibrate, measure_videos
 from training.footage.dataset import FrameCache
-from training.footage.split import clip_starts
-from training.loop.curves import open_curves
-from training.loop.run_folder import claim_run
-from training.report import Outcome, write_report
-from training.samples import Sample, sample_predictions
+from training.footage.material import clip_starts
+from training.loop.run_folder import claim_run, open_curves
+from training.report import Outcome, Sample, sample_predictions, write_report
 
 FOOTAGE = ramp()
 ITEMS = initial_items(PARAMETERS.num_items, PARAMETERS.item_dim, torch.Generator().manual_seed(0)).numpy()

@@ -16,18 +16,19 @@ from engram.cli.app import app
 from engram.cli.train import refuse_source_folder
 from inference.engine import Engine
 from schemas.errors import FatalError, SettingsError
-from tests.unit.training.footage import MINIATURE, write_images, write_video
-from training.evaluation.inspection import measure_videos
+from tests.unit.training.small_footage import MINIATURE, write_images, write_video
+from training.evaluation.measuring import measure_videos
 from training.footage.dataset import CacheFormat, Video, open_cache
 from training.footage.layouts import find_layout
+from training.footage.material import normal_footage
 from training.footage.sources import find_sources
-from training.loop.curves import read_curves
 from training.loop.distributed import joined_world
-from training.loop.run_folder import read_settings
+from training.loop.run_folder import read_curves, read_settings
 from training.loop.state import CHECKPOINT
+from training.options import TrainOptions
 from training.presets import Preset, find_preset, with_recipe
 from training.report import REPORT
-from training.train import STEP_SIZES, TrainOptions, gather_material, normal_footage, train
+from training.train import STEP_SIZES, gather_material, train
 
 PRESET = with_recipe(MINIATURE, {"epochs": 8, "max_steps": 60})
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import auc, roc_auc_score
 
-from training.evaluation.detection_measures import (
+from training.evaluation.measures import (
     ScoredClip,
     average_precision,
     curves,

@@ -1,12 +1,15 @@
 """A run folder belongs to one training, and says which."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from schemas.errors import FatalError
-from training.loop.run_folder import SETTINGS, claim_run, flat, read_settings
+from training.loop.run_folder import SETTINGS, claim_run, fastest_precision, flat, precision_of, read_settings
 from training.loop.state import CHECKPOINT
+from training.options import TrainOptions
 
 SETTINGS_NOW = {"recipe": {"epochs": 8, "parameters": {"width": 16}}, "data": "d1", "seed": 0}
 
@@ -63,3 +66,26 @@ def test_a_checkpoint_of_unknown_origin_is_refused(tmp_path: Path) -> None:
 
 def test_settings_are_told_without_nesting() -> None:
     assert flat(SETTINGS_NOW) == {"recipe.epochs": 8, "recipe.parameters.width": 16, "data": "d1", "seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("asked", "resume", "found"),
+    [
+        ("auto", True, "bf16"),
+        ("auto", False, fastest_precision("cpu")),
+        ("fp32", True, "fp32"),
+        ("bf16", False, "bf16"),
+    ],
+)
+def test_a_precision_left_open_is_what_the_run_began_with(
+    tmp_path: Path, asked: Literal["auto", "fp32", "bf16"], resume: bool, found: str
+) -> None:
+    claim_run(tmp_path, {**SETTINGS_NOW, "precision": "bf16"}, resume=False)
+    assert precision_of(TrainOptions(tmp_path, tmp_path, resume, precision=asked, device="cpu")) == found
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_with_no_run_there_the_precision_is_the_fastest_here(tmp_path: Path, resume: bool) -> None:
+    options = TrainOptions(tmp_path / "run", tmp_path, resume, device="cpu")
+    assert precision_of(options) == fastest_precision("cpu")
+    assert precision_of(replace(options, device="cuda")) == "bf16"

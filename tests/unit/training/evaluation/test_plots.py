@@ -12,11 +12,18 @@ from bundles.bundle import save_bundle
 from schemas.errors import FatalError
 from tests.small_bundle import small_bundle
 from tests.unit.training.labelled_scene import write_scene
-from training.evaluation.detection_measures import ScoredClip
-from training.evaluation.evaluate import Evaluation, Outcome, evaluate
-from training.evaluation.examiner import EvaluateOptions
-from training.evaluation.plot_strips import MOST_STRIPS, false_alarms, misses
-from training.evaluation.plots import curve_figure, headline, miss_figure, score_figure, write_plots
+from training.evaluation.evaluate import EvaluateOptions, Evaluation, Outcome, evaluate
+from training.evaluation.measures import ScoredClip
+from training.evaluation.plots import (
+    MOST_STRIPS,
+    curve_figure,
+    false_alarms,
+    headline,
+    miss_figure,
+    misses,
+    score_figure,
+    write_plots,
+)
 
 NAMES = ("scores", "curves", "misses", "false-alarms")
 

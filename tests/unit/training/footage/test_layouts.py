@@ -9,7 +9,7 @@ from scipy.io import savemat
 
 from schemas.arrays import UInt8
 from schemas.errors import FatalError
-from tests.unit.training.footage import write_images, write_video
+from tests.unit.training.small_footage import write_images, write_video
 from training.footage.layouts import find_layout
 from training.footage.sources import Source
 

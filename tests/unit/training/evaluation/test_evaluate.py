@@ -12,9 +12,8 @@ from bundles.bundle import load_bundle, save_bundle
 from schemas.errors import BundleError, FatalError
 from tests.small_bundle import PARAMETERS, small_bundle
 from tests.unit.training.labelled_scene import turning_noisy, write_labels, write_masks, write_scene
-from training.evaluation.detection_measures import frame_auc
-from training.evaluation.evaluate import Evaluation, evaluate
-from training.evaluation.examiner import EvaluateOptions, Examiner, open_examiner, paper_gate
+from training.evaluation.evaluate import EvaluateOptions, Evaluation, Examiner, evaluate, open_examiner, paper_gate
+from training.evaluation.measures import frame_auc
 from training.evaluation.measuring import Run
 from training.evaluation.report import as_json
 

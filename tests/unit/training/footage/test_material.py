@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from inference.formats import ClipFormat
 from schemas.errors import FatalError
 from training.footage.dataset import Video
-from training.footage.split import clip_starts, long_enough, split_videos
+from training.footage.material import clip_starts, long_enough, split_videos
 
 CLIP = ClipFormat(5)
 

@@ -9,10 +9,9 @@ import pytest
 from inference.decode import DecodeLimits, decode_frame
 from inference.formats import FrameFormat
 from schemas.errors import FatalError
-from tests.unit.training.footage import image, write_images, write_video
+from tests.unit.training.small_footage import image, write_images, write_video
 from training.footage.dataset import CacheFormat, FrameCache, Video, open_cache
-from training.footage.decoding import is_grey
-from training.footage.sources import find_sources
+from training.footage.sources import find_sources, is_grey
 
 GREY = FrameFormat(32, 24, 1)
 PLAIN = CacheFormat(GREY, jpeg_quality=None)

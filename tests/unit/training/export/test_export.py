@@ -24,14 +24,14 @@ from schemas.errors import BundleError, FatalError
 from tests.exporting import exported
 from tests.small_bundle import small_bundle
 from tests.unit.networks.small import NAMES, small_network
-from tests.unit.training.footage import HEIGHT, MINIATURE, WIDTH, write_images
-from training.evaluation.inspection import measure_videos
-from training.export.making import ExportOptions, export_bundle, opened
-from training.export.parity import TOLERANCE, parity, require_parity
+from tests.unit.training.small_footage import HEIGHT, MINIATURE, WIDTH, write_images
+from training.evaluation.measuring import measure_videos
+from training.export.making import TOLERANCE, ExportOptions, export_bundle, opened, parity, require_parity
 from training.export.tracing import traced
 from training.footage.dataset import CacheFormat, open_cache
 from training.footage.sources import find_sources
-from training.train import TrainOptions, train
+from training.options import TrainOptions
+from training.train import train
 
 EXACT: tuple[ExportFormat, ...] = ("torch-export", "onnx", "openvino")
 RELATIVE = 2e-5

@@ -16,7 +16,7 @@ SAVE_WITHOUT_ROOM = """
 import resource, sys
 from pathlib import Path
 from schemas.errors import FatalError
-from tests.unit.training.test_state import fresh_state
+from tests.unit.training.loop.test_state import fresh_state
 state = fresh_state(1)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:

@@ -9,16 +9,25 @@ import pytest
 import torch
 
 from schemas.errors import FatalError
-from tests.unit.training.scene import RECIPE, all_clips, build_double, items_of, learned, process_environment, ramp
-from training.loop.curves import read_curves
+from tests.unit.training.scene import (
+    RECIPE,
+    all_clips,
+    build_double,
+    items_of,
+    learned,
+    loop_options,
+    process_environment,
+    ramp,
+)
 from training.loop.distributed import World, joined_world
-from training.loop.loop import LoopOptions, run_training
+from training.loop.loop import run_training
+from training.loop.run_folder import read_curves
 from training.loop.state import CHECKPOINT, TrainingState
 
 TRAIN_ONE_OF_SEVERAL = """
 import sys
 from pathlib import Path
-from tests.unit.training.test_distributed import train_here
+from tests.unit.training.loop.test_distributed import train_here
 train_here(Path(sys.argv[1]))
 """
 
@@ -27,8 +36,8 @@ def train_here(run: Path) -> TrainingState:
     """In double precision, so that nothing but the arithmetic's order can differ."""
     footage = ramp()
     with joined_world("cpu") as world:
-        options = LoopOptions(run, seed=2, world=world, patience=5, steps_between_checkpoints=4)
-        return run_training(footage, all_clips(footage), RECIPE, build_double, options)
+        options = loop_options(run, seed=2, patience=5, steps_between_checkpoints=4)
+        return run_training(all_clips(footage), RECIPE, build_double, options, world)
 
 
 def free_port() -> int:

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from inference.irregularity import patch_means
-from training.evaluation.pixel_measures import BINS_PER_OCTAVE, PixelCounts, enlarged
+from training.evaluation.measures import BINS_PER_OCTAVE, PixelCounts, enlarged
 
 
 def counted(values: np.ndarray, masks: np.ndarray) -> PixelCounts:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from training.loop.curves import CURVES, open_curves, read_curves
+from training.loop.run_folder import CURVES, open_curves, read_curves
 
 
 def test_points_are_kept_in_order(tmp_path: Path) -> None:
