@@ -18,7 +18,7 @@ from bundles.bundle import load_bundle
 from engram.build.bundles import shipped_bundle
 from inference.decode import fit
 from inference.engine import ClipResult, Engine
-from inference.irregularity import irregularity_of
+from inference.error_map import weigh_errors
 from inference.scoring import Smoothing, live_score, thresholds_for
 from memory_store.coordinator.guards import distance_moved, distance_to_anchor
 from memory_store.proposal import merge_all, normalised
@@ -138,7 +138,7 @@ def _effect(engine: Engine, scenes: Sequence[Sequence[UInt8]], items_MC: Float32
     for clips in scenes:
         smoothing: Smoothing | None = None
         for result in infer(engine, clips, items_MC):
-            measures = irregularity_of(result, calibration.speed_scale).measures
+            measures = weigh_errors(result, calibration.speed_scale).measures
             live = live_score(measures, smoothing, calibration)
             smoothing = live.smoothing
             scores.append(live.anomaly_score)

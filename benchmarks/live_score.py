@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from bundles.bundle import load_bundle
 from bundles.calibration import Calibration, SpeedScale
 from inference.engine import ClipResult, Engine
-from inference.irregularity import patch_means, weighed
+from inference.error_map import patch_means, weighed
 from inference.scoring import Smoothing, smoothed, smoothing_weight
 from schemas.arrays import Float32
 from training.evaluation.measuring import measure_video

@@ -48,7 +48,7 @@ class Calibration(_Frozen):
         fps: frames a second of the footage; the smoothing counts frames at this rate.
         smoothing_s: time constant of the moving average.
         feature_weight: weight of the feature distance's z-score beside the patch error's.
-        speed_scale: that errors are weighed with; None = speeds do not count. See ``inference.irregularity``.
+        speed_scale: that errors are weighed with; None = speeds do not count. See ``inference.error_map``.
         gate_threshold: a frame may teach the memory if its regular score is below.
         num_frames: frames it was fitted on.
         cameras: ids of the cameras the footage came from, or "any".

@@ -69,7 +69,7 @@ class StatisticOptions:
     Attributes:
         smoothing_s: time constant of the moving average; 0 = none.
         feature_weight: of the feature distance's z-score; the patch error's has weight 1.
-        speed: whether errors are "weighed" by how fast they move, see ``inference.irregularity``, or it is "ignored".
+        speed: whether errors are "weighed" by how fast they move, see ``inference.error_map``, or it is "ignored".
     """
 
     smoothing_s: float = 0.3
@@ -85,13 +85,13 @@ def live_score(measures: FrameMeasures, smoothing: Smoothing | None, calibration
         smoothing: state after the frame before; None at the start of a session or after a gap.
         calibration: of the bundle.
     """
-    x = irregularity(measures, calibration.log_patch_error, calibration.feature_distance, calibration.feature_weight)
+    x = frame_statistic(measures, calibration.log_patch_error, calibration.feature_distance, calibration.feature_weight)
     after = smoothed(smoothing, x, smoothing_weight(calibration.fps, calibration.smoothing_s))
     log10_p = log10_exceedance(after.level, calibration.statistic)
     return LiveScore(score_of(log10_p), log10_p, after)
 
 
-def irregularity(measures: FrameMeasures, patch: Moments, feature: Moments, feature_weight: float) -> float:
+def frame_statistic(measures: FrameMeasures, patch: Moments, feature: Moments, feature_weight: float) -> float:
     """One frame's value before smoothing; 0 is average, high = irregular."""
     value = (log_patch_error(measures) - patch.mean) / patch.std
     if feature_weight:
@@ -170,7 +170,7 @@ def fit_calibration(
     patch = _moments([log_patch_error(frame) for frame in frames])
     feature = _moments([frame.feature_distance for frame in frames])
     regular = np.array([frame.regular_score for frame in frames])
-    series = [[irregularity(frame, patch, feature, options.feature_weight) for frame in video] for video in videos]
+    series = [[frame_statistic(frame, patch, feature, options.feature_weight) for frame in video] for video in videos]
     weight = smoothing_weight(fps, options.smoothing_s)
     levels = np.array([level for values in series for level in _levels(values, weight)])
     return Calibration(

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from bundles.bundle import Bundle
 from inference.engine import ClipResult
-from inference.irregularity import Irregularity, irregularity_of
+from inference.error_map import Irregularity, weigh_errors
 from inference.scoring import FrameMeasures, live_score
 from messaging.dead_letters import dead_letter
 from messaging.ports import Delivery, OutRecord
@@ -133,7 +133,7 @@ class Assessor:
             self._bury(clip.delivery, error, tally, output)
             return
         tally.scored += 1
-        irregularity = irregularity_of(found.result, self.bundle.calibration.speed_scale)
+        irregularity = weigh_errors(found.result, self.bundle.calibration.speed_scale)
         live = live_score(irregularity.measures, camera.smoothing, self.bundle.calibration)
         camera.smoothing = live.smoothing
         rules = self.rules(found.header.fps)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-from inference.irregularity import PATCH_CELLS, PATCH_STEP
+from inference.error_map import PATCH_CELLS, PATCH_STEP
 from schemas.arrays import Float32, Float64, Int64, UInt8
 
 RECALLS = (0.5, 0.8, 0.9)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from bundles.calibration import Calibration, SpeedScale
 from inference.engine import ClipResult, Predictor
-from inference.irregularity import Irregularity, irregularity_of, patch_means, speed_scale_of
+from inference.error_map import Irregularity, patch_means, speed_scale_of, weigh_errors
 from inference.scoring import FrameMeasures, StatisticOptions, fit_calibration
 from schemas.arrays import Float32
 from schemas.errors import FatalError
@@ -73,7 +73,7 @@ class Measuring:
 
     Attributes:
         predictor: the network.
-        speed_scale: see ``inference.irregularity``.
+        speed_scale: see ``inference.error_map``.
     """
 
     predictor: Predictor
@@ -122,7 +122,7 @@ class Measuring:
             frame = video.offset + index + self.predictor.clip_format.span - 1
             text = f"a network must give finite numbers, it does not at frame {frame} of '{video.name}'"
             raise FatalError(f"{text}; train the bundle again")
-        irregularity = irregularity_of(result, self.speed_scale)
+        irregularity = weigh_errors(result, self.speed_scale)
         return MeasuredClip(irregularity, result.clip_error, patch_means(result.cell_errors_RS))
 
     def _num_frames(self, videos: Sequence[Video]) -> int:
@@ -151,7 +151,7 @@ def calibrate(videos: Sequence[Sequence[ClipResult]], fps: float, statistic: Sta
     """
     results = [result for video in videos for result in video]
     scale = speed_scale_of(results) if results and statistic.speed == "weighed" else None
-    measures = tuple(tuple(irregularity_of(result, scale).measures for result in video) for video in videos)
+    measures = tuple(tuple(weigh_errors(result, scale).measures for result in video) for video in videos)
     return Calibrated(fit_calibration(measures, fps, statistic, scale), measures)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from inference.decode import decode_frame
 from inference.engine import Engine
-from inference.irregularity import irregularity_of
+from inference.error_map import weigh_errors
 from memory_store.bank import Bank, Change
 from memory_store.proposal import ItemSums, normalised
 from memory_store.stores.sqlite import SqliteStore
@@ -58,7 +58,7 @@ def test_a_score_is_what_the_network_says_of_the_clip_and_the_named_bank(site: S
     engine = Engine(site.bundle, device="cpu")
     images = [decode_frame(jpeg("a", index), engine.frame_format, site.options.limits) for index in range(3, 8)]
     (expected,) = engine.infer([np.stack(images)], site.bundle.items_MC[None])
-    measures = irregularity_of(expected, site.bundle.calibration.speed_scale).measures
+    measures = weigh_errors(expected, site.bundle.calibration.speed_scale).measures
     assert score.psnr_db == pytest.approx(measures.psnr_db, abs=1e-5)
     assert score.feature_distance == pytest.approx(measures.feature_distance, abs=1e-6)
     assert score.regular_score == pytest.approx(measures.regular_score, abs=1e-6)

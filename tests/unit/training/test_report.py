@@ -11,8 +11,8 @@ import torch
 
 from bundles.calibration import Calibration
 from inference.engine import ClipResult, Predictor
+from inference.error_map import speed_scale_of, weigh_errors
 from inference.formats import ClipFormat, FrameFormat
-from inference.irregularity import irregularity_of, speed_scale_of
 from inference.scoring import StatisticOptions
 from networks.memory import initial_items
 from networks.registry import build_network
@@ -56,7 +56,7 @@ def test_calibration_is_fitted_on_what_the_live_score_is_made_of(
     fitted = calibrated.calibration
     assert (fitted.num_frames, fitted.fps, fitted.feature_weight) == (36, 10.0, 0.3)
     assert [len(video) for video in calibrated.measures] == [36]
-    again = irregularity_of(results[0][7], fitted.speed_scale).measures
+    again = weigh_errors(results[0][7], fitted.speed_scale).measures
     assert calibrated.measures[0][7] == again
     logs = np.log([frame.patch_error for frame in calibrated.measures[0]])
     assert fitted.log_patch_error.mean == pytest.approx(logs.mean())

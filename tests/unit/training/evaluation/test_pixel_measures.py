@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from inference.irregularity import patch_means
+from inference.error_map import patch_means
 from training.evaluation.measures import BINS_PER_OCTAVE, PixelCounts, enlarged
 
 

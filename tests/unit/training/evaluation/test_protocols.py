@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inference.irregularity import Irregularity
+from inference.error_map import Irregularity
 from inference.scoring import FrameMeasures, live_score
 from networks.network import PaperTest
 from networks.registry import NETWORKS

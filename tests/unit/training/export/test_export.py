@@ -14,8 +14,8 @@ from sklearn.metrics import roc_auc_score
 from bundles.bundle import Bundle, load_bundle, save_bundle
 from bundles.exports import ExportFormat, Parity, export_folder, load_export
 from inference.backends.torch import TorchBackend
+from inference.error_map import weigh_errors
 from inference.formats import FrameFormat
-from inference.irregularity import irregularity_of
 from inference.loading import open_engine
 from inference.scoring import Smoothing, live_score
 from networks.measurement import NUM_MEASURES, OUTPUTS
@@ -178,7 +178,7 @@ def live_scores(place: Path, backend: Any) -> list[float]:
     calibration, scores = engine.bundle.calibration, []
     state: Smoothing | None = None
     for result in measure_videos(engine, footage, footage.videos, engine.bundle.items_MC)[0]:
-        live = live_score(irregularity_of(result, calibration.speed_scale).measures, state, calibration)
+        live = live_score(weigh_errors(result, calibration.speed_scale).measures, state, calibration)
         state = live.smoothing
         scores.append(-live.log10_p)
     return scores

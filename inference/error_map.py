@@ -42,7 +42,7 @@ class Irregularity:
     map_RS: Float32
 
 
-def irregularity_of(result: ClipResult, scale: SpeedScale | None) -> Irregularity:
+def weigh_errors(result: ClipResult, scale: SpeedScale | None) -> Irregularity:
     """Weigh one frame's errors.
 
     Args:

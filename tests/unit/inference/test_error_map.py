@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundles.calibration import SpeedScale
-from inference.irregularity import (
+from inference.error_map import (
     MIN_SHARE_OF_MEAN,
     PATCH_CELLS,
-    irregularity_of,
     patch_means,
     speed_scale_of,
+    weigh_errors,
     weighed,
 )
 
@@ -49,7 +49,7 @@ def moving(speed_of_row: np.ndarray, columns: slice = slice(0, 4)) -> Result:
 
 def test_without_a_scale_errors_count_as_they_are() -> None:
     errors = np.random.default_rng(0).uniform(0, 1, (ROWS, COLUMNS)).astype(np.float32)
-    found = irregularity_of(Result(errors, cells(9.0)), None)
+    found = weigh_errors(Result(errors, cells(9.0)), None)
     assert np.array_equal(found.map_RS, patch_means(errors))
     measures = found.measures
     assert (measures.psnr_db, measures.feature_distance, measures.regular_score) == (31.0, 2.0, 0.02)
@@ -73,14 +73,14 @@ def test_of_two_equal_errors_the_faster_is_the_peak() -> None:
     errors, speeds = cells(0.0), cells(0.0)
     errors[1:4, 1:4] = errors[7:11, 11:15] = 0.1
     speeds[7:11, 11:15] = 3.0
-    found = irregularity_of(Result(errors, speeds), LEVEL)
+    found = weigh_errors(Result(errors, speeds), LEVEL)
     row, column = np.unravel_index(found.map_RS.argmax(), found.map_RS.shape)
     assert row >= 3
     assert column >= 5
 
 
 def test_speed_alone_is_no_irregularity() -> None:
-    assert irregularity_of(Result(cells(0.0), cells(50.0)), PERSPECTIVE).measures.patch_error == 0.0
+    assert weigh_errors(Result(cells(0.0), cells(50.0)), PERSPECTIVE).measures.patch_error == 0.0
 
 
 def test_patches_are_means_at_half_overlap() -> None:
