@@ -140,7 +140,7 @@ def thresholds_for(calibration: Calibration, target_false_alarms_per_day: float,
         target_false_alarms_per_day: of one camera that sees normal footage only.
         fps: frames a second of that camera.
     """
-    chances_per_day = SECONDS_PER_DAY / max(calibration.smoothing_s, 1.0 / fps)
+    chances_per_day = max(1.0, SECONDS_PER_DAY / max(calibration.smoothing_s, 1.0 / fps))
     p = min(TAIL_SHARE, target_false_alarms_per_day / chances_per_day)
     return score_of(math.log10(p)), score_of(EXIT_SHARE * math.log10(p))
 

@@ -14,6 +14,8 @@ PAUSE_FRAMES = 3.0
 """Frame times between two frames above which there was a pause."""
 LEAST_PAUSE_S = 0.5
 """Whatever the rate: cameras on a radio link deliver in bursts."""
+LONGEST_STEP_S = 3600.0
+"""However slow a session says it is; a rate may be any number above 0, a time difference may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ def position_of(header: FrameHeader) -> Position:
 
 def longest_step(fps: float) -> timedelta:
     """The longest time between two frames that is no pause."""
-    return timedelta(seconds=max(PAUSE_FRAMES / fps, LEAST_PAUSE_S))
+    return timedelta(seconds=min(max(PAUSE_FRAMES / fps, LEAST_PAUSE_S), LONGEST_STEP_S))
 
 
 def follows(last: Position, frame: Position) -> bool:
