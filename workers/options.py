@@ -34,6 +34,7 @@ class WorkerOptions:
         max_staleness_s: skip frames captured longer ago (live use); None = take every frame.
         camera_timeout_s: a camera silent for so long is lost: its event ends, its window starts anew.
         camera_forget_s: a camera silent for so long is forgotten, with its counts.
+        max_cameras: beyond so many, those silent for longest are forgotten: anybody can make up a name.
         max_attempts: a record that so many owners have begun and not survived is given up as ``poison``.
         on_stop: ``hand_over`` leaves open events to the next owner; ``end_events`` ends them (nobody follows).
     """
@@ -52,6 +53,7 @@ class WorkerOptions:
     max_staleness_s: float | None = None
     camera_timeout_s: float = 30.0
     camera_forget_s: float = 3600.0
+    max_cameras: int = 1024
     max_attempts: int = 3
     on_stop: Literal["hand_over", "end_events"] = "hand_over"
     events: EventOptions = field(default_factory=EventOptions)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from inference.formats import ClipFormat
-from messaging.ports import Assigned, Claim, Delivery, Progress
+from messaging.ports import Assigned, Claim, Delivery, Lost, Progress
 from schemas.arrays import UInt8
 from schemas.errors import BadMessageError
 from schemas.messages import EARLIEST, FrameHeader
@@ -109,6 +109,13 @@ class Partition:
         needed = [camera.window.needed_from() for camera in self.cameras.values()]
         oldest = min((offset for offset in needed if offset is not None), default=self.next_offset)
         return Progress(self.claim, self.next_offset, min(oldest, self.next_offset))
+
+    def pass_over(self, lost: Lost) -> int:
+        """Go on behind records that the log no longer has; how many of them nobody had handled."""
+        end = lost.first_offset + lost.num_records
+        num_unhandled = max(0, end - max(lost.first_offset, self.next_offset))
+        self.next_offset = max(self.next_offset, end)
+        return num_unhandled
 
     def admit(self, arrival: Arrival, not_before: datetime | None, now_s: float) -> Admitted:
         """Take one record into its camera's window.

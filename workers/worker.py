@@ -16,7 +16,7 @@ import numpy as np
 
 from inference.engine import ClipResult, Engine
 from memory_store.views import BankCache, BankView
-from messaging.ports import Bus, Claim, Delivery, Intake, OutRecord, TooLargeError
+from messaging.ports import Bus, Claim, Delivery, Intake, Lost, OutRecord, TooLargeError
 from schemas.errors import EngramError, OwnershipLostError, TransientError
 from schemas.messages import EndReason
 from workers.arrivals import Arrival, Decoder
@@ -67,7 +67,11 @@ class Worker:
         self._monotonic = monotonic
         topics = options.topics
         self._subscription = bus.subscription([topics.frames], options.group, topics.camera_states)
-        self._outbox = bus.outbox(self._subscription, options.worker_id)
+        try:
+            self._outbox = bus.outbox(self._subscription, options.worker_id)
+        except EngramError:
+            self._subscription.close()  # else it stays a member that holds partitions and never reads them
+            raise
         self._decoder = Decoder(engine.frame_format, options.limits, options.decode_threads, options.max_attempts)
         rules = event_rules(options.events, engine.bundle.calibration)
         self._assessor = Assessor(options, engine.bundle, rules, clock)
@@ -121,6 +125,7 @@ class Worker:
         arrivals = self._receive()
         self._process(self._ahead)
         self._notice_silent_cameras()
+        self._bound_cameras()
         self._ahead, self._complete_until_s = arrivals, self._caught_up_at_s
         if self._monotonic() - self._committed_at_s >= self._options.commit_interval_s:
             self._commit()
@@ -155,16 +160,24 @@ class Worker:
         if intake.revoked or intake.assigned:
             self._rebalance(intake)
         for lost in intake.lost:
-            log.warning(
-                "partition %d: the log deleted %d records from offset %d on before they were read; raise the topic's"
-                " retention, or add workers",
-                lost.claim.partition,
-                lost.num_records,
-                lost.first_offset,
-            )
-            self._output.tally.lost += lost.num_records
+            self._count_lost(lost)
         deliveries: Sequence[Delivery] = [d for d in intake.deliveries if d.claim in self._partitions]
         return self._decoder.begin(deliveries)
+
+    def _count_lost(self, lost: Lost) -> None:
+        """Lost records are passed over in the same commit that counts them, so that no one counts them again."""
+        num_unhandled = self._partitions[lost.claim].pass_over(lost) if lost.claim in self._partitions else 0
+        if num_unhandled == 0:
+            return  # only windows would have needed them, and they fill anew
+        log.warning(
+            "partition %d: the log deleted %d records from offset %d on before they were read; raise the topic's"
+            " retention, or add workers",
+            lost.claim.partition,
+            num_unhandled,
+            lost.first_offset + lost.num_records - num_unhandled,
+        )
+        self._output.tally.lost += num_unhandled
+        self._output.claims.add(lost.claim)
 
     def _rebalance(self, intake: Intake) -> None:
         for claim in intake.revoked:
@@ -245,7 +258,8 @@ class Worker:
         if output.is_empty():
             return
         progress = [self._partitions[claim].progress() for claim in output.claims]  # 2
-        records = [*output.records, *self._state_records(output), *output.tombstones]
+        # A camera that came back after it was forgotten has a state again, which must be the last word on it.
+        records = [*output.records, *output.tombstones, *self._state_records(output)]
         while True:  # 3
             try:
                 self._outbox.commit(records, progress)
@@ -291,10 +305,7 @@ class Worker:
         for claim, camera in self._cameras():
             silent_s = self._complete_until_s - camera.seen_at_s
             if silent_s > self._options.camera_forget_s:
-                del self._partitions[claim].cameras[camera.camera_id]
-                topic = self._options.topics.camera_states
-                self._output.tombstones.append(OutRecord(topic, camera.camera_id, None, partition=claim.partition))
-                self._output.claims.add(claim)
+                self._forget_camera(claim, camera)
             elif silent_s > self._options.camera_timeout_s and not camera.is_silent:
                 camera.is_silent = True
                 camera.window.clear()
@@ -302,6 +313,30 @@ class Worker:
                 self._assessor.flush_draft(camera, self._output)
                 self._end_event(claim, camera, "camera_lost")
                 self._output.claims.add(claim)
+
+    def _bound_cameras(self) -> None:
+        """Names cost memory, and anybody can make them up; those that still send are the last to go."""
+        cameras = self._cameras()
+        num_surplus = len(cameras) - self._options.max_cameras
+        if num_surplus <= 0:
+            return
+        log.warning(
+            "%d cameras are more than the %d that one worker keeps: the %d silent for longest are forgotten; add"
+            " workers, or look who sends under so many names",
+            len(cameras),
+            self._options.max_cameras,
+            num_surplus,
+        )
+        for claim, camera in sorted(cameras, key=lambda place: place[1].seen_at_s)[:num_surplus]:
+            self._forget_camera(claim, camera)
+
+    def _forget_camera(self, claim: Claim, camera: Camera) -> None:
+        self._assessor.flush_draft(camera, self._output)
+        self._end_event(claim, camera, "camera_lost")
+        del self._partitions[claim].cameras[camera.camera_id]
+        topic = self._options.topics.camera_states
+        self._output.tombstones.append(OutRecord(topic, camera.camera_id, None, partition=claim.partition))
+        self._output.claims.add(claim)
 
     def _end_event(self, claim: Claim, camera: Camera, reason: EndReason) -> None:
         if camera.happening is not None:

@@ -180,7 +180,9 @@ def test_a_slow_worker_does_not_take_its_delay_for_a_cameras(site: Site) -> None
 
 def test_records_that_the_log_deleted_are_counted_and_told(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     worker = by_hand(site, FakeClock())
-    worker._accept(Intake(lost=(Lost(Claim("frames", 0, 1), 40, 100),)))
+    worker._guarded(worker._turn, threading.Event())
+    claim = next(iter(worker._partitions))
+    worker._accept(Intake(lost=(Lost(claim, 40, 100), Lost(Claim("frames", 0, 99), 0, 7))))
     assert worker._output.tally.lost == 100
     assert "deleted 100 records from offset 40" in caplog.text
 
