@@ -49,5 +49,6 @@ def worker_options(settings: WorkerSettings | WatchSettings) -> "WorkerOptions":
         camera_timeout_s=section.camera_timeout_s,
         camera_forget_s=section.camera_forget_s,
         max_attempts=section.max_attempts,
+        max_cameras=section.max_cameras,
         events=EventOptions(**settings.events.model_dump()),
     )

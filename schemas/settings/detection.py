@@ -108,6 +108,9 @@ class WorkerSection(WireLimits):
     max_attempts: int = Field(
         default=3, ge=1, description="give a record up, as poison, after so many workers died of it"
     )
+    max_cameras: int = Field(
+        default=1024, ge=1, description="cameras of one worker; beyond it those silent for longest are forgotten"
+    )
 
 
 class EventsSection(Section):

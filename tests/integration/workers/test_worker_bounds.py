@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from inference.engine import Engine
-from memory_store.views import BankCache, InitialBank
+from memory_store.views import BankCache, BankView, InitialBank
 from messaging.inprocess.bus import InProcessBus
 from messaging.inprocess.members import InProcessOutbox
 from messaging.ports import Claim, Intake, Lost, Subscription
@@ -90,6 +90,31 @@ def test_lost_records_are_counted_once_however_often_they_are_told(site: Site) -
     worker._count_lost(Lost(made._claims[0], 90, 30))
     turns(worker, 1)
     assert worker.snapshot().tally.lost == 120
+
+
+class Faltering:
+    """Banks that are too old to go on with, once, when some output is in hand already."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._real, self._worker, self.has_failed = worker._banks, worker, False
+
+    def view(self, bank_id: str) -> BankView:
+        if not self.has_failed and len(self._worker._output.records) > 8:
+            self.has_failed = True
+            raise TransientError("the copy is too old")
+        return self._real.view(bank_id)
+
+
+def test_a_turn_that_fails_half_way_is_forgotten_and_done_again_without_a_double(site: Site) -> None:
+    site.frames("ab", range(30))
+    worker = site.worker(commit_interval_s=1e9)
+    worker._banks = made = Faltering(worker)  # type: ignore[assignment]
+    turns(worker, 20)
+    assert made.has_failed
+    worker._drain()
+    scores = site.scores()
+    assert len({(score.camera_id, score.frame_index) for score in scores}) == len(scores) == 60
+    assert worker.snapshot().tally.received == 60
 
 
 def test_names_that_are_made_up_cost_bounded_memory_and_no_camera_that_sends(site: Site) -> None:

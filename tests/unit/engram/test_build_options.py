@@ -37,6 +37,7 @@ def test_every_worker_and_event_setting_is_used() -> None:
                 "camera_timeout_s": 6,
                 "camera_forget_s": 60,
                 "max_attempts": 9,
+                "max_cameras": 77,
             },
             "events": {
                 "enter": 0.9,
