@@ -31,7 +31,7 @@ SkipReason = Literal["duplicate", "old_session", "twin_session", "stale", "repla
 REMEMBERED_SESSIONS = 8
 REVIVAL = timedelta(seconds=30)
 """A session that was taken for over goes on if its frames are newer by so much than all that came after it."""
-CLOCK_SLACK = timedelta(hours=1)
+CLOCK_SLACK = timedelta(minutes=5)
 """So far ahead of ours a camera's clock may be; it also bounds how long a forged state can pass frames for repeats."""
 
 

@@ -10,8 +10,9 @@ The previous owner may have died with a transaction open, or while its commit wa
 3. The states are read up to there.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
@@ -21,10 +22,12 @@ from messaging.kafka.connection import KafkaConnection
 from messaging.kafka.decoding import SkipCount
 from messaging.kafka.errors import translate
 from messaging.kafka.reader import lone_consumer
-from messaging.ports import Progress
+from messaging.ports import Claim, Progress, Record
 
 _ANSWER_MS = 500
 """Waits are short: the poll thread has to go on polling, and asks again."""
+_SLICE_S = 2.0
+"""So long states are read between two polls of the group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,24 @@ def find_start(consumer: KafkaConsumer, partition: TopicPartition) -> Start:
     )
 
 
+@dataclass(slots=True)
+class _Reading:
+    """How far the states of one partition have been read."""
+
+    partition: TopicPartition
+    position: int
+    end: int
+    states: dict[str, bytes] = field(default_factory=dict)
+
+    def take(self, record: Record) -> None:
+        if record.key is None:  # not written by an outbox, or not readable
+            return
+        key = record.key.decode(errors="replace")
+        self.states.pop(key, None)
+        if record.value is not None:
+            self.states[key] = record.value
+
+
 class StateTopic:
     """Reads the newest states of some partitions of a compacted topic.
 
@@ -112,34 +133,49 @@ class StateTopic:
         self._topic = topic
         self._high_watermarks = high_watermarks
         self._consumer = lone_consumer(connection, SkipCount())
+        self._readings: dict[Claim, _Reading] = {}
 
-    def newest(self, numbers: Sequence[int]) -> Mapping[int, Mapping[str, bytes]]:
-        """Newest value per key of those partitions whose transactions have all ended; the others are left out."""
-        partitions = [TopicPartition(self._topic, number) for number in numbers]
-        ends = self._high_watermarks(partitions)
+    def newest(self, claims: Sequence[Claim]) -> Mapping[Claim, Mapping[str, bytes]]:
+        """Newest value per key of the claims' partitions, as far as they have been read by now.
+
+        A topic may hold more than can be read between two polls of the group, so each call reads on for a slice of time
+        from where the one before stopped. A claim whose transactions have not all ended, or whose states are not all
+        read, is left out: ask again.
+        """
+        self._readings = {claim: reading for claim, reading in self._readings.items() if claim in claims}
         try:
-            stable = self._consumer.end_offsets(partitions, timeout_ms=_ANSWER_MS)
-            ready = {partition: end for partition, end in ends.items() if stable[partition] >= end}
-            return self._read(ready) if ready else {}
+            self._begin([claim for claim in claims if claim not in self._readings])
+            self._read_on(time.monotonic() + _SLICE_S)
         except KafkaError as error:
             raise translate(error, f"reading states from '{self._topic}'") from error
+        done = {claim: reading for claim, reading in self._readings.items() if reading.position >= reading.end}
+        for claim in done:
+            del self._readings[claim]
+        return {claim: reading.states for claim, reading in done.items()}
 
     def close(self) -> None:
         """Release the connection."""
         self._consumer.close(autocommit=False, timeout_ms=1000)
 
-    def _read(self, ends: Mapping[TopicPartition, int]) -> Mapping[int, Mapping[str, bytes]]:
-        self._consumer.assign(list(ends))
-        for partition, start in self._consumer.beginning_offsets(list(ends), timeout_ms=_ANSWER_MS).items():
-            self._consumer.seek(partition, start)
-        states: dict[int, dict[str, bytes]] = {partition.partition: {} for partition in ends}
-        while any(self._consumer.position(partition) < end for partition, end in ends.items()):
-            found = self._consumer.poll(timeout_ms=_ANSWER_MS)
-            for record in (each for records in found.values() for each in records):
-                if record.key is None:  # not written by an outbox, or not readable
-                    continue
-                key = record.key.decode(errors="replace")
-                states[record.partition].pop(key, None)
-                if record.value is not None:
-                    states[record.partition][key] = record.value
-        return states
+    def _begin(self, claims: Sequence[Claim]) -> None:
+        if not claims:
+            return
+        partitions = {TopicPartition(self._topic, claim.partition): claim for claim in claims}
+        ends = self._high_watermarks(list(partitions))
+        stable = self._consumer.end_offsets(list(partitions), timeout_ms=_ANSWER_MS)
+        starts = self._consumer.beginning_offsets(list(partitions), timeout_ms=_ANSWER_MS)
+        for partition, claim in partitions.items():
+            if stable[partition] >= ends[partition]:
+                self._readings[claim] = _Reading(partition, starts[partition], ends[partition])
+
+    def _read_on(self, until_s: float) -> None:
+        reading = {one.partition: one for one in self._readings.values() if one.position < one.end}
+        self._consumer.assign(list(reading))
+        for partition, one in reading.items():
+            self._consumer.seek(partition, one.position)
+        while any(one.position < one.end for one in reading.values()) and time.monotonic() < until_s:
+            for partition, records in self._consumer.poll(timeout_ms=_ANSWER_MS).items():
+                for record in records:
+                    reading[partition].take(record)
+            for partition, one in reading.items():
+                one.position = self._consumer.position(partition)

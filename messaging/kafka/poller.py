@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
@@ -211,14 +211,11 @@ class PollThread(threading.Thread):
             return
         self._consumer.pause(*claims)  # after a rewind they are still flowing
         starts = self._starts(claims)
-        states = self._states(starts)
+        states = self._states([claims[partition] for partition in starts])
         for partition, start in starts.items():
-            if partition.partition in states:
-                self._begin(
-                    claims[partition],
-                    start,
-                    Assigned(claims[partition], start.committed_offset, states[partition.partition]),
-                )
+            claim = claims[partition]
+            if claim in states:
+                self._begin(claim, start, Assigned(claim, start.committed_offset, states[claim]))
 
     def _starts(self, claims: Iterable[TopicPartition]) -> dict[TopicPartition, Start]:
         starts = {}
@@ -233,12 +230,12 @@ class PollThread(threading.Thread):
                 _log.info("the start of %s[%d] is not known yet: %s", partition.topic, partition.partition, error)
         return starts
 
-    def _states(self, starts: dict[TopicPartition, Start]) -> dict[int, dict[str, bytes]]:
-        numbers = [partition.partition for partition in starts]
-        if self._membership.states is None or not numbers:
-            return {number: {} for number in numbers}
+    def _states(self, claims: Sequence[Claim]) -> Mapping[Claim, Mapping[str, bytes]]:
+        if self._membership.states is None or not claims:
+            return {claim: {} for claim in claims}
+        self._inbox.alive()
         try:
-            return {number: dict(states) for number, states in self._membership.states.newest(numbers).items()}
+            return self._membership.states.newest(claims)
         except TransientError as error:
             _log.info("states are not known yet: %s", error)
             return {}

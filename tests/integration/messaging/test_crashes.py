@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
@@ -11,10 +11,11 @@ import pytest
 import messaging.kafka.outbox as outbox_module
 from deploy.local.kafka import LocalKafka
 from deploy.local.wait import wait_until
+from messaging.kafka import handover
 from messaging.kafka.bus import KafkaBus
 from messaging.kafka.connection import KafkaConnection
 from messaging.kafka.handover import StateTopic
-from messaging.ports import OutRecord
+from messaging.ports import Claim, OutRecord
 from schemas.errors import TransientError
 from tests.contract.messaging.members import Member
 from tests.integration.messaging.pipeline import (
@@ -29,6 +30,7 @@ from tests.integration.messaging.pipeline import (
 
 MakeBus = Callable[..., KafkaBus]
 KEYS = 6
+NUM_STATES = 40_000
 
 
 @contextmanager
@@ -238,16 +240,44 @@ def test_states_in_an_open_transaction_are_waited_for(kafka: LocalKafka, make_bu
     outbox = bus.outbox(bus.subscription([names.frames], names.group), names.group)
     outbox.commit([OutRecord(names.states, "camera-0", b"1")], [])
     reader = bus.reader([names.states], from_beginning=True)
-    partition = reader.read_to_end(10)[0].partition
+    claim = Claim(names.frames, reader.read_to_end(10)[0].partition, 1)
     states = StateTopic(KafkaConnection(kafka.bootstrap_servers), names.states, bus._topics().ends)
     with stopped_before("commit_transaction") as (at_the_point, may_go_on):
         records = [OutRecord(names.states, "camera-0", b"2")]
         committing = threading.Thread(target=outbox.commit, args=(records, []), daemon=True)
         committing.start()
         assert at_the_point.wait(10)
-        assert partition not in states.newest(range(4))
+        assert claim not in states.newest([claim])
         may_go_on.set()
         committing.join(10)
-    assert wait_until(lambda: partition in states.newest(range(4)), 10)
-    assert states.newest(range(4))[partition] == {"camera-0": b"2"}
+    found: dict[Claim, Mapping[str, bytes]] = {}
+    assert wait_until(lambda: found.update(states.newest([claim])) or claim in found, 10)
+    assert found[claim] == {"camera-0": b"2"}
+    states.close()
+
+
+def test_a_take_over_of_many_states_is_read_in_slices(
+    kafka: LocalKafka, make_bus: MakeBus, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much a state topic holds, the poll thread comes back to its polls, and the newest values win."""
+    bus, cameras = make_bus(), 50
+    publisher = bus.publisher()
+    for number in range(NUM_STATES):
+        publisher.publish(OutRecord(names.states, f"camera-{number % cameras}", str(number).encode(), partition=1))
+    assert publisher.flush(60)
+    publisher.publish(OutRecord(names.states, "camera-7", None, partition=1))
+    publisher.close(20)
+    monkeypatch.setattr(handover, "_SLICE_S", 0.05)
+    claim = Claim(names.frames, 1, 1)
+    states = StateTopic(KafkaConnection(kafka.bootstrap_servers), names.states, bus._topics().ends)
+    found: dict[Claim, Mapping[str, bytes]] = {}
+    calls = 0
+    while claim not in found:
+        found.update(states.newest([claim]))
+        calls += 1
+        assert calls < 1000
+    assert calls > 1, "one slice was not enough, and the next went on where it stopped"
+    newest = {f"camera-{number % cameras}": str(number).encode() for number in range(NUM_STATES)}
+    del newest["camera-7"]
+    assert found[claim] == newest
     states.close()
