@@ -118,6 +118,7 @@ def test_the_memory_outlives_the_process_and_can_be_looked_at(
         ENGRAM_COORDINATOR__QUARANTINE_S="0.5",
         ENGRAM_COORDINATOR__MAX_ANCHOR_DISTANCE="2",
         ENGRAM_COORDINATOR__CHANGE_BUDGET_PER_HOUR="1000",
+        ENGRAM_COORDINATOR__CHANGE_BUDGET_PER_ROUND="2",
     )
     _, stderr = child.communicate(timeout=DEADLINE_S)
     assert child.returncode == 0, stderr
