@@ -1,5 +1,4 @@
-"""The command line and the wiring: the only package that knows all the others."""
+"""The command line and the wiring: the only package that knows all the others.
 
-from schemas.version import software_version
-
-__version__ = software_version()
+Nothing is imported here: ``python -m engram`` comes by before the path is set right, see ``__main__``.
+"""

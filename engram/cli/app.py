@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from engram import __version__
 from engram.cli import (
     ablate,
     bank,
@@ -24,6 +23,7 @@ from engram.cli import (
     watch,
     work,
 )
+from schemas.version import software_version
 
 app = typer.Typer(
     name="engram",
@@ -39,7 +39,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"engram {__version__}")
+        print(f"engram {software_version()}")
         raise typer.Exit
 
 

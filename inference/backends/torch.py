@@ -60,6 +60,6 @@ def torch_device(name: str) -> torch.device:
     seen = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     found = seen.get(device.type, 1)
     if (device.index or 0) >= found:
-        text = f"the device must be there, got '{name}', torch {torch.__version__} sees {found} of {device.type}"
-        raise FatalError(f"{text}; set worker.device (--device) to cpu or auto, or look at driver and torch build")
+        why = f"torch {torch.__version__} sees {found} here"
+        raise FatalError(f"worker.device '{name}' must be a GPU that is there, {why}; set it to auto or cpu")
     return device

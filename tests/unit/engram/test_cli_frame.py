@@ -10,12 +10,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from engram import __version__
 from engram.cli.app import app
 from engram.cli.invocation import Invocation, command
 from engram.one_line import one_line
 from schemas.errors import FatalError, TransientError
 from schemas.settings import ProducerSettings
+from schemas.version import software_version
 
 runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
 
@@ -39,7 +39,7 @@ def test_every_command_teaches_with_an_example_and_takes_the_common_options(path
 
 def test_version() -> None:
     result = runner.invoke(app, ["--version"])
-    assert (result.exit_code, result.stdout) == (0, f"engram {__version__}\n")
+    assert (result.exit_code, result.stdout) == (0, f"engram {software_version()}\n")
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["config", "show", "--nonsense"], ["config", "show", "-o", "xml"]])

@@ -143,7 +143,7 @@ def test_the_engine_scores_by_the_calibration_of_its_backend(place: Path, bundle
 
 @pytest.mark.parametrize("name", ["cuda:97", "mps:3"])
 def test_a_device_that_is_not_there_is_named(name: str) -> None:
-    with pytest.raises(FatalError, match=f"got '{name}'.*worker.device"):
+    with pytest.raises(FatalError, match=f"worker.device '{name}' must be .* set it to auto or cpu"):
         torch_device(name)
 
 
