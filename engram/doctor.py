@@ -142,7 +142,7 @@ def _topics(settings: AllSettings) -> _Seen:
     wrong = [f"{name} {state}" for name, state in states.items() if state != "ok"]
     if wrong:
         is_missing = "missing" in states.values()
-        other = "set kafka.frames_partitions to what they have, or kafka.topic_prefix to a new one"
+        other = "set kafka.frames_partitions to what they have, or grow them: engram topics grow NUMBER"
         raise _UnwellError(", ".join(wrong), "engram topics create" if is_missing else other)
     found = topic_settings(kafka_connection(settings.kafka), [spec.name for spec in specs])
     differences = [difference for spec in specs for difference in _differences(spec, found.get(spec.name, {}))]

@@ -14,6 +14,8 @@ from schemas.messages import MemoryState
 
 _log = logging.getLogger(__name__)
 
+MAX_COPIES = 1024
+"""Banks may be named after cameras, and anybody can make up a camera; those not asked for longest go."""
 INITIAL_EPOCH = "initial"
 """Epoch of a bank that no store has seen yet."""
 
@@ -102,6 +104,8 @@ class BankCache:
         if copy is None or now - copy.asked_at >= self._refresh_s:
             copy = self._renewed(bank_id, copy)
             self._copies[bank_id] = copy
+            if len(self._copies) > MAX_COPIES:
+                del self._copies[min(self._copies, key=lambda known: self._copies[known].asked_at)]
         self._check_age(copy, now)
         return copy.view
 

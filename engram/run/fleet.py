@@ -9,8 +9,9 @@ from engram.build.bundles import require_bundle
 from engram.build.options import coordinator_options, worker_options
 from engram.run.process import connected
 from memory_store.coordinator.coordinator import Coordinator
+from memory_store.store import BankReader
 from memory_store.views import InitialBank
-from schemas.errors import FatalError
+from schemas.errors import FatalError, TransientError
 from schemas.messages import utc_now
 from schemas.settings import CoordinatorSettings, WorkerSettings
 
@@ -49,7 +50,20 @@ def run_worker(settings: WorkerSettings, stop: threading.Event) -> None:
     with open_bus(settings.kafka) as bus, open_store_for_worker(settings.store) as store:
         if connected(bus.existing_topics, stop) is None or stop.is_set():
             return  # told to stop while the network was loading: joining the group would only cost the others
+        _meet_store(store, settings.memory.bank_id.format(camera_id="any"))
         worker = Worker(bus, engine, bank_cache(store, engine, settings.memory), worker_options(settings), utc_now)
         log.info("working as %s on bundle %s", settings.worker.worker_id, engine.bundle.digest[:12])
         worker.run(stop)
         log.info("stopped: %s", worker.snapshot().tally)
+
+
+def _meet_store(store: BankReader, bank_id: str) -> None:
+    """Ask once at the start, so that what no waiting heals (a wrong password) ends the process, not the first frame.
+
+    Raises:
+        FatalError: the store refuses us.
+    """
+    try:
+        store.read(bank_id)
+    except TransientError as error:
+        log.warning("the store is away, scores come from the bundle's own bank until it is back: %s", error)

@@ -190,3 +190,13 @@ def test_a_wiped_store_does_not_throw_the_worker_back_to_the_start(
     cache._store = SqliteStore(tmp_path / "empty.sqlite")
     clock.now += 1.0
     assert (cache.view("lobby").bank.version, cache.view("lobby").memory_state) == (5, "stale")
+
+
+def test_names_that_are_made_up_do_not_cost_memory_for_ever(
+    cache: BankCache, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memory_store.views.MAX_COPIES", 3)
+    for number in range(10):
+        clock.now += 0.01
+        cache.view(f"made-up-{number}")
+    assert sorted(cache._copies) == ["made-up-7", "made-up-8", "made-up-9"]
