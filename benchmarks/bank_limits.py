@@ -1,7 +1,7 @@
 """How far a bank may go: what distance from the trained items costs, and how far honest rounds move.
 
 The limits of ``coordinator.max_anchor_distance``, ``max_round_distance`` and ``change_budget_per_hour`` come from
-these two tables, see ``docs/decisions.md``. For another bundle: ``run(Path("bundles/lobby"))``, on the synthetic scene.
+these two tables, see ``docs/decisions.md``. For another bundle: ``run(Path("models/lobby"))``, on the synthetic scene.
 
 Dimensions: M items, C channels.
 """

@@ -91,7 +91,7 @@ def create(run: Invocation, bank: BankArgument, bundle: BundleOption = None, sto
 
     The coordinator makes the bank that memory.bank_id names by itself; every other is made here.
 
-    Example: engram bank create lobby --bundle bundles/lobby
+    Example: engram bank create lobby --bundle models/lobby
     """
     from bundles.bundle import load_initial_bank  # noqa: PLC0415 - needs an extra
 

@@ -21,11 +21,10 @@ from schemas.errors import FatalError
 from training.evaluation.evaluate import Evaluation, Outcome
 from training.evaluation.measures import ScoredClip, curves, enlarged, frame_auc, stretches, threshold_at
 from training.footage.labelled import LabelledClip
-from training.report import ACCENT, INK, WARNING, as_rgb
+from training.report import ACCENT, DPI, INK, WARNING, as_rgb
 
 SHADE = "#f4c7ab"
 FAINT = "#8a949e"
-DPI = 110
 MARKED_RECALL = 0.8
 """The threshold drawn in pictures finds this share of the abnormal frames."""
 HISTOGRAM_BINS = 50
