@@ -4,20 +4,24 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from inference.decode import DecodeLimits
+from schemas.settings.detection import EventsSection
 from schemas.topics import TopicNames
+
+_DEFAULTS = EventsSection()
+"""The settings are the home of defaults."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventOptions:
     """How events are cut from scores; ``enter`` and ``exit`` None = from the calibration and the target rate."""
 
-    enter: float | None = None
-    exit: float | None = None
-    target_false_alarms_per_day: float = 1.0
-    min_duration_s: float = 0.3
-    merge_gap_s: float = 2.0
-    update_interval_s: float = 1.0
-    max_duration_s: float = 300.0
+    enter: float | None = _DEFAULTS.enter
+    exit: float | None = _DEFAULTS.exit
+    target_false_alarms_per_day: float = _DEFAULTS.target_false_alarms_per_day
+    min_duration_s: float = _DEFAULTS.min_duration_s
+    merge_gap_s: float = _DEFAULTS.merge_gap_s
+    update_interval_s: float = _DEFAULTS.update_interval_s
+    max_duration_s: float = _DEFAULTS.max_duration_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,12 +39,12 @@ class EventRules:
 
     enter: float
     exit: float
+    min_duration_s: float
+    merge_gap_s: float
+    update_interval_s: float
+    max_duration_s: float
     method: Literal["calibrated", "fixed"] = "calibrated"
     target_false_alarms_per_day: float | None = None
-    min_duration_s: float = 0.3
-    merge_gap_s: float = 2.0
-    update_interval_s: float = 1.0
-    max_duration_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
