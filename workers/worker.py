@@ -17,6 +17,7 @@ import numpy as np
 from inference.engine import ClipResult, Engine
 from memory_store.views import BankCache, BankView
 from messaging.ports import Bus, Claim, Delivery, Intake, Lost, OutRecord, TooLargeError
+from schemas.backoff import Backoff
 from schemas.errors import EngramError, OwnershipLostError, TransientError
 from schemas.messages import EndReason
 from workers.arrivals import Arrival, Decoder
@@ -32,8 +33,7 @@ from workers.tracker import BankRef
 log = logging.getLogger(__name__)
 
 IDLE_WAIT_S = 0.2
-FIRST_BACKOFF_S = 0.2
-MAX_BACKOFF_S = 10.0
+FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.2, 10.0
 SUMMARY_INTERVAL_S = 60.0
 TWIN_INTERVAL_S = 60.0
 
@@ -79,7 +79,7 @@ class Worker:
         self._ahead: list[Arrival] = []
         self._output = Output()
         self._committed_at_s = monotonic()
-        self._backoff_s = FIRST_BACKOFF_S
+        self._backoff = Backoff(FIRST_BACKOFF_S, MAX_BACKOFF_S)
         self._tally = Tally()
         self._told, self._told_at_s = Tally(), monotonic()
         self._caught_up_at_s = float("-inf")
@@ -115,11 +115,11 @@ class Worker:
         try:
             action()
         except TransientError as error:
-            log.warning("starting over from the last commit in %.1f s: %s", self._backoff_s, error)
+            pause_s = self._backoff.next_s()
+            log.warning("starting over from the last commit in %.1f s: %s", pause_s, error)
             self._forget()
             self._subscription.rewind()
-            stop.wait(self._backoff_s)
-            self._backoff_s = min(2 * self._backoff_s, MAX_BACKOFF_S)
+            stop.wait(pause_s)
 
     def _turn(self) -> None:
         arrivals = self._receive()
@@ -268,7 +268,7 @@ class Worker:
                 log.warning("left out, since the topic would not take it the next time either: %s", error)
                 records = _without(records, error.record)
         self._tally.add(output.tally)  # 4
-        self._backoff_s = FIRST_BACKOFF_S
+        self._backoff.reset()
 
     def _tell_counts(self) -> None:
         """One line a minute: what became of the records since the last one."""

@@ -22,6 +22,7 @@ from memory_store.coordinator.tenure import Tenure
 from memory_store.store import BankStore, Lease
 from memory_store.views import InitialBank
 from messaging.ports import Bus, Publisher
+from schemas.backoff import Backoff
 from schemas.errors import OwnershipLostError, TransientError
 from schemas.messages import utc_now
 
@@ -73,6 +74,7 @@ class Coordinator:
         self._tell_at = clock() + options.tell_s
         self._publisher: Publisher | None = None
         self._renew_at = float("-inf")
+        self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._pause_s = FIRST_PAUSE_S
         self._not_before = float("-inf")
         self._snapshot = CoordinatorSnapshot()
@@ -169,7 +171,8 @@ class Coordinator:
         if self._clock() >= self._renew_at:
             self._keep_the_lead()
         self._tenure.work()
-        self._trouble, self._pause_s = None, FIRST_PAUSE_S
+        self._trouble = None
+        self._backoff.reset()
         return has_room
 
     def _keep_the_lead(self) -> None:
@@ -185,8 +188,8 @@ class Coordinator:
         if self._trouble is None:
             _log.warning("trying again: %s", error)
         self._trouble = str(error)
+        self._pause_s = self._backoff.next_s()
         self._not_before = self._clock() + self._pause_s
-        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
 
     def _tell(self) -> None:
         """The counters, one line a minute."""
