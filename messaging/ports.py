@@ -93,9 +93,9 @@ class Delivery:
     Attributes:
         is_replay: handled before by an earlier owner, delivered to refill windows only.
         attempts: how often an owner has begun with this record and died before its progress was durable, as far as the
-            log knows. Whoever sees it grow should rather give up the record than the next process. After a death the
-            next records come one by one, each once the one before is committed or about two seconds have gone by. A
-            log within one process dies with it, and counts nothing.
+            log knows (members with a state topic only). Whoever sees it grow should rather give up the record than the
+            next process. After a death the next records come one by one, each once the one before is committed or
+            about two seconds have gone by. A log within one process dies with it, and counts nothing.
     """
 
     record: Record

@@ -47,6 +47,10 @@ class Trial:
         self.open_below = next_offset
         """Offsets below may be handed over."""
 
+    def waive(self) -> None:
+        """Let everything go unmarked, for users whose progress waits for more records (a coordinator's rounds)."""
+        self.open_below = _EVERYTHING
+
     @property
     def standing_mark(self) -> Mark | None:
         """Our mark, if nothing was committed beyond it since."""

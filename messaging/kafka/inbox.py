@@ -34,10 +34,17 @@ class Inbox:
     Args:
         stuck_after_s: a poll thread that was not heard of for so long is taken for stuck.
         clock: monotonic seconds.
+        counts_attempts: whether records go one by one after a death, see ``attempts``.
     """
 
-    def __init__(self, stuck_after_s: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        stuck_after_s: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+        counts_attempts: bool = True,
+    ) -> None:
         self._stuck_after_s = stuck_after_s
+        self._counts_attempts = counts_attempts
         self._clock = clock
         self._alive_at_s = clock()
         self._changed = threading.Condition()
@@ -116,6 +123,8 @@ class Inbox:
             self._trials[claim] = Trial(
                 offset, offset if replay_from is None else replay_from, attempts - is_ours, is_marked=is_ours
             )
+            if not self._counts_attempts:
+                self._trials[claim].waive()
             self._assigned.append(assigned)
             self._changed.notify_all()
             return True

@@ -24,7 +24,9 @@ class KafkaSubscription:
     def __init__(self, membership: Membership, options: KafkaOptions) -> None:
         self.scope = membership.scope
         self._options = options
-        self._inbox = Inbox(stuck_after_s=options.max_poll_interval_s)
+        # Who has states commits soon after each record; others (a coordinator's rounds) need many before they can.
+        has_states = membership.states is not None
+        self._inbox = Inbox(stuck_after_s=options.max_poll_interval_s, counts_attempts=has_states)
         self._poller = PollThread(membership, options, self._inbox)
         self._poller.start()
 

@@ -88,10 +88,10 @@ def test_clean_hand_overs_and_idle_deaths_do_not_count(make_bus: MakeBus, one: N
     bus = make_bus()
     publish(bus, one, 4)
     for _ in range(3):
-        member = Member(bus.subscription([one.frames], one.group)).until_received(4)
+        member = Member(bus.subscription([one.frames], one.group, one.states)).until_received(4)
         assert {d.attempts for d in member.deliveries} == {0}
         member.subscription.close()
-    members = [Member(bus.subscription([one.frames], one.group)).until_received(4)]
+    members = [Member(bus.subscription([one.frames], one.group, one.states)).until_received(4)]
     members[0].subscription.rewind()
     members[0].forget()
     members[0].until_received(4)
@@ -106,7 +106,7 @@ def test_a_member_that_dies_of_a_fault_of_its_own_counts_though_it_leaves_the_gr
     publish(bus, one, 4)
     seen = []
     for _ in range(3):
-        member = Member(bus.subscription([one.frames], one.group))
+        member = Member(bus.subscription([one.frames], one.group, one.states))
         member.until(lambda member=member: bool(member.deliveries), "a record")  # type: ignore[misc]
         seen.append(member.deliveries[0].attempts)
         member.subscription.abandon()

@@ -244,3 +244,14 @@ def test_the_wait_for_a_stuck_poll_thread_does_not_last_as_long_as_was_asked() -
     inbox = Inbox(stuck_after_s=0.05)
     with pytest.raises(FatalError, match="stuck"):
         inbox.take(1, 600)
+
+
+def test_who_needs_many_records_before_it_can_commit_gets_them_after_a_death_too() -> None:
+    inbox = Inbox(counts_attempts=False)
+    inbox.begin([ZERO], "generation 1")
+    (claim,) = inbox.unannounced()
+    inbox.announce(Assigned(claim, 5), 5, attempts=2)
+    inbox.put(claim, [record(5), record(6), record(7)])
+    assert inbox.held(0.0) == {}
+    assert [(d.record.offset, d.attempts) for d in inbox.take(10, 0).deliveries] == [(5, 0), (6, 0), (7, 0)]
+    assert inbox.end_all() == {}
