@@ -107,9 +107,7 @@ class Worker:
 
     def snapshot(self) -> WorkerSnapshot:
         """Counters and sizes, callable from any thread."""
-        partitions = list(self._partitions.values())
-        cameras = sum(len(partition.cameras) for partition in partitions)
-        return WorkerSnapshot(self._tally, len(partitions), cameras, self._subscription.lag())
+        return WorkerSnapshot(self._tally, len(self._partitions), self._num_cameras(), self._subscription.lag())
 
     def _guarded(self, action: Callable[[], None], stop: threading.Event) -> None:
         try:
@@ -316,18 +314,18 @@ class Worker:
 
     def _bound_cameras(self) -> None:
         """Names cost memory, and anybody can make them up; those that still send are the last to go."""
-        cameras = self._cameras()
-        num_surplus = len(cameras) - self._options.max_cameras
-        if num_surplus <= 0:
+        num_cameras = self._num_cameras()
+        num_surplus = num_cameras - self._options.max_cameras
+        if num_surplus <= 0:  # as in nearly every turn
             return
         log.warning(
             "%d cameras are more than the %d that one worker keeps: the %d silent for longest are forgotten; add"
             " workers, or look who sends under so many names",
-            len(cameras),
+            num_cameras,
             self._options.max_cameras,
             num_surplus,
         )
-        for claim, camera in sorted(cameras, key=lambda place: place[1].seen_at_s)[:num_surplus]:
+        for claim, camera in sorted(self._cameras(), key=lambda place: place[1].seen_at_s)[:num_surplus]:
             self._forget_camera(claim, camera)
 
     def _forget_camera(self, claim: Claim, camera: Camera) -> None:
@@ -346,6 +344,9 @@ class Worker:
 
     def _cameras(self) -> list[tuple[Claim, Camera]]:
         return [(claim, camera) for claim, part in self._partitions.items() for camera in part.cameras.values()]
+
+    def _num_cameras(self) -> int:
+        return sum(len(partition.cameras) for partition in list(self._partitions.values()))
 
     def _forget(self) -> None:
         """Drop all that is not durable; the log has it."""
