@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.decode import MAX_SCANS, MAX_STEPS_TO_HEADER, DecodeLimits, check_jpeg, decode_frame
+from inference.decode import MAX_SCANS, MAX_STEPS_TO_HEADER, DecodeLimits, check_jpeg, decode_frame, fit
 from inference.formats import FrameFormat
 from schemas.errors import BadMessageError
 
@@ -69,6 +69,15 @@ def test_resizes_as_opencv_does_on_8_bit_images() -> None:
     assert full is not None
     expected = cv2.resize(full, (48, 32), interpolation=cv2.INTER_LINEAR)
     assert np.array_equal(decode_frame(data, COLOUR, LIMITS), expected)
+
+
+@pytest.mark.parametrize("target", [GREY, COLOUR])
+@pytest.mark.parametrize("shape", [(64, 96), (64, 96, 3), (32, 48), (32, 48, 3)])
+def test_any_image_is_fitted_to_any_network(shape: tuple[int, ...], target: FrameFormat) -> None:
+    """Grey images, whose arrays have no axis for colours, too: each colour of a pixel is then its grey."""
+    fitted = fit(np.full(shape, 77, np.uint8), target)
+    assert fitted.shape == (32, 48, target.channels)
+    assert (fitted == 77).all()
 
 
 def test_refuses_each_kind_of_bad_bytes_by_its_name() -> None:
