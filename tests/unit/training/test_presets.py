@@ -1,5 +1,7 @@
 """Presets: what each network brings, and what may be overridden."""
 
+from dataclasses import replace
+
 import pytest
 
 from networks.memae import MemaeParameters
@@ -87,3 +89,22 @@ def test_numbers_of_the_recipe_are_overridden() -> None:
 )
 def test_channels_follow_the_recipe_and_the_footage(model: str, name: str, grey: bool, channels: int) -> None:
     assert with_channels(find_preset(model, name), grey).parameters.channels == channels
+
+
+def test_an_override_keeps_those_before_it_and_changes_nothing_else() -> None:
+    once = with_parameters(MINIATURE, {"num_items": "5"})
+    twice = with_parameters(once, {"temperature": "0.5"})
+    assert parameter_values(twice) == {**parameter_values(MINIATURE), "num_items": 5, "temperature": 0.5}
+    assert parameter_values(MINIATURE)["num_items"] == 3
+    assert twice.recipe.epochs == MINIATURE.recipe.epochs
+    assert (twice.statistic, twice.half_weights, twice.name) == (MINIATURE.statistic, False, "miniature")
+
+
+def test_zero_is_a_number_to_override_with() -> None:
+    assert with_recipe(MINIATURE, {"max_steps": 0}).recipe.max_steps == 0
+
+
+def test_parameters_of_a_preset_that_its_network_does_not_have_are_explained() -> None:
+    foreign = replace(MINIATURE, recipe=replace(MINIATURE.recipe, parameters={"breadth": 4}))
+    with pytest.raises(SettingsError, match=r"parameters of 'mnad-prediction': .*breadth.*; see 'engram train --help'"):
+        _ = foreign.parameters
