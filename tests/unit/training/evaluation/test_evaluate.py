@@ -224,7 +224,7 @@ def test_pixels_are_held_against_the_masks_of_their_own_frame(place: Path) -> No
     assert found < 0.95
 
 
-def test_the_scores_maps_are_the_protocols(found: Evaluation) -> None:
+def test_each_protocol_has_maps_of_its_own(found: Evaluation) -> None:
     """The paper's of plain errors, the live ones of errors weighed by speed; both of the same frames."""
     paper, live = (found.outcomes[name].maps for name in ("paper", "live"))
     assert [each.shape for each in paper] == [each.shape for each in live]

@@ -61,7 +61,7 @@ def test_frames_are_taken_before_the_videos_they_were_cut_from(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("own", "wanted", "stride"), [(30.0, None, 1), (30.0, 10.0, 3), (25.0, 9.0, 3), (10.0, 30.0, 1), (24.0, 10.0, 2)]
 )
-def test_every_so_manieth_frame_comes_nearest_to_a_rate(own: float, wanted: float | None, stride: int) -> None:
+def test_the_stride_comes_nearest_to_the_wanted_rate(own: float, wanted: float | None, stride: int) -> None:
     assert Rate(wanted).stride(own) == stride
 
 
