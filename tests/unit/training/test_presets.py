@@ -73,6 +73,31 @@ def test_values_that_the_network_refuses_are_explained() -> None:
         with_parameters(find_preset("memae", "light"), {"clip_length": "12"})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("depth", "0", r"width, depth and clip_length must be at least 1 and num_items .* got \(4, 0, 5\) and 3; see"),
+        ("width", "-4", r"must be at least 1 .* got \(-4, 2, 5\) and 3"),
+        ("clip_length", "0", r"must be at least 1 .* got \(4, 2, 0\) and 3"),
+        ("num_items", "-1", r"num_items at least 0, got \(4, 2, 5\) and -1"),
+        ("temperature", "0", r"temperature must be above 0 .* got 0.0 and 0.0"),
+        ("temperature", "nan", r"temperature must be above 0 .* got nan and 0.0"),
+        ("update_momentum", "1", r"update_momentum in \[0, 1\), got 1.0 and 1.0"),
+        ("update_momentum", "-0.1", r"update_momentum in \[0, 1\), got 1.0 and -0.1"),
+    ],
+)
+def test_shapes_that_no_network_can_have_are_explained(name: str, value: str, message: str) -> None:
+    """Before anything is decoded or trained, not by whatever the layers say of them."""
+    with pytest.raises(SettingsError, match=f"parameters of 'mnad-prediction': .*{message}"):
+        with_parameters(MINIATURE, {name: value})
+
+
+def test_the_least_of_each_is_allowed() -> None:
+    least = {"depth": "1", "width": "1", "clip_length": "1", "num_items": "0", "temperature": "1e-6"}
+    shape = with_parameters(MINIATURE, {**least, "update_momentum": "0"}).parameters
+    assert shape == MnadParameters(width=1, depth=1, clip_length=1, num_items=0, temperature=1e-6)
+
+
 def test_numbers_of_the_recipe_are_overridden() -> None:
     changed = with_recipe(MINIATURE, {"epochs": 9, "learning_rate": None})
     assert (changed.recipe.epochs, changed.recipe.learning_rate) == (9, MINIATURE.recipe.learning_rate)
