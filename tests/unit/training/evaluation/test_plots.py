@@ -19,7 +19,6 @@ from training.evaluation.measures import ScoredClip, threshold_at
 from training.evaluation.plots import (
     MARKED_RECALL,
     MOST_STRIPS,
-    WARNING,
     curve_figure,
     false_alarm_figure,
     false_alarms,
@@ -29,6 +28,7 @@ from training.evaluation.plots import (
     score_figure,
     write_plots,
 )
+from training.report import WARNING
 
 NAMES = ("scores", "curves", "misses", "false-alarms")
 
@@ -107,7 +107,8 @@ def test_strips_show_the_frame_that_was_scored(found: Evaluation) -> None:
 
 def level(axes: Axes, colour: str) -> list[float]:
     """Where the horizontal lines of a colour lie."""
-    return [line.get_ydata()[0] for line in axes.lines if line.get_color() == colour and len(line.get_ydata()) == 2]
+    drawn = [np.asarray(line.get_ydata()) for line in axes.lines if line.get_color() == colour]
+    return [float(y[0]) for y in drawn if len(y) == 2]
 
 
 def test_the_line_over_the_scores_is_the_threshold_that_its_legend_names(found: Evaluation) -> None:
@@ -146,8 +147,8 @@ def test_curves_and_their_titles_are_of_these_scores(found: Evaluation) -> None:
     assert [0.5, 1.0] in rates.tolist()
     points = np.array(precision.lines[0].get_xydata())
     assert [1.0, pytest.approx(2 / 3)] in points.tolist(), "recall to the right, precision upward"
-    chance = precision.lines[1].get_ydata()
-    assert list(chance) == [outcome.num_abnormal / outcome.num_frames] * 2 == [0.5, 0.5]
+    chance = np.asarray(precision.lines[1].get_ydata()).tolist()
+    assert chance == [outcome.num_abnormal / outcome.num_frames] * 2 == [0.5, 0.5]
     assert precision.get_title(loc="right").endswith("chance 50.0%")
     assert (precision.get_xlabel(), precision.get_ylabel()) == ("recall", "precision")
     legend = histogram.get_legend()

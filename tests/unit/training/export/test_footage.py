@@ -39,7 +39,8 @@ def test_more_clips_than_there_are_come_once_each() -> None:
 def test_invented_clips_are_always_the_same_and_coarse() -> None:
     """Blocks of 8 pixels, cut where the size is no multiple; single pixels of noise would be like no video."""
     clips = invented_clips(FrameFormat(20, 12, 3), 5, 4)
-    assert (clips.shape, clips.dtype) == ((4, 5, 12, 20, 3), np.uint8)
+    assert clips.shape == (4, 5, 12, 20, 3)
+    assert clips.dtype == np.uint8
     assert np.array_equal(clips, invented_clips(FrameFormat(20, 12, 3), 5, 4))
     assert clips.flags.c_contiguous
     assert (clips[:, :, :8, :8] == clips[:, :, :1, :1]).all()

@@ -25,9 +25,9 @@ def saved(path: Path, values: np.ndarray) -> Path:
     return path
 
 
-def write_masks(path: Path, **arrays: np.ndarray) -> None:
+def write_masks(path: Path, masks: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **arrays)
+    np.savez(path, mask=masks)
 
 
 def write_mask_image(path: Path, level: int, size: tuple[int, int] = (4, 5)) -> None:
@@ -38,7 +38,7 @@ def write_mask_image(path: Path, level: int, size: tuple[int, int] = (4, 5)) -> 
 @pytest.mark.parametrize("shape", [(3,), (3, 4), (3, 4, 5, 1)])
 def test_masks_must_be_one_image_a_frame(tmp_path: Path, shape: tuple[int, ...]) -> None:
     layout = scene(tmp_path)
-    write_masks(tmp_path / "masks" / "1.npz", mask=np.zeros(shape, np.uint8))
+    write_masks(tmp_path / "masks" / "1.npz", np.zeros(shape, np.uint8))
     with pytest.raises(FatalError, match=r"1.npz' must hold masks \(T, H, W\), one a frame, got shape \(3") as refused:
         layout.masks(layout.test[0])
     assert str(shape) in str(refused.value)
@@ -46,7 +46,8 @@ def test_masks_must_be_one_image_a_frame(tmp_path: Path, shape: tuple[int, ...])
 
 def test_masks_under_another_name_are_missed(tmp_path: Path) -> None:
     layout = scene(tmp_path)
-    write_masks(tmp_path / "masks" / "1.npz", masks=np.zeros((3, 4, 5), np.uint8))
+    (tmp_path / "masks").mkdir()
+    np.savez(tmp_path / "masks" / "1.npz", masks=np.zeros((3, 4, 5), np.uint8))
     with pytest.raises(FatalError, match=r"1.npz' must hold an array 'mask': .*; get the file again"):
         layout.masks(layout.test[0])
 
@@ -128,7 +129,7 @@ def test_labels_count_before_masks_and_the_data_sets_own_before_a_neighbours(tmp
     layout = scene(tmp_path / "data")
     masks = np.zeros((3, 4, 5), np.uint8)
     masks[0] = 1
-    write_masks(tmp_path / "data" / "masks" / "1.npz", mask=masks)
+    write_masks(tmp_path / "data" / "masks" / "1.npz", masks)
     assert layout.labels(layout.test[0]).tolist() == [1, 0, 0]
     saved(tmp_path / "labels" / "1.npy", np.array([0, 0, 1]))
     assert layout.labels(layout.test[0]).tolist() == [0, 0, 1], "beside the data set's folder"
