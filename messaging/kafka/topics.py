@@ -155,6 +155,12 @@ class KafkaTopics:
             )
             return {partition: place.offset for partition, place in found.items()}
 
+    def id_of(self, name: str) -> str:
+        """The broker's own name for a topic, which none has that is made again under the same name."""
+        with translated("asking for the id of a topic"):
+            (topic,) = self._admin.describe_topics([name])
+            return str(topic["topic_id"])
+
     def max_message_bytes(self, name: str) -> int | None:
         """Largest batch that the topic takes; None where we may not ask."""
         question = ConfigResource(ConfigResourceType.TOPIC, name, {"max.message.bytes": None})

@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -15,6 +15,7 @@ from messaging.kafka import handover
 from messaging.kafka.bus import KafkaBus
 from messaging.kafka.connection import KafkaConnection
 from messaging.kafka.handover import StateTopic
+from messaging.kafka.states import StateTable
 from messaging.ports import Claim, OutRecord
 from schemas.errors import TransientError
 from tests.contract.messaging.members import Member
@@ -241,18 +242,18 @@ def test_states_in_an_open_transaction_are_waited_for(kafka: LocalKafka, make_bu
     outbox.commit([OutRecord(names.states, "camera-0", b"1")], [])
     reader = bus.reader([names.states], from_beginning=True)
     claim = Claim(names.frames, reader.read_to_end(10)[0].partition, 1)
-    states = StateTopic(KafkaConnection(kafka.bootstrap_servers), names.states, bus._topics().ends)
+    states = StateTopic(KafkaConnection(kafka.bootstrap_servers), names.states, bus._topics())
     with stopped_before("commit_transaction") as (at_the_point, may_go_on):
         records = [OutRecord(names.states, "camera-0", b"2")]
         committing = threading.Thread(target=outbox.commit, args=(records, []), daemon=True)
         committing.start()
         assert at_the_point.wait(10)
-        assert claim not in states.newest([claim])
+        assert claim not in states.newest({claim: None})
         may_go_on.set()
         committing.join(10)
-    found: dict[Claim, Mapping[str, bytes]] = {}
-    assert wait_until(lambda: found.update(states.newest([claim])) or claim in found, 10)
-    assert found[claim] == {"camera-0": b"2"}
+    found: dict[Claim, StateTable] = {}
+    assert wait_until(lambda: found.update(states.newest({claim: None})) or claim in found, 10)
+    assert found[claim].values() == {"camera-0": b"2"}
     states.close()
 
 
@@ -269,15 +270,15 @@ def test_a_take_over_of_many_states_is_read_in_slices(
     publisher.close(20)
     monkeypatch.setattr(handover, "_SLICE_S", 0.05)
     claim = Claim(names.frames, 1, 1)
-    states = StateTopic(KafkaConnection(kafka.bootstrap_servers), names.states, bus._topics().ends)
-    found: dict[Claim, Mapping[str, bytes]] = {}
+    states = StateTopic(KafkaConnection(kafka.bootstrap_servers), names.states, bus._topics())
+    found: dict[Claim, StateTable] = {}
     calls = 0
     while claim not in found:
-        found.update(states.newest([claim]))
+        found.update(states.newest({claim: None}))
         calls += 1
         assert calls < 1000
     assert calls > 1, "one slice was not enough, and the next went on where it stopped"
     newest = {f"camera-{number % cameras}": str(number).encode() for number in range(NUM_STATES)}
     del newest["camera-7"]
-    assert found[claim] == newest
+    assert found[claim].values() == newest
     states.close()
