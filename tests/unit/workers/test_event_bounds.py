@@ -118,7 +118,8 @@ def test_the_bank_and_the_score_are_those_of_the_newest_frame_and_the_peak_of_th
 
 
 def test_a_curve_is_bounded_evenly_spaced_and_begins_at_the_beginning() -> None:
-    state, rules = None, replace(RULES, max_duration_s=1e6)
+    state: Happening | None = None
+    rules = replace(RULES, max_duration_s=1e6)
     for length in range(1, 5 * MAX_CURVE_POINTS):
         state = step(state, seen(length - 1, 0.9), rules).state
         assert state is not None

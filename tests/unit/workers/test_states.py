@@ -126,7 +126,7 @@ def test_every_time_of_a_state_may_be_ahead_by_the_slack_and_no_more(where: str,
     when, good = NOW + CLOCK_SLACK + ahead, state()
     assert good.happening is not None
     assert good.last is not None
-    changed = {
+    changed: dict[str, dict[str, Any]] = {
         "last_at": {"cursor": replace(good.cursor, last_at=when)},
         "began_at": {"cursor": replace(good.cursor, began_at=when)},
         "last": {"last": replace(good.last, captured_at=when)},
