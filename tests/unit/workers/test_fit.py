@@ -50,3 +50,27 @@ def test_a_new_session_is_looked_at_anew() -> None:
     rate = noted(noted(None, header(0)), header(1))
     assert len(rate.steps_s) == 1
     assert noted(rate, header(0, session="s2")).steps_s == ()
+
+
+@pytest.mark.parametrize(("fps", "fits"), [(12.5, True), (12.7, False), (8.0, True), (7.9, False)])
+def test_a_rate_may_differ_by_a_quarter(fps: float, fits: bool) -> None:
+    assert (told_of(fps, fps) == []) == fits
+
+
+@pytest.mark.parametrize(("size", "fits"), [((32, 24), True), ((31, 24), False), ((32, 23), False)])
+def test_frames_must_be_as_large_as_the_networks_both_ways(size: tuple[int, int], fits: bool) -> None:
+    assert (told_of(10.0, 10.0, size=size) == []) == fits
+
+
+def test_a_pause_within_the_first_frames_is_not_taken_for_their_rate() -> None:
+    rate: Rate | None = None
+    for index in range(NUM_STEPS + 1):
+        rate = noted(rate, header(index, pause_s=60.0 if index > 5 else 0.0))
+    assert rate is not None
+    assert misfits(rate, header(NUM_STEPS, size=(64, 48)), MANIFEST) == []
+
+
+def test_what_was_told_is_measured_no_further() -> None:
+    told = Rate("s1", header(0).captured_at, (0.1,) * NUM_STEPS, is_told=True)
+    assert noted(told, header(1)) is told
+    assert misfits(told, header(1, size=(1, 1)), MANIFEST) is None
