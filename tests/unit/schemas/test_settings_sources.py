@@ -36,7 +36,7 @@ def value_of(loaded: Any, path: str) -> Any:
 
 
 @given(SOME, SOME, SOME)
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_for_each_setting_the_last_source_that_names_it_wins(
     tmp_path: Path, in_file: dict[str, int], in_environment: dict[str, int], in_flags: dict[str, int]
 ) -> None:
@@ -107,6 +107,18 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 def test_an_empty_file_and_empty_sections_say_nothing(tmp_path: Path) -> None:
     assert file_layer(write(tmp_path, "")) == {}
     assert file_layer(write(tmp_path, "[kafka]\n[producer]\n")) == {}
+
+
+def test_a_section_where_a_setting_should_be_is_told_as_one(tmp_path: Path) -> None:
+    """Not asked whether it means itself."""
+    file = write(tmp_path, "log = 3\n")
+    for layer, said in (
+        (lambda: file_layer(file), f"{file}: log is a section; name a setting of it, such as log.format"),
+        (lambda: environment_layer({"ENGRAM_LOG": "x"}), "ENGRAM_LOG is a section; .*, such as ENGRAM_LOG__FORMAT$"),
+        (lambda: flag_layer({"log": "x"}), "flag: log is a section; .*, such as log.format$"),
+    ):
+        with pytest.raises(SettingsError, match=said):
+            layer()
 
 
 @pytest.mark.parametrize(
