@@ -78,7 +78,7 @@ def test_an_address_is_shown_as_it_is_written(address: tuple[str, int], shown: s
 
 
 @given(st.from_regex(r"[a-z0-9.-]{1,20}|[0-9a-f]{1,4}(:[0-9a-f]{1,4}){1,7}", fullmatch=True), st.integers(1, 65535))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_any_host_and_port_can_be_shown_and_read_again(host: str, port: int) -> None:
     assert host_ports(shown_host_port((host, port))) == ((host, port),)
 

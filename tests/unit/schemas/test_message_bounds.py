@@ -65,7 +65,7 @@ def test_a_message_comes_back_as_it_went(name: str) -> None:
 
 
 @given(IDS, IDS, st.integers(0, MOST), TIMES, st.integers(0, 65535), st.floats(0.001, 1000))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_any_frame_header_comes_back(
     camera: str, session: str, index: int, captured_at: datetime, side: int, fps: float
 ) -> None:
@@ -86,7 +86,7 @@ def test_any_frame_header_comes_back(
 
 
 @given(st.integers(0, MOST), UNITS, st.lists(NUMBERS, min_size=4, max_size=4), TIMES, st.booleans())
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_any_score_comes_back_to_the_last_digit(
     version: int, anomaly_score: float, numbers: list[float], captured_at: datetime, proposed: bool
 ) -> None:

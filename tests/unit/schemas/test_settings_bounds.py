@@ -172,7 +172,7 @@ def test_a_size_is_both_sides_or_neither() -> None:
 
 
 @given(st.none() | st.floats(0, 1), st.none() | st.floats(0, 1))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_an_event_closes_no_higher_than_it_opens(enter: float | None, closing: float | None) -> None:
     if enter is not None and closing is not None and closing > enter:
         with pytest.raises(SettingsError, match="events: exit must be at most enter"):

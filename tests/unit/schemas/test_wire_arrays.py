@@ -82,7 +82,7 @@ def test_the_digest_of_items_is_sha_256_of_their_bytes() -> None:
 
 
 @given(SHAPES, SEEDS)
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_items_come_back_bit_for_bit(shape: tuple[int, int], seed: int) -> None:
     items_MC = any_numbers(seed, *shape)
     found_MC = decode_items(bank_header(items_MC), encode_items(items_MC))
@@ -122,7 +122,7 @@ def test_items_that_are_not_finite_are_refused_though_their_digest_holds(number:
 
 
 @given(SHAPES, SEEDS)
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_the_arrays_of_a_proposal_come_back_each_in_its_place(shape: tuple[int, int], seed: int) -> None:
     num_items, item_dim = shape
     sizes = ((num_items,), shape, (num_items,))
