@@ -78,7 +78,7 @@ class ScriptedBroker:
         choices = self.answers.get(kind, (HANG_UP,))
         answer = choices[min(given.get(kind, 0), len(choices) - 1)]
         given[kind] = given.get(kind, 0) + 1
-        if answer is HANG_UP:
+        if answer is None:
             return False
         client.sendall(struct.pack(">ii", 4 + len(answer), correlation) + answer)
         return True

@@ -117,7 +117,8 @@ def test_a_sound_fetch_is_read_as_the_client_reads_it(seed: int, isolation_level
     theirs = Fetcher.PartitionRecords(fetch_offset, PLACE, MemoryRecords(content), **options)
     skipped = SkipCount()
     ours = fetched(content, skipped, fetch_offset, **options)
-    wanted, found = [], []
+    wanted: list[Any] = []
+    found: list[Record] = []
     while theirs:
         wanted += theirs.take(at_once)
     while ours:
@@ -377,7 +378,7 @@ def test_whichever_byte_changes_a_fetch_ends_and_moves_forward(flipped: int, is_
         spoilt = bytearray(second)
         spoilt[at] ^= flipped
         records = fetched(first + (sealed(spoilt) if is_sealed else bytes(spoilt)) + third)
-        found = []
+        found: list[Record] = []
         while records:
             found += records.take(3)
         assert offsets(found[:2]) == [0, 1]

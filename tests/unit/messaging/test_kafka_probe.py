@@ -20,6 +20,7 @@ from tests.unit.messaging.scripted_broker import (
     SASL_AUTHENTICATE,
     SASL_HANDSHAKE,
     VERSIONS,
+    Answers,
     authenticated,
     handshake,
     metadata,
@@ -34,8 +35,8 @@ SASL: Mapping[str, Any] = {
     "username": "gate",
     "password": "hunter2",
 }
-READY = {API_VERSIONS: [VERSIONS], METADATA: [metadata()]}
-LOCKED = {**READY, SASL_HANDSHAKE: [handshake("PLAIN")], SASL_AUTHENTICATE: [authenticated()]}
+READY: Answers = {API_VERSIONS: [VERSIONS], METADATA: [metadata()]}
+LOCKED: Answers = {**READY, SASL_HANDSHAKE: [handshake("PLAIN")], SASL_AUTHENTICATE: [authenticated()]}
 
 
 def fault(servers: str, **settings: Any) -> Fault:
@@ -77,7 +78,7 @@ def test_advertised_addresses_that_lead_nowhere_are_told_with_the_way_to_them(at
 
 
 def test_an_advertised_broker_that_refuses_us_is_a_matter_of_settings() -> None:
-    refusing = {**LOCKED, SASL_AUTHENTICATE: [authenticated(AUTHENTICATION_FAILED)]}
+    refusing: Answers = {**LOCKED, SASL_AUTHENTICATE: [authenticated(AUTHENTICATION_FAILED)]}
     with scripted(LOCKED) as door, scripted(refusing) as inside:
         door.answers = {**LOCKED, METADATA: [metadata(inside.address)]}
         found = fault(door.address, **SASL)
@@ -122,7 +123,7 @@ def test_a_broker_that_answers_nonsense_to_a_login_lets_nobody_in(mechanism: str
 
 
 def test_a_broker_that_wants_a_user_is_told_apart_from_one_that_is_broken() -> None:
-    closing = {API_VERSIONS: [VERSIONS], METADATA: [HANG_UP]}
+    closing: Answers = {API_VERSIONS: [VERSIONS], METADATA: [HANG_UP]}
     with scripted({**closing, SASL_HANDSHAKE: [handshake("SCRAM-SHA-256", "PLAIN")]}) as broker:
         found = fault(broker.address)
     assert found.verdict == "settings"
@@ -150,7 +151,7 @@ def test_the_first_server_that_lets_us_in_is_enough_and_later_ones_are_not_asked
 
 
 def test_of_several_faults_the_one_that_only_settings_heal_is_told_first() -> None:
-    locked = {API_VERSIONS: [VERSIONS], METADATA: [HANG_UP], SASL_HANDSHAKE: [handshake("PLAIN")]}
+    locked: Answers = {API_VERSIONS: [VERSIONS], METADATA: [HANG_UP], SASL_HANDSHAKE: [handshake("PLAIN")]}
     with ExitStack() as stack:
         broker = stack.enter_context(scripted(locked))
         found = fault(f"{NOBODY},nowhere.invalid:9092,{broker.address}")
@@ -174,7 +175,7 @@ def test_the_first_client_is_made_where_the_probe_was_let_in_and_no_probe_follow
 
 
 def test_a_wrong_setting_is_fatal_at_first_and_passing_for_who_was_let_in_before() -> None:
-    refusing = {**LOCKED, SASL_AUTHENTICATE: [authenticated(AUTHENTICATION_FAILED)]}
+    refusing: Answers = {**LOCKED, SASL_AUTHENTICATE: [authenticated(AUTHENTICATION_FAILED)]}
     with scripted(refusing) as broker:
         connection = KafkaConnection(broker.address, **SASL)
         with (

@@ -90,7 +90,9 @@ def test_any_frame_header_comes_back(
 def test_any_score_comes_back_to_the_last_digit(
     version: int, anomaly_score: float, numbers: list[float], captured_at: datetime, proposed: bool
 ) -> None:
-    measures = dict(zip(("psnr_db", "feature_distance", "regular_score", "patch_error"), numbers, strict=True))
+    measures: dict[str, Any] = dict(
+        zip(("psnr_db", "feature_distance", "regular_score", "patch_error"), numbers, strict=True)
+    )
     found = score(7, anomaly_score, bank_version=version, captured_at=captured_at, proposed=proposed, **measures)
     assert decode_message(FrameScore, encode_message(found)) == found
 

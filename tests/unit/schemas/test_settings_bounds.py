@@ -1,5 +1,7 @@
 """Every setting at and just outside its bounds, and the rules between settings of one section."""
 
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,6 @@ from pydantic import BaseModel, TypeAdapter
 from schemas.errors import FatalError, SettingsError
 from schemas.messages import Id
 from schemas.settings import AllSettings, ProducerSettings, load_settings, load_with_origins
-from schemas.settings import detection as detection_sections
 from schemas.settings.detection import host_and_pid
 from schemas.settings.layers import as_environment, known_paths
 
@@ -211,8 +212,8 @@ def test_a_mask_is_polygons_within_the_image(mask: object, place: str) -> None:
 def test_whatever_the_machine_is_called_its_processes_have_ids(
     monkeypatch: pytest.MonkeyPatch, host: str, letters: str
 ) -> None:
-    monkeypatch.setattr(detection_sections.socket, "gethostname", lambda: host)
-    monkeypatch.setattr(detection_sections.os, "getpid", lambda: 4_194_304)
+    monkeypatch.setattr(socket, "gethostname", lambda: host)
+    monkeypatch.setattr(os, "getpid", lambda: 4_194_304)
     assert host_and_pid() == f"{letters}-4194304"
     assert TypeAdapter(Id).validate_python(host_and_pid())
 
