@@ -16,7 +16,7 @@ from messaging.ports import TopicSpec
 from schemas.errors import FatalError
 from tests.integration.messaging.pipeline import Names, Worker, publish_frames, wait_for_scores
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 NUM_KEYS = 12
 OLD, NEW = 4, 8
 
