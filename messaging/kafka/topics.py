@@ -59,6 +59,7 @@ class KafkaTopics:
     def __init__(self, connection: KafkaConnection, replication_factor: int) -> None:
         self._replication_factor = replication_factor
         self._timeout_ms = int(connection.timeout_s * 1000)
+        self._closed = threading.Event()
         with reaching(connection, "connecting to Kafka"):
             self._admin = KafkaAdminClient(**connection.client_settings(), request_timeout_ms=self._timeout_ms)
 
@@ -175,6 +176,7 @@ class KafkaTopics:
 
     def close(self) -> None:
         """Release the connection."""
+        self._closed.set()
         self._admin.close()
 
     def _settings(self, doing: str, asked: Sequence[ConfigResource]) -> Mapping[str, Any]:
@@ -191,9 +193,8 @@ class KafkaTopics:
                 with translated(doing):
                     return question()
             except TransientError:
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline or self._closed.wait(_AGAIN_S):
                     raise
-            time.sleep(_AGAIN_S)
 
     def _create(self, spec: TopicSpec) -> bool:
         wanted = {
