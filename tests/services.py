@@ -27,7 +27,7 @@ from deploy.local.redis import LocalRedis
 from deploy.local.requirements import find_java, find_redis_server
 from schemas.errors import EngramError
 
-READY_TIMEOUT_S = 120.0
+READY_TIMEOUT_S = 240.0
 # A broker killed by a test is kept out for its session timeout when it returns, hence the short one.
 TEST_SETTINGS = KafkaSettings(rebalance_delay_ms=0, session_timeout_ms=3000)
 
