@@ -18,6 +18,7 @@ from messaging.kafka.handover import StateTopic
 from messaging.ports import Claim, OutRecord
 from schemas.errors import TransientError
 from tests.contract.messaging.members import Member
+from tests.integration.messaging.conftest import READY_S
 from tests.integration.messaging.pipeline import (
     Names,
     Worker,
@@ -87,7 +88,7 @@ def wait_for_line(process: "subprocess.Popen[str]", *wanted: str) -> str:
 def test_a_killed_broker_comes_back_and_nothing_is_lost_or_repeated(
     kafka: LocalKafka, make_bus: MakeBus, names: Names
 ) -> None:
-    bus = make_bus(commit_timeout_s=6.0, delivery_timeout_s=40.0)
+    bus = make_bus(commit_timeout_s=6.0, delivery_timeout_s=120.0)
     with running(Worker(bus, names, names.group)) as worker:
         publish_frames(bus, names, KEYS, range(1, 51))
         assert wait_for_scores(bus, names, KEYS * 50, 60) == perfect(KEYS, 50)
@@ -101,10 +102,10 @@ def test_a_killed_broker_comes_back_and_nothing_is_lost_or_repeated(
                 kafka.kill()
             if number == 200:
                 kafka.start()
-                kafka.wait_ready(60)
-        publisher.close(60)
+                kafka.wait_ready(READY_S)
+        publisher.close(120)
         assert answers == [None] * KEYS * 250
-        found = wait_for_scores(make_bus(), names, KEYS * 300, 60)
+        found = wait_for_scores(make_bus(), names, KEYS * 300, 120)
     assert found == perfect(KEYS, 300), f"{worker.num_transient} transient errors"
 
 

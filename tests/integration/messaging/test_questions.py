@@ -14,6 +14,7 @@ from messaging.kafka.connection import KafkaConnection
 from messaging.kafka.topics import KafkaTopics
 from messaging.ports import OutRecord, TopicSpec
 from schemas.errors import TransientError
+from tests.integration.messaging.conftest import READY_S
 from tests.proxy import FaultProxy
 
 SPEC = TopicSpec("frames", 2, max_message_bytes=20_000)
@@ -40,7 +41,7 @@ def way(kafka_requirements: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         server = LocalKafka(folder, kafka_requirements, KafkaSettings(advertised_port=proxy.port))
         try:
             server.start()
-            server.wait_ready(120)
+            server.wait_ready(READY_S)
             connection = KafkaConnection(proxy.address)
             with closing(KafkaTopics(connection, 1)) as topics:
                 topics.create([SPEC])
