@@ -42,8 +42,9 @@ def give_up(reason: str) -> NoReturn:
 @pytest.fixture(scope="session", autouse=True)
 def _own_ports() -> Iterator[None]:
     """Ports that no process beside this one chooses: a port looks free to all until a server has started on it."""
-    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    share = (ports._HIGHEST - ports._LOWEST) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    num_processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % num_processes
+    share = (ports._HIGHEST - ports._LOWEST) // num_processes
     lowest = ports._LOWEST + number * share
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ports, "_LOWEST", lowest)
