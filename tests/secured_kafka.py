@@ -9,7 +9,7 @@ from pathlib import Path
 from deploy.local.kafka import KafkaSettings, LocalKafka
 from deploy.local.ports import free_port
 
-READY_S = 120.0
+READY_S = 240.0
 USER, PASSWORD = "gate", "open-sesame"
 NOWHERE = "nowhere.invalid:9092"
 _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"

@@ -15,6 +15,7 @@ from messaging.kafka.connection import KafkaConnection
 from messaging.kafka.publisher import KafkaPublisher
 from messaging.ports import OutRecord, TopicSpec
 from schemas.errors import BadMessageError, BufferFullError, TransientError
+from tests.integration.messaging.conftest import READY_S
 from tests.integration.messaging.pipeline import Names
 
 MakeBus = Callable[..., KafkaBus]
@@ -173,7 +174,7 @@ def test_a_stuck_producer_is_replaced_while_the_broker_is_away(
     with pytest.raises(TransientError):
         ledger.publish(1)
     kafka.start()
-    kafka.wait_ready(60)
+    kafka.wait_ready(READY_S)
     assert wait_until(lambda: publishes(ledger), 60), "it must come back by itself"
     assert wait_until(lambda: all(ledger.answers.values()), 30)
     ledger.check(bus)
@@ -196,7 +197,7 @@ def test_a_broker_that_is_away_at_the_first_record_is_waited_for(
     kafka.kill()
     assert not publishes(ledger)
     kafka.start()
-    kafka.wait_ready(60)
+    kafka.wait_ready(READY_S)
     assert wait_until(lambda: publishes(ledger), 60)
     assert wait_until(lambda: all(ledger.answers.values()), 30)
     ledger.check(bus)

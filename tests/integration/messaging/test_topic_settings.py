@@ -13,6 +13,7 @@ from messaging.kafka.connection import KafkaConnection
 from messaging.kafka.topics import KafkaTopics, topic_configs
 from messaging.ports import OutRecord, Record, TopicSpec
 from schemas.errors import FatalError
+from tests.integration.messaging.conftest import READY_S
 
 RETENTION_S = 4.0
 DEADLINE_S = 60.0
@@ -30,7 +31,7 @@ def eager_kafka(kafka_requirements: Path, tmp_path_factory: pytest.TempPathFacto
     server = LocalKafka(tmp_path_factory.mktemp("eager-kafka"), kafka_requirements, settings)
     try:
         server.start()
-        server.wait_ready(90)
+        server.wait_ready(READY_S)
         yield server
     finally:
         server.kill()
