@@ -16,7 +16,7 @@ from benchmarks.timing import Figure, print_rates
 from bundles.bundle import load_bundle
 from engram.build.bundles import shipped_bundle
 from inference.decode import fit
-from inference.engine import Engine
+from inference.engine import Engine, engine_of
 from memory_store.stores.sqlite import SqliteStore
 from memory_store.views import BankCache, InitialBank
 from messaging.inprocess.bus import InProcessBus
@@ -34,7 +34,7 @@ DEADLINE_S = 300.0
 
 def run() -> None:
     """With the shipped bundle."""
-    compare(Engine(load_bundle(shipped_bundle())), FRAMES, ROUNDS)
+    compare(engine_of(load_bundle(shipped_bundle())), FRAMES, ROUNDS)
 
 
 def compare(engine: Engine, num_frames: int, rounds: int) -> None:
@@ -44,19 +44,20 @@ def compare(engine: Engine, num_frames: int, rounds: int) -> None:
     for _ in range(rounds):
         taken["bare network, batch of 8 (baseline)"].append(_bare(engine, images, num_frames))
         taken["whole pipeline, in-process bus"].append(_pipeline(engine, images, num_frames))
-    size = engine.frame_format
+    size = engine.predictor.frame_format
     title = f"{num_frames} frames at {size.width} x {size.height}, {CAMERAS} cameras, {engine.bundle.model} on CPU"
     print_rates(title, [Figure(name, tuple(seconds)) for name, seconds in taken.items()], num_frames)
 
 
 def _bare(engine: Engine, images: list[np.ndarray], num_frames: int) -> float:
-    small = [fit(image, engine.frame_format) for image in images]
-    clips = [np.stack(small[index : index + engine.clip_format.length]) for index in range(BATCH)]
+    predictor = engine.predictor
+    small = [fit(image, predictor.frame_format) for image in images]
+    clips = [np.stack(small[index : index + predictor.clip_format.length]) for index in range(BATCH)]
     items_BMC = np.repeat(engine.bundle.items_MC[None], BATCH, axis=0)
-    engine.infer(clips, items_BMC)
+    predictor.infer(clips, items_BMC)
     start = time.perf_counter()
     for _ in range(num_frames // BATCH):
-        engine.infer(clips, items_BMC)
+        predictor.infer(clips, items_BMC)
     return time.perf_counter() - start
 
 

@@ -258,11 +258,11 @@ def _backend(worker: WorkerSection) -> _Seen:
     from bundles.bundle import load_bundle  # noqa: PLC0415 - needs an extra, which a producer has not
     from inference.backends.choose import choose  # noqa: PLC0415
     from inference.backends.torch import torch_device  # noqa: PLC0415
-    from inference.engine import Engine  # noqa: PLC0415
+    from inference.engine import engine_of  # noqa: PLC0415
 
     bundle = load_bundle(worker.bundle)
     choice = choose(worker.backend, torch_device(worker.device), worker.bundle, bundle.digest)
-    Engine(bundle, worker.device, worker.threads, choice)
+    engine_of(bundle, worker.device, worker.threads, choice)
     return _Seen(f"{choice.name}: {choice.why}", choice.remedy)
 
 

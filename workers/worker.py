@@ -72,7 +72,9 @@ class Worker:
         except EngramError:
             self._subscription.close()  # else it stays a member that holds partitions and never reads them
             raise
-        self._decoder = Decoder(engine.frame_format, options.limits, options.decode_threads, options.max_attempts)
+        self._decoder = Decoder(
+            engine.predictor.frame_format, options.limits, options.decode_threads, options.max_attempts
+        )
         rules = event_rules(options.events, engine.bundle.calibration)
         self._assessor = Assessor(options, engine.bundle, rules, clock)
         self._partitions: dict[Claim, Partition] = {}
@@ -187,7 +189,9 @@ class Worker:
             states, unreadable = decode_states(assigned.states, assigned.committed_offset, self._clock())
             for error in unreadable.values():
                 log.warning("%s", error)
-            partition = Partition.from_assignment(assigned, states, self._engine.clip_format, self._monotonic())
+            partition = Partition.from_assignment(
+                assigned, states, self._engine.predictor.clip_format, self._monotonic()
+            )
             self._partitions[assigned.claim] = partition
             log.info("partition %d is ours from offset %d", assigned.claim.partition, assigned.committed_offset)
 
@@ -218,7 +222,7 @@ class Worker:
         clips = [(one.clip_THWC, view.bank.items_MC) for one, view in pairs if view and isinstance(one, Clip)]
         if not clips:
             return []
-        return self._engine.infer([clip for clip, _ in clips], np.stack([items_MC for _, items_MC in clips]))
+        return self._engine.predictor.infer([clip for clip, _ in clips], np.stack([items_MC for _, items_MC in clips]))
 
     def _watch_sender(self, record: Admitted, now_s: float) -> None:
         """Say what an operator should know of a camera: two that send under its name, frames that do not fit."""

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from benchmarks import backends, bank, bank_limits, detection, live_score, networks, pipeline, plumbing
 from benchmarks.__main__ import NAMES, app
 from bundles.bundle import save_bundle
-from inference.engine import Engine, network_of
+from inference.engine import engine_of, network_of
 from inference.formats import FrameFormat
 from inference.loading import open_engine
 from tests.small_bundle import small_bundle
@@ -90,7 +90,7 @@ def test_detection(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_bank_limits() -> None:
-    engine = Engine(small_bundle())
+    engine = engine_of(small_bundle())
     near, far = bank_limits.effects(engine, (0.0, 1.0), (1,), 12, 1)
     assert (near.distance, far.distance) == (0.0, 1.0)
     assert 0 <= near.teaches <= 1

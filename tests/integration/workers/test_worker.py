@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from inference.decode import decode_frame
-from inference.engine import Engine
+from inference.engine import engine_of
 from inference.error_map import weigh_errors
 from memory_store.bank import Bank, Change
 from memory_store.proposal import ItemSums, normalised
@@ -55,9 +55,9 @@ def test_a_score_is_what_the_network_says_of_the_clip_and_the_named_bank(site: S
     site.frames("a", range(8))
     with at_work(site.worker()):
         score = site.wait_for_scores(8)[-1]
-    engine = Engine(site.bundle, device="cpu")
-    images = [decode_frame(jpeg("a", index), engine.frame_format, site.options.limits) for index in range(3, 8)]
-    (expected,) = engine.infer([np.stack(images)], site.bundle.items_MC[None])
+    predictor = engine_of(site.bundle, device="cpu").predictor
+    images = [decode_frame(jpeg("a", index), predictor.frame_format, site.options.limits) for index in range(3, 8)]
+    (expected,) = predictor.infer([np.stack(images)], site.bundle.items_MC[None])
     measures = weigh_errors(expected, site.bundle.calibration.speed_scale).measures
     assert score.psnr_db == pytest.approx(measures.psnr_db, abs=1e-5)
     assert score.feature_distance == pytest.approx(measures.feature_distance, abs=1e-6)
@@ -233,11 +233,11 @@ def test_normal_frames_propose_what_the_paper_would_write(site: Site) -> None:
     assert sum(header.num_frames for header in headers) == proposed == 36
     assert {header.base_version for header in headers} == {0}
     first = headers[0]
-    engine = Engine(site.bundle, device="cpu")
-    images = [decode_frame(jpeg("a", index), engine.frame_format, site.options.limits) for index in range(40)]
+    predictor = engine_of(site.bundle, device="cpu").predictor
+    images = [decode_frame(jpeg("a", index), predictor.frame_format, site.options.limits) for index in range(40)]
     span = range(first.first_frame, first.last_frame + 1)
     clips = [np.stack(images[index - 4 : index + 1]) for index in span]
-    results = engine.infer(clips, np.repeat(site.bundle.items_MC[None], len(clips), axis=0))
+    results = predictor.infer(clips, np.repeat(site.bundle.items_MC[None], len(clips), axis=0))
     expected = ItemSums.empty(6, 16)
     for result in results:
         expected = expected.merge(result.sums)
