@@ -32,6 +32,7 @@ from memory_store.store import (
     RestoreRequest,
     checked_id,
     checked_prefix,
+    read_instead,
 )
 from memory_store.stores.scripts import script
 from memory_store.stores.translation import Verdict, translated
@@ -173,10 +174,7 @@ class RedisStore:
         """See ``BankStore``."""
         if self._write(bank, change, None, None) != "STALE":
             return bank
-        existing = self.read(bank.bank_id)
-        if existing is None:
-            raise StaleVersionError(f"bank '{bank.bank_id}' vanished while it was created; try again")
-        return existing
+        return read_instead(self, bank.bank_id)
 
     @translated
     def acquire(self, bank_id: str, holder: str, ttl_s: float) -> Lease | None:
