@@ -12,37 +12,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from bundles.bundle import save_bundle
 from engram.cli.app import app
 from schemas.messages import AnomalyEvent
-from tests.small_bundle import jpeg, small_bundle
+from tests.small_bundle import jpeg
 
 ROOT = Path(__file__).parents[3]
 DEADLINE_S = 200
 runner = CliRunner()
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("bundles") / "small"
-    save_bundle(path, small_bundle())
-    return path
-
-
-@pytest.fixture
-def settings(kafka_bootstrap: str, redis_url: str, bundle: Path, fresh_name: Callable[[str], str]) -> dict[str, str]:
-    """Environment of every process of one test: names that nothing else has."""
-    return {
-        "ENGRAM_KAFKA__BOOTSTRAP_SERVERS": kafka_bootstrap,
-        "ENGRAM_KAFKA__TOPIC_PREFIX": f"{fresh_name('p')}.",
-        "ENGRAM_KAFKA__GROUP": fresh_name("workers"),
-        "ENGRAM_KAFKA__FRAMES_PARTITIONS": "2",
-        "ENGRAM_KAFKA__REPLICATION_FACTOR": "1",
-        "ENGRAM_STORE__URL": redis_url,
-        "ENGRAM_STORE__KEY_PREFIX": fresh_name("bank")[-60:],
-        "ENGRAM_WORKER__BUNDLE": str(bundle),
-        "ENGRAM_WORKER__THREADS": "1",
-    }
 
 
 @pytest.fixture

@@ -13,35 +13,13 @@ import torch
 from redis import Redis
 from typer.testing import CliRunner
 
-from bundles.bundle import save_bundle
 from deploy.local.redis import LocalRedis
 from deploy.local.requirements import find_java
 from engram.cli.app import app
 from inference.backends import choose
 from memory_store.stores.redis import reader_acl
-from tests.small_bundle import small_bundle
 
 runner = CliRunner(env={"COLUMNS": "250", "TERM": "dumb", "NO_COLOR": "1"})
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("bundles") / "small"
-    save_bundle(path, small_bundle())
-    return path
-
-
-@pytest.fixture
-def settings(kafka_bootstrap: str, redis_url: str, bundle: Path, fresh_name: Callable[[str], str]) -> dict[str, str]:
-    return {
-        "ENGRAM_KAFKA__BOOTSTRAP_SERVERS": kafka_bootstrap,
-        "ENGRAM_KAFKA__TOPIC_PREFIX": f"{fresh_name('p')}.",
-        "ENGRAM_KAFKA__FRAMES_PARTITIONS": "2",
-        "ENGRAM_STORE__URL": redis_url,
-        "ENGRAM_STORE__KEY_PREFIX": fresh_name("bank")[-60:],
-        "ENGRAM_WORKER__BUNDLE": str(bundle),
-        "ENGRAM_WORKER__THREADS": "1",
-    }
 
 
 @pytest.fixture
