@@ -39,7 +39,7 @@ def run() -> None:
 
 def compare(engine: Engine, num_frames: int, rounds: int) -> None:
     """Time both in turn and print the table; ``num_frames`` of all cameras together."""
-    images = list(SyntheticScene(seed=1).frames(50))
+    images = list(SyntheticScene(seed=1, fps=engine.bundle.manifest.fps).frames(50))
     taken: dict[str, list[float]] = {"bare network, batch of 8 (baseline)": [], "whole pipeline, in-process bus": []}
     for _ in range(rounds):
         taken["bare network, batch of 8 (baseline)"].append(_bare(engine, images, num_frames))
@@ -67,8 +67,9 @@ def _pipeline(engine: Engine, images: list[np.ndarray], num_frames: int) -> floa
     bus.create_topics([TopicSpec(name, PARTITIONS, name in compacted) for name in TOPICS.all()])
     publisher = bus.publisher()
     jpegs = [cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes() for image in images]
+    fps = engine.bundle.manifest.fps
     for index in range(num_frames):
-        publisher.publish(frame_record(TOPICS.frames, index, jpegs[index % len(jpegs)]))
+        publisher.publish(frame_record(TOPICS.frames, index, jpegs[index % len(jpegs)], fps))
     with tempfile.TemporaryDirectory() as folder:
         store = SqliteStore(Path(folder) / "banks.db")
         banks = BankCache(store, InitialBank(engine.bundle.digest, engine.bundle.items_MC))
