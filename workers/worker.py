@@ -23,7 +23,7 @@ from schemas.messages import EndReason
 from workers.arrivals import Arrival, Decoder
 from workers.assessment import Assessor
 from workers.camera import Camera, decode_states, encode_state
-from workers.fit import misfits, noted
+from workers.fit import image_misfits, misfits, noted
 from workers.options import WorkerOptions
 from workers.output import Output, Tally
 from workers.partition import Admitted, Clip, Partition, Skipped, Warming, oldest_wanted
@@ -239,11 +239,13 @@ class Worker:
                         camera.cursor.session_id,
                     )
             case Clip(camera=camera, header=header) | Warming(camera=camera, header=header):
-                camera.rate = noted(camera.rate, header)
-                found = misfits(camera.rate, header, self._engine.bundle.manifest)
+                camera.rate, manifest = noted(camera.rate, header), self._engine.bundle.manifest
+                found = misfits(camera.rate, header, manifest)
                 if found is not None:
                     camera.rate = replace(camera.rate, is_told=True)
-                    for text in found:
+                    clip_THWC = record.clip_THWC if isinstance(record, Clip) else None
+                    jpeg = record.delivery.record.value or b""
+                    for text in (*found, *image_misfits(jpeg, clip_THWC, manifest)):
                         log.warning("camera %s, session %s: %s", camera.camera_id, header.session_id, text)
 
     def _commit(self) -> None:

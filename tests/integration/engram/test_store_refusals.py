@@ -1,4 +1,4 @@
-"""A Redis behind TLS: who trusts it gets in; a certificate that does not do is named, and ends a process that starts."""
+"""A Redis behind TLS: who trusts it gets in; a certificate that does not do is named and ends what starts."""
 
 import os
 import subprocess

@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -220,6 +221,21 @@ def test_repeats_and_old_sessions_are_counted_not_scored(site: Site) -> None:
     assert len(numbers(scores)) == 9
     assert worker.snapshot().tally.skipped == {"duplicate": 2, "old_session": 2}
     assert worker.snapshot().tally.balances()
+
+
+def test_frames_that_differ_from_what_was_learned_are_told_once_a_session(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.bundle = replace(site.bundle, manifest=site.bundle.manifest.model_copy(update={"jpeg_quality": 90}))
+    noise = np.random.default_rng(0).integers(0, 255, (48, 64), dtype=np.uint8)
+    coarse = cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_QUALITY, 40])[1].tobytes()
+    for session, indices in (("s1", range(50)), ("s2", range(100, 150))):
+        site.publish(*(frame_record(site.topics.frames, "a", index, session, coarse) for index in indices))
+        site.ends("a", indices.stop, session)
+    with at_work(site.worker()):
+        site.wait_for_scores(100)
+    for session in ("s1", "s2"):
+        assert caplog.text.count(f"camera a, session {session}: frames have a JPEG quality of about 40") == 1
 
 
 def test_normal_frames_propose_what_the_paper_would_write(site: Site) -> None:

@@ -63,7 +63,7 @@ def bundle(place: Path) -> Bundle:
 def test_the_bundle_says_what_it_was_made_from(bundle: Bundle, place: Path) -> None:
     manifest = bundle.manifest
     assert (manifest.width, manifest.height, manifest.channels, manifest.fps) == (32, 24, 1, 10.0)
-    assert (manifest.seed, manifest.clip_length, manifest.frame_stride) == (3, 5, 1)
+    assert (manifest.seed, manifest.clip_length, manifest.frame_stride, manifest.jpeg_quality) == (3, 5, 1, 90)
     assert manifest.model == "mnad-prediction"
     wanted = CacheFormat(engine_of(bundle, "cpu").predictor.frame_format)
     normal = open_cache(find_sources(place / "data" / "train"), wanted, place / "cache")
