@@ -175,8 +175,9 @@ def _differences(spec: TopicSpec, found: Mapping[str, str]) -> Iterator[_Differe
     has_bytes = found.get("max.message.bytes", "")
     if has_bytes.isdigit() and int(has_bytes) < wanted_bytes:
         text = f"{spec.name} takes records of at most {has_bytes} bytes, the settings allow {wanted_bytes}"
-        if spec.max_message_bytes is None:  # which no setting of ours speaks of
-            yield _Difference(text, f"set message.max.bytes of the brokers to {wanted_bytes}", loses_records=True)
+        if spec.max_message_bytes is None:  # no setting of ours speaks of it, so that nothing is to be applied
+            remedy = f"raise max.message.bytes of {spec.name}, or message.max.bytes of the brokers, to {wanted_bytes}"
+            yield _Difference(text, remedy, loses_records=True)
         else:
             yield _Difference(text, loses_records=True)
     policy = "compact" if spec.compacted else "delete"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from redis import Redis
 from typer.testing import CliRunner
 
@@ -92,6 +93,19 @@ def test_another_retention_is_told_and_mended_by_the_remedy(
     assert "keeps records for 2592000 s, the settings say 5000000 s" in odd["detail"]
     follow(odd["remedy"], {**settings, **longer})
     assert look("topics", **longer)["remedy"] == ""
+
+
+@pytest.mark.usefixtures("topics")
+def test_a_limit_that_no_setting_speaks_of_is_told_with_whose_it_is(
+    look: Callable[..., dict[str, Any]], settings: dict[str, str]
+) -> None:
+    scores = f"{settings['ENGRAM_KAFKA__TOPIC_PREFIX']}frame-scores"
+    with closing(KafkaAdminClient(bootstrap_servers=settings["ENGRAM_KAFKA__BOOTSTRAP_SERVERS"])) as admin:
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, scores, {"max.message.bytes": "1000"})])
+    sick = look("topics")
+    assert not sick["ok"]
+    assert f"{scores} takes records of at most 1000 bytes" in sick["detail"]
+    assert sick["remedy"].startswith(f"raise max.message.bytes of {scores}, or message.max.bytes of the brokers, to 1")
 
 
 @pytest.fixture
