@@ -18,7 +18,7 @@ from schemas.errors import FatalError
 from tests.certificates import authority, signed
 
 ROOT = Path(__file__).parents[3]
-DEADLINE_S = 120.0
+DEADLINE_S = 200.0
 BANK_ID = "lobby"
 
 
