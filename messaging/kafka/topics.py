@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from kafka import TopicPartition
@@ -44,6 +45,14 @@ _RIDE_OUT_S = 3.0
 """So long a question is asked again. The client tells of a lost connection, or of a login that was refused since, when
 it is asked next and no sooner, and then waits up to a second before it connects anew: a broker that is well meanwhile
 answers within this time. No longer, because a camera's thread may wait for the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A setting of a topic: what it is, and what was asked for."""
+
+    found: str
+    wanted: str
 
 
 class KafkaTopics:
@@ -82,14 +91,23 @@ class KafkaTopics:
 
     def create(self, specs: Sequence[TopicSpec]) -> Sequence[str]:
         """Create what is missing and wait until it can be used; the names created."""
+        missing = self.missing(specs)
+        return [spec.name for spec in specs if spec.name in missing and self._create(spec)]
+
+    def missing(self, specs: Sequence[TopicSpec]) -> Sequence[str]:
+        """The names that ``create`` would create.
+
+        Raises:
+            FatalError: one that exists has another number of partitions.
+        """
         existing = self.existing()
         for spec in specs:
             if spec.name in existing:
                 check_partitions(spec, existing[spec.name])
-        return [spec.name for spec in specs if spec.name not in existing and self._create(spec)]
+        return [spec.name for spec in specs if spec.name not in existing]
 
-    def differences(self, specs: Sequence[TopicSpec]) -> Mapping[str, Mapping[str, str]]:
-        """Settings of existing topics that are not as ``specs`` ask: topic to setting to what it is now."""
+    def differences(self, specs: Sequence[TopicSpec]) -> Mapping[str, Mapping[str, Difference]]:
+        """Settings of existing topics that are not as ``specs`` ask, by topic and setting."""
         existing = self.existing()
         wanted = {spec.name: topic_configs(spec) for spec in specs if spec.name in existing}
         if not wanted:
@@ -106,7 +124,7 @@ class KafkaTopics:
             and (different := _different(configs, {key: each["value"] for key, each in found[name].items()}))
         }
 
-    def mend(self, specs: Sequence[TopicSpec]) -> Mapping[str, Mapping[str, str]]:
+    def mend(self, specs: Sequence[TopicSpec]) -> Mapping[str, Mapping[str, Difference]]:
         """Set what differs. Partitions stay as they are: see ``grow``.
 
         Returns:
@@ -116,9 +134,8 @@ class KafkaTopics:
             FatalError: the broker does not take the settings.
         """
         differences = self.differences(specs)
-        wanted = {spec.name: topic_configs(spec) for spec in specs}
         changes = [
-            ConfigResource(ConfigResourceType.TOPIC, name, {key: wanted[name][key] for key in different})
+            ConfigResource(ConfigResourceType.TOPIC, name, {key: each.wanted for key, each in different.items()})
             for name, different in differences.items()
         ]
         if changes:
@@ -297,5 +314,5 @@ def topic_configs(spec: TopicSpec) -> Mapping[str, str]:
     return configs
 
 
-def _different(wanted: Mapping[str, str], found: Mapping[str, str | None]) -> dict[str, str]:
-    return {key: str(found.get(key)) for key, value in wanted.items() if found.get(key) != value}
+def _different(wanted: Mapping[str, str], found: Mapping[str, str | None]) -> dict[str, Difference]:
+    return {key: Difference(str(found.get(key)), value) for key, value in wanted.items() if found.get(key) != value}
