@@ -51,7 +51,7 @@ class Calibration(_Frozen):
         speed_scale: that errors are weighed with; None = speeds do not count. See ``inference.error_map``.
         gate_threshold: a frame may teach the memory if its regular score is below.
         num_frames: frames it was fitted on.
-        cameras: ids of the cameras the footage came from, or "any".
+        cameras: names of the cameras the footage came from, where there are several; or "any".
     """
 
     schema_version: Literal[1] = 1

@@ -70,7 +70,7 @@ OPTIONS: list[tuple[str, str, object]] = [
 def test_a_flag_says_how_a_training_runs(words: str, name: str, value: object, calls: list[tuple[Any, ...]]) -> None:
     call(f"{TRAIN} {words}")
     data, out, _, options = calls[0]
-    assert (data, out, getattr(options, name)) == (Path("d"), Path("o"), value)
+    assert (data, out, getattr(options, name)) == ([Path("d")], Path("o"), value)
     plain = TrainOptions(run=Path("o.run"), cache=Path(".engram/cache"))
     assert [one.name for one in fields(options) if getattr(options, one.name) != getattr(plain, one.name)] == [name]
 
@@ -85,6 +85,11 @@ def test_a_flag_says_what_is_trained(words: str, name: str, value: int, calls: l
     plain, changed = (preset.recipe for _, _, preset, _ in calls)
     assert getattr(plain, name) != getattr(changed, name) == value
     assert changed.learning_rate == 0.5
+
+
+def test_each_camera_has_its_data(calls: list[tuple[Any, ...]]) -> None:
+    call(f"{TRAIN} --data more/e --data f")
+    assert calls[0][0] == [Path("d"), Path("more/e"), Path("f")]
 
 
 def test_model_preset_and_parameters_reach_the_training(calls: list[tuple[Any, ...]]) -> None:
