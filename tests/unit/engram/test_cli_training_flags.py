@@ -123,6 +123,15 @@ def test_a_flag_says_how_a_bundle_is_measured(
     assert [one.name for one in fields(options) if getattr(options, one.name) != getattr(plain, one.name)] == [name]
 
 
+def test_a_bundle_is_measured_at_the_rate_of_false_alarms_that_is_set(
+    monkeypatch: pytest.MonkeyPatch, calls: list[tuple[Any, ...]]
+) -> None:
+    """The setting that workers go by."""
+    monkeypatch.setenv("ENGRAM_EVENTS__TARGET_FALSE_ALARMS_PER_DAY", "24")
+    call("evaluate --bundle b --data d")
+    assert calls[0][2].target_false_alarms_per_day == 24.0
+
+
 ABLATE: list[tuple[str, str, object]] = [
     ("--model mnad-reconstruction", "model", "mnad-reconstruction"),
     ("--preset tiny", "preset", "tiny"),
