@@ -67,3 +67,8 @@ class Calibration(_Frozen):
     gate_threshold: Annotated[float, Field(ge=0)]
     num_frames: Annotated[int, Field(ge=2)]
     cameras: tuple[str, ...] | Literal["any"] = "any"
+
+    @property
+    def footage_s(self) -> float:
+        """Seconds of the footage."""
+        return self.num_frames / self.fps

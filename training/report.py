@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from inference.formats import ClipFormat
-from inference.scoring import FrameMeasures, log_patch_error
+from inference.scoring import FrameMeasures, evidence, log_patch_error
 from networks.measures import squared_error
 from networks.network import VideoNetwork
 from schemas.arrays import Float32, Int64, UInt8
@@ -237,6 +237,7 @@ def _figures(points: Points, outcome: Outcome) -> dict[str, Any]:
     calibration = outcome.calibrated.calibration
     found["PSNR of normal frames"] = f"{calibration.psnr_db.mean:.2f} ± {calibration.psnr_db.std:.2f} dB"
     found["gate"] = f"frames teach the memory below a regular score of {calibration.gate_threshold:.5f}"
+    found["calibration"] = f"rests on {evidence(calibration)}"
     return found | dict(_cameras(outcome)) | {"bundle": outcome.bundle}
 
 

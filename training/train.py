@@ -14,6 +14,7 @@ from bundles.bundle import Bundle, half_rounded, save_bundle
 from bundles.manifest import Manifest
 from inference.engine import Predictor, weights_of
 from inference.formats import ClipFormat, FrameFormat
+from inference.scoring import evidence
 from networks.mpn import Mpn
 from networks.network import VideoNetwork
 from networks.registry import build_network
@@ -135,6 +136,7 @@ def _finish(state: TrainingState, material: Material, out: Path, options: TrainO
     bank = np.zeros((0, 0), np.float32) if state.items_MC is None else state.items_MC.float().cpu().numpy()
     items_MC = np.ascontiguousarray(bank)
     found = _calibrated(network, items_MC, material, options)
+    log.info("the calibration rests on %s", evidence(found.calibration))
     bundle = Bundle(_manifest(material, options), weights, items_MC, found.calibration, digest="")
     with room_on_disk(out):
         save_bundle(out, bundle, preset.half_weights)

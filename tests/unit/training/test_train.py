@@ -99,6 +99,17 @@ def test_the_report_stands_by_itself(place: Path) -> None:
     assert "href=" not in page
 
 
+def test_it_is_told_how_far_the_calibration_carries(
+    place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """23 frames at 10 a second: not one block of 10 s."""
+    caplog.set_level("INFO", logger="training.train")
+    train([place / "data"], tmp_path / "bundle", MINIATURE, replace(options(place), run=tmp_path / "run"))
+    told = "2 s of normal video that was not learned, which supports no fewer than 8,640 false alarms a day of a camera"
+    assert f"the calibration rests on {told} (95 % confidence)" in caplog.text
+    assert f"<td>rests on {told}" in (tmp_path / "run" / REPORT).read_text(encoding="utf-8")
+
+
 def test_a_bundle_is_never_overwritten(place: Path) -> None:
     with pytest.raises(FatalError, match="must not exist yet"):
         train([place / "data"], place / "bundle", PRESET, options(place))
