@@ -22,10 +22,10 @@ from schemas.arrays import Float32
 from schemas.errors import FatalError, SettingsError
 from schemas.version import software_version
 from training.evaluation.measuring import Calibrated, calibrate, measure_videos
-from training.footage.cameras import common_rate, footage_of
+from training.footage.cameras import common_rate, footage_of, require_one_rate
 from training.footage.dataset import CacheFormat, camera_names, open_cache
 from training.footage.material import Material, long_enough, split_videos
-from training.footage.sources import Source, is_grey
+from training.footage.sources import Rate, Source, is_grey
 from training.loop.distributed import World, joined_world
 from training.loop.loop import num_steps, run_training
 from training.loop.meta import MetaOptions, meta_train
@@ -86,6 +86,7 @@ def gather_material(sources: Sequence[Source], preset: Preset, options: TrainOpt
         raise FatalError(f"{text}; choose less depth")
     frame = FrameFormat(recipe.width, recipe.height, preset.parameters.channels)
     wanted = CacheFormat(frame, options.fps, options.image_fps, options.jpeg_quality)
+    require_one_rate(sources, Rate(options.fps, options.image_fps))
     if not world.is_first:
         world.wait()
     footage = open_cache(sources, wanted, options.cache)

@@ -13,7 +13,7 @@ from pathlib import Path
 from schemas.errors import FatalError
 from training.footage.dataset import Video
 from training.footage.material import normal_footage
-from training.footage.sources import Source
+from training.footage.sources import Hole, Rate, Source, read_frames
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,25 @@ def folder_names(folders: Sequence[Path]) -> tuple[str, ...]:
     return next(names for names in tries if len(set(names)) == len(set(paths)))
 
 
+def require_one_rate(sources: Sequence[Source], rate: Rate) -> None:
+    """Make sure that footage is alike before it is decoded, which may take hours.
+
+    Args:
+        sources: of all cameras; those of which nothing can be read are passed over.
+        rate: what is kept of them; if it says how many frames a second, they may come with any.
+
+    Raises:
+        FatalError: their rates differ by more than a tenth.
+    """
+    if rate.fps is not None:
+        return
+    rates = [(rate.of(source), source.name) for source in sources if _can_be_read(source)]
+    (slowest, slow), (fastest, fast) = min(rates, default=(1.0, "")), max(rates, default=(1.0, ""))
+    if fastest > slowest * (1 + RATE_TOLERANCE):
+        text = f"all footage must have one rate, '{slow}' has {slowest:.4g} frames a second and '{fast}' {fastest:.4g}"
+        raise FatalError(f"{text}; give --fps with the rate to keep, at which cameras will send")
+
+
 def common_rate(videos: Sequence[Video], wanted: float | None) -> float:
     """Frames a second that stand for all videos: their own if it is one, else the one wanted, else that of most frames.
 
@@ -57,23 +76,13 @@ def common_rate(videos: Sequence[Video], wanted: float | None) -> float:
         videos: at the rates that were kept of them.
         wanted: frames a second that were to be kept; None = all. Since one frame in a whole number of them is kept,
             videos may differ from it; those that do by more than a tenth are named in a warning.
-
-    Raises:
-        FatalError: no rate is wanted, and theirs differ by more than a tenth.
     """
     num_frames: Counter[float] = Counter()
     for video in videos:
         num_frames[video.fps] += video.num_frames
-    if len(num_frames) == 1:
-        return videos[0].fps
-    if wanted is not None:
+    if wanted is not None and len(num_frames) > 1:
         _warn_of_other_rates(videos, wanted)
         return wanted
-    slowest, fastest = (choose(videos, key=lambda video: video.fps) for choose in (min, max))
-    if fastest.fps > slowest.fps * (1 + RATE_TOLERANCE):
-        text = f"all footage must have one rate, '{slowest.name}' has {slowest.fps:.4g} frames a second and"
-        text += f" '{fastest.name}' {fastest.fps:.4g}"
-        raise FatalError(f"{text}; give --fps with the rate to keep, at which cameras will send")
     return num_frames.most_common(1)[0][0]
 
 
@@ -89,3 +98,7 @@ def _warn_of_other_rates(videos: Sequence[Video], wanted: float) -> None:
     others = {video.camera or video.name: video.fps for video in videos if abs(video.fps / wanted - 1) > RATE_TOLERANCE}
     for name, fps in others.items():
         log.warning("'%s' keeps %.4g frames a second, --fps is %g: things move otherwise there", name, fps, wanted)
+
+
+def _can_be_read(source: Source) -> bool:
+    return any(not isinstance(frame, Hole) for frame in read_frames(source))

@@ -85,10 +85,10 @@ def test_a_run_goes_on_with_the_same_cameras_only(place: Path, tmp_path: Path, b
 
 
 def test_without_a_rate_that_fits_both_nothing_is_trained(place: Path, tmp_path: Path) -> None:
-    wanted = replace(options(place), run=tmp_path / "run", fps=None)
+    wanted = replace(options(tmp_path), fps=None)
     with pytest.raises(FatalError, match=r"'lobby/a' has 10 frames a second and 'yard/b.avi' 20; give --fps"):
         train(folders(place), tmp_path / "bundle", MINIATURE, wanted)
-    assert not (tmp_path / "run").exists()
+    assert not any(tmp_path.iterdir()), "neither a run nor decoded footage"
 
 
 @pytest.mark.parametrize(("first", "second", "channels"), [("grey", "red", 3), ("red", "grey", 3), ("grey", "dim", 1)])

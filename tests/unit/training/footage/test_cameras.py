@@ -1,5 +1,6 @@
 """Footage of several cameras: names, rates, sizes, and that each has its part in what is held back."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,11 @@ from hypothesis import strategies as st
 
 from inference.formats import ClipFormat, FrameFormat
 from schemas.errors import FatalError
-from tests.unit.training.small_footage import MINIATURE, image, write_images
-from training.footage.cameras import common_rate, folder_names, footage_of
+from tests.unit.training.small_footage import MINIATURE, image, write_images, write_video
+from training.footage.cameras import common_rate, folder_names, footage_of, require_one_rate
 from training.footage.dataset import CacheFormat, FrameCache, Video, camera_names, open_cache
 from training.footage.material import Material, split_videos
-from training.footage.sources import Source, find_sources
+from training.footage.sources import Rate, Source, find_sources
 
 PLAIN = CacheFormat(FrameFormat(32, 24, 1), jpeg_quality=None)
 
@@ -167,11 +168,32 @@ def test_rates_alike_are_that_of_most_frames() -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_rates_that_differ_must_be_settled(order: int) -> None:
-    videos = [*of("lobby", 9, fps=25.0), *of("yard", 9, fps=10.0)][::order]
-    text = r"one rate, 'yard/0' has 10 frames a second and 'lobby/0' 25; give --fps with the rate to keep"
+def test_rates_that_differ_must_be_settled(tmp_path: Path, order: int) -> None:
+    write_video(tmp_path / "lobby" / "a.avi", 3, fps=25.0)
+    write_images(tmp_path / "yard" / "a", 3)
+    sources = footage_of([tmp_path / "lobby", tmp_path / "yard"][::order])
+    text = r"one rate, 'yard/a' has 10 frames a second and 'lobby/a.avi' 25; give --fps with the rate to keep"
     with pytest.raises(FatalError, match=text):
-        common_rate(videos, None)
+        require_one_rate(sources, Rate())
+    require_one_rate(sources, Rate(fps=5.0))
+    require_one_rate(sources, Rate(image_fps=25.0))
+
+
+@pytest.mark.parametrize(("image_fps", "fits"), [(9.0, False), (9.2, True), (11.0, True), (11.2, False)])
+def test_rates_may_differ_by_a_tenth(tmp_path: Path, image_fps: float, fits: bool) -> None:
+    write_video(tmp_path / "a.avi", 3, fps=10.0)
+    write_images(tmp_path / "b", 3)
+    with nullcontext() if fits else pytest.raises(FatalError, match="all footage must have one rate"):
+        require_one_rate(find_sources(tmp_path), Rate(image_fps=image_fps))
+
+
+def test_a_broken_video_has_no_rate(tmp_path: Path) -> None:
+    """It would seem to have that of images, which do not say theirs either."""
+    write_video(tmp_path / "a.avi", 3, fps=25.0)
+    (tmp_path / "b.avi").write_bytes(b"no video")
+    require_one_rate(find_sources(tmp_path), Rate())
+    (tmp_path / "a.avi").unlink()
+    require_one_rate(find_sources(tmp_path), Rate())
 
 
 def test_a_rate_that_was_wanted_stands_for_rates_near_it(caplog: pytest.LogCaptureFixture) -> None:
