@@ -64,6 +64,8 @@ def fit(image: UInt8, target: FrameFormat) -> UInt8:
     """Bring an image (H, W) or (H, W, 3) to model size and channels, (H, W, C) uint8."""
     if image.ndim == 3 and target.channels == 1:
         image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+    if image.ndim == 2 and target.channels == 3:
+        image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
     if image.shape[:2] != (target.height, target.width):
         size = (target.width, target.height)
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)

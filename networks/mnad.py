@@ -35,6 +35,9 @@ class MnadParameters:
             "assigned" to the item, as the paper has it.
         update_over: that maximum is taken over the "batch", or for each "frame" by itself, as the paper has it.
         update_momentum: share of the old items that an update in training keeps, in [0, 1).
+
+    Raises:
+        ValueError: no level, no channel, no frame, fewer items than none, or numbers outside their range.
     """
 
     width: int = 64
@@ -46,6 +49,15 @@ class MnadParameters:
     update_maximum: Maximum = "all"
     update_over: UpdateOver = "batch"
     update_momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        sizes = (self.width, self.depth, self.clip_length)
+        if min(sizes) < 1 or self.num_items < 0:
+            text = f"width, depth and clip_length must be at least 1 and num_items at least 0, got {sizes}"
+            raise ValueError(f"{text} and {self.num_items}")
+        if not (self.temperature > 0 and 0 <= self.update_momentum < 1):
+            text = f"temperature must be above 0 and update_momentum in [0, 1), got {self.temperature}"
+            raise ValueError(f"{text} and {self.update_momentum}")
 
     @property
     def item_dim(self) -> int:

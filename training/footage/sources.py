@@ -95,7 +95,8 @@ class Rate:
             return self.image_fps
         capture = cv2.VideoCapture(str(source.files[0]))
         try:
-            return float(capture.get(cv2.CAP_PROP_FPS)) or self.image_fps
+            told = float(capture.get(cv2.CAP_PROP_FPS))
+            return told if told > 0 else self.image_fps  # 0 or -1 where it is not known
         finally:
             capture.release()
 

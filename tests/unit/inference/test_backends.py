@@ -88,6 +88,19 @@ def test_auto_passes_over_a_library_that_is_not_installed_and_says_so(place: Pat
     choice = chosen(place)
     assert choice.name == "torch"
     assert "engram[openvino], engram[onnx]" in choice.why
+    assert choice.remedy == "pip install 'engram[openvino]', or set worker.backend to torch"
+
+
+def test_a_faster_backend_that_is_missed_is_warned_of(
+    place: Path, installed: set[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    carry(place, "onnx")
+    installed.clear()
+    open_engine(place, "cpu", 1)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage().startswith("backend torch: the bundle carries onnx, which need an extra that is not")
+    assert record.getMessage().endswith("; pip install 'engram[onnx]', or set worker.backend to torch")
 
 
 def test_what_was_asked_for_is_had_or_refused(place: Path, installed: set[str]) -> None:
@@ -150,3 +163,9 @@ def test_a_device_that_is_not_there_is_named(name: str) -> None:
 def test_auto_and_cpu_are_always_there() -> None:
     assert torch_device("cpu").type == "cpu"
     assert torch_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_a_device_may_be_named_with_its_number() -> None:
+    assert torch_device("cpu:0").type == "cpu"
+    with pytest.raises(FatalError, match=r"'cuda:97' must be a GPU that is there, torch .* sees \d+ here"):
+        torch_device("cuda:97")

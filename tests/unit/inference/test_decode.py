@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.decode import MAX_SCANS, MAX_STEPS_TO_HEADER, DecodeLimits, check_jpeg, decode_frame
+from inference.decode import MAX_SCANS, MAX_STEPS_TO_HEADER, DecodeLimits, check_jpeg, decode_frame, fit
 from inference.formats import FrameFormat
 from schemas.errors import BadMessageError
 
@@ -71,6 +71,15 @@ def test_resizes_as_opencv_does_on_8_bit_images() -> None:
     assert np.array_equal(decode_frame(data, COLOUR, LIMITS), expected)
 
 
+@pytest.mark.parametrize("target", [GREY, COLOUR])
+@pytest.mark.parametrize("shape", [(64, 96), (64, 96, 3), (32, 48), (32, 48, 3)])
+def test_any_image_is_fitted_to_any_network(shape: tuple[int, ...], target: FrameFormat) -> None:
+    """Grey images, whose arrays have no axis for colours, too: each colour of a pixel is then its grey."""
+    fitted = fit(np.full(shape, 77, np.uint8), target)
+    assert fitted.shape == (32, 48, target.channels)
+    assert (fitted == 77).all()
+
+
 def test_refuses_each_kind_of_bad_bytes_by_its_name() -> None:
     assert reason_of(b"") == "empty"
     assert reason_of(b"\x89PNG\r\n\x1a\n" + bytes(100)) == "not_jpeg"
@@ -79,6 +88,48 @@ def test_refuses_each_kind_of_bad_bytes_by_its_name() -> None:
     assert reason_of(jpeg(), DecodeLimits(max_bytes=100)) == "oversized"
     assert reason_of(claiming(30000, 30000)) == "oversized"
     assert reason_of(claiming(0, 64)) == "oversized"
+
+
+def test_the_limits_themselves_are_allowed() -> None:
+    """As many bytes, pixels and scans as the limit says, and no more."""
+    data = jpeg()
+    assert check_jpeg(data, DecodeLimits(max_bytes=len(data), max_pixels=96 * 64)) == (96, 64)
+    assert reason_of(data, DecodeLimits(max_bytes=len(data) - 1)) == "oversized"
+    assert reason_of(data, DecodeLimits(max_pixels=96 * 64 - 1)) == "oversized"
+    most = MAX_SCANS - with_scans(0).count(b"\xff\xda")
+    assert check_jpeg(with_scans(most), LIMITS) == (96, 64)
+    assert reason_of(with_scans(most + 1)) == "too_much_work"
+
+
+@pytest.mark.parametrize(("trailing", "sound"), [(0, True), (62, True), (63, False)])
+def test_a_little_may_follow_the_end_marker(trailing: int, sound: bool) -> None:
+    """Some cameras pad their images."""
+    data = jpeg() + bytes(trailing)
+    if sound:
+        assert check_jpeg(data, LIMITS) == (96, 64)
+    else:
+        assert reason_of(data) == "truncated"
+
+
+@pytest.mark.parametrize("marker", [0xC3, 0xC5, 0xC9, 0xCF])
+def test_processes_that_no_camera_uses_are_refused(marker: int) -> None:
+    data = jpeg().replace(b"\xff\xc0", bytes([0xFF, marker]))
+    with pytest.raises(BadMessageError, match=f"must be baseline or progressive, got SOF {marker:#x}") as refused:
+        check_jpeg(data, LIMITS)
+    assert refused.value.reason == "undecodable"
+
+
+def test_a_refusal_tells_what_came_and_what_is_allowed() -> None:
+    for data, limits, told in [
+        (b"", LIMITS, "must have a JPEG as value, got zero bytes"),
+        (bytes(101), DecodeLimits(max_bytes=100), "must have at most 100 bytes, got 101; let the producer resize"),
+        (b"GIF89a", LIMITS, r"must be a JPEG, got bytes that start with b'GIF8'"),
+        (claiming(3000, 2000), LIMITS, "must have at most 4194304 pixels, its header claims 3000 x 2000"),
+        (jpeg()[:-2], LIMITS, f"the JPEG of {len(jpeg()) - 2} bytes has no end marker"),
+        (jpeg()[:20], LIMITS, "the JPEG of 20 bytes ends before its frame header"),
+    ]:
+        with pytest.raises(BadMessageError, match=told):
+            check_jpeg(data, limits)
 
 
 def test_a_claimed_size_within_the_limits_that_the_body_does_not_fill_still_gives_an_image_or_a_refusal() -> None:

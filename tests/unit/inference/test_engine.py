@@ -170,6 +170,10 @@ def test_shapes_that_do_not_fit_are_explained(engine: Engine, bundle: Bundle) ->
         engine.infer([clips(bundle)[0, :4]], banks(bundle)[:1])
     with pytest.raises(FatalError, match=r"items must have shape \(1, 6, 16\), got \(1, 5, 16\)"):
         engine.infer([clips(bundle)[0]], banks(bundle)[:1, :5])
+    with pytest.raises(FatalError, match=r"a clip must be uint8 .* got float32 .* decode frames to the bundle's size"):
+        engine.infer([clips(bundle)[0].astype(np.float32)], banks(bundle)[:1])
+    with pytest.raises(FatalError, match=r"items must have shape \(2, 6, 16\), got \(1, 6, 16\); the bank belongs"):
+        engine.infer(list(clips(bundle)[:2]), banks(bundle)[:1])
 
 
 def test_the_frame_format_is_the_bundles(engine: Engine, bundle: Bundle) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bundles.calibration import SpeedScale
 from inference.error_map import (
     MIN_SHARE_OF_MEAN,
+    MIN_SPEED_PX,
     PATCH_CELLS,
     patch_means,
     speed_scale_of,
@@ -126,6 +127,32 @@ def test_scale_of_one_moving_row_is_level() -> None:
     found = speed_scale_of([moving(np.where(np.arange(ROWS) == 5, 2.0, 0.0))])
     assert found is not None
     assert [found.top_px, found.bottom_px] == pytest.approx([2.0, 2.0])
+
+
+def test_rows_weigh_by_how_much_moves_in_them() -> None:
+    """Three rows whose speeds lie on no line: the fit is least squares over cells, not over rows."""
+    speeds = cells(0.0)
+    speeds[0, :12], speeds[5, :1], speeds[11, :3] = 2.0, 5.0, 3.0
+    found = speed_scale_of([Result(cells(0.0), speeds)])
+    assert found is not None
+    rows, values = np.repeat([0, 5, 11], [12, 1, 3]), np.repeat([2.0, 5.0, 3.0], [12, 1, 3])
+    slope, intercept = np.polyfit(rows, values, 1)
+    assert (found.top_px, found.bottom_px) == pytest.approx((intercept, intercept + 11 * slope))
+
+
+def test_slow_cells_beside_fast_ones_do_not_count_as_moving() -> None:
+    """A cell must be faster than the root mean square of all: leaves that tremble are not the traffic."""
+    speeds = cells(0.0)
+    speeds[:, 0], speeds[:, 1:4] = 4.0, 0.1
+    found = speed_scale_of([Result(cells(0.0), speeds)])
+    assert found is not None
+    assert (found.top_px, found.bottom_px) == pytest.approx((4.0, 4.0))
+
+
+def test_at_the_speed_of_noise_nothing_moves() -> None:
+    limit = np.full(ROWS, MIN_SPEED_PX)
+    assert speed_scale_of([moving(0.99 * limit, slice(0, 1))]) is None
+    assert speed_scale_of([moving(1.01 * limit, slice(0, 1))]) is not None
 
 
 def test_still_footage_has_no_scale() -> None:

@@ -11,15 +11,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from bundles.calibration import TAIL_SHARE, Calibration, Distribution
+from bundles.calibration import TAIL_SHARE, Calibration, Distribution, Moments, SpeedScale
 from inference.scoring import (
+    EXIT_SHARE,
+    MIN_FRAMES,
+    MIN_PATCH_ERROR,
+    NUM_QUANTILES,
     FrameMeasures,
     Smoothing,
     StatisticOptions,
     fit_calibration,
+    frame_statistic,
     live_score,
     log10_exceedance,
+    log_patch_error,
     score_of,
+    smoothed,
+    smoothing_weight,
     thresholds_for,
 )
 from schemas.errors import FatalError
@@ -177,3 +185,105 @@ def test_videos_do_not_smooth_into_each_other() -> None:
     assert levels[0] == pytest.approx(-1.0)
     assert levels[-1] == pytest.approx(1.0)
     assert sum(abs(level) < 0.99 for level in levels) <= 1
+
+
+@pytest.mark.parametrize(
+    ("fps", "smoothing_s", "weight"),
+    [(10.0, 0.0, 1.0), (10.0, 0.1, 1 - 1 / math.e), (5.0, 0.4, 1 - math.exp(-0.5)), (25.0, 100.0, 4e-4)],
+)
+def test_the_newest_value_weighs_by_frames_in_the_time_constant(fps: float, smoothing_s: float, weight: float) -> None:
+    assert smoothing_weight(fps, smoothing_s) == pytest.approx(weight, rel=1e-3)
+
+
+def test_a_time_constant_later_a_step_is_reached_to_63_percent() -> None:
+    weight, state = smoothing_weight(20.0, 0.5), smoothed(None, 1.0, 0.5)
+    assert state.level == 1.0, "the first value is its own average"
+    for _ in range(10):
+        state = smoothed(state, 3.0, weight)
+    assert state.level == pytest.approx(3.0 - 2.0 / math.e)
+
+
+def test_a_frame_is_told_by_how_far_it_is_from_the_average_of_each_measure() -> None:
+    patch, feature = Moments(mean=-6.0, std=0.5, count=9), Moments(mean=1.0, std=0.25, count=9)
+    assert frame_statistic(frame(-5.0, 1.5), patch, feature, 0.0) == pytest.approx(2.0)
+    assert frame_statistic(frame(-5.0, 1.5), patch, feature, 0.3) == pytest.approx(2.0 + 0.3 * 2.0)
+    assert frame_statistic(frame(-6.5, 0.5), patch, feature, 1.0) == pytest.approx(-1.0 - 2.0)
+
+
+def test_a_perfect_patch_has_a_finite_logarithm() -> None:
+    perfect = FrameMeasures(100.0, 0.0, 0.0, 0.0)
+    assert log_patch_error(perfect) == math.log(MIN_PATCH_ERROR)
+
+
+@given(st.floats(-3, 3), st.floats(-3, 3))
+def test_a_higher_level_is_never_less_surprising(one: float, other: float) -> None:
+    normal = Distribution(quantiles=(-1.0, 0.0, 0.0, 1.5), tail_scale=0.4)
+    low, high = sorted((one, other))
+    assert log10_exceedance(high, normal) <= log10_exceedance(low, normal) <= 0.0
+
+
+def test_between_two_quantiles_the_share_is_a_straight_line() -> None:
+    normal = Distribution(quantiles=(0.0, 1.0, 3.0), tail_scale=0.5)
+    half = (1.0 - TAIL_SHARE) / 2
+    assert 10 ** log10_exceedance(1.0, normal) == pytest.approx(1.0 - half)
+    assert 10 ** log10_exceedance(2.0, normal) == pytest.approx(1.0 - 1.5 * half)
+
+
+def test_scores_of_known_shares() -> None:
+    assert score_of(-12.0) == pytest.approx(0.75)
+    assert score_of(1e-9) == 0.0, "rounding beyond p = 1"
+    assert score_of(-1e6) < 1.0
+
+
+@pytest.mark.parametrize(
+    ("smoothing_s", "fps", "alarms", "log10_p"),
+    [
+        (0.0, 1.0, 86.4, -3.0),  # each frame is a chance
+        (0.5, 10.0, 172.8, -3.0),  # two chances a second, however many frames
+        (0.5, 1.0, 86.4, -3.0),  # a frame lasts longer than the smoothing
+        (0.0, 1.0, 86_400.0, math.log10(TAIL_SHARE)),  # never so low that normal frames alone keep an event open
+        (1e6, 10.0, 0.01, -2.0),  # at least one chance a day
+    ],
+)
+def test_thresholds_follow_from_the_chances_of_a_day(
+    smoothing_s: float, fps: float, alarms: float, log10_p: float
+) -> None:
+    calibration = fitted_once().model_copy(update={"smoothing_s": smoothing_s})
+    enter, leave = thresholds_for(calibration, alarms, fps)
+    log10_p = min(log10_p, math.log10(TAIL_SHARE))
+    assert enter == pytest.approx(score_of(log10_p))
+    assert leave == pytest.approx(score_of(EXIT_SHARE * log10_p))
+
+
+def test_a_calibration_stores_what_it_was_fitted_on_and_with() -> None:
+    """Every field, against numpy on the same frames."""
+    videos = [normal_video(1, 60), normal_video(2, 40)]
+    scale, options = SpeedScale(top_px=1.0, bottom_px=2.0), StatisticOptions(smoothing_s=0.0, feature_weight=0.7)
+    found = fit_calibration(videos, 12.5, options, scale)
+    every = [measures for video in videos for measures in video]
+    columns = {
+        "psnr_db": [measures.psnr_db for measures in every],
+        "feature_distance": [measures.feature_distance for measures in every],
+        "regular_score": [measures.regular_score for measures in every],
+        "log_patch_error": [math.log(measures.patch_error) for measures in every],
+    }
+    for name, values in columns.items():
+        moments = getattr(found, name)
+        assert (moments.mean, moments.std) == pytest.approx((np.mean(values), np.std(values))), name
+        assert moments.count == 100
+    assert (found.fps, found.smoothing_s, found.feature_weight, found.num_frames) == (12.5, 0.0, 0.7, 100)
+    assert found.speed_scale == scale
+    assert found.gate_threshold == pytest.approx(np.quantile(columns["regular_score"], 0.99))
+    patch, distance = (np.array(columns[name]) for name in ("log_patch_error", "feature_distance"))
+    levels = (patch - patch.mean()) / patch.std() + 0.7 * (distance - distance.mean()) / distance.std()
+    assert len(found.statistic.quantiles) == NUM_QUANTILES
+    assert found.statistic.quantiles[0] == pytest.approx(levels.min())
+    assert found.statistic.quantiles[-1] == pytest.approx(np.quantile(levels, 1 - TAIL_SHARE))
+    beyond = levels[levels > found.statistic.quantiles[-1]] - found.statistic.quantiles[-1]
+    assert found.statistic.tail_scale == pytest.approx(beyond.mean())
+
+
+def test_just_enough_frames_are_enough_from_several_videos() -> None:
+    assert fit_calibration([normal_video(0, 12), normal_video(1, MIN_FRAMES - 12)], 10.0).num_frames == MIN_FRAMES
+    with pytest.raises(FatalError, match=r"got 19 from 2 videos; give more normal footage"):
+        fit_calibration([normal_video(0, 12), normal_video(1, MIN_FRAMES - 13)], 10.0)

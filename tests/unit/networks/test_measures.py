@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from networks.measures import CELL_PX, cell_errors, clip_error, psnr_db, regular_score, squared_error
 
@@ -65,3 +67,35 @@ def test_the_error_of_a_colour_clip_takes_the_length_over_colours() -> None:
     rebuilt, true = torch.zeros(1, 3, 2, 1, 1), torch.zeros(1, 3, 2, 1, 1)
     rebuilt[0, :2, 0] = torch.tensor([0.3, 0.4]).reshape(2, 1, 1)
     assert clip_error(rebuilt, true).item() == pytest.approx(0.25)
+
+
+@given(st.integers(0, 2**16), st.sampled_from([1, 3]), st.sampled_from([0.01, 0.3, 1.0]))
+def test_every_measure_is_its_formula_in_plain_numbers(seed: int, colours: int, strength: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    true, made = torch.rand(2, 1, colours, 8, 12, generator=generator, dtype=torch.float64) * 2 - 1
+    made = true + strength * (made - true)
+    pairs = list(zip(true.flatten().tolist(), made.flatten().tolist(), strict=True))
+    squares = [((a - b) / 2) ** 2 for a, b in pairs]
+    weights = [1 - math.exp(-square) for square in squares]
+    error = squared_error(made, true)
+    assert error.flatten().tolist() == pytest.approx(squares)
+    assert psnr_db(error).item() == pytest.approx(-10 * math.log10(sum(squares) / len(squares)))
+    weighted = sum(weight * square for weight, square in zip(weights, squares, strict=True)) / sum(weights)
+    assert regular_score(error).item() == pytest.approx(weighted, rel=1e-6)
+    inside = [squares[(k * 8 + y) * 12 + x] for k in range(colours) for y in range(4, 8) for x in range(8, 12)]
+    assert cell_errors(error)[0, 1, 2].item() == pytest.approx(sum(inside) / len(inside))
+
+
+def test_the_error_of_a_clip_is_a_mean_over_its_frames() -> None:
+    """On [-1, 1]: one frame of three is off by (0.3, 0, 0.4) in each pixel, which is 0.5 long."""
+    true = torch.zeros(1, 3, 3, 4, 4)
+    rebuilt = true.clone()
+    rebuilt[:, 0, 1], rebuilt[:, 2, 1] = 0.3, -0.4
+    assert clip_error(rebuilt, true).item() == pytest.approx(0.5 / 3)
+
+
+def test_a_rest_that_fills_no_cell_is_left_out() -> None:
+    error = torch.zeros(1, 1, 2 * CELL_PX + 3, 3 * CELL_PX + 1)
+    error[..., 2 * CELL_PX :, :] = 1.0
+    assert cell_errors(error).shape == (1, 2, 3)
+    assert not cell_errors(error).any()

@@ -1,12 +1,22 @@
 """MemAE's memory: what weights may be, where gradients go, what the parameters change."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from networks.sparse_memory import Addressing, ReadRule, Shrinking, hard_shrunk, scaled_to_one, sparse_read
+from networks.sparse_memory import (
+    Addressing,
+    ReadRule,
+    Shrinking,
+    SparseReading,
+    hard_shrunk,
+    scaled_to_one,
+    sparse_read,
+)
 
 
 def drawn(seed: int, *shape: int) -> Tensor:
@@ -90,3 +100,35 @@ def test_a_query_that_is_an_item_is_rebuilt_by_it() -> None:
     assert torch.allclose(reading.rebuilt_BCN[0, :, 0], items[2])
     assert reading.distance_map().item() == pytest.approx(0.0, abs=1e-9)
     assert reading.num_items_read().item() == 1
+
+
+def test_entropy_is_that_of_the_weights() -> None:
+    """0 where one item does it all, ln 4 where four share alike, and the mean of both over places."""
+    weights_BMN = torch.tensor([[1.0, 0.25], [0.0, 0.25], [0.0, 0.25], [0.0, 0.25]])[None]
+    reading = SparseReading(torch.zeros(1, 2, 2), weights_BMN, torch.zeros(1, 2, 2))
+    assert reading.entropy().item() == pytest.approx(math.log(4) / 2)
+    assert reading.num_items_read().tolist() == [[1, 4]]
+
+
+def test_the_distance_is_a_mean_over_channels_of_squares() -> None:
+    queries_BCN = torch.tensor([[[1.0, 0.0], [3.0, 0.0]]])
+    rebuilt_BCN = torch.tensor([[[0.0, 0.0], [1.0, 2.0]]])
+    reading = SparseReading(queries_BCN, torch.ones(1, 1, 2), rebuilt_BCN)
+    assert reading.distance_map().tolist() == [[(1 + 4) / 2, (0 + 4) / 2]]
+
+
+@pytest.mark.parametrize(("temperature", "weights"), [(1.0, [3, 1]), (0.5, [9, 1])])
+def test_weights_are_a_softmax_of_similarity_over_temperature(temperature: float, weights: list[float]) -> None:
+    """The similarities differ by ln 3."""
+    items_MC, queries = torch.tensor([[math.log(3.0)], [0.0]]), torch.ones(1, 1, 1)
+    found = sparse_read(queries, items_MC, ReadRule(0.0, temperature=temperature)).weights_BMN.flatten()
+    assert found.tolist() == pytest.approx([weight / sum(weights) for weight in weights])
+
+
+def test_what_is_left_above_the_threshold_is_scaled_to_one() -> None:
+    """Of the weights 6/10, 3/10 and 1/10 the last is cut: 2/3 and 1/3 are left of it."""
+    items_MC = torch.tensor([[math.log(6.0), 1.0], [math.log(3.0), 0.0], [0.0, 0.0]])
+    reading = sparse_read(torch.tensor([[[1.0], [0.0]]]), items_MC, ReadRule(0.2))
+    assert reading.weights_BMN.flatten().tolist() == pytest.approx([2 / 3, 1 / 3, 0.0])
+    wanted = [2 / 3 * math.log(6.0) + 1 / 3 * math.log(3.0), 2 / 3]
+    assert reading.rebuilt_BCN.flatten().tolist() == pytest.approx(wanted)

@@ -1,8 +1,12 @@
 """Areas, thresholds and false alarms of scores."""
 
+from itertools import product
+
 import numpy as np
 import pytest
-from sklearn.metrics import auc, roc_auc_score
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import auc, average_precision_score, roc_auc_score
 
 from training.evaluation.measures import (
     ScoredClip,
@@ -14,9 +18,18 @@ from training.evaluation.measures import (
     threshold_at,
 )
 
+LABELLED = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 1)), min_size=2, max_size=40)
+"""Scores of few values, so that there are ties, with their labels."""
+
 
 def clip(scores: list[float], labels: list[int], fps: float = 10.0) -> ScoredClip:
     return ScoredClip(np.array(scores), np.array(labels, np.uint8), fps)
+
+
+def clips_of(frames: list[tuple[int, int]]) -> list[ScoredClip]:
+    """Cut into two clips where there are enough frames."""
+    halves = [frames[: len(frames) // 2], frames[len(frames) // 2 :]]
+    return [clip([score / 10 for score, _ in half], [label for _, label in half]) for half in halves]
 
 
 def test_areas_are_over_all_clips_together() -> None:
@@ -76,3 +89,49 @@ def test_no_false_alarms_without_normal_footage() -> None:
 def test_stretches() -> None:
     assert stretches(np.array([True, True, False, True])) == [(0, 2), (3, 4)]
     assert stretches(np.zeros(3, bool)) == []
+
+
+@settings(max_examples=50, deadline=None)
+@given(LABELLED)
+def test_the_area_is_the_share_of_pairs_in_the_right_order(frames: list[tuple[int, int]]) -> None:
+    pairs = list(product([score for score, label in frames if label], [score for score, label in frames if not label]))
+    right = [1.0 if abnormal > normal else 0.5 if abnormal == normal else 0.0 for abnormal, normal in pairs]
+    assert frame_auc(clips_of(frames)) == (pytest.approx(np.mean(right)) if pairs else None)
+
+
+@settings(max_examples=50, deadline=None)
+@given(LABELLED.filter(lambda frames: 0 < sum(label for _, label in frames) < len(frames)))
+def test_precision_and_recall_are_counted_at_every_threshold(frames: list[tuple[int, int]]) -> None:
+    """The last point, precision 1 at recall 0, stands for a threshold above every score."""
+    scores, labels = np.array(frames).T
+    points = curves(clips_of(frames))
+    for at, threshold in enumerate(np.unique(scores)):
+        found = labels[scores >= threshold]
+        assert points.recall[at] == pytest.approx(found.sum() / labels.sum())
+        assert points.precision[at] == pytest.approx(found.mean())
+    assert (points.recall[-1], points.precision[-1]) == (0.0, 1.0)
+    assert average_precision(clips_of(frames)) == pytest.approx(average_precision_score(labels, scores))
+
+
+@given(LABELLED.filter(lambda frames: any(label for _, label in frames)), st.sampled_from([0.1, 0.5, 0.8, 0.9, 1.0]))
+def test_no_higher_threshold_finds_as_many(frames: list[tuple[int, int]], recall: float) -> None:
+    abnormal = np.array([score / 10 for score, label in frames if label])
+    threshold = threshold_at(recall, clips_of(frames))
+    assert (abnormal >= threshold).mean() >= recall
+    assert (abnormal > threshold).mean() < recall
+
+
+def test_a_recall_of_nothing_is_found_by_the_highest_abnormal_score() -> None:
+    assert threshold_at(0.0, [clip([0.3, 0.9, 0.7], [0, 1, 1])]) == 0.9
+
+
+def test_hours_are_counted_at_each_clips_own_rate() -> None:
+    """Four normal frames each: 4 s at one frame a second, of which two alarm, and 1 s at four, which alarms."""
+    slow = clip([0.9, 0.1, 0.9, 0.1, 0.8], [0, 0, 0, 0, 1], fps=1.0)
+    fast = clip([0.9, 0.9, 0.1, 0.9], [0, 0, 0, 0], fps=4.0)
+    assert false_alarms_per_hour(1.0, [slow, fast]) == pytest.approx(3 / 5 * 3600)
+
+
+def test_slower_than_a_frame_a_second_each_frame_is_an_alarm_of_its_own() -> None:
+    """One frame in four seconds: 8 s of normal frames, of which one frame alarms."""
+    assert false_alarms_per_hour(1.0, [clip([0.9, 0.1, 0.5], [0, 0, 1], fps=0.25)]) == pytest.approx(1 / 8 * 3600)

@@ -11,8 +11,16 @@ import pytest
 from bundles.bundle import load_bundle, save_bundle
 from schemas.errors import BundleError, FatalError
 from tests.small_bundle import PARAMETERS, small_bundle
-from tests.unit.training.labelled_scene import turning_noisy, write_labels, write_masks, write_scene
-from training.evaluation.evaluate import EvaluateOptions, Evaluation, Examiner, evaluate, open_examiner, paper_gate
+from tests.unit.training.labelled_scene import turning_noisy, write_clip, write_labels, write_masks, write_scene
+from training.evaluation.evaluate import (
+    EvaluateOptions,
+    Evaluation,
+    Examiner,
+    evaluate,
+    open_examiner,
+    paper_gate,
+    pixel_auc,
+)
 from training.evaluation.measures import frame_auc
 from training.evaluation.measuring import Run
 from training.evaluation.report import as_json
@@ -187,3 +195,48 @@ def test_footage_of_another_rate_is_told(place: Path, tmp_path: Path, caplog: py
     with caplog.at_level(logging.WARNING):
         open_examiner(tmp_path / "bundle", place / "data", options(place))
     assert "for 5 frames a second, the footage has 10" in caplog.text
+
+
+@pytest.mark.parametrize(("model", "first"), [("mnad-prediction", 8), ("memae", 6), ("mnad-reconstruction", 0)])
+def test_clips_of_every_second_frame_are_held_against_the_labels_of_their_own(
+    place: Path, tmp_path: Path, model: str, first: int
+) -> None:
+    bundle = small_bundle(model=model)
+    save_bundle(tmp_path / "b", replace(bundle, manifest=bundle.manifest.model_copy(update={"frame_stride": 2})))
+    outcomes = evaluate(tmp_path / "b", place / "data", options(place)).outcomes
+    for outcome in outcomes.values():
+        assert (outcome.first_frame, outcome.map_frame) == (first, first)
+        calm, turning = outcome.clips
+        assert len(calm.scores_N) == 30 - first
+        assert turning.labels_N.tolist() == turning_noisy()[first:].tolist()
+        assert [len(maps) for maps in outcome.maps] == [30 - first, 40 - first]
+
+
+def test_pixels_are_held_against_the_masks_of_their_own_frame(place: Path) -> None:
+    """Maps drawn from the masks themselves find every pixel; those of three frames earlier do not."""
+    footage = examiner(place).footage
+    drawn = [np.zeros((26, 2, 2), np.float32), np.zeros((36, 2, 2), np.float32)]
+    drawn[1][turning_noisy()[4:] != 0, :, 0] = 1.0
+    assert pixel_auc(footage, drawn, 4) == pytest.approx(1.0, abs=0.02)
+    late = [drawn[0], np.roll(drawn[1], 3, axis=0)]
+    found = pixel_auc(footage, late, 4)
+    assert found is not None
+    assert found < 0.95
+
+
+def test_each_protocol_has_maps_of_its_own(found: Evaluation) -> None:
+    """The paper's of plain errors, the live ones of errors weighed by speed; both of the same frames."""
+    paper, live = (found.outcomes[name].maps for name in ("paper", "live"))
+    assert [each.shape for each in paper] == [each.shape for each in live]
+    assert not np.allclose(paper[1], live[1])
+    assert paper[1].max() <= 1.0, "a squared error on [0, 1]"
+
+
+@pytest.mark.parametrize(("rate", "warned"), [(9.2, False), (10.8, False), (8.9, True), (11.2, True)])
+def test_a_rate_ten_percent_off_is_worth_a_warning(
+    place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, rate: float, warned: bool
+) -> None:
+    write_clip(tmp_path / "data" / "test" / "a", 0, 6)
+    write_labels(tmp_path / "data", "a", np.zeros(6))
+    open_examiner(place / "mnad-prediction", tmp_path / "data", replace(options(tmp_path), image_fps=rate))
+    assert (f"the bundle is for 10 frames a second, the footage has {rate:g}" in caplog.text) == warned

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from inference.error_map import patch_means
@@ -63,3 +65,31 @@ def test_a_ramp_stays_where_it_is() -> None:
 
 def test_a_single_patch_is_spread_over_all() -> None:
     assert (enlarged(np.full((1, 1), 3.0, np.float32), 5, 7) == 3.0).all()
+
+
+def test_masks_of_255_mean_what_masks_of_1_mean() -> None:
+    values = np.linspace(1e-4, 1e-1, 12, dtype=np.float32).reshape(1, 3, 4)
+    masks = (np.arange(12).reshape(1, 3, 4) % 3 == 0).astype(np.uint8)
+    assert counted(values, 255 * masks).auc() == counted(values, masks).auc()
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 70), st.integers(1, 70), st.integers(0, 2**32 - 1))
+def test_enlarging_keeps_levels_and_goes_by_rows_and_columns(
+    rows: int, columns: int, height: int, width: int, seed: int
+) -> None:
+    """Each pixel is a mean of patches: no value beyond theirs, and rows are treated as columns are."""
+    patches = np.random.default_rng(seed).uniform(0.5, 2.0, (rows, columns)).astype(np.float32)
+    large = enlarged(patches, height, width)
+    assert large.shape == (height, width)
+    assert patches.min() - 1e-5 <= large.min() <= large.max() <= patches.max() + 1e-5
+    assert np.allclose(enlarged(np.full_like(patches, 3.0), height, width), 3.0, atol=1e-5)
+    assert np.allclose(enlarged(patches.T, width, height), large.T, atol=1e-5)
+
+
+def test_between_two_patches_lies_their_mean() -> None:
+    """Patches of four cells at half overlap: six cells; the centres are at a third and two thirds of the width."""
+    large = enlarged(np.array([[1.0, 5.0]], np.float32), 1, 60)[0]
+    assert large[:20] == pytest.approx(1.0, abs=1e-5)
+    assert (large[29] + large[30]) / 2 == pytest.approx(3.0)
+    assert large[40:] == pytest.approx(5.0, abs=1e-5)
+    assert (np.diff(large[20:40]) > 0).all()

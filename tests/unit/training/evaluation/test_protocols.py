@@ -1,9 +1,12 @@
 """Scores of the two protocols, apart from the published numbers that tests/golden holds them against."""
 
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from inference.error_map import Irregularity
 from inference.scoring import FrameMeasures, live_score
@@ -13,7 +16,9 @@ from tests.small_bundle import small_bundle
 from training.evaluation.measuring import MeasuredClip
 from training.evaluation.protocols import (
     KERNEL_LENGTH,
+    error_psnr_db,
     gaussian_kernel,
+    inverted,
     live_scores,
     paper_normality,
     paper_scores,
@@ -96,3 +101,27 @@ def test_live_scores_use_no_extremes_of_the_clip() -> None:
 
 def replace_smoothing(calibration):
     return calibration.model_copy(update={"smoothing_s": 0.0})
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30))
+def test_scaling_spans_from_zero_to_one_and_keeps_the_order(values: list[float]) -> None:
+    found = scaled(np.array(values))
+    assert found.min() == 0.0
+    assert found.max() == (1.0 if max(values) > min(values) else 0.0)
+    assert (np.diff(found[np.argsort(values)]) >= 0).all()
+    assert inverted(np.array(values)) == pytest.approx(1 - found)
+
+
+def test_decibels_of_a_feature_error_end_at_a_hundred() -> None:
+    assert error_psnr_db(np.array([1.0, 0.01, 1e-10, 0.0])) == pytest.approx([0.0, 20.0, 100.0, 100.0])
+
+
+def test_the_kernel_is_the_density_of_a_normal_distribution() -> None:
+    kernel = gaussian_kernel()
+    assert kernel == pytest.approx([NormalDist(sigma=2.0).pdf(x) for x in range(-7, 8)])
+    assert kernel.sum() < 1.0, "not scaled, as in the published code"
+
+
+def test_a_video_as_long_as_the_kernel_has_one_value() -> None:
+    values = np.random.default_rng(0).normal(size=KERNEL_LENGTH)
+    assert smoothed_over_time(values) == pytest.approx(np.full(KERNEL_LENGTH, values @ gaussian_kernel()))

@@ -117,6 +117,16 @@ def test_parity_is_the_worst_share_of_the_largest_value() -> None:
     require_parity(parity(torch_like, torch_like, clips, items_MC), "onnx")
 
 
+def test_what_teaches_the_memory_may_differ_but_no_measure_may() -> None:
+    """A measure that is 0 on all clips is compared as it is; what lies at the tolerance is within it."""
+    worst = dict.fromkeys(OUTPUTS, 0.0)
+    require_parity(Parity(num_clips=1, worst={**worst, "counts": 1.0, "sums": 0.5, "running_max": 9.0}), "onnx")
+    for measure in OUTPUTS[:NUM_MEASURES]:
+        require_parity(Parity(num_clips=1, worst={**worst, measure: TOLERANCE}), "onnx")
+        with pytest.raises(FatalError, match=rf"an export as openvino must .* differs by \{{'{measure}': 0.0002\}}"):
+            require_parity(Parity(num_clips=1, worst={**worst, measure: 0.0002}), "openvino")
+
+
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exports") / "bundle"

@@ -68,6 +68,17 @@ def test_a_cached_frame_is_what_a_worker_would_see(tmp_path: Path) -> None:
     assert np.abs(plain.frames_FHWC[2].astype(int) - live).max() > 2
 
 
+def test_grey_images_are_read_for_a_network_of_colours(tmp_path: Path) -> None:
+    """As UCSD's are, and as the papers' networks take them."""
+    (tmp_path / "data").mkdir()
+    cv2.imwrite(str(tmp_path / "data" / "1.tif"), cv2.cvtColor(image(7), cv2.COLOR_BGR2GRAY))
+    (source,) = find_sources(tmp_path / "data")
+    footage = open_cache([source], CacheFormat(FrameFormat(32, 24, 3)), tmp_path / "cache")
+    grey = open_cache([source], CacheFormat(GREY), tmp_path / "cache")
+    assert is_grey(source)
+    assert np.array_equal(footage.frames_FHWC, grey.frames_FHWC.repeat(3, axis=3))
+
+
 def test_footage_is_decoded_once(tmp_path: Path) -> None:
     write_video(tmp_path / "data" / "a.avi", 4)
     first = open_cache(find_sources(tmp_path / "data"), PLAIN, tmp_path / "cache")

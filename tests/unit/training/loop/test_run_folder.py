@@ -89,3 +89,37 @@ def test_with_no_run_there_the_precision_is_the_fastest_here(tmp_path: Path, res
     options = TrainOptions(tmp_path / "run", tmp_path, resume, device="cpu")
     assert precision_of(options) == fastest_precision("cpu")
     assert precision_of(replace(options, device="cuda")) == "bf16"
+
+
+def test_of_many_differences_some_are_named(tmp_path: Path) -> None:
+    claim_run(tmp_path, {f"s{n}": 0 for n in range(6)}, resume=False)
+    (tmp_path / CHECKPOINT).write_bytes(b"state")
+    with pytest.raises(FatalError, match=r"differs in s0 \(was 0, now 1\), .*, s3 \(was 0, now 1\); give") as refused:
+        claim_run(tmp_path, {f"s{n}": 1 for n in range(6)}, resume=True)
+    assert "s4" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "named"),
+    [({"a": 1}, {"a": 1, "b": 2}, r"b \(was None, now 2\)"), ({"a": 1, "b": 2}, {"a": 1}, r"b \(was 2, now None\)")],
+)
+def test_a_setting_that_came_or_went_is_a_difference(
+    tmp_path: Path, before: dict[str, int], now: dict[str, int], named: str
+) -> None:
+    claim_run(tmp_path, before, resume=False)
+    (tmp_path / CHECKPOINT).write_bytes(b"state")
+    with pytest.raises(FatalError, match=f"differs in {named}"):
+        claim_run(tmp_path, now, resume=True)
+
+
+def test_what_a_file_cannot_tell_apart_is_no_difference(tmp_path: Path) -> None:
+    """JSON has no tuples."""
+    settings = {"parameters": {"widths": (8, 16)}}
+    claim_run(tmp_path, settings, resume=False)
+    (tmp_path / CHECKPOINT).write_bytes(b"state")
+    claim_run(tmp_path, settings, resume=True)
+    assert read_settings(tmp_path) == {"parameters": {"widths": [8, 16]}}
+
+
+def test_the_fastest_precision_of_a_gpu_is_bfloat16_by_any_name() -> None:
+    assert fastest_precision("cuda:1") == fastest_precision("cuda") == "bf16"
