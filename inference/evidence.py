@@ -4,12 +4,15 @@ Three questions are asked of each frame, each against the counts of ``memory_sto
 
     motion       what was not foreseen, and how rare it is that something moves so fast in this row of the image:
                  m = ln max over patches of  mean((1 + u) e^w),      u = -ln P(speed >= v | row)
-    place        is the error large for this place:          max over places of (ln e - mean) / spread
-    background   is something here that is not here else:    max over places of |grey - mean| / spread
+    place        is the error large for this place:          (ln e - mean) / spread, the most
+    background   is something here that is not here else:    |d - median of d| / spread,  d = grey - mean, the most
 
-with e the squared error of a cell and v its speed. P is counted, row by row; a row that has seen little answers as the
-whole camera, and a camera that has seen little answers as its parent, which counts as ``PARENT_FRAMES`` frames of its
-own (``with_parent``). So a place where nobody walks does not amplify noise, and a cold memory is its parent's.
+with e the squared error of a cell, v its speed, and "the most" the mean of the ``NUM_MOST`` places that say most. The
+median over the image takes out what changes everywhere: a cloud, a lamp, the camera's own gain.
+
+P is counted, row by row; a row that has seen little answers as the whole camera, and a camera that has seen little
+answers as its parent, which counts as ``PARENT_FRAMES`` frames of its own (``with_parent``). So a place where nobody
+walks does not amplify noise, and a cold memory is its parent's.
 
 Dimensions: F frames, R x S cells, B speed bins, P x Q places.
 """
@@ -31,7 +34,7 @@ from memory_store.normality import (
 )
 from schemas.arrays import Float32, Float64, Int64
 
-ERROR_POWER = 0.15
+ERROR_POWER = 0.2
 """w: the score is about how fast for here, and only then about how badly foreseen."""
 PATCH_CELLS = 4
 """Patches of 16 pixels, at every cell."""
@@ -43,6 +46,7 @@ PLACE_FRAMES = 200.0
 """Frames at which a place's own mean and spread weigh as much as its row's."""
 BEYOND = 1.0
 """Surprise, in natural units, that each bin beyond the fastest ever seen adds."""
+NUM_MOST = 4
 MIN_ERROR = 1e-8
 MIN_LOG_SPREAD = 0.25
 """Least spread of ln e: what is foreseen to the last bit must not make noise an anomaly."""
@@ -142,11 +146,12 @@ def ask(
 ) -> Evidence:
     """Hold frames against a memory; the constants are parameters for whoever compares them."""
     place_FPQ = (log_place_errors(seen.errors_FRS) - expected.error_mean_PQ) / expected.error_spread_PQ
-    away_FPQ = np.abs(seen.grey_FPQ - expected.grey_mean_PQ) / expected.grey_spread_PQ
+    brighter_FPQ = seen.grey_FPQ - expected.grey_mean_PQ
+    away_FPQ = np.abs(brighter_FPQ - np.median(brighter_FPQ, axis=(1, 2), keepdims=True)) / expected.grey_spread_PQ
     return Evidence(
         np.log(patch_means(motion_map(seen, expected, error_power), patch_cells).max(axis=(1, 2))),
-        place_FPQ.max(axis=(1, 2)),
-        away_FPQ.max(axis=(1, 2)),
+        _most(place_FPQ),
+        _most(away_FPQ),
     )
 
 
@@ -184,6 +189,13 @@ def place_means(cells_FRS: Float32) -> Float64:
 def log_place_errors(errors_FRS: Float32) -> Float64:
     """Natural logarithm of the mean squared error of places, (F, P, Q)."""
     return np.asarray(np.log(np.maximum(place_means(errors_FRS), MIN_ERROR)))
+
+
+def _most(values_FPQ: Float64) -> Float64:
+    """Mean of the ``NUM_MOST`` largest values of each frame, (F,); of all where there are fewer."""
+    values_FN = values_FPQ.reshape(len(values_FPQ), -1)
+    most = min(NUM_MOST, values_FN.shape[1])
+    return np.asarray(np.partition(values_FN, -most, axis=1)[:, -most:].mean(axis=1))
 
 
 def level_bins(levels_F: Float64) -> Int64:

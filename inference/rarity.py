@@ -121,7 +121,7 @@ def rate_of(level: float, memory: Normality) -> Rate:
     peaks_L = memory.field("peaks")
     per_day = BLOCKS_PER_DAY * 10.0 ** float(log10_p(np.array([level]), peaks_L, BLOCK_TAIL)[0])
     tail = tail_of(peaks_L, BLOCK_TAIL)
-    widest = tail.scale * (1.0 + ONE_SIDED_95 / math.sqrt(max(tail.count, 1.0)))
+    widest = tail.scale * (1.0 + ONE_SIDED_95 / math.sqrt(max(tail.count, 1e-3)))
     at_most = BLOCKS_PER_DAY * tail.share * math.exp(-max(level - tail.start, 0.0) / widest)
     return Rate(per_day, max(at_most, per_day))
 

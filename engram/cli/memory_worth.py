@@ -23,7 +23,10 @@ DataOption = Annotated[
 ]
 ArmOption = Annotated[
     list[str] | None,
-    typer.Option("--arm", help="forms, swap, adaptation, left-out or poison; may be given again. Default: all."),
+    typer.Option(
+        "--arm",
+        help="forms, swap, adaptation, left-out, poison, disturbance or drift; may be given again. Default: all.",
+    ),
 ]
 NormalOption = Annotated[
     float, typer.Option("--normal-s", min=1.0, help="Most seconds of normal footage of each scene to remember.")
@@ -68,7 +71,7 @@ def memory_worth(
         return
     for title in dict.fromkeys(row.arm for row in found.rows):
         rows = [_cells(row) for row in found.rows if row.arm == title]
-        print_table(title, ("scene", "what", "measure", "value", "95 %", "chosen on"), rows)
+        print_table(title, ("scene", "what", "measure", "value", "95 %", "note"), rows)
     print(f"network of '{found.bundle}', bundle digest {found.bundle_digest[:12]}; AUC in %, 50 is chance")
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from inference.error_map import line_of, weighed
 from inference.evidence import Seen, expectation, patch_means, remember, with_parent
@@ -25,6 +24,10 @@ ADAPTATION_S = (0.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
 TARGET_PER_DAY = 1.0
 RARE = 0.01
 POISON_SHARE = 0.05
+FADED = 0.25
+"""What two half-lives leave of what was seen before."""
+LEAST_LOSS = 0.2
+"""Points of AUC; of less, shares say nothing."""
 FORMS: Mapping[str, Form] = {
     f"e^{power:g}, sides {side:g}, {smoothing:g} s, {4 * cells} px": Form(power, cells, side, smoothing)
     for power in (0.15, 0.25)
@@ -181,6 +184,43 @@ def poison(scenes: Sequence[Scene]) -> Iterator[Row]:
         yield Row("poison", scene.name, f"{POISON_SHARE:.0%} of frames", "AUC difference", loss, *interval, note)
 
 
+def disturbance(scene: Scene, changed: Mapping[str, Sequence[Take]]) -> Iterator[Row]:
+    """Normal video that something happened to: how much of it is over the threshold for one alarm a day?
+
+    Args:
+        scene: as it is.
+        changed: its normal footage after each disturbance, the videos in the same order.
+    """
+    half = max(1, len(scene.normal) // 2)
+    memory = learn(scene.normal[:half])
+    level = level_for(TARGET_PER_DAY, memory)
+    for what, takes in {"as it is": scene.normal, **changed}.items():
+        later = takes[half:] or takes
+        over_F = np.concatenate([levels_of(take, memory) for take in later]) >= level
+        note = f"of {len(over_F)} frames of {'the other half' if takes[half:] else 'the same'} of its footage"
+        yield Row("disturbance", scene.name, what, "% of normal frames over", 100 * float(over_F.mean()), note=note)
+
+
+def drift(scene: Scene, changed: Mapping[str, Scene]) -> Iterator[Row]:
+    """The camera has become another: what its old memory loses, and what adding the new normal video gives back.
+
+    Args:
+        scene: as it was; its normal footage is what the frozen memory knows.
+        changed: the scene after each drift.
+    """
+    before = learn(scene.normal)
+    was = _auc(scene, [levels_of(take, before) for take in scene.test])
+    for what, after in changed.items():
+        frozen = _auc(after, [levels_of(take, before) for take in after.test])
+        counts = merge_all([before.scaled(FADED), learn(after.normal)], FOR_EVER)
+        followed = _auc(after, [levels_of(take, counts) for take in after.test])
+        yield Row("drift", scene.name, f"{what}, frozen", "AUC", frozen, note=f"{was:.1f} before it")
+        yield Row("drift", scene.name, f"{what}, followed", "AUC", followed, note=f"old counts faded to {FADED:.0%}")
+        if was - frozen >= LEAST_LOSS:
+            returned = 100.0 * (followed - frozen) / (was - frozen)
+            yield Row("drift", scene.name, what, "% of the loss returned", returned)
+
+
 ARMS: Mapping[str, Callable[[Sequence[Scene]], Iterator[Row]]] = {
     "forms": leave_one_out,
     "swap": swap,
@@ -188,6 +228,7 @@ ARMS: Mapping[str, Callable[[Sequence[Scene]], Iterator[Row]]] = {
     "left-out": left_out,
     "poison": poison,
 }
+"""Questions to scenes as they are; ``disturbance`` and ``drift`` need them changed, see ``training.worth.worth``."""
 
 
 def first_seconds(takes: Sequence[Take], seconds: float) -> list[Take]:
@@ -293,24 +334,49 @@ def _both_classes(scene: Scene) -> bool:
 
 def _auc(scene: Scene, scores: Scores) -> float:
     """In %, over the frames of all test clips."""
-    return 100.0 * float(roc_auc_score(np.concatenate(_labels(scene)), np.concatenate(list(scores))))
+    return float(_Duels.of(_labels(scene), scores).auc(np.ones((1, len(scores))))[0])
 
 
 def _interval(scene: Scene, scores: Scores, less: Scores | None = None) -> tuple[float | None, float | None]:
     """95 % of the AUC, or of the difference of two, over test clips drawn again; None where there is one clip."""
-    labels, draw = _labels(scene), np.random.default_rng(0)
+    labels = _labels(scene)
     if len(labels) < 2:
         return None, None
-    found = []
-    for _ in range(NUM_DRAWS):
-        drawn = draw.integers(0, len(labels), len(labels))
-        truth = np.concatenate([labels[index] for index in drawn])
-        if 0 < truth.mean() < 1:
-            areas = [
-                roc_auc_score(truth, np.concatenate([side[index] for index in drawn]))
-                for side in (scores, less)
-                if side
-            ]
-            found.append(100.0 * (areas[0] - (areas[1] if less else 0.0)))
-    low, high = np.percentile(found, [2.5, 97.5])
+    drawn_DK = np.random.default_rng(0).multinomial(len(labels), np.full(len(labels), 1 / len(labels)), NUM_DRAWS)
+    found_D = _Duels.of(labels, scores).auc(drawn_DK)
+    if less is not None:
+        found_D = found_D - _Duels.of(labels, less).auc(drawn_DK)
+    low, high = np.nanpercentile(found_D, [2.5, 97.5])
     return float(low), float(high)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Duels:
+    """How often abnormal frames of one clip score above normal frames of another: any draw of clips adds these up.
+
+    Attributes:
+        won_KK: pairs won by the abnormal frame (row: its clip); ties count one half.
+        abnormal_K, normal_K: frames by clip.
+    """
+
+    won_KK: Float64
+    abnormal_K: Float64
+    normal_K: Float64
+
+    @classmethod
+    def of(cls, labels: Sequence[UInt8], scores: Scores) -> "_Duels":
+        abnormal = [found[truth == 1] for found, truth in zip(scores, labels, strict=True)]
+        normal = [np.sort(found[truth == 0]) for found, truth in zip(scores, labels, strict=True)]
+        won = [
+            [(np.searchsorted(low, high, "left") + np.searchsorted(low, high, "right")).sum() / 2 for low in normal]
+            for high in abnormal
+        ]
+        counts = ([float(len(frames)) for frames in side] for side in (abnormal, normal))
+        return cls(np.array(won, np.float64), *(np.array(side) for side in counts))
+
+    def auc(self, drawn_DK: Float64 | Int64) -> Float64:
+        """In %, of each draw, (D,), with how often each clip was drawn; NaN where one class is missing."""
+        won_D = np.einsum("dk,kl,dl->d", drawn_DK, self.won_KK, drawn_DK)
+        pairs_D = (drawn_DK @ self.abnormal_K) * (drawn_DK @ self.normal_K)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(100.0 * won_D / np.where(pairs_D > 0, pairs_D, np.nan))

@@ -9,7 +9,7 @@ Dimensions: F frames, R x S cells, P x Q places.
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -96,17 +96,17 @@ class SceneOptions:
 
 
 def find_scenes(data: Path) -> tuple[Path, ...]:
-    """The scenes in a folder: itself, or each folder in it that has normal and labelled footage.
+    """The scenes in a folder: each folder in it that has normal and labelled footage, or itself.
 
     Raises:
         FatalError: there is none.
     """
-    folders = [data, *sorted(path for path in data.iterdir() if path.is_dir())] if data.is_dir() else []
-    found = [folder for folder in folders if _is_scene(folder)]
+    inside = sorted(path for path in data.iterdir() if path.is_dir()) if data.is_dir() else []
+    found = tuple(folder for folder in inside if _is_scene(folder)) or ((data,) if _is_scene(data) else ())
     if not found:
         text = f"'{data}' must hold scenes, folders with normal footage in train/ and labelled footage in test/"
         raise FatalError(f"{text}; there is none, see 'engram evaluate --help' for the layouts")
-    return tuple(found[:1] if found[0] == data else found)
+    return found
 
 
 class Camera:
@@ -145,6 +145,10 @@ class Camera:
         test = self._takes(layout.test, None, change, changed)
         return Scene(folder.name, normal, tuple(_labelled(take, layout, self._rate) for take in test))
 
+    def changed(self, folder: Path, change: Change, changed: str) -> Scene:
+        """The scene as it would be after a change: normal and labelled footage."""
+        return replace(self.scene(folder, change, changed), normal=self.changed_normal(folder, change, changed))
+
     def changed_normal(self, folder: Path, change: Change, changed: str) -> tuple[Take, ...]:
         """The normal footage of a scene, with a change to its frames."""
         return self._takes(find_layout(folder).train, self._options.normal_s, change, changed)
@@ -157,7 +161,7 @@ class Camera:
         self, sources: Sequence[Source], most_s: float | None, change: Change | None = None, changed: str = ""
     ) -> tuple[Take, ...]:
         footage = open_cache(sources, self._format, self._options.cache)
-        videos = long_enough(list(_first(footage.videos, most_s)), self._predictor.clip_format)
+        videos = long_enough(_first(footage.videos, most_s), self._predictor.clip_format)
         return tuple(self._take(footage, video, change, changed) for video in videos)
 
     def _take(self, footage: FrameCache, video: Video, change: Change | None, changed: str) -> Take:
@@ -217,14 +221,16 @@ def _is_scene(folder: Path) -> bool:
     return bool(layout.kind != "plain" and layout.train and layout.test)
 
 
-def _first(videos: Sequence[Video], most_s: float | None) -> Iterator[Video]:
+def _first(videos: Sequence[Video], most_s: float | None) -> Sequence[Video]:
     """The videos, cut so that together they last no longer: as much of each as of the others."""
-    left_s = most_s if most_s is not None else sum(video.num_frames / video.fps for video in videos)
-    for index, video in sorted(enumerate(videos), key=lambda pair: pair[1].num_frames / pair[1].fps):
-        share_s = left_s / (len(videos) - index) if most_s is not None else left_s
-        kept = min(video.num_frames, round(share_s * video.fps))
-        left_s -= kept / video.fps
-        yield replace(video, num_frames=kept)
+    if most_s is None:
+        return list(videos)
+    kept, left_s = {}, most_s
+    for number, video in enumerate(sorted(videos, key=lambda video: video.num_frames / video.fps)):
+        frames = min(video.num_frames, round(left_s / (len(videos) - number) * video.fps))
+        kept[video.first_frame] = replace(video, num_frames=frames)
+        left_s -= frames / video.fps
+    return [kept[video.first_frame] for video in videos]
 
 
 def _labelled(take: Take, layout: Layout, rate: Rate) -> Take:

@@ -101,10 +101,10 @@ def test_counts_do_not_stall_where_float32_would():
 
 
 def test_a_field_is_a_view_of_the_right_numbers():
-    counts = {"frames": 1.0, "levels": np.arange(NUM_LEVEL_BINS, dtype=float)}
-    made = Normality.of(GRID, NOW, **counts)
-    np.testing.assert_array_equal(made.field("levels"), counts["levels"])
-    assert made.values_N.sum() == 1 + counts["levels"].sum()
+    levels = np.arange(NUM_LEVEL_BINS, dtype=float)
+    made = Normality.of(GRID, NOW, frames=1.0, levels=levels)
+    np.testing.assert_array_equal(made.field("levels"), levels)
+    assert made.values_N.sum() == 1 + levels.sum()
     assert sum(made.field(name).size for name in GRID.shapes) == GRID.size == made.values_N.size
 
 
