@@ -2,6 +2,8 @@
 
 PYTHON := .venv/bin/python
 SETUP := deploy/local/setup.sh
+# How many processes test side by side, each with a Kafka and a Redis of its own; 0 = one, without pytest-xdist.
+PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-python setup-services demo stack-demo test check static bench clean
@@ -24,7 +26,7 @@ stack-demo: setup ## the same over a real Kafka and a real Redis, started for it
 	@.venv/bin/engram stack demo
 
 test: setup ## all tests
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 check: static test ## what must pass before a commit
 

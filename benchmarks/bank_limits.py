@@ -17,7 +17,7 @@ from rich.table import Table
 from bundles.bundle import load_bundle
 from engram.build.bundles import shipped_bundle
 from inference.decode import fit
-from inference.engine import ClipResult, Engine
+from inference.engine import ClipResult, Engine, engine_of
 from inference.error_map import weigh_errors
 from inference.scoring import Smoothing, live_score, thresholds_for
 from memory_store.coordinator.guards import distance_moved, distance_to_anchor
@@ -65,7 +65,7 @@ class Movement:
 
 def run(bundle: Path | None = None) -> None:
     """Print both tables."""
-    engine = Engine(load_bundle(bundle or shipped_bundle()))
+    engine = engine_of(load_bundle(bundle or shipped_bundle()))
     table = Table("distance", "mean score", "may teach", title="Normal frames, all items moved at random")
     for effect in effects(engine, DISTANCES, SEEDS, CLIPS, DIRECTIONS):
         table.add_row(f"{effect.distance:.3f}", f"{effect.score:.2f}", f"{effect.teaches:.0%}")
@@ -115,11 +115,10 @@ def honest_rounds(engine: Engine, seed: int, rounds: int, frames: int) -> list[M
 
 def clips_of(engine: Engine, seed: int, num_clips: int) -> list[UInt8]:
     """Consecutive clips of a scene without anomalies, at model size."""
-    length, fps = engine.clip_format.span, engine.bundle.manifest.fps
-    scene = SyntheticScene(seed, fps=fps, anomalies=False)
-    frames = [fit(frame, engine.frame_format) for frame in scene.frames(num_clips + length - 1)]
-    step = engine.clip_format.stride
-    return [np.stack(frames[at : at + length : step]) for at in range(num_clips)]
+    clip, frame = engine.predictor.clip_format, engine.predictor.frame_format
+    scene = SyntheticScene(seed, fps=engine.bundle.manifest.fps, anomalies=False)
+    frames = [fit(image, frame) for image in scene.frames(num_clips + clip.span - 1)]
+    return [np.stack(frames[at : at + clip.span : clip.stride]) for at in range(num_clips)]
 
 
 def infer(engine: Engine, clips: Sequence[UInt8], items_MC: Float32) -> list[ClipResult]:
@@ -127,7 +126,7 @@ def infer(engine: Engine, clips: Sequence[UInt8], items_MC: Float32) -> list[Cli
     results: list[ClipResult] = []
     for start in range(0, len(clips), BATCH):
         batch = clips[start : start + BATCH]
-        results += engine.infer(batch, np.repeat(items_MC[None], len(batch), axis=0))
+        results += engine.predictor.infer(batch, np.repeat(items_MC[None], len(batch), axis=0))
     return results
 
 

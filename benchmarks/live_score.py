@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from bundles.bundle import load_bundle
 from bundles.calibration import Calibration, SpeedScale
-from inference.engine import ClipResult, Engine
+from inference.engine import ClipResult, engine_of
 from inference.error_map import patch_means, weighed
 from inference.scoring import Smoothing, smoothed, smoothing_weight
 from schemas.arrays import Float32
@@ -43,11 +43,11 @@ def run() -> None:
 
 def live_aucs(bundle: Path, data: Path) -> dict[str, float]:
     """Frame AUC in [0, 1] by form, all from one pass of the network."""
-    engine = Engine(load_bundle(bundle))
-    calibration = engine.bundle.calibration
-    footage = open_labelled(data, None, CacheFormat(engine.frame_format), engine.clip_format, CACHE)
-    labels = [clip.labels_T[engine.clip_format.span - 1 :] for clip in footage.clips]
-    videos = [measure_video(engine, footage.cache, clip.video, engine.bundle.items_MC) for clip in footage.clips]
+    engine = engine_of(load_bundle(bundle))
+    predictor, calibration = engine.predictor, engine.bundle.calibration
+    footage = open_labelled(data, None, CacheFormat(predictor.frame_format), predictor.clip_format, CACHE)
+    labels = [clip.labels_T[predictor.clip_format.span - 1 :] for clip in footage.clips]
+    videos = [measure_video(predictor, footage.cache, clip.video, engine.bundle.items_MC) for clip in footage.clips]
     told = np.concatenate(labels)
     return {
         name: float(roc_auc_score(told, np.concatenate([_levels(video, form, calibration) for video in videos])))

@@ -16,7 +16,7 @@ from benchmarks.timing import Figure, print_rates
 from bundles.bundle import load_bundle
 from engram.build.bundles import shipped_bundle
 from inference.decode import fit
-from inference.engine import Engine
+from inference.engine import Engine, engine_of
 from memory_store.stores.sqlite import SqliteStore
 from memory_store.views import BankCache, InitialBank
 from messaging.inprocess.bus import InProcessBus
@@ -34,29 +34,30 @@ DEADLINE_S = 300.0
 
 def run() -> None:
     """With the shipped bundle."""
-    compare(Engine(load_bundle(shipped_bundle())), FRAMES, ROUNDS)
+    compare(engine_of(load_bundle(shipped_bundle())), FRAMES, ROUNDS)
 
 
 def compare(engine: Engine, num_frames: int, rounds: int) -> None:
     """Time both in turn and print the table; ``num_frames`` of all cameras together."""
-    images = list(SyntheticScene(seed=1).frames(50))
+    images = list(SyntheticScene(seed=1, fps=engine.bundle.manifest.fps).frames(50))
     taken: dict[str, list[float]] = {"bare network, batch of 8 (baseline)": [], "whole pipeline, in-process bus": []}
     for _ in range(rounds):
         taken["bare network, batch of 8 (baseline)"].append(_bare(engine, images, num_frames))
         taken["whole pipeline, in-process bus"].append(_pipeline(engine, images, num_frames))
-    size = engine.frame_format
+    size = engine.predictor.frame_format
     title = f"{num_frames} frames at {size.width} x {size.height}, {CAMERAS} cameras, {engine.bundle.model} on CPU"
     print_rates(title, [Figure(name, tuple(seconds)) for name, seconds in taken.items()], num_frames)
 
 
 def _bare(engine: Engine, images: list[np.ndarray], num_frames: int) -> float:
-    small = [fit(image, engine.frame_format) for image in images]
-    clips = [np.stack(small[index : index + engine.clip_format.length]) for index in range(BATCH)]
+    predictor = engine.predictor
+    small = [fit(image, predictor.frame_format) for image in images]
+    clips = [np.stack(small[index : index + predictor.clip_format.length]) for index in range(BATCH)]
     items_BMC = np.repeat(engine.bundle.items_MC[None], BATCH, axis=0)
-    engine.infer(clips, items_BMC)
+    predictor.infer(clips, items_BMC)
     start = time.perf_counter()
     for _ in range(num_frames // BATCH):
-        engine.infer(clips, items_BMC)
+        predictor.infer(clips, items_BMC)
     return time.perf_counter() - start
 
 
@@ -66,8 +67,9 @@ def _pipeline(engine: Engine, images: list[np.ndarray], num_frames: int) -> floa
     bus.create_topics([TopicSpec(name, PARTITIONS, name in compacted) for name in TOPICS.all()])
     publisher = bus.publisher()
     jpegs = [cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes() for image in images]
+    fps = engine.bundle.manifest.fps
     for index in range(num_frames):
-        publisher.publish(frame_record(TOPICS.frames, index, jpegs[index % len(jpegs)]))
+        publisher.publish(frame_record(TOPICS.frames, index, jpegs[index % len(jpegs)], fps))
     with tempfile.TemporaryDirectory() as folder:
         store = SqliteStore(Path(folder) / "banks.db")
         banks = BankCache(store, InitialBank(engine.bundle.digest, engine.bundle.items_MC))

@@ -88,17 +88,17 @@ def _decode(jpegs: list[bytes]) -> None:
         decode_frame(jpeg, TARGET, LIMITS)
 
 
-def frame_record(topic: str, index: int, jpeg: bytes) -> OutRecord:
-    """The ``index``-th frame over all cameras, which take turns."""
+def frame_record(topic: str, index: int, jpeg: bytes, fps: float = 10.0) -> OutRecord:
+    """The ``index``-th frame over all cameras, which take turns and send ``fps`` frames a second each."""
     header = FrameHeader(
         camera_id=f"cam{index % CAMERAS}",
         session_id="bench",
         frame_index=index // CAMERAS,
-        captured_at=START + timedelta(seconds=index // CAMERAS / 10),
+        captured_at=START + timedelta(seconds=index // CAMERAS / fps),
         clock="media",
         width=320,
         height=240,
-        fps=10,
+        fps=fps,
     )
     return OutRecord(topic, header.camera_id, jpeg, encode_header(header))
 

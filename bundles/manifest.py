@@ -28,6 +28,8 @@ class Manifest(BaseModel):
         frame_stride: a clip takes every n-th frame.
         width, height, channels: of a frame at model size.
         fps: frames a second of the footage it was trained on; the rate a camera should send.
+        jpeg_quality: at which frames were encoded before they were learned, as a camera should send them; None: they
+            were not, or it is not known.
         training_data_digest: SHA-256 over names and content of the footage.
         software: name and version of what wrote it.
         digests: SHA-256 of the other files, by name.
@@ -44,6 +46,7 @@ class Manifest(BaseModel):
     height: Pixels
     channels: Literal[1, 3]
     fps: Annotated[float, Field(gt=0)]
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)] | None = None
     seed: int
     training_data_digest: Digest
     software: str

@@ -148,9 +148,8 @@ def _topics(settings: AllSettings) -> _Seen:
     differences = [difference for spec in specs for difference in _differences(spec, found.get(spec.name, {}))]
     if not differences:
         return _Seen(f"all {len(specs)} are there")
-    first, text = differences[0], "; ".join(difference.text for difference in differences)
-    command = f"kafka-configs.sh --bootstrap-server {settings.kafka.bootstrap_servers} --alter --entity-type topics"
-    remedy = f"{command} --entity-name {first.topic} --add-config {first.change}, or change the setting"
+    text = "; ".join(difference.text for difference in differences)
+    remedy = "; ".join(dict.fromkeys(difference.remedy for difference in differences))
     if any(difference.loses_records for difference in differences):
         raise _UnwellError(text, remedy)
     return _Seen(f"all {len(specs)} are there, but {text}", remedy)
@@ -161,15 +160,13 @@ class _Difference:
     """One topic that is not set as the settings say.
 
     Attributes:
-        topic: its name.
-        change: ``name=value`` for Kafka's own tool.
         text: how it is, and how it should be.
+        remedy: what to do.
         loses_records: whether it refuses what is sent.
     """
 
-    topic: str
-    change: str
     text: str
+    remedy: str = "engram topics apply, or change the settings; --dry-run shows all that differs"
     loses_records: bool = False
 
 
@@ -178,15 +175,19 @@ def _differences(spec: TopicSpec, found: Mapping[str, str]) -> Iterator[_Differe
     has_bytes = found.get("max.message.bytes", "")
     if has_bytes.isdigit() and int(has_bytes) < wanted_bytes:
         text = f"{spec.name} takes records of at most {has_bytes} bytes, the settings allow {wanted_bytes}"
-        yield _Difference(spec.name, f"max.message.bytes={wanted_bytes}", text, loses_records=True)
+        if spec.max_message_bytes is None:  # no setting of ours speaks of it, so that nothing is to be applied
+            remedy = f"raise max.message.bytes of {spec.name}, or message.max.bytes of the brokers, to {wanted_bytes}"
+            yield _Difference(text, remedy, loses_records=True)
+        else:
+            yield _Difference(text, loses_records=True)
     policy = "compact" if spec.compacted else "delete"
     if policy not in found.get("cleanup.policy", policy):
         text = f"{spec.name} has cleanup.policy {found['cleanup.policy']}, it should have {policy}"
-        yield _Difference(spec.name, f"cleanup.policy={policy}", text)
+        yield _Difference(text)
     kept = found.get("retention.ms")
     if not spec.compacted and spec.retention_ms is not None and kept not in (None, str(spec.retention_ms)):
         text = f"{spec.name} keeps records for {_seconds(str(kept))}, the settings say {spec.retention_ms / 1000:.0f} s"
-        yield _Difference(spec.name, f"retention.ms={spec.retention_ms}", text)
+        yield _Difference(text)
 
 
 def _seconds(milliseconds: str) -> str:
@@ -258,11 +259,11 @@ def _backend(worker: WorkerSection) -> _Seen:
     from bundles.bundle import load_bundle  # noqa: PLC0415 - needs an extra, which a producer has not
     from inference.backends.choose import choose  # noqa: PLC0415
     from inference.backends.torch import torch_device  # noqa: PLC0415
-    from inference.engine import Engine  # noqa: PLC0415
+    from inference.engine import engine_of  # noqa: PLC0415
 
     bundle = load_bundle(worker.bundle)
     choice = choose(worker.backend, torch_device(worker.device), worker.bundle, bundle.digest)
-    Engine(bundle, worker.device, worker.threads, choice)
+    engine_of(bundle, worker.device, worker.threads, choice)
     return _Seen(f"{choice.name}: {choice.why}", choice.remedy)
 
 

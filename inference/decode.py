@@ -20,16 +20,13 @@ import cv2
 import numpy as np
 
 from inference.formats import FrameFormat
+from inference.jpeg import MAX_STEPS_TO_HEADER, START_OF_FRAME, segments
 from schemas.errors import BadMessageError
 
-_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BASELINE_OR_PROGRESSIVE = frozenset({0xC0, 0xC1, 0xC2})
-_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 _START_OF_SCAN = b"\xff\xda"
 MAX_SCANS = 40
 """Encoders write 1 (baseline) to about 14 (progressive); a thumbnail inside has as many again."""
-MAX_STEPS_TO_HEADER = 1024
-"""Segments and fill bytes before the frame header; a camera writes a dozen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +96,11 @@ def check_jpeg(jpeg: bytes, limits: DecodeLimits) -> tuple[int, int]:
 
 
 def _size(jpeg: bytes) -> tuple[int, int]:
-    position = 2
-    for _ in range(MAX_STEPS_TO_HEADER):
-        if position + 9 > len(jpeg) or jpeg[position] != 0xFF:
-            raise BadMessageError("truncated", f"the JPEG of {len(jpeg)} bytes ends before its frame header")
-        marker = jpeg[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-        elif marker in _WITHOUT_LENGTH:
-            position += 2
-        elif marker in _START_OF_FRAME:
+    for marker, begin, _ in segments(jpeg):
+        if marker in START_OF_FRAME:
             if marker not in _BASELINE_OR_PROGRESSIVE:
                 raise BadMessageError("undecodable", f"JPEG must be baseline or progressive, got SOF {marker:#x}")
-            height, width = (int.from_bytes(jpeg[position + at : position + at + 2], "big") for at in (5, 7))
+            height, width = (int.from_bytes(jpeg[begin + at : begin + at + 2], "big") for at in (1, 3))
             return width, height
-        else:
-            position += 2 + int.from_bytes(jpeg[position + 2 : position + 4], "big")
     text = f"the frame header must come within {MAX_STEPS_TO_HEADER} segments"
     raise BadMessageError("too_much_work", f"{text}; let the producer encode the frame anew")

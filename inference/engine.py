@@ -137,32 +137,39 @@ class Predictor:
             raise FatalError(f"{text}; the bank belongs to another bundle: point to the right one")
 
 
-class Engine(Predictor):
+@dataclass(frozen=True, slots=True, eq=False)
+class Engine:
+    """What a worker measures with and judges by.
+
+    Attributes:
+        predictor: of the bundle's network, on its device and backend.
+        bundle: with the calibration of the backend, where the backend has its own.
+    """
+
+    predictor: Predictor
+    bundle: Bundle
+
+
+def engine_of(bundle: Bundle, device: str = "auto", threads: int | None = None, choice: Choice = TORCH) -> Engine:
     """The network of a bundle, ready for a worker.
 
     Args:
         bundle: weights and shapes.
-        device, threads: as for ``Predictor``.
+        device: "auto" (CUDA when there is one) or a torch device name.
+        threads: of the inference library; None = its own choice.
         choice: the backend.
-
-    Attributes:
-        bundle: with the calibration of the backend, where the backend has its own.
 
     Raises:
         BundleError: the weights do not fit the network that the manifest describes.
+        FatalError: the network cannot take frames of the bundle's size, or there is no such device.
     """
-
-    def __init__(
-        self, bundle: Bundle, device: str = "auto", threads: int | None = None, choice: Choice = TORCH
-    ) -> None:
-        manifest = bundle.manifest
-        network = network_of(bundle)
-        frame = FrameFormat(manifest.width, manifest.height, manifest.channels)
-        backend = open_backend(choice, network, torch_device(device), threads)
-        own = choice.export and choice.export.calibration
-        self.bundle = replace(bundle, calibration=own) if own else bundle
-        motion = newest_speeds if self.bundle.calibration.speed_scale else no_speeds
-        super().__init__(network, frame, device, threads, manifest.frame_stride, backend, motion)
+    if choice.export and choice.export.calibration:
+        bundle = replace(bundle, calibration=choice.export.calibration)
+    manifest, network = bundle.manifest, network_of(bundle)
+    frame = FrameFormat(manifest.width, manifest.height, manifest.channels)
+    backend = open_backend(choice, network, torch_device(device), threads)
+    motion = newest_speeds if bundle.calibration.speed_scale else no_speeds
+    return Engine(Predictor(network, frame, device, threads, manifest.frame_stride, backend, motion), bundle)
 
 
 def network_of(bundle: Bundle) -> VideoNetwork:

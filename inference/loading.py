@@ -6,7 +6,7 @@ from pathlib import Path
 from bundles.bundle import load_bundle
 from inference.backends.choose import choose
 from inference.backends.torch import torch_device
-from inference.engine import Engine
+from inference.engine import Engine, engine_of
 from schemas.settings.detection import BackendSetting
 
 log = logging.getLogger(__name__)
@@ -33,4 +33,4 @@ def open_engine(
         log.warning("backend %s: %s; %s", choice.name, choice.why, choice.remedy)
     else:
         log.info("backend %s: %s", choice.name, choice.why)
-    return Engine(bundle, device, threads, choice)
+    return engine_of(bundle, device, threads, choice)

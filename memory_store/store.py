@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from memory_store.bank import AuditEntry, Bank, Change
-from schemas.errors import SettingsError
+from schemas.errors import SettingsError, StaleVersionError
 
 KEPT_VERSIONS = 200
 """How many versions of each bank stay readable."""
@@ -127,6 +127,18 @@ class BankStore(BankReader, Protocol):
 
     def unfreeze(self, bank_id: str) -> None:
         """Allow updates again. Raises FatalError if there is no such bank."""
+
+
+def read_instead(store: BankReader, bank_id: str) -> Bank:
+    """The bank that somebody else made, for who came too late to create it.
+
+    Raises:
+        StaleVersionError: it is gone again.
+    """
+    found = store.read(bank_id)
+    if found is None:
+        raise StaleVersionError(f"bank '{bank_id}' vanished while it was created; try again")
+    return found
 
 
 def checked_id(text: str) -> str:

@@ -1,8 +1,18 @@
 """Fixtures for all tests; what they do is said in ``tests/services.py``."""
 
+import os
+
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.services"]
+
+# Before the first import of torch: processes that test side by side, and their children, would fight for the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How fast an example is made or run says how busy the machine is.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 SERVICE_FIXTURES = {"kafka_server", "kafka_bootstrap", "redis_server", "redis_url", "own_kafka", "own_redis"}
 

@@ -1,6 +1,5 @@
 """A real broker with a listener of each kind, and the certificates that go with them, for tests of refusals."""
 
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,8 +7,9 @@ from pathlib import Path
 
 from deploy.local.kafka import KafkaSettings, LocalKafka
 from deploy.local.ports import free_port
+from tests.certificates import authority, signed
 
-READY_S = 120.0
+READY_S = 240.0
 USER, PASSWORD = "gate", "open-sesame"
 NOWHERE = "nowhere.invalid:9092"
 _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"
@@ -41,26 +41,26 @@ class SecuredKafka:
 def secured_kafka(folder: Path, jars: Path) -> Iterator[SecuredKafka]:
     """The broker lives until the context ends."""
     folder.mkdir(parents=True, exist_ok=True)
-    authority, stranger = _authority(folder, "authority"), _authority(folder, "stranger")
-    broker_cert, broker_key = _signed(folder, "localhost", authority)
-    client_cert, client_key = _signed(folder, "client", authority)
+    trusted, stranger = authority(folder, "authority"), authority(folder, "stranger")
+    broker_cert, broker_key = signed(folder, "localhost", trusted)
+    client_cert, client_key = signed(folder, "client", trusted)
     keystore = folder / "broker.pem"
     keystore.write_text(broker_key.read_text() + broker_cert.read_text())
     names = ("sasl", "scram", "tls", "sasl_tls", "mutual", "unknown", "refused")
     ports: dict[str, int] = {}
     for name in names:
         ports[name] = free_port(ports.values())
-    server = LocalKafka(folder, jars, KafkaSettings(more=_listeners(folder, ports, keystore, authority)))
+    server = LocalKafka(folder, jars, KafkaSettings(more=_listeners(folder, ports, keystore, trusted)))
     try:
         server.start()
         server.wait_ready(READY_S)
         at = {"plain": server.address, **{name: f"localhost:{port}" for name, port in ports.items()}}
-        yield SecuredKafka(at, authority, stranger, client_cert, client_key)
+        yield SecuredKafka(at, trusted, stranger, client_cert, client_key)
     finally:
         server.kill()
 
 
-def _listeners(folder: Path, ports: Mapping[str, int], keystore: Path, authority: Path) -> dict[str, str]:
+def _listeners(folder: Path, ports: Mapping[str, int], keystore: Path, trusted: Path) -> dict[str, str]:
     own = LocalKafka(folder)  # remembers the same ports in the same folder
     client, controller = own._port("client"), own._port("controller")
     protocols = {
@@ -91,27 +91,6 @@ def _listeners(folder: Path, ports: Mapping[str, int], keystore: Path, authority
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": str(keystore),
         "ssl.truststore.type": "PEM",
-        "ssl.truststore.location": str(authority),
+        "ssl.truststore.location": str(trusted),
         "listener.name.mutual.ssl.client.auth": "required",
     }
-
-
-def _authority(folder: Path, name: str) -> Path:
-    cert, key = folder / f"{name}.pem", folder / f"{name}.key"
-    new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    _openssl("req", "-x509", *new, "-days", "2", "-subj", f"/CN={name}", "-keyout", key, "-out", cert)
-    return cert
-
-
-def _signed(folder: Path, name: str, authority: Path) -> tuple[Path, Path]:
-    cert, key, request, names = (folder / f"{name}.{end}" for end in ("pem", "key", "csr", "ext"))
-    names.write_text(f"subjectAltName=DNS:{name}\n")
-    new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    _openssl("req", *new, "-subj", f"/CN={name}", "-keyout", key, "-out", request)
-    signer = ["-CA", authority, "-CAkey", authority.with_suffix(".key"), "-CAcreateserial"]
-    _openssl("x509", "-req", *signer, "-days", "2", "-extfile", names, "-in", request, "-out", cert)
-    return cert, key
-
-
-def _openssl(*arguments: object) -> None:
-    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, timeout=60)

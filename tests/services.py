@@ -7,6 +7,7 @@
   ready again at the start of each test; ``own_redis`` is fresh for each test.
 * ``fresh_name``: a new name at each call, for topics, groups, banks and key prefixes.
 
+"All tests" are those of one process: with pytest-xdist each process has servers of its own.
 Where Java, Maven or redis-server is missing these tests skip; with REQUIRE_SERVICES=1 they fail.
 """
 
@@ -19,13 +20,14 @@ from typing import NoReturn
 
 import pytest
 
+from deploy.local import ports
 from deploy.local.jars import kafka_jars
 from deploy.local.kafka import KafkaSettings, LocalKafka
 from deploy.local.redis import LocalRedis
 from deploy.local.requirements import find_java, find_redis_server
 from schemas.errors import EngramError
 
-READY_TIMEOUT_S = 120.0
+READY_TIMEOUT_S = 240.0
 # A broker killed by a test is kept out for its session timeout when it returns, hence the short one.
 TEST_SETTINGS = KafkaSettings(rebalance_delay_ms=0, session_timeout_ms=3000)
 
@@ -35,6 +37,19 @@ def give_up(reason: str) -> NoReturn:
     if os.environ.get("REQUIRE_SERVICES") == "1":
         pytest.fail(f"REQUIRE_SERVICES=1, but {reason}")
     pytest.skip(f"{reason} (`make setup` installs what is missing)")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_ports() -> Iterator[None]:
+    """Ports that no process beside this one chooses: a port looks free to all until a server has started on it."""
+    num_processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % num_processes
+    share = (ports._HIGHEST - ports._LOWEST) // num_processes
+    lowest = ports._LOWEST + number * share
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ports, "_LOWEST", lowest)
+        patch.setattr(ports, "_HIGHEST", lowest + share)
+        yield
 
 
 @pytest.fixture(scope="session")

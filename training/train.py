@@ -159,6 +159,7 @@ def _manifest(material: Material, options: TrainOptions) -> Manifest:
         height=frame.height,
         channels=1 if frame.channels == 1 else 3,
         fps=material.fps,
+        jpeg_quality=options.jpeg_quality,
         seed=options.seed,
         training_data_digest=material.footage.digest,
         software=f"engram {software_version()}",

@@ -23,7 +23,7 @@ from schemas.messages import EndReason
 from workers.arrivals import Arrival, Decoder
 from workers.assessment import Assessor
 from workers.camera import Camera, decode_states, encode_state
-from workers.fit import misfits, noted
+from workers.fit import image_misfits, misfits, noted
 from workers.options import WorkerOptions
 from workers.output import Output, Tally
 from workers.partition import Admitted, Clip, Partition, Skipped, Warming, oldest_wanted
@@ -72,7 +72,9 @@ class Worker:
         except EngramError:
             self._subscription.close()  # else it stays a member that holds partitions and never reads them
             raise
-        self._decoder = Decoder(engine.frame_format, options.limits, options.decode_threads, options.max_attempts)
+        self._decoder = Decoder(
+            engine.predictor.frame_format, options.limits, options.decode_threads, options.max_attempts
+        )
         rules = event_rules(options.events, engine.bundle.calibration)
         self._assessor = Assessor(options, engine.bundle, rules, clock)
         self._partitions: dict[Claim, Partition] = {}
@@ -187,7 +189,9 @@ class Worker:
             states, unreadable = decode_states(assigned.states, assigned.committed_offset, self._clock())
             for error in unreadable.values():
                 log.warning("%s", error)
-            partition = Partition.from_assignment(assigned, states, self._engine.clip_format, self._monotonic())
+            partition = Partition.from_assignment(
+                assigned, states, self._engine.predictor.clip_format, self._monotonic()
+            )
             self._partitions[assigned.claim] = partition
             log.info("partition %d is ours from offset %d", assigned.claim.partition, assigned.committed_offset)
 
@@ -218,7 +222,7 @@ class Worker:
         clips = [(one.clip_THWC, view.bank.items_MC) for one, view in pairs if view and isinstance(one, Clip)]
         if not clips:
             return []
-        return self._engine.infer([clip for clip, _ in clips], np.stack([items_MC for _, items_MC in clips]))
+        return self._engine.predictor.infer([clip for clip, _ in clips], np.stack([items_MC for _, items_MC in clips]))
 
     def _watch_sender(self, record: Admitted, now_s: float) -> None:
         """Say what an operator should know of a camera: two that send under its name, frames that do not fit."""
@@ -235,11 +239,13 @@ class Worker:
                         camera.cursor.session_id,
                     )
             case Clip(camera=camera, header=header) | Warming(camera=camera, header=header):
-                camera.rate = noted(camera.rate, header)
-                found = misfits(camera.rate, header, self._engine.bundle.manifest)
+                camera.rate, manifest = noted(camera.rate, header), self._engine.bundle.manifest
+                found = misfits(camera.rate, header, manifest)
                 if found is not None:
                     camera.rate = replace(camera.rate, is_told=True)
-                    for text in found:
+                    clip_THWC = record.clip_THWC if isinstance(record, Clip) else None
+                    jpeg = record.delivery.record.value or b""
+                    for text in (*found, *image_misfits(jpeg, clip_THWC, manifest)):
                         log.warning("camera %s, session %s: %s", camera.camera_id, header.session_id, text)
 
     def _commit(self) -> None:

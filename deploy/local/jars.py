@@ -1,9 +1,12 @@
 """The jars of Apache Kafka: downloaded by Maven once, kept in the user's cache."""
 
+import fcntl
 import hashlib
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -32,8 +35,18 @@ def jars_in(cache: Path) -> Path:
     folder = cache / f"kafka-jars-{hashlib.sha256(_POM.read_bytes()).hexdigest()[:12]}"
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
-        _download(folder)
+        with _locked(cache):
+            if not folder.is_dir():  # otherwise another process was first
+                _download(folder)
     return folder
+
+
+@contextmanager
+def _locked(cache: Path) -> Iterator[None]:
+    """One download at a time: Maven's own store is not safe for two. The lock falls with the process that holds it."""
+    with (cache / "kafka-jars.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _download(folder: Path) -> None:
@@ -42,9 +55,6 @@ def _download(folder: Path) -> None:
     try:
         _run_maven(partial)
         partial.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # otherwise another process was first, with the same jars
-            raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

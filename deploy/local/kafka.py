@@ -16,7 +16,7 @@ from deploy.local.server import LocalServer
 from schemas.errors import FatalError
 
 _STARTED: Final = "Kafka Server started"
-_FORMAT_TIMEOUT_S = 60.0
+_FORMAT_TIMEOUT_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)

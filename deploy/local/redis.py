@@ -1,7 +1,8 @@
 """One redis-server with an append-only file, on the loopback interface."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from deploy.local.ports import LOOPBACK
 from deploy.local.requirements import find_redis_server
@@ -11,9 +12,18 @@ _PING_TIMEOUT_S = 0.5
 
 
 class LocalRedis(LocalServer):
-    """A real Redis whose keys survive restarts of its folder; a SIGKILL loses at most the last second."""
+    """A real Redis whose keys survive restarts of its folder; a SIGKILL loses at most the last second.
+
+    Args:
+        folder: see ``LocalServer``.
+        more: further lines of ``redis.conf``; they win over the ones made here.
+    """
 
     name = "redis"
+
+    def __init__(self, folder: Path, more: Mapping[str, str] | None = None) -> None:
+        super().__init__(folder)
+        self._more = more or {}
 
     @property
     def url(self) -> str:
@@ -37,6 +47,7 @@ class LocalRedis(LocalServer):
             "save": '""',
             "daemonize": "no",
             "maxmemory-policy": "noeviction",
+            **self._more,
         }
         conf = self.folder / "redis.conf"
         conf.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))

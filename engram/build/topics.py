@@ -10,7 +10,7 @@ from schemas.settings.connections import KafkaSection
 from schemas.topics import TopicNames
 
 if TYPE_CHECKING:
-    from messaging.kafka.topics import KafkaTopics
+    from messaging.kafka.topics import Difference, KafkaTopics
 
 NUM_BANK_PARTITIONS = 3
 """Banks are few and their records rare; more partitions would only cost files."""
@@ -52,17 +52,19 @@ def grown_together(kafka: KafkaSection) -> tuple[str, ...]:
     return (names.camera_states, names.frames, names.frame_scores, names.anomaly_events)
 
 
-def topic_state(spec: TopicSpec, existing: Mapping[str, int], settings: Mapping[str, str] | None = None) -> str:
+def topic_state(
+    spec: TopicSpec, existing: Mapping[str, int], settings: Mapping[str, "Difference"] | None = None
+) -> str:
     """``ok``, ``missing``, or what is different.
 
     Args:
         spec: how the topic must be.
         existing: partitions of those there are.
-        settings: what the broker has where it should have something else.
+        settings: those that the broker has otherwise.
     """
     if spec.name not in existing:
         return "missing"
-    different = [f"{key} is {value}" for key, value in (settings or {}).items()]
+    different = [f"{key} is {each.found}" for key, each in (settings or {}).items()]
     if existing[spec.name] != spec.partitions:
         different.insert(0, f"has {existing[spec.name]} partitions, settings say {spec.partitions}")
     return "; ".join(different) or "ok"

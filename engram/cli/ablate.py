@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from engram.cli.invocation import Invocation, command
-from engram.cli.options import DEFAULT_CACHE, CacheOption, DeviceOption, ThreadsOption
+from engram.cli.options import DEFAULT_CACHE, RECIPE, CacheOption, DeviceOption, PresetOption, ThreadsOption
 from engram.cli.output import OutputOption, print_json_line, print_table
 from schemas.errors import SettingsError
 from schemas.settings import WatchSettings
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 DataOption = Annotated[
     Path, typer.Option("--data", help="A data set: normal footage in train/, labelled footage in test/.")
 ]
-ModelOption = Annotated[Literal["mnad-prediction", "mnad-reconstruction"], typer.Option("--model", help="The network.")]
-PresetOption = Annotated[Literal["paper", "light", "tiny"], typer.Option("--preset", help="As for 'engram train'.")]
+ModelOption = Annotated[
+    Literal["mnad-prediction", "mnad-reconstruction"],
+    typer.Option("--model", help="The network.", rich_help_panel=RECIPE),
+]
 SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="How many trainings of each variant: seeds 0, 1, …")]
 SeedOption = Annotated[list[int] | None, typer.Option("--seed", help="A seed, instead of --seeds; may be given again.")]
 StepsOption = Annotated[int | None, typer.Option("--steps", min=1, help="At most so many training steps.")]

@@ -6,14 +6,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from engram.cli.invocation import Invocation, command
-from engram.cli.options import DEFAULT_CACHE, BackendOption, CacheOption, DeviceOption, ThreadsOption
+from engram.cli.options import (
+    DEFAULT_CACHE,
+    BackendOption,
+    CacheOption,
+    CameraQualityOption,
+    DeviceOption,
+    ImageFpsOption,
+    MadeBundleOption,
+    ThreadsOption,
+)
 from engram.cli.output import OutputOption, print_json_line, print_table
 from schemas.settings import WatchSettings
 
 if TYPE_CHECKING:
     from training.evaluation.protocols import Protocol
 
-BundleOption = Annotated[Path, typer.Option("--bundle", help="Folder of the bundle.")]
 DataOption = Annotated[
     Path,
     typer.Option(
@@ -33,13 +41,6 @@ ProtocolOption = Annotated[
     typer.Option("--protocol", help="paper: scaled over each clip, memory carried; live: causal and calibrated."),
 ]
 PlotsOption = Annotated[Path | None, typer.Option("--plots", help="Folder for pictures of scores, curves and misses.")]
-ImageFpsOption = Annotated[float, typer.Option("--image-fps", help="Rate of footage that comes as images.")]
-QualityOption = Annotated[
-    int,
-    typer.Option(
-        "--jpeg-quality", min=0, max=100, help="At which cameras send; as in training. 0: frames as they are."
-    ),
-]
 
 AREAS = {"frame AUC": "frame_auc", "average precision": "average_precision", "pixel AUC": "pixel_auc"}
 COUNTS = {"scored frames": "num_frames", "abnormal frames": "num_abnormal"}
@@ -53,13 +54,13 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     run: Invocation,
-    bundle: BundleOption,
+    bundle: MadeBundleOption,
     data: DataOption,
     labels: LabelsOption = None,
     protocol: ProtocolOption = "both",
     plots: PlotsOption = None,
     image_fps: ImageFpsOption = 10.0,
-    jpeg_quality: QualityOption = 90,
+    jpeg_quality: CameraQualityOption = 90,
     cache: CacheOption = DEFAULT_CACHE,
     device: DeviceOption = "auto",
     backend: BackendOption = None,

@@ -6,10 +6,9 @@ from typing import Annotated, Literal
 import typer
 
 from engram.cli.invocation import Invocation, command
-from engram.cli.options import DEFAULT_CACHE, CacheOption
+from engram.cli.options import DEFAULT_CACHE, CacheOption, MadeBundleOption
 from schemas.settings import WatchSettings
 
-BundleOption = Annotated[Path, typer.Option("--bundle", help="Folder of the bundle.")]
 FormatOption = Annotated[
     Literal["openvino", "openvino-int8", "onnx", "torch-export"],
     typer.Option(
@@ -42,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 def export(
     run: Invocation,
-    bundle: BundleOption,
+    bundle: MadeBundleOption,
     format_: FormatOption,
     data: DataOption = None,
     out: OutOption = None,

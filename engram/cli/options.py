@@ -1,11 +1,14 @@
 """Flags that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from schemas.settings.detection import BackendSetting
+
+RECIPE, FOOTAGE = "What is trained", "Footage"
+"""Panels of the help of what trains and measures."""
 
 BootstrapOption = Annotated[
     str | None, typer.Option("--bootstrap-servers", help="Kafka addresses, host:port, comma separated.")
@@ -14,6 +17,7 @@ PrefixOption = Annotated[str | None, typer.Option("--topic-prefix", help="Put be
 FollowOption = Annotated[bool, typer.Option("--follow", "-f", help="Stay, and print what comes from now on.")]
 StoreOption = Annotated[str | None, typer.Option("--store", help="redis://host:6379/0 or sqlite:///path.")]
 BundleOption = Annotated[Path | None, typer.Option("--bundle", help="Folder of the trained bundle.")]
+MadeBundleOption = Annotated[Path, typer.Option("--bundle", help="Folder of the bundle.")]
 FpsOption = Annotated[float | None, typer.Option("--fps", help="Frames a second to send.")]
 PaceOption = Annotated[
     str | None, typer.Option("--pace", help="live: at capture speed; backfill: every frame, as fast as may be.")
@@ -28,6 +32,27 @@ BackendOption = Annotated[
     ),
 ]
 CacheOption = Annotated[Path, typer.Option("--cache", help="Folder of decoded footage, used again the next time.")]
+PresetOption = Annotated[
+    Literal["paper", "light", "tiny"],
+    typer.Option(
+        "--preset",
+        help="paper: as published, needs a GPU; light: fits a CPU, an hour or two; tiny: for the demo, minutes.",
+        rich_help_panel=RECIPE,
+    ),
+]
+ImageFpsOption = Annotated[
+    float, typer.Option("--image-fps", help="Rate of footage that comes as images.", rich_help_panel=FOOTAGE)
+]
+CameraQualityOption = Annotated[
+    int,
+    typer.Option(
+        "--jpeg-quality",
+        min=0,
+        max=100,
+        help="At which cameras send: frames make that round trip before the network sees them. 0: they do not.",
+        rich_help_panel=FOOTAGE,
+    ),
+]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", help="Threads of the training library.")]
 DEFAULT_CACHE = Path(".engram/cache")
 

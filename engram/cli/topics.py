@@ -16,6 +16,8 @@ PartitionsOption = Annotated[
     int | None, typer.Option("--partitions", help="Of frames: the most workers that can share the load.")
 ]
 
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be changed.")]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
@@ -51,21 +53,32 @@ def create(
         print(f"topics that exist are kept otherwise than the settings say ({different}); `engram topics apply` mends")
 
 
-def apply(run: Invocation, bootstrap_servers: BootstrapOption = None, topic_prefix: PrefixOption = None) -> None:
+def apply(
+    run: Invocation,
+    bootstrap_servers: BootstrapOption = None,
+    topic_prefix: PrefixOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
     """Create what is missing and give existing topics the retention, sizes and segments that the settings ask for.
 
-    A shorter retention deletes records soon after.
+    A shorter retention deletes records soon after. What changes is printed; --dry-run prints it and changes nothing.
 
-    Example: engram topics apply --bootstrap-servers 127.0.0.1:9092
+    Example: engram topics apply --bootstrap-servers 127.0.0.1:9092 --dry-run
     """
     settings = run.settings(AllSettings, kafka_overrides(bootstrap_servers, topic_prefix))
     specs = _specs(settings)
     with open_topics(settings.kafka) as topics:
-        created, mended = topics.create(specs), topics.mend(specs)
+        if dry_run:
+            created, mended = topics.missing(specs), topics.differences(specs)
+        else:
+            created, mended = topics.create(specs), topics.mend(specs)
+    create, mend = ("missing", "differs") if dry_run else ("created", "mended")
     for spec in specs:
-        said = "created" if spec.name in created else "mended" if spec.name in mended else "ok"
-        were = ", ".join(f"{key} was {value}" for key, value in mended.get(spec.name, {}).items())
-        print(f"{said:<7} {spec.name}{f' ({were})' if were else ''}")
+        said = create if spec.name in created else mend if spec.name in mended else "ok"
+        changes = ", ".join(f"{key}: {one.found} -> {one.wanted}" for key, one in mended.get(spec.name, {}).items())
+        print(f"{said:<7} {spec.name}{f' ({changes})' if changes else ''}")
+    if dry_run:
+        print("nothing was changed; without --dry-run all of it is")
 
 
 def grow(

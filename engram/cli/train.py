@@ -8,11 +8,21 @@ import typer
 
 import bundles
 from engram.cli.invocation import Invocation, command
-from engram.cli.options import DEFAULT_CACHE, CacheOption, DeviceOption, ThreadsOption
+from engram.cli.options import (
+    DEFAULT_CACHE,
+    FOOTAGE,
+    RECIPE,
+    CacheOption,
+    CameraQualityOption,
+    DeviceOption,
+    ImageFpsOption,
+    PresetOption,
+    ThreadsOption,
+)
 from schemas.errors import SettingsError
 from schemas.settings import WatchSettings
 
-RECIPE, RUN, FOOTAGE = "What is trained", "How it runs", "Footage"
+RUN = "How it runs"
 
 DataOption = Annotated[
     Path,
@@ -29,14 +39,6 @@ ResumeOption = Annotated[
 ModelOption = Annotated[
     Literal["mnad-prediction", "mnad-reconstruction", "memae", "mpn"],
     typer.Option("--model", help="The network.", rich_help_panel=RECIPE),
-]
-PresetOption = Annotated[
-    Literal["paper", "light", "tiny"],
-    typer.Option(
-        "--preset",
-        help="paper: as published, needs a GPU; light: fits a CPU, an hour or two; tiny: for the demo, minutes.",
-        rich_help_panel=RECIPE,
-    ),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -89,19 +91,6 @@ FpsOption = Annotated[
     float | None,
     typer.Option("--fps", help="Frames a second to keep; cameras should send as many.", rich_help_panel=FOOTAGE),
 ]
-ImageFpsOption = Annotated[
-    float, typer.Option("--image-fps", help="Rate of footage that comes as images.", rich_help_panel=FOOTAGE)
-]
-QualityOption = Annotated[
-    int,
-    typer.Option(
-        "--jpeg-quality",
-        min=0,
-        max=100,
-        help="At which cameras will send: frames make that round trip before they are learned. 0: they do not.",
-        rich_help_panel=FOOTAGE,
-    ),
-]
 RunOption = Annotated[
     Path | None,
     typer.Option("--run", help="Folder of checkpoints, curves and the report. Default: OUT.run", rich_help_panel=RUN),
@@ -152,7 +141,7 @@ def train(
     meta_steps: MetaOption = 0,
     fps: FpsOption = None,
     image_fps: ImageFpsOption = 10.0,
-    jpeg_quality: QualityOption = 90,
+    jpeg_quality: CameraQualityOption = 90,
     run_folder: RunOption = None,
     cache: CacheOption = DEFAULT_CACHE,
     seed: SeedOption = 0,

@@ -72,8 +72,8 @@ class _Replay:
     def partition(self, records: Sequence[Record]) -> None:
         """All records of one partition, in order."""
         claim = Claim(records[0].topic, records[0].partition, epoch=0)
-        partition = Partition.from_assignment(Assigned(claim, 0), {}, self._engine.clip_format, now_s=0.0)
-        decoder = Decoder(self._engine.frame_format, self._options.limits, num_threads=1)
+        partition = Partition.from_assignment(Assigned(claim, 0), {}, self._engine.predictor.clip_format, now_s=0.0)
+        decoder = Decoder(self._engine.predictor.frame_format, self._options.limits, num_threads=1)
         for start in range(0, len(records), CHUNK):
             deliveries = [Delivery(record, claim, is_replay=False) for record in records[start : start + CHUNK]]
             self._assess([partition.admit(arrival, None, 0.0) for arrival in decoder.begin(deliveries)])
@@ -90,7 +90,7 @@ class _Replay:
         refs = [self._ref(record) for record in admitted]
         full = [(record, ref) for record, ref in zip(admitted, refs, strict=True) if ref and isinstance(record, Clip)]
         items = [self._banks[ref.digest].items_MC for _, ref in full]
-        found = self._engine.infer([clip.clip_THWC for clip, _ in full], np.stack(items)) if full else []
+        found = self._engine.predictor.infer([clip.clip_THWC for clip, _ in full], np.stack(items)) if full else []
         results = iter(found)
         for record, ref in zip(admitted, refs, strict=True):
             if ref is not None or not isinstance(record, Clip | Warming):  # what no score tells of was not scored

@@ -32,6 +32,7 @@ from memory_store.store import (
     RestoreRequest,
     checked_id,
     checked_prefix,
+    read_instead,
 )
 from memory_store.stores.scripts import script
 from memory_store.stores.translation import Verdict, translated
@@ -73,6 +74,8 @@ _NOT_ADMITTED = (
     redis_errors.AuthorizationError,
 )
 _AWAY = (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError)
+_OTHER_NAME = (62, 64)
+"""OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
 _CLUSTER = (redis_errors.AskError, redis_errors.ClusterCrossSlotError)  # MovedError is an AskError
 
 
@@ -173,10 +176,7 @@ class RedisStore:
         """See ``BankStore``."""
         if self._write(bank, change, None, None) != "STALE":
             return bank
-        existing = self.read(bank.bank_id)
-        if existing is None:
-            raise StaleVersionError(f"bank '{bank.bank_id}' vanished while it was created; try again")
-        return existing
+        return read_instead(self, bank.bank_id)
 
     @translated
     def acquire(self, bank_id: str, holder: str, ttl_s: float) -> Lease | None:
@@ -318,8 +318,7 @@ def _unreached(error: Exception, server: str, step: str) -> Verdict:
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            text = f"{server} must show a certificate of an authority trusted here: {cause.verify_message}"
-            return Verdict("lasting", f"{text}; add the authority to the system's, or SSL_CERT_FILE, or check the host")
+            return Verdict("lasting", _distrusted(cause, server))
         if isinstance(cause, ssl.SSLError):
             text = f"{server} must speak TLS as rediss:// asks for, it does not: {cause.reason or cause}"
             return Verdict("lasting", f"{text}; name its TLS port, or use redis://")
@@ -329,6 +328,15 @@ def _unreached(error: Exception, server: str, step: str) -> Verdict:
     if not any(isinstance(cause, (ConnectionRefusedError, TimeoutError)) for cause in causes):
         hint = "; if the port speaks TLS, store.url must begin with rediss://"
     return Verdict("passing", f"{server} is away at '{step}': {error}{hint}")
+
+
+def _distrusted(cause: ssl.SSLCertVerificationError, server: str) -> str:
+    """Why its certificate does not do."""
+    if cause.verify_code in _OTHER_NAME:
+        text = f"{server} must show a certificate for the host that store.url names: {cause.verify_message}"
+        return f"{text}; name the host as the certificate does, or have another made"
+    text = f"{server} must show a certificate of an authority trusted here: {cause.verify_message}"
+    return f"{text}; add the authority to the system's, or name its file in SSL_CERT_FILE"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

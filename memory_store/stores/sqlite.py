@@ -21,6 +21,7 @@ from memory_store.store import (
     Lease,
     RestoreRequest,
     checked_id,
+    read_instead,
 )
 from memory_store.stores.translation import Verdict, translated
 from schemas.codec import decode_message, encode_message
@@ -136,10 +137,7 @@ class SqliteStore:
             if existing is None:
                 self._put(cursor, bank, change, None)
                 return bank
-        found = self.read(bank.bank_id)
-        if found is None:
-            raise StaleVersionError(f"bank '{bank.bank_id}' vanished while it was created; try again")
-        return found
+        return read_instead(self, bank.bank_id)
 
     @translated
     def acquire(self, bank_id: str, holder: str, ttl_s: float) -> Lease | None:

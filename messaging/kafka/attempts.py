@@ -7,7 +7,8 @@ stands alone at the committed offset, and those that came in the same batch have
 """
 
 import sys
-from dataclasses import dataclass
+
+from messaging.kafka.marks import Mark
 
 CAUTIOUS_RECORDS = 64
 """After a death, so many offsets go one by one."""
@@ -17,17 +18,8 @@ PATIENCE_S = 2.0
 _EVERYTHING = sys.maxsize
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What is committed before a record is handed over."""
-
-    next_offset: int
-    replay_from: int
-    attempts: int
-
-
 class Trial:
-    """One claim: which offsets may be handed over, and what must be committed before.
+    """One claim: which offsets may be handed over, and what must be committed before. Its marks tell of no checkpoint.
 
     Args:
         next_offset: committed for the partition.

@@ -47,7 +47,7 @@ class KafkaBus:
             consumer=group_consumer(self._connection, self._options, group),
             topics=tuple(topics),
             scope=writer_scope(topics, group),
-            states=StateTopic(self._connection, state_topic, self._topics().ends) if state_topic else None,
+            states=StateTopic(self._connection, state_topic, self._topics()) if state_topic else None,
             is_broker_there=self._is_broker_there,
             growth=GrowthWatch(self._topics(), began_with),
         )

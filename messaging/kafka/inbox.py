@@ -12,12 +12,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from messaging.kafka.attempts import Mark, Trial
-from messaging.ports import Assigned, Claim, Delivery, Intake, Lost, Progress, Record
+from messaging.kafka.attempts import Trial
+from messaging.kafka.marks import Checkpoint, Mark, Partition
+from messaging.kafka.states import StateTable
+from messaging.ports import Assigned, Claim, Delivery, Intake, Lost, OutRecord, Progress, Record
 from messaging.sizes import held_bytes
 from schemas.errors import FatalError, OwnershipLostError, TransientError
-
-Partition = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ class Inbox:
         self._claims: dict[Partition, Claim] = {}
         self._committed: dict[Claim, int] = {}  # of the announced claims
         self._trials: dict[Claim, Trial] = {}
+        self._states: dict[Claim, StateTable] = {}
         self._in_doubt: set[Claim] = set()  # a commit began and is not known to have gone through
         self._left_marks: dict[Partition, Mark] = {}
         self._membership: Any = None
@@ -86,7 +87,9 @@ class Inbox:
             for claim, trial in () if self._abandoned else self._trials.items():
                 mark = trial.standing_mark
                 if mark is not None and claim not in self._in_doubt:
-                    cleared[claim.topic, claim.partition] = Mark(mark.next_offset, mark.replay_from, mark.attempts - 1)
+                    cleared[claim.topic, claim.partition] = replace(
+                        mark, attempts=mark.attempts - 1, checkpoint=self._checkpoint(claim)
+                    )
             for claim in list(self._claims.values()):
                 self._end(claim)
             self._membership = None
@@ -105,13 +108,20 @@ class Inbox:
         with self._changed:
             return [claim for claim in self._claims.values() if claim not in self._committed]
 
-    def announce(self, assigned: Assigned, replay_from: int | None = None, attempts: int = 0) -> bool:
+    def announce(
+        self,
+        assigned: Assigned,
+        replay_from: int | None = None,
+        attempts: int = 0,
+        states: StateTable | None = None,
+    ) -> bool:
         """Hand over what goes with a new claim; False if the claim has ended meanwhile.
 
         Args:
             assigned: what its user is told.
             replay_from: as it was committed; None = the committed offset.
             attempts: as they were committed, our own from before a rewind included.
+            states: as they were read; None without a state topic.
         """
         with self._changed:
             if not self._is_current(assigned.claim):
@@ -125,6 +135,8 @@ class Inbox:
             )
             if not self._counts_attempts:
                 self._trials[claim].waive()
+            if states is not None:
+                self._states[claim] = states
             self._assigned.append(assigned)
             self._changed.notify_all()
             return True
@@ -148,7 +160,7 @@ class Inbox:
                 if not self._may_go(delivery):
                     first.setdefault(delivery.claim, delivery.record.offset)
             return {
-                claim: (offset, self._trials[claim].wanted(offset))
+                claim: (offset, self._wanted(claim, offset))
                 for claim, offset in first.items()
                 if self._trials[claim].may_open(offset, now_s)
             }
@@ -160,22 +172,40 @@ class Inbox:
                 self._trials[claim].open(offset, mark, now_s)
                 self._changed.notify_all()
 
-    def standing_attempts(self, item: Progress) -> int:
-        """Attempts that a commit of ``item`` must not forget: it makes no progress beyond our mark."""
+    def marks(self, progress: Sequence[Progress]) -> dict[Partition, Mark]:
+        """What to commit for ``progress``: without progress beyond our own mark, its attempts are not forgotten."""
         with self._changed:
-            trial = self._trials.get(item.claim)
-            mark = trial.standing_mark if trial is not None else None
-            return mark.attempts if mark is not None and mark.next_offset == item.next_offset else 0
+            return {(item.claim.topic, item.claim.partition): self._mark(item) for item in progress}
 
-    def committed(self, progress: Sequence[Progress]) -> None:
-        """These positions are durable."""
+    def far_behind(self, records: Sequence[OutRecord], progress: Sequence[Progress]) -> list[OutRecord]:
+        """States that are to be written again in the transaction of ``records`` and ``progress``."""
         with self._changed:
+            tables = [self._states[item.claim] for item in progress if item.claim in self._states]
+            topics = {table.partition.topic for table in tables}
+            keys = {record.key for record in records if record.topic in topics}
+            return [record for table in tables for record in table.far_behind(keys)]
+
+    def committed(self, progress: Sequence[Progress], written: Sequence[Record] = ()) -> None:
+        """These positions are durable, and ``written`` with them; in the order of the log."""
+        with self._changed:
+            ended = {item.claim.partition for item in progress if not self._is_current(item.claim)}
+            tables = {table.partition: table for claim, table in self._states.items() if claim.partition not in ended}
+            for record in written:
+                table = tables.get((record.topic, record.partition))
+                if table is not None:
+                    table.take(record)
             for item in progress:
                 self._in_doubt.discard(item.claim)
                 trial = self._trials.get(item.claim)
                 if trial is not None:
                     trial.progressed(item.next_offset, min(item.replay_from, item.next_offset))
             self._changed.notify_all()
+
+    def distrust_states(self) -> None:
+        """What the state topic holds is not known for certain any more, until claims begin anew."""
+        with self._changed:
+            for table in self._states.values():
+                table.distrust()
 
     def first_new(self, claim: Claim) -> int:
         """The committed offset at the start of a claim; 0 once it has ended."""
@@ -280,6 +310,7 @@ class Inbox:
         del self._claims[claim.topic, claim.partition]
         was_announced = self._committed.pop(claim, None) is not None
         trial = self._trials.pop(claim, None)
+        self._states.pop(claim, None)
         self._in_doubt.discard(claim)
         self._lost = [lost for lost in self._lost if lost.claim != claim]
         if trial is not None and trial.standing_mark is not None:
@@ -290,6 +321,19 @@ class Inbox:
         if was_announced and not untold:  # the user never heard of the others, so need not hear of their end
             self._revoked.append(claim)
             self._changed.notify_all()
+
+    def _mark(self, item: Progress) -> Mark:
+        trial = self._trials.get(item.claim)
+        standing = trial.standing_mark if trial is not None else None
+        attempts = standing.attempts if standing is not None and standing.next_offset == item.next_offset else 0
+        return Mark(item.next_offset, min(item.replay_from, item.next_offset), attempts, self._checkpoint(item.claim))
+
+    def _wanted(self, claim: Claim, offset: int) -> Mark | None:
+        mark = self._trials[claim].wanted(offset)
+        return None if mark is None else replace(mark, checkpoint=self._checkpoint(claim))
+
+    def _checkpoint(self, claim: Claim) -> Checkpoint | None:
+        return self._states[claim].checkpoint if claim in self._states else None
 
     def _drop_stale(self) -> None:
         self._queue = deque(delivery for delivery in self._queue if delivery.claim in self._committed)

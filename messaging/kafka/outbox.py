@@ -3,6 +3,7 @@
 Each transaction holds the records, the states (records too) and the input offsets, with the group generation that the
 claims belong to: the broker refuses offsets of an older one. After any error the producer is thrown away, because a
 used one would carry the offsets of a failed transaction over into the next; the new one aborts what the old one left.
+States that lie far behind in the log go along, so that the next owner need not look for them there (``states``).
 
 A fenced outbox connects again at the next commit: the broker also fences a writer whose transaction has timed out, and
 the two cannot be told apart. That is safe, because offsets count only under claims that are still held.
@@ -22,10 +23,10 @@ from kafka.structs import ConsumerGroupMetadata
 from messaging.dead_letters import is_letter, shortened
 from messaging.kafka.connection import KafkaConnection, KafkaOptions
 from messaging.kafka.errors import is_fenced, translate
-from messaging.kafka.handover import offsets_of
+from messaging.kafka.marks import offsets_of
 from messaging.kafka.producer import cause_of, commit_transaction, discard, send_offsets
 from messaging.kafka.subscription import KafkaSubscription
-from messaging.ports import OutRecord, Progress, TooLargeError
+from messaging.ports import OutRecord, Progress, Record, TooLargeError
 from messaging.sizes import payload_bytes
 from schemas.errors import EngramError, FatalError
 
@@ -78,10 +79,15 @@ class KafkaOutbox:
     def _commit_fitting(self, records: list[OutRecord], progress: Sequence[Progress]) -> None:
         """Try until it is through; a letter that is refused for its size is shortened, once."""
         whole = set(range(len(records)))
+        again = self._subscription.far_behind(records, progress)
         while True:
             try:
-                return self._attempt(records, progress)
+                return self._attempt([*records, *again], progress)
             except TooLargeError as error:
+                if error.record in again:  # the topic took it once, and takes less now
+                    self._subscription.distrust_states()
+                    again = []
+                    continue
                 place = next(number for number, record in enumerate(records) if record is error.record)
                 if place not in whole or not is_letter(error.record):
                     raise
@@ -93,15 +99,16 @@ class KafkaOutbox:
         if self._producer is None:
             self._producer = self._connect(self._connection.timeout_s)
         try:
-            self._transact(self._producer, records, progress, membership)
+            written = self._transact(self._producer, records, progress, membership)
         except TooLargeError:
             self._replace(was_fenced=False)
             raise
         except KafkaError as error:
+            self._subscription.distrust_states()  # it may still have gone through
             cause = cause_of(self._producer, error)
             self._replace(is_fenced(cause))
             raise translate(cause, f"committing as writer '{self._writer_id}'") from error
-        self._subscription.committed(progress)
+        self._subscription.committed(progress, written)
 
     def _transact(
         self,
@@ -109,13 +116,13 @@ class KafkaOutbox:
         records: Sequence[OutRecord],
         progress: Sequence[Progress],
         membership: ConsumerGroupMetadata | None,
-    ) -> None:
+    ) -> list[Record]:
+        """All of it or nothing; the records as a reader will find them."""
         deadline = time.monotonic() + self._options.commit_timeout_s
         producer.begin_transaction()
         sent = [_send(producer, record) for record in records]
         if progress:
-            offsets = offsets_of(progress, self._subscription.standing_attempts)
-            send_offsets(producer, offsets, membership, _left_s(deadline))
+            send_offsets(producer, offsets_of(self._subscription.marks(progress)), membership, _left_s(deadline))
         # The client would commit without the records that failed. And its flush fails where it had to split a batch.
         errors = [_error_of(future, deadline) for future in sent]
         for record, error in zip(records, errors, strict=True):
@@ -125,6 +132,7 @@ class KafkaOutbox:
             if error is not None:
                 raise error
         commit_transaction(producer, _left_s(deadline))
+        return [_written(record, future) for record, future in zip(records, sent, strict=True)]
 
     def _connect(self, timeout_s: float) -> KafkaProducer:
         producer: KafkaProducer | None = None
@@ -180,6 +188,12 @@ def _error_of(future: Future, deadline: float) -> KafkaError | None:
     except KafkaError as error:
         return error
     return None
+
+
+def _written(record: OutRecord, future: Future) -> Record:
+    place = future.value
+    key = record.key.encode()
+    return Record(record.topic, place.partition, place.offset, key, record.value, record.headers, place.timestamp)
 
 
 def _too_large(record: OutRecord, error: Exception) -> TooLargeError:

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
@@ -16,8 +16,10 @@ from messaging.kafka.corrupt import CorruptBatches
 from messaging.kafka.decoding import SkipCount, read_patiently
 from messaging.kafka.diagnosis import reaching
 from messaging.kafka.errors import translate
-from messaging.kafka.handover import Start, StateTopic, committed_as, find_start, offsets_of
+from messaging.kafka.handover import Start, StateTopic, find_start
 from messaging.kafka.inbox import CommitRequest, Inbox
+from messaging.kafka.marks import Checkpoint, offsets_of
+from messaging.kafka.states import StateTable
 from messaging.kafka.topics import GrowthWatch
 from messaging.ports import Assigned, Claim, Lost
 from schemas.errors import FatalError, TransientError
@@ -89,7 +91,7 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 - always all of them
         cleared = self._inbox.end_all()
         if cleared:  # we live to hand over, so this was no attempt; nothing may block here
-            self._consumer.commit_async({TopicPartition(*where): committed_as(mark) for where, mark in cleared.items()})
+            self._consumer.commit_async(offsets_of(cleared))
 
     def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:  # noqa: ARG002
         self._inbox.end_all()
@@ -211,11 +213,11 @@ class PollThread(threading.Thread):
             return
         self._consumer.pause(*claims)  # after a rewind they are still flowing
         starts = self._starts(claims)
-        states = self._states([claims[partition] for partition in starts])
+        tables = self._states({claims[partition]: start.checkpoint for partition, start in starts.items()})
         for partition, start in starts.items():
             claim = claims[partition]
-            if claim in states:
-                self._begin(claim, start, Assigned(claim, start.committed_offset, states[claim]))
+            if claim in tables:
+                self._begin(claim, start, tables[claim])
 
     def _starts(self, claims: Iterable[TopicPartition]) -> dict[TopicPartition, Start]:
         starts = {}
@@ -230,9 +232,9 @@ class PollThread(threading.Thread):
                 _log.info("the start of %s[%d] is not known yet: %s", partition.topic, partition.partition, error)
         return starts
 
-    def _states(self, claims: Sequence[Claim]) -> Mapping[Claim, Mapping[str, bytes]]:
+    def _states(self, claims: Mapping[Claim, Checkpoint | None]) -> Mapping[Claim, StateTable | None]:
         if self._membership.states is None or not claims:
-            return {claim: {} for claim in claims}
+            return dict.fromkeys(claims)
         self._inbox.alive()
         try:
             return self._membership.states.newest(claims)
@@ -240,9 +242,10 @@ class PollThread(threading.Thread):
             _log.info("states are not known yet: %s", error)
             return {}
 
-    def _begin(self, claim: Claim, start: Start, assigned: Assigned) -> None:
+    def _begin(self, claim: Claim, start: Start, table: StateTable | None) -> None:
         partition = TopicPartition(claim.topic, claim.partition)
-        if not self._inbox.announce(assigned, start.replay_from, start.attempts):
+        assigned = Assigned(claim, start.committed_offset, table.values() if table else {})
+        if not self._inbox.announce(assigned, start.replay_from, start.attempts, table):
             return  # rewound meanwhile; the next turn begins again
         if start.lost_from is not None:
             self._tell_lost(claim, start.lost_from, start.num_lost)
@@ -255,10 +258,10 @@ class PollThread(threading.Thread):
         """Mark what is begun with, see ``attempts``. Nobody else commits for these claims meanwhile."""
         now_s = time.monotonic()
         held = self._inbox.held(now_s)
-        marks = {TopicPartition(c.topic, c.partition): committed_as(mark) for c, (_, mark) in held.items() if mark}
+        marks = {(claim.topic, claim.partition): mark for claim, (_, mark) in held.items() if mark}
         try:
             if marks:
-                self._consumer.commit(marks, timeout_ms=_COMMIT_MS)
+                self._consumer.commit(offsets_of(marks), timeout_ms=_COMMIT_MS)
         except KafkaError as error:
             _log.warning("%s", translate(error, "marking what is begun with"))
             self._inbox.rewind()  # it may still be carried out: only what is committed then tells
@@ -274,10 +277,10 @@ class PollThread(threading.Thread):
     def _commit(self, request: CommitRequest) -> None:
         # On this thread and outside poll no rebalance can come in between the look at the claims and the commit.
         current = self._inbox.current(request.progress)
-        offsets = offsets_of(current, self._inbox.standing_attempts)
+        marks = self._inbox.marks(current)
         try:
-            if offsets:
-                self._consumer.commit(offsets, timeout_ms=_COMMIT_MS)
+            if marks:
+                self._consumer.commit(offsets_of(marks), timeout_ms=_COMMIT_MS)
             self._inbox.committed(current)
             request.done.set_result(None)
         except KafkaError as error:
@@ -322,8 +325,7 @@ class PollThread(threading.Thread):
         cleared = self._inbox.end_all() if self._inbox.is_closed else {}
         try:
             if cleared:
-                marks = {TopicPartition(*where): committed_as(mark) for where, mark in cleared.items()}
-                self._consumer.commit(marks, timeout_ms=_CLOSE_MS)
+                self._consumer.commit(offsets_of(cleared), timeout_ms=_CLOSE_MS)
         except KafkaError as error:
             _log.warning("the next owner will take this hand-over for a death: %s", error)
         try:

@@ -7,8 +7,9 @@ from kafka.structs import ConsumerGroupMetadata
 
 from messaging.kafka.connection import KafkaOptions
 from messaging.kafka.inbox import CommitRequest, Inbox
+from messaging.kafka.marks import Mark, Partition
 from messaging.kafka.poller import Membership, PollThread
-from messaging.ports import Intake, Progress
+from messaging.ports import Intake, OutRecord, Progress, Record
 from schemas.errors import FatalError, TransientError
 
 _JOIN_S = 15.0
@@ -54,13 +55,21 @@ class KafkaSubscription:
         """
         return self._inbox.membership_for(progress)
 
-    def standing_attempts(self, item: Progress) -> int:
-        """Attempts at the next offset of ``item``, which its commit carries on; for the outbox."""
-        return self._inbox.standing_attempts(item)
+    def marks(self, progress: Sequence[Progress]) -> dict[Partition, Mark]:
+        """What to commit for ``progress``; for the outbox."""
+        return self._inbox.marks(progress)
 
-    def committed(self, progress: Sequence[Progress]) -> None:
-        """These positions are durable; the outbox tells."""
-        self._inbox.committed(progress)
+    def far_behind(self, records: Sequence[OutRecord], progress: Sequence[Progress]) -> list[OutRecord]:
+        """States that the outbox is to write again together with ``records``, see ``states``."""
+        return self._inbox.far_behind(records, progress)
+
+    def committed(self, progress: Sequence[Progress], written: Sequence[Record]) -> None:
+        """These positions and records are durable; the outbox tells."""
+        self._inbox.committed(progress, written)
+
+    def distrust_states(self) -> None:
+        """The outbox does not know what became of states that it wrote."""
+        self._inbox.distrust_states()
 
     def abandon(self) -> None:
         """See ``ports.Subscription``."""

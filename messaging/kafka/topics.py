@@ -9,7 +9,9 @@ producer's clock could keep a record for ever, or have it deleted at once.
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
@@ -20,7 +22,9 @@ from messaging.kafka.diagnosis import reaching
 from messaging.kafka.errors import translate, translated
 from messaging.ports import TopicSpec
 from messaging.topics import check_partitions
-from schemas.errors import EngramError, FatalError
+from schemas.errors import EngramError, FatalError, TransientError
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -37,12 +41,24 @@ after compaction (each commit leaves one). A reader that starts at the beginning
 _LOOK_S = 2.0
 _GROW_S = 30.0
 _AGAIN_S = 0.1
+_RIDE_OUT_S = 3.0
+"""So long a question is asked again. The client tells of a lost connection, or of a login that was refused since, when
+it is asked next and no sooner, and then waits up to a second before it connects anew: a broker that is well meanwhile
+answers within this time. No longer, because a camera's thread may wait for the answer."""
 
-_log = logging.getLogger(__name__)
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A setting of a topic: what it is, and what was asked for."""
+
+    found: str
+    wanted: str
 
 
 class KafkaTopics:
-    """Questions to the cluster. Thread-safe; connects at construction.
+    """Questions to the cluster, each asked again for a few seconds, and changes, which are not. Thread-safe.
+
+    Connects at construction.
 
     Raises:
         TransientError: no broker answers.
@@ -52,13 +68,14 @@ class KafkaTopics:
     def __init__(self, connection: KafkaConnection, replication_factor: int) -> None:
         self._replication_factor = replication_factor
         self._timeout_ms = int(connection.timeout_s * 1000)
+        self._closed = threading.Event()
         with reaching(connection, "connecting to Kafka"):
             self._admin = KafkaAdminClient(**connection.client_settings(), request_timeout_ms=self._timeout_ms)
 
     def existing(self) -> Mapping[str, int]:
         """Name to number of partitions."""
-        with translated("listing topics"):
-            return {topic["name"]: len(topic["partitions"]) for topic in self._admin.describe_topics()}
+        found = self._ask("listing topics", self._admin.describe_topics)
+        return {topic["name"]: len(topic["partitions"]) for topic in found}
 
     def require(self, names: Sequence[str]) -> Mapping[str, int]:
         """As ``existing``, for ``names`` alone.
@@ -74,21 +91,29 @@ class KafkaTopics:
 
     def create(self, specs: Sequence[TopicSpec]) -> Sequence[str]:
         """Create what is missing and wait until it can be used; the names created."""
+        missing = self.missing(specs)
+        return [spec.name for spec in specs if spec.name in missing and self._create(spec)]
+
+    def missing(self, specs: Sequence[TopicSpec]) -> Sequence[str]:
+        """The names that ``create`` would create.
+
+        Raises:
+            FatalError: one that exists has another number of partitions.
+        """
         existing = self.existing()
         for spec in specs:
             if spec.name in existing:
                 check_partitions(spec, existing[spec.name])
-        return [spec.name for spec in specs if spec.name not in existing and self._create(spec)]
+        return [spec.name for spec in specs if spec.name not in existing]
 
-    def differences(self, specs: Sequence[TopicSpec]) -> Mapping[str, Mapping[str, str]]:
-        """Settings of existing topics that are not as ``specs`` ask: topic to setting to what it is now."""
+    def differences(self, specs: Sequence[TopicSpec]) -> Mapping[str, Mapping[str, Difference]]:
+        """Settings of existing topics that are not as ``specs`` ask, by topic and setting."""
         existing = self.existing()
         wanted = {spec.name: topic_configs(spec) for spec in specs if spec.name in existing}
         if not wanted:
             return {}
-        with translated("reading the settings of topics"):
-            asked = [ConfigResource(ConfigResourceType.TOPIC, name, list(configs)) for name, configs in wanted.items()]
-            found = self._admin.describe_configs(asked, config_filter="all").get("topic", {})
+        asked = [ConfigResource(ConfigResourceType.TOPIC, name, list(configs)) for name, configs in wanted.items()]
+        found = self._settings("reading the settings of topics", asked)
         hidden = [name for name in wanted if not found.get(name)]
         if hidden:
             _log.warning("how topics %s are kept is not known: this user may not ask (DescribeConfigs)", hidden)
@@ -99,7 +124,7 @@ class KafkaTopics:
             and (different := _different(configs, {key: each["value"] for key, each in found[name].items()}))
         }
 
-    def mend(self, specs: Sequence[TopicSpec]) -> Mapping[str, Mapping[str, str]]:
+    def mend(self, specs: Sequence[TopicSpec]) -> Mapping[str, Mapping[str, Difference]]:
         """Set what differs. Partitions stay as they are: see ``grow``.
 
         Returns:
@@ -109,9 +134,8 @@ class KafkaTopics:
             FatalError: the broker does not take the settings.
         """
         differences = self.differences(specs)
-        wanted = {spec.name: topic_configs(spec) for spec in specs}
         changes = [
-            ConfigResource(ConfigResourceType.TOPIC, name, {key: wanted[name][key] for key in different})
+            ConfigResource(ConfigResourceType.TOPIC, name, {key: each.wanted for key, each in different.items()})
             for name, different in differences.items()
         ]
         if changes:
@@ -149,26 +173,51 @@ class KafkaTopics:
 
     def ends(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         """High watermarks: where the next record goes, open transactions included."""
-        with translated("asking for the ends of partitions"):
-            found = self._admin.list_partition_offsets(
-                dict.fromkeys(partitions, OffsetSpec.LATEST), timeout_ms=self._timeout_ms
-            )
-            return {partition: place.offset for partition, place in found.items()}
+        latest = dict.fromkeys(partitions, OffsetSpec.LATEST)
+        found = self._ask(
+            "asking for the ends of partitions",
+            lambda: self._admin.list_partition_offsets(latest, timeout_ms=self._timeout_ms),
+        )
+        return {partition: place.offset for partition, place in found.items()}
+
+    def id_of(self, name: str) -> str:
+        """The broker's own name for a topic, which none has that is made again under the same name."""
+        with translated("asking for the id of a topic"):
+            (topic,) = self._admin.describe_topics([name])
+            return str(topic["topic_id"])
 
     def max_message_bytes(self, name: str) -> int | None:
         """Largest batch that the topic takes; None where we may not ask."""
         question = ConfigResource(ConfigResourceType.TOPIC, name, {"max.message.bytes": None})
         try:
-            answer = self._admin.describe_configs([question], config_filter="all")
-        except (KafkaError, OSError) as error:
+            found = self._settings(f"asking for the limit of topic '{name}'", [question])
+        except EngramError as error:
             _log.info("the limit of topic '%s' is not known: %s", name, error)
             return None
-        value = answer.get("topic", {}).get(name, {}).get("max.message.bytes", {}).get("value")
+        value = found.get(name, {}).get("max.message.bytes", {}).get("value")
         return int(value) if value else None
 
     def close(self) -> None:
         """Release the connection."""
+        self._closed.set()
         self._admin.close()
+
+    def _settings(self, doing: str, asked: Sequence[ConfigResource]) -> Mapping[str, Any]:
+        """Topic to setting to what the broker says of it."""
+        answer = self._ask(doing, lambda: self._admin.describe_configs(list(asked), config_filter="all"))
+        found: Mapping[str, Any] = answer.get("topic", {})
+        return found
+
+    def _ask(self, doing: str, question: Callable[[], T]) -> T:
+        """The answer to a question that changes nothing, whatever it meets in passing."""
+        deadline = time.monotonic() + _RIDE_OUT_S
+        while True:
+            try:
+                with translated(doing):
+                    return question()
+            except TransientError:
+                if time.monotonic() > deadline or self._closed.wait(_AGAIN_S):
+                    raise
 
     def _create(self, spec: TopicSpec) -> bool:
         wanted = {
@@ -265,5 +314,5 @@ def topic_configs(spec: TopicSpec) -> Mapping[str, str]:
     return configs
 
 
-def _different(wanted: Mapping[str, str], found: Mapping[str, str | None]) -> dict[str, str]:
-    return {key: str(found.get(key)) for key, value in wanted.items() if found.get(key) != value}
+def _different(wanted: Mapping[str, str], found: Mapping[str, str | None]) -> dict[str, Difference]:
+    return {key: Difference(str(found.get(key)), value) for key, value in wanted.items() if found.get(key) != value}

@@ -58,4 +58,5 @@ def _is_image(path: Path) -> bool:
 
 def _natural_order(path: Path) -> list[tuple[int, int, str]]:
     parts = re.split(r"(\d+)", path.name)
-    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
+    # Not isdigit(), which takes a raised two for a digit that int() then refuses.
+    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]

@@ -147,6 +147,9 @@ def require_known(key: str, where: str, spell: Callable[[str], str] = str) -> No
     known = known_paths()
     if key in known:
         return
+    if key in AllSettings.model_fields:
+        example = min(path for path in known if path.startswith(f"{key}."))
+        raise SettingsError(f"{where} is a section; name a setting of it, such as {spell(example)}")
     near = get_close_matches(key, sorted(known | set(AllSettings.model_fields)), n=1, cutoff=0.5)
     hint = f"; did you mean {spell(near[0])}?" if near else "; see 'engram config show' for all settings"
     raise SettingsError(f"{where} is no setting{hint}")

@@ -129,11 +129,11 @@ class Examiner:
 def open_examiner(path: Path, data: Path, options: EvaluateOptions) -> Examiner:
     """Load a bundle and the footage it is to be measured on. Raises as ``evaluate`` does."""
     engine = open_engine(path, options.device, options.threads, options.backend)
-    wanted = CacheFormat(engine.frame_format, image_fps=options.image_fps, jpeg_quality=options.jpeg_quality)
-    footage = open_labelled(data, options.labels, wanted, engine.clip_format, options.cache)
+    wanted = CacheFormat(engine.predictor.frame_format, image_fps=options.image_fps, jpeg_quality=options.jpeg_quality)
+    footage = open_labelled(data, options.labels, wanted, engine.predictor.clip_format, options.cache)
     footage.check_masks()
     _warn_of_other_rate(engine.bundle, footage)
-    return Examiner(engine.bundle, Measuring(engine, engine.bundle.calibration.speed_scale), footage)
+    return Examiner(engine.bundle, Measuring(engine.predictor, engine.bundle.calibration.speed_scale), footage)
 
 
 def paper_gate(bundle: Bundle) -> float | None:

@@ -12,6 +12,8 @@ from messaging.ports import Bus, TopicSpec
 
 MAX_BYTES = 400_000
 """Bound on memory in these tests, the same for both adapters."""
+SESSION_S = 30.0
+"""A member that is not heard of for so long is put out: no stall of a busy machine lasts as long."""
 
 
 @pytest.fixture(params=["inprocess", "kafka"])
@@ -22,7 +24,7 @@ def bus(request: pytest.FixtureRequest) -> Iterator[Bus]:
     else:
         made = KafkaBus(
             KafkaConnection(request.getfixturevalue("kafka_bootstrap"), client_id=f"test-{os.getpid()}"),
-            KafkaOptions(in_flight_bytes=MAX_BYTES, queue_bytes=MAX_BYTES, session_timeout_s=6.0),
+            KafkaOptions(in_flight_bytes=MAX_BYTES, queue_bytes=MAX_BYTES, session_timeout_s=SESSION_S),
         )
     yield made
     made.close()

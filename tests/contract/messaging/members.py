@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from messaging.ports import Assigned, Claim, Delivery, Outbox, OutRecord, Progress, Subscription
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 class Member:

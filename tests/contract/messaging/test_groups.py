@@ -104,8 +104,8 @@ def test_a_member_that_leaves_hands_over_at_once(bus: Bus, topic: Topic, fresh_n
     first, second = (Member(bus.subscription([name], group)) for _ in range(2))
     together([first, second], lambda: len(first.claims) == len(second.claims) == 1, "one claim each")
     first.subscription.close()
-    # Well below the session time-out of 6 s after which a silent member is put out.
-    second.until(lambda: len(second.claims) == 2, "the claims of the one that left", timeout_s=5)
+    # Well below the session time-out of 30 s after which a silent member is put out.
+    second.until(lambda: len(second.claims) == 2, "the claims of the one that left", timeout_s=15)
 
 
 def test_commits_under_ended_claims_are_skipped(bus: Bus, topic: Topic, fresh_name: Name) -> None:
@@ -145,7 +145,7 @@ def test_receive_takes_no_more_than_asked(bus: Bus, topic: Topic, fresh_name: Na
     name = topic("frames", 2)
     publish(bus, name, 30, num_keys=4)
     member = Member(bus.subscription([name], fresh_name("group")))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while len(member.deliveries) < 30 and time.monotonic() < deadline:
         assert len(member.step(max_records=7)) <= 7
     assert len(member.deliveries) == 30
@@ -155,7 +155,7 @@ def test_lag_falls_to_nothing(bus: Bus, topic: Topic, fresh_name: Name) -> None:
     name = topic("frames", 2)
     member = Member(bus.subscription([name], fresh_name("group"))).until_owning(2)
     publish(bus, name, 50, num_keys=4)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while member.subscription.lag() < 50 and time.monotonic() < deadline:
         threading.Event().wait(0.02)
     assert member.subscription.lag() == 50
@@ -192,7 +192,7 @@ def test_closing_wakes_a_waiting_receiver(bus: Bus, topic: Topic, fresh_name: Na
 
     threading.Thread(target=wait, daemon=True).start()
     member.subscription.close()
-    assert returned.wait(10)
+    assert returned.wait(30)
     with pytest.raises(FatalError, match="closed"):
         member.subscription.receive(1, 0.1)
     member.subscription.close()  # once more does no harm

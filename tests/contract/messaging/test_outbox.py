@@ -78,6 +78,33 @@ def test_states_go_to_the_next_owner(bus: Bus, topic: Topic, fresh_name: Name) -
         assert assigned.states == mine
 
 
+def test_states_outlive_many_owners_though_nobody_writes_them_again(
+    bus: Bus, topic: Topic, fresh_name: Name, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An adapter may write states again of its own accord; nobody must see a difference."""
+    monkeypatch.setattr("messaging.kafka.states.FAR_RECORDS", 3)
+    monkeypatch.setattr("messaging.kafka.states.FAR_PER_KEY", 1)
+    frames, states, group = topic("frames"), topic("states", compacted=True), fresh_name("group")
+    publish(bus, frames, 60)
+    truth = {f"silent-{number}": str(number).encode() for number in range(5)} | {"forgotten": b"soon"}
+    for turn in range(4):
+        member = Member(bus.subscription([frames], group, states)).until_owning(1)
+        claim, outbox = member.claims[frames, 0], bus.outbox(member.subscription, fresh_name("writer"))
+        assert member.assigned[0].states == (truth if turn else {})
+        assert member.assigned[0].committed_offset == 15 * turn
+        for number in range(15 * turn, 15 * turn + 15):
+            changed: dict[str, bytes | None] = {"busy": str(number).encode()}
+            if number == 0:
+                changed |= truth
+            if number == 20:
+                changed |= {"forgotten": None}
+            records = [OutRecord(states, key, value, partition=0) for key, value in changed.items()]
+            outbox.commit(records, [Progress(claim, number + 1, number + 1)])
+            truth = {key: value for key, value in {**truth, **changed}.items() if value is not None}
+        member.subscription.close()
+    assert truth == {f"silent-{number}": str(number).encode() for number in range(5)} | {"busy": b"59"}
+
+
 def test_a_state_goes_where_it_says_whatever_its_key(bus: Bus, topic: Topic, fresh_name: Name) -> None:
     frames, states, group = topic("frames", 3), topic("states", 3, compacted=True), fresh_name("group")
     first = Member(bus.subscription([frames], group, states)).until_owning(3)

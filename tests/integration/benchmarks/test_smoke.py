@@ -1,6 +1,8 @@
 """Every benchmark at a tiny size: that it runs and prints its table, not how fast."""
 
+import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +11,14 @@ from typer.testing import CliRunner
 
 from benchmarks import backends, bank, bank_limits, detection, live_score, networks, pipeline, plumbing
 from benchmarks.__main__ import NAMES, app
+from benchmarks.plumbing import CAMERAS
 from bundles.bundle import save_bundle
-from inference.engine import Engine, network_of
+from inference.engine import engine_of, network_of
 from inference.formats import FrameFormat
 from inference.loading import open_engine
-from tests.small_bundle import small_bundle
+from tests.small_bundle import FPS, small_bundle
 from tests.unit.training.labelled_scene import write_scene
+from workers.fit import NUM_STEPS
 
 
 @pytest.fixture(autouse=True)
@@ -72,13 +76,16 @@ def test_backends(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_pipeline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save_bundle(tmp_path / "bundle", small_bundle())
-    pipeline.compare(open_engine(tmp_path / "bundle"), num_frames=48, rounds=2)
+def test_pipeline(tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    bundle = small_bundle()
+    slower = replace(bundle, manifest=bundle.manifest.model_copy(update={"fps": FPS / 2}))
+    save_bundle(tmp_path / "bundle", slower)
+    pipeline.compare(open_engine(tmp_path / "bundle"), num_frames=(NUM_STEPS + 4) * CAMERAS, rounds=2)
     assert [name for name, *_ in rows(capsys.readouterr().out)] == [
         "bare network, batch of 8 (baseline)",
         "whole pipeline, in-process bus",
     ]
+    assert all(record.levelno < logging.WARNING for record in caplog.records), "frames must come as it learned them"
 
 
 def test_detection(capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,7 +97,7 @@ def test_detection(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_bank_limits() -> None:
-    engine = Engine(small_bundle())
+    engine = engine_of(small_bundle())
     near, far = bank_limits.effects(engine, (0.0, 1.0), (1,), 12, 1)
     assert (near.distance, far.distance) == (0.0, 1.0)
     assert 0 <= near.teaches <= 1

@@ -19,7 +19,7 @@ from schemas.errors import FatalError, TransientError
 
 
 def redis_says(server: LocalRedis, command: str) -> bytes:
-    with socket.create_connection((LOOPBACK, port_of(server)), timeout=5) as connection:
+    with socket.create_connection((LOOPBACK, port_of(server)), timeout=30) as connection:
         connection.sendall(command.encode() + b"\r\n")
         return connection.recv(1024)
 
@@ -49,8 +49,8 @@ def test_redis_keeps_its_address_and_keys_over_a_restart(own_redis: LocalRedis) 
 
 def test_redis_keeps_what_was_synced_over_a_kill(own_redis: LocalRedis) -> None:
     assert redis_says(own_redis, "SET colour green") == b"+OK\r\n"
-    assert wait_until(lambda: b"aof_pending_bio_fsync:0" in redis_says(own_redis, "INFO persistence"), 5.0)
-    assert redis_says(own_redis, "WAITAOF 1 0 5000").startswith((b"*2\r\n:1", b"-ERR unknown command"))
+    assert wait_until(lambda: b"aof_pending_bio_fsync:0" in redis_says(own_redis, "INFO persistence"), 30)
+    assert redis_says(own_redis, "WAITAOF 1 0 30000").startswith((b"*2\r\n:1", b"-ERR unknown command"))
     own_redis.kill()
     assert own_redis.pid is None
     assert not own_redis.is_ready()

@@ -9,6 +9,8 @@ from deploy.local.redis import LocalRedis
 from deploy.local.wait import wait_until
 from tests.proxy import FaultProxy
 
+DEADLINE_S = 30.0
+
 
 @pytest.fixture
 def proxy(redis_server: LocalRedis) -> Iterator[FaultProxy]:
@@ -17,8 +19,8 @@ def proxy(redis_server: LocalRedis) -> Iterator[FaultProxy]:
         yield proxy
 
 
-def connect(port: int, timeout_s: float = 5.0) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
 
 
 def ask(connection: socket.socket, command: str) -> bytes:
@@ -43,22 +45,24 @@ def test_a_dropped_reply_was_acted_upon(proxy: FaultProxy, redis_server: LocalRe
 
 
 def test_a_black_hole_keeps_the_connection_and_delivers_after_healing(proxy: FaultProxy) -> None:
-    with connect(proxy.port, timeout_s=0.2) as client:
+    with connect(proxy.port) as client:
         assert ask(client, "PING") == b"+PONG\r\n"
         proxy.black_hole()
+        client.settimeout(0.2)
         with pytest.raises(TimeoutError):
             ask(client, "PING")
         proxy.heal()
-        client.settimeout(5)
+        client.settimeout(DEADLINE_S)
         assert client.recv(1024) == b"+PONG\r\n"
 
 
 def test_a_delayed_reply_comes_late_but_comes(proxy: FaultProxy) -> None:
-    with connect(proxy.port, timeout_s=0.2) as client:
+    with connect(proxy.port) as client:
         proxy.delay(0.5)
+        client.settimeout(0.2)
         with pytest.raises(TimeoutError):
             ask(client, "PING")
-        client.settimeout(5)
+        client.settimeout(DEADLINE_S)
         assert client.recv(1024) == b"+PONG\r\n"
 
 
@@ -80,4 +84,4 @@ def test_cut_closes_connections_and_takes_new_ones(proxy: FaultProxy) -> None:
         proxy.cut()
         assert old.recv(1024) == b""
     with connect(proxy.port) as new:
-        assert wait_until(lambda: ask(new, "PING") == b"+PONG\r\n", 5.0)
+        assert wait_until(lambda: ask(new, "PING") == b"+PONG\r\n", DEADLINE_S)

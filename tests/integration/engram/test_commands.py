@@ -12,37 +12,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from bundles.bundle import save_bundle
 from engram.cli.app import app
 from schemas.messages import AnomalyEvent
-from tests.small_bundle import jpeg, small_bundle
+from tests.small_bundle import jpeg
 
 ROOT = Path(__file__).parents[3]
 DEADLINE_S = 200
 runner = CliRunner()
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("bundles") / "small"
-    save_bundle(path, small_bundle())
-    return path
-
-
-@pytest.fixture
-def settings(kafka_bootstrap: str, redis_url: str, bundle: Path, fresh_name: Callable[[str], str]) -> dict[str, str]:
-    """Environment of every process of one test: names that nothing else has."""
-    return {
-        "ENGRAM_KAFKA__BOOTSTRAP_SERVERS": kafka_bootstrap,
-        "ENGRAM_KAFKA__TOPIC_PREFIX": f"{fresh_name('p')}.",
-        "ENGRAM_KAFKA__GROUP": fresh_name("workers"),
-        "ENGRAM_KAFKA__FRAMES_PARTITIONS": "2",
-        "ENGRAM_KAFKA__REPLICATION_FACTOR": "1",
-        "ENGRAM_STORE__URL": redis_url,
-        "ENGRAM_STORE__KEY_PREFIX": fresh_name("bank")[-60:],
-        "ENGRAM_WORKER__BUNDLE": str(bundle),
-        "ENGRAM_WORKER__THREADS": "1",
-    }
 
 
 @pytest.fixture
@@ -98,11 +74,25 @@ def test_topics_that_are_kept_otherwise_are_told_and_mended(call: Callable[..., 
     assert different.exit_code == 1
     assert any("retention.ms is 3600000" in state for state in json.loads(different.stdout).values())
     assert "`engram topics apply` mends" in call("topics", "create", **shorter).stdout
+    shown = call("topics", "apply", "--dry-run", **shorter)
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.count("differs") == 2  # frames and memory-updates
+    assert shown.stdout.count("retention.ms: 3600000 -> 60000") == 2
+    assert "nothing was changed" in shown.stdout
     mended = call("topics", "apply", **shorter)
     assert mended.exit_code == 0, mended.output
-    assert mended.stdout.count("mended") == 2  # frames and memory-updates
-    assert "retention.ms was 3600000" in mended.stdout
+    assert mended.stdout.splitlines() == [line.replace("differs", "mended ") for line in shown.stdout.splitlines()[:-1]]
     assert set(json.loads(call("topics", "list", "-o", "json", **shorter).stdout).values()) == {"ok"}
+
+
+def test_applying_makes_what_is_missing_and_says_so_before(call: Callable[..., Result]) -> None:
+    shown = call("topics", "apply", "--dry-run")
+    assert shown.stdout.count("missing") == 7
+    assert set(json.loads(call("topics", "list", "-o", "json").stdout).values()) == {"missing"}
+    assert call("topics", "apply").stdout.count("created") == 7
+    assert call("topics", "apply", "--dry-run").stdout.count("ok ") == 7
+    refused = call("topics", "apply", "--dry-run", ENGRAM_KAFKA__FRAMES_PARTITIONS="3")
+    assert refused.exit_code == call("topics", "apply", ENGRAM_KAFKA__FRAMES_PARTITIONS="3").exit_code == 2
 
 
 def test_topics_that_are_spread_by_camera_grow_together(call: Callable[..., Result]) -> None:

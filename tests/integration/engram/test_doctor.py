@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,38 +9,16 @@ from typing import Any
 
 import pytest
 import torch
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from redis import Redis
 from typer.testing import CliRunner
 
-from bundles.bundle import save_bundle
 from deploy.local.redis import LocalRedis
-from deploy.local.requirements import find_java
 from engram.cli.app import app
 from inference.backends import choose
 from memory_store.stores.redis import reader_acl
-from tests.small_bundle import small_bundle
 
 runner = CliRunner(env={"COLUMNS": "250", "TERM": "dumb", "NO_COLOR": "1"})
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("bundles") / "small"
-    save_bundle(path, small_bundle())
-    return path
-
-
-@pytest.fixture
-def settings(kafka_bootstrap: str, redis_url: str, bundle: Path, fresh_name: Callable[[str], str]) -> dict[str, str]:
-    return {
-        "ENGRAM_KAFKA__BOOTSTRAP_SERVERS": kafka_bootstrap,
-        "ENGRAM_KAFKA__TOPIC_PREFIX": f"{fresh_name('p')}.",
-        "ENGRAM_KAFKA__FRAMES_PARTITIONS": "2",
-        "ENGRAM_STORE__URL": redis_url,
-        "ENGRAM_STORE__KEY_PREFIX": fresh_name("bank")[-60:],
-        "ENGRAM_WORKER__BUNDLE": str(bundle),
-        "ENGRAM_WORKER__THREADS": "1",
-    }
 
 
 @pytest.fixture
@@ -64,12 +41,12 @@ def topics(settings: dict[str, str]) -> None:
     assert runner.invoke(app, ["topics", "create"], env=settings).exit_code == 0
 
 
-def shell(command: str, jars: Path) -> None:
-    """Run a remedy that names Kafka's own tool."""
-    tool, *arguments = shlex.split(command)
-    assert tool == "kafka-configs.sh"
-    java = [str(find_java()), "-cp", f"{jars}/*", "kafka.admin.ConfigCommand"]
-    subprocess.run([*java, *arguments], check=True, capture_output=True, timeout=60)
+def follow(remedy: str, settings: dict[str, str]) -> None:
+    """Call the command that a remedy begins with."""
+    program, *arguments = shlex.split(remedy.partition(", or")[0])
+    assert program == "engram"
+    done = runner.invoke(app, arguments, env=settings)
+    assert done.exit_code == 0, done.output
 
 
 @pytest.mark.usefixtures("topics")
@@ -82,7 +59,7 @@ def test_all_well(look: Callable[..., dict[str, Any]]) -> None:
 def test_missing_topics_are_made_by_the_remedy(look: Callable[..., dict[str, Any]], settings: dict[str, str]) -> None:
     sick = look("topics")
     assert (sick["ok"], sick["remedy"]) == (False, "engram topics create")
-    assert runner.invoke(app, shlex.split(sick["remedy"])[1:], env=settings).exit_code == 0
+    follow(sick["remedy"], settings)
     assert look("topics")["ok"]
 
 
@@ -96,26 +73,39 @@ def test_other_numbers_of_partitions_are_told_with_both(look: Callable[..., dict
 
 @pytest.mark.usefixtures("topics")
 def test_a_topic_that_refuses_what_is_sent_is_mended_by_the_remedy(
-    look: Callable[..., dict[str, Any]], kafka_requirements: Path
+    look: Callable[..., dict[str, Any]], settings: dict[str, str]
 ) -> None:
     larger = {"ENGRAM_PRODUCER__MAX_FRAME_BYTES": "800000"}
     sick = look("topics", **larger)
     assert not sick["ok"]
     assert "frames takes records of at most" in sick["detail"]
-    shell(sick["remedy"].partition(", or")[0], kafka_requirements)
-    assert "frames takes" not in look("topics", **larger)["detail"].replace("dead-letters takes", "")
+    follow(sick["remedy"], {**settings, **larger})
+    assert look("topics", **larger) == {**sick, "ok": True, "detail": "all 7 are there", "remedy": ""}
 
 
 @pytest.mark.usefixtures("topics")
 def test_another_retention_is_told_and_mended_by_the_remedy(
-    look: Callable[..., dict[str, Any]], kafka_requirements: Path
+    look: Callable[..., dict[str, Any]], settings: dict[str, str]
 ) -> None:
     longer = {"ENGRAM_KAFKA__EVENTS_RETENTION_S": "5000000"}
     odd = look("topics", **longer)
     assert odd["ok"]
     assert "keeps records for 2592000 s, the settings say 5000000 s" in odd["detail"]
-    shell(odd["remedy"].partition(", or")[0], kafka_requirements)
+    follow(odd["remedy"], {**settings, **longer})
     assert look("topics", **longer)["remedy"] == ""
+
+
+@pytest.mark.usefixtures("topics")
+def test_a_limit_that_no_setting_speaks_of_is_told_with_whose_it_is(
+    look: Callable[..., dict[str, Any]], settings: dict[str, str]
+) -> None:
+    scores = f"{settings['ENGRAM_KAFKA__TOPIC_PREFIX']}frame-scores"
+    with closing(KafkaAdminClient(bootstrap_servers=settings["ENGRAM_KAFKA__BOOTSTRAP_SERVERS"])) as admin:
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, scores, {"max.message.bytes": "1000"})])
+    sick = look("topics")
+    assert not sick["ok"]
+    assert f"{scores} takes records of at most 1000 bytes" in sick["detail"]
+    assert sick["remedy"].startswith(f"raise max.message.bytes of {scores}, or message.max.bytes of the brokers, to 1")
 
 
 @pytest.fixture

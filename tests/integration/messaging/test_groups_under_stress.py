@@ -49,7 +49,7 @@ class Storm:
     def stop_oldest(self) -> None:
         thread, stop = self._running.pop(0)
         stop.set()
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive()
 
     def stop_all(self) -> None:
@@ -66,13 +66,13 @@ def test_a_storm_of_rebalances_handles_each_frame_exactly_once(make_bus: MakeBus
         for _ in range(3):
             storm.start_one()
         for share in (0.15, 0.3, 0.45, 0.6):
-            wait_for_scores(bus, names, int(share * KEYS * FRAMES), 30)
+            wait_for_scores(bus, names, int(share * KEYS * FRAMES), 60)
             storm.stop_oldest()
             storm.start_one()
         found = wait_for_scores(bus, names, KEYS * FRAMES, 60)
     finally:
         storm.stop_all()
-    feeding.join(30)
+    feeding.join(60)
     assert storm.errors == []
     assert found == perfect(KEYS, FRAMES)
     assert sum(worker.num_commits > 0 for worker in storm.workers) >= 3
@@ -107,7 +107,7 @@ def test_members_settle_with_the_brokers_default_wait(
     publisher = bus.publisher()
     for number in range(100):
         publisher.publish(OutRecord("frames", f"k{number}", b"x"))
-    publisher.close(10)
+    publisher.close(30)
     together(members, lambda: sum(len(member.deliveries) for member in members) == 100, "all records")
     bus.close()
 
@@ -122,7 +122,7 @@ def test_a_batch_that_cannot_be_read_is_stepped_over_and_counted(
         publisher = bus.publisher()
         for number in range(first, first + 10):
             publisher.publish(OutRecord(name, "k", f"value-{number:02d}".encode()))
-        publisher.close(10)
+        publisher.close(30)
     kafka.stop()
     log = next((kafka.folder / "kafka-data" / f"{name}-0").glob("*.log"))
     content = bytearray(log.read_bytes())
@@ -140,7 +140,7 @@ def test_a_batch_that_cannot_be_read_is_stepped_over_and_counted(
     ]
     assert member.subscription.num_skipped == 30 - len(values)  # type: ignore[attr-defined]
     reader = fresh.reader([name], from_beginning=True)
-    assert [record.value for record in reader.read_to_end(20)] == values
+    assert [record.value for record in reader.read_to_end(60)] == values
 
 
 def test_fetching_pauses_while_nobody_receives(make_bus: MakeBus, names: Names) -> None:
@@ -156,14 +156,14 @@ def test_fetching_pauses_while_nobody_receives(make_bus: MakeBus, names: Names) 
     assert subscription._inbox.queued()[1] <= most < 2000 * 5000
     member = Member(subscription).until_received(2000)
     assert len({(d.record.partition, d.record.offset) for d in member.deliveries}) == 2000
-    assert wait_until(lambda: subscription.lag() == 0, 10)
+    assert wait_until(lambda: subscription.lag() == 0, 30)
 
 
 def test_a_dead_poll_thread_is_fatal_for_its_user(make_bus: MakeBus, names: Names) -> None:
     member = Member(make_bus().subscription([names.frames], names.group)).until_owning(4)
     member.subscription._poller._hand_over = None  # type: ignore[attr-defined]
     with pytest.raises(FatalError, match="poll thread died"):
-        member.until(lambda: False, "an error", timeout_s=10)
+        member.until(lambda: False, "an error")
 
 
 def test_a_group_that_does_not_settle_is_fatal_only_while_the_broker_is_there(
@@ -173,4 +173,4 @@ def test_a_group_that_does_not_settle_is_fatal_only_while_the_broker_is_there(
     poller = member.subscription._poller  # type: ignore[attr-defined]
     poller._is_stable = lambda: False
     with pytest.raises(FatalError, match="must settle"):
-        member.until(lambda: False, "an error", timeout_s=10)
+        member.until(lambda: False, "an error")

@@ -14,9 +14,10 @@ from messaging.kafka.connection import KafkaConnection
 from messaging.kafka.topics import GrowthWatch, KafkaTopics
 from messaging.ports import TopicSpec
 from schemas.errors import FatalError
+from tests.integration.messaging.conftest import READY_S
 from tests.integration.messaging.pipeline import Names, Worker, publish_frames, wait_for_scores
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 NUM_KEYS = 12
 OLD, NEW = 4, 8
 
@@ -118,7 +119,7 @@ def test_a_broker_that_is_away_is_no_growth(kafka: LocalKafka, make_bus: MakeBus
         kafka.kill()
         worker.step()
         kafka.start()
-        kafka.wait_ready(90)
+        kafka.wait_ready(READY_S)
         deadline = time.monotonic() + 2 * DEADLINE_S
         while worker.num_commits == 0:
             worker.step()

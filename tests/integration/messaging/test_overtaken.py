@@ -51,12 +51,17 @@ def name(make_bus: MakeBus, fresh_name: Callable[[str], str]) -> str:
     return made
 
 
+def handled(bus: KafkaBus, name: str, num_records: int, next_offset: int, replay_from: int) -> None:
+    """Publish, and let a member take all of it, commit that progress and leave."""
+    publish(bus, name, range(num_records))
+    member = Member(bus.subscription([name], name)).until_received(num_records)
+    member.subscription.commit([Progress(member.claims[name, 0], next_offset, replay_from)])
+    member.subscription.close()
+
+
 def test_what_was_deleted_before_a_take_over_is_told(kafka: LocalKafka, make_bus: MakeBus, name: str) -> None:
     bus = make_bus()
-    publish(bus, name, range(10))
-    first = Member(bus.subscription([name], name)).until_received(10)
-    first.subscription.commit([Progress(first.claims[name, 0], 3, 1)])
-    first.subscription.close()
+    handled(bus, name, 10, next_offset=3, replay_from=1)
     delete_before(kafka, name, 7)
     second = Loser(bus.subscription([name], name))
     second.until_received(3)
@@ -67,10 +72,7 @@ def test_what_was_deleted_before_a_take_over_is_told(kafka: LocalKafka, make_bus
 
 def test_a_replay_that_is_gone_is_no_loss(kafka: LocalKafka, make_bus: MakeBus, name: str) -> None:
     bus = make_bus()
-    publish(bus, name, range(10))
-    first = Member(bus.subscription([name], name)).until_received(10)
-    first.subscription.commit([Progress(first.claims[name, 0], 7, 1)])
-    first.subscription.close()
+    handled(bus, name, 10, next_offset=7, replay_from=1)
     delete_before(kafka, name, 5)
     second = Loser(bus.subscription([name], name))
     second.until_received(5)
@@ -93,10 +95,7 @@ def test_a_slow_member_is_told_what_went_under_it(kafka: LocalKafka, make_bus: M
 def test_a_position_beyond_the_end_starts_over(make_bus: MakeBus, name: str) -> None:
     """As after a topic was deleted and made again under a group that kept its offsets."""
     bus = make_bus()
-    publish(bus, name, range(3))
-    first = Member(bus.subscription([name], name)).until_received(3)
-    first.subscription.commit([Progress(first.claims[name, 0], 50, 50)])
-    first.subscription.close()
+    handled(bus, name, 3, next_offset=50, replay_from=50)
     second = Loser(bus.subscription([name], name))
     second.until_received(3)
     assert second.lost == [Lost(second.claims[name, 0], 50, 0)]

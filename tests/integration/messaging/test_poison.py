@@ -47,7 +47,7 @@ def attempts_before_death(kafka: LocalKafka, names: Names, number: int) -> int:
         return int(next(line for line in process.stdout if line.startswith("ATTEMPTS")).split()[1])
     finally:
         process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from messaging.kafka.connection import KafkaConnection
 from messaging.kafka.publisher import KafkaPublisher
 from messaging.ports import OutRecord, TopicSpec
 from schemas.errors import BadMessageError, BufferFullError, TransientError
+from tests.integration.messaging.conftest import READY_S
 from tests.integration.messaging.pipeline import Names
 
 MakeBus = Callable[..., KafkaBus]
@@ -27,7 +28,7 @@ class Ledger:
     def __init__(self, publisher: KafkaPublisher, topic: str) -> None:
         self.answers: dict[int, list[Exception | None]] = {}
         self.num_refused = 0
-        self._publisher = publisher
+        self.publisher = publisher
         self._topic = topic
         self._next = 0
 
@@ -36,12 +37,15 @@ class Ledger:
             answers: list[Exception | None] = []
             value = str(self._next).encode() + b" " + b"x" * 5000
             try:
-                self._publisher.publish(OutRecord(self._topic, f"k{self._next % KEYS}", value), answers.append)
+                self.publisher.publish(OutRecord(self._topic, f"k{self._next % KEYS}", value), answers.append)
             except BufferFullError:
                 self.num_refused += 1
                 continue
             self.answers[self._next] = answers
             self._next += 1
+
+    def settle(self, why: str = "every record must get its answer") -> None:
+        assert wait_until(lambda: all(self.answers.values()), 30), why
 
     def with_answer(self, kind: type) -> set[int]:
         return {number for number, answers in self.answers.items() if answers and isinstance(answers[0], kind)}
@@ -59,6 +63,22 @@ class Ledger:
             assert firsts == sorted(firsts)
 
 
+def at_work(bus: KafkaBus, topic: str) -> Ledger:
+    """Of a publisher whose first five records are in the log."""
+    ledger = Ledger(bus.publisher(), topic)
+    ledger.publish(5)
+    ledger.settle()
+    return ledger
+
+
+@pytest.fixture
+def tight(make_bus: MakeBus, fresh_name: Callable[[str], str]) -> str:
+    """A topic that takes 20 kB at once."""
+    name = fresh_name("frames")
+    make_bus().create_topics([TopicSpec(name, 1, max_message_bytes=20_000)])
+    return name
+
+
 def test_a_stall_shorter_than_the_delivery_timeout_loses_nothing(
     kafka: LocalKafka, make_bus: MakeBus, names: Names
 ) -> None:
@@ -69,7 +89,7 @@ def test_a_stall_shorter_than_the_delivery_timeout_loses_nothing(
     timer = threading.Timer(3, kafka.resume)
     timer.start()
     ledger.publish(300)
-    assert wait_until(lambda: all(ledger.answers.values()), 30)
+    ledger.settle()
     timer.join()
     assert ledger.with_answer(type(None)) == set(range(600))
     ledger.check(bus)
@@ -81,14 +101,14 @@ def test_a_stall_longer_than_the_delivery_timeout_does_not_silence_the_publisher
     bus = make_bus(delivery_timeout_s=2)
     ledger = Ledger(bus.publisher(), names.frames)
     ledger.publish(100)
-    assert wait_until(lambda: all(ledger.answers.values()), 30)
+    ledger.settle()
     kafka.pause()
     ledger.publish(100)
-    assert wait_until(lambda: all(ledger.answers.values()), 30), "records must fail while the broker is silent"
+    ledger.settle("records must fail while the broker is silent")
     assert ledger.with_answer(TransientError) == set(range(100, 200))
     kafka.resume()
     ledger.publish(200)
-    assert wait_until(lambda: all(ledger.answers.values()), 30), "the publisher must come back to life"
+    ledger.settle("the publisher must come back to life")
     assert ledger.with_answer(type(None)) >= set(range(200, 400))
     ledger.check(bus)
 
@@ -99,14 +119,14 @@ def test_memory_in_flight_is_bounded_while_the_broker_is_silent(
     bus = make_bus(in_flight_bytes=500_000, delivery_timeout_s=20)
     ledger = Ledger(bus.publisher(), names.frames)
     ledger.publish(10)
-    assert wait_until(lambda: all(ledger.answers.values()), 30)
+    ledger.settle()
     kafka.pause()
     ledger.publish(500)
     assert ledger.num_refused == 500 - 95  # 500 kB at 5 kB and some overhead each
     kafka.resume()
-    assert wait_until(lambda: all(ledger.answers.values()), 30)
+    ledger.settle()
     ledger.publish(50)
-    assert wait_until(lambda: all(ledger.answers.values()), 30)
+    ledger.settle()
     assert ledger.with_answer(TransientError) == set()
     ledger.check(bus)
 
@@ -114,17 +134,14 @@ def test_memory_in_flight_is_bounded_while_the_broker_is_silent(
 def test_closing_while_the_broker_is_silent_answers_for_every_record(
     kafka: LocalKafka, make_bus: MakeBus, names: Names
 ) -> None:
-    bus = make_bus()
-    publisher = bus.publisher()
-    ledger = Ledger(publisher, names.frames)
-    ledger.publish(10)
-    assert wait_until(lambda: all(ledger.answers.values()), 30)
+    ledger = at_work(make_bus(), names.frames)
+    publisher = ledger.publisher
     kafka.pause()
     ledger.publish(50)
     assert not publisher.flush(0.2)
     publisher.close(0.5)
     kafka.resume()
-    assert ledger.with_answer(TransientError) == set(range(10, 60))
+    assert ledger.with_answer(TransientError) == set(range(5, 55))
     assert all(len(answers) == 1 for answers in ledger.answers.values())
 
 
@@ -140,17 +157,15 @@ def test_a_broker_that_is_not_there_is_transient_and_named(fresh_name: Callable[
 
 def test_a_client_whose_thread_has_died_is_replaced_at_once(kafka: LocalKafka, make_bus: MakeBus, names: Names) -> None:
     bus = make_bus()
-    publisher = bus.publisher()
-    ledger = Ledger(publisher, names.frames)
-    ledger.publish(5)
-    assert wait_until(lambda: all(ledger.answers.values()), 30)
+    ledger = at_work(bus, names.frames)
+    publisher = ledger.publisher
     first = publisher._producer
     assert first is not None
     first._sender.force_close()
     first._sender.join(10)
     first._accumulator._closed = False  # it takes records all the same
     ledger.publish(5)
-    assert wait_until(lambda: all(ledger.answers.values()), 30)
+    ledger.settle()
     assert ledger.with_answer(type(None)) == set(range(10))
     ledger.check(bus)
 
@@ -159,10 +174,8 @@ def test_a_stuck_producer_is_replaced_while_the_broker_is_away(
     kafka: LocalKafka, make_bus: MakeBus, names: Names
 ) -> None:
     bus = make_bus()
-    publisher = bus.publisher()
-    ledger = Ledger(publisher, names.frames)
-    ledger.publish(5)
-    assert wait_until(lambda: all(ledger.answers.values()), 30)
+    ledger = at_work(bus, names.frames)
+    publisher = ledger.publisher
     kafka.kill()
     ledger.publish(5)
     for opened in publisher._in_flight.all():
@@ -173,9 +186,9 @@ def test_a_stuck_producer_is_replaced_while_the_broker_is_away(
     with pytest.raises(TransientError):
         ledger.publish(1)
     kafka.start()
-    kafka.wait_ready(60)
+    kafka.wait_ready(READY_S)
     assert wait_until(lambda: publishes(ledger), 60), "it must come back by itself"
-    assert wait_until(lambda: all(ledger.answers.values()), 30)
+    ledger.settle()
     ledger.check(bus)
 
 
@@ -196,9 +209,9 @@ def test_a_broker_that_is_away_at_the_first_record_is_waited_for(
     kafka.kill()
     assert not publishes(ledger)
     kafka.start()
-    kafka.wait_ready(60)
+    kafka.wait_ready(READY_S)
     assert wait_until(lambda: publishes(ledger), 60)
-    assert wait_until(lambda: all(ledger.answers.values()), 30)
+    ledger.settle()
     ledger.check(bus)
 
 
@@ -209,7 +222,7 @@ def test_a_topic_that_is_deleted_and_made_again_is_waited_for(
     bus.create_topics([TopicSpec(name, 2)])
     ledger = Ledger(bus.publisher(), name)
     ledger.publish(10)
-    assert wait_until(lambda: all(ledger.answers.values()), 30)
+    ledger.settle()
     admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
     admin.delete_topics([name])
     assert wait_until(lambda: not publishes(ledger), 60), "a topic that is gone must be noticed, and be passing"
@@ -220,31 +233,23 @@ def test_a_topic_that_is_deleted_and_made_again_is_waited_for(
     admin.close()
 
 
-def test_the_limit_of_a_topic_is_known_and_named(
-    kafka: LocalKafka, make_bus: MakeBus, fresh_name: Callable[[str], str]
-) -> None:
-    bus, name = make_bus(), fresh_name("frames")
-    bus.create_topics([TopicSpec(name, 1, max_message_bytes=20_000)])
-    publisher = bus.publisher()
+def test_the_limit_of_a_topic_is_known_and_named(kafka: LocalKafka, make_bus: MakeBus, tight: str) -> None:
+    publisher = make_bus().publisher()
     answers: list[Exception | None] = []
     with pytest.raises(BadMessageError, match="takes at most 20000 bytes") as caught:
-        publisher.publish(OutRecord(name, "k", b"x" * 30_000), answers.append)
+        publisher.publish(OutRecord(tight, "k", b"x" * 30_000), answers.append)
     assert caught.value.reason == "too_large"
     for _ in range(20):  # together they are larger than the topic takes
-        publisher.publish(OutRecord(name, "k", b"x" * 15_000), answers.append)
+        publisher.publish(OutRecord(tight, "k", b"x" * 15_000), answers.append)
     assert publisher.flush(30)
     assert answers == [None] * 20
 
 
-def test_a_limit_that_only_the_broker_knows_gives_too_large(
-    kafka: LocalKafka, make_bus: MakeBus, fresh_name: Callable[[str], str]
-) -> None:
-    bus, name = make_bus(), fresh_name("frames")
-    bus.create_topics([TopicSpec(name, 1, max_message_bytes=20_000)])
-    publisher = bus.publisher()
+def test_a_limit_that_only_the_broker_knows_gives_too_large(kafka: LocalKafka, make_bus: MakeBus, tight: str) -> None:
+    publisher = make_bus().publisher()
     publisher._limit_of = lambda _: None  # as for a user who may not ask
     answers: list[Exception | None] = []
-    publisher.publish(OutRecord(name, "k", b"x" * 30_000), answers.append)
+    publisher.publish(OutRecord(tight, "k", b"x" * 30_000), answers.append)
     assert publisher.flush(30)
     (error,) = answers
     assert isinstance(error, BadMessageError)

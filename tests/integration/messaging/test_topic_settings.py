@@ -10,9 +10,10 @@ import pytest
 from deploy.local.kafka import KafkaSettings, LocalKafka
 from messaging.kafka.bus import KafkaBus
 from messaging.kafka.connection import KafkaConnection
-from messaging.kafka.topics import KafkaTopics, topic_configs
+from messaging.kafka.topics import Difference, KafkaTopics, topic_configs
 from messaging.ports import OutRecord, Record, TopicSpec
 from schemas.errors import FatalError
+from tests.integration.messaging.conftest import READY_S
 
 RETENTION_S = 4.0
 DEADLINE_S = 60.0
@@ -30,7 +31,7 @@ def eager_kafka(kafka_requirements: Path, tmp_path_factory: pytest.TempPathFacto
     server = LocalKafka(tmp_path_factory.mktemp("eager-kafka"), kafka_requirements, settings)
     try:
         server.start()
-        server.wait_ready(90)
+        server.wait_ready(READY_S)
         yield server
     finally:
         server.kill()
@@ -117,8 +118,13 @@ def test_what_differs_is_told_and_mended_and_nothing_else_changes(
         TopicSpec(other, 1),
     ]
     differences = topics.differences(specs)
-    assert differences[frames] == {"retention.ms": "50000", "segment.ms": "5000", "max.message.bytes": "1048588"}
-    assert differences[states]["cleanup.policy"] == "delete"
+    assert differences[frames] == {
+        "retention.ms": Difference("50000", "10000"),
+        "segment.ms": Difference("5000", "1000"),
+        "max.message.bytes": Difference("1048588", "5000"),
+    }
+    assert differences[states]["cleanup.policy"] == Difference("delete", "compact")
+    assert topics.missing(specs) == [other]
     assert other not in differences
     assert topics.mend(specs) == differences
     assert topics.differences(specs) == {}

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 import cv2
 import numpy as np
 
+from deploy.local.ports import free_port
+
 BOUNDARY = b"frame"
 
 
@@ -25,7 +27,7 @@ class MjpegServer(http.server.ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int) -> None:
         super().__init__(("127.0.0.1", port), _MjpegViewer)
         self.pictures = [jpeg(value) for value in (40, 80, 120, 160)]
         self.num_sent = 10**9
@@ -109,9 +111,9 @@ def is_digest_of(authorization: str, user_and_password: str, method: str) -> boo
 
 
 @contextmanager
-def mjpeg_camera(port: int = 0) -> Iterator[MjpegServer]:
-    """A camera that is there for as long as the context is open."""
-    with MjpegServer(port) as server:
+def mjpeg_camera(port: int | None = None) -> Iterator[MjpegServer]:
+    """A camera that is there for as long as the context is open; at a port that nobody takes when it is away."""
+    with MjpegServer(port or free_port()) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         try:
@@ -119,7 +121,7 @@ def mjpeg_camera(port: int = 0) -> Iterator[MjpegServer]:
         finally:
             server.stopping.set()
             server.shutdown()
-            thread.join(10)
+            thread.join(60)
 
 
 class RtspServer(socketserver.ThreadingTCPServer):
@@ -199,4 +201,4 @@ def rtsp_camera(scheme: str | None = None, code: int = 404, qop: str = "") -> It
             yield server
         finally:
             server.shutdown()
-            thread.join(10)
+            thread.join(60)

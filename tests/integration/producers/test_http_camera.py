@@ -1,13 +1,13 @@
 """A real MJPEG camera over HTTP that comes, goes, flaps and falls silent."""
 
 import queue
-import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from deploy.local.ports import free_port
 from producers.sources import CapturedFrame, LiveOptions, Source, SourceOptions, SourceStatus, open_source
 from tests.integration.producers.camera_servers import jpeg, mjpeg_camera
 
@@ -45,12 +45,6 @@ def viewers() -> Iterator[list[Viewer]]:
             pass
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_pictures_arrive(viewers) -> None:
     with mjpeg_camera() as camera:
         viewers.append(viewer := Viewer(camera.server_port))
@@ -70,7 +64,7 @@ def test_away_at_the_start_then_appearing(viewers) -> None:
     viewer.wait_for("offline", "refused the connection")
     with mjpeg_camera(port):
         viewer.wait_for("online")
-        reader.join(20)
+        reader.join(60)
     assert got[0].image.shape == (48, 64, 3)
 
 
@@ -86,7 +80,7 @@ def test_a_camera_that_flaps_is_found_again_each_time(viewers) -> None:
         viewer.wait_for("online")
         assert camera.num_viewers >= 4
         viewer.source.close()
-        reader.join(20)
+        reader.join(60)
 
 
 def test_gone_and_back_at_the_same_address(viewers) -> None:
@@ -102,7 +96,7 @@ def test_gone_and_back_at_the_same_address(viewers) -> None:
     with mjpeg_camera(port):
         viewer.wait_for("online")
         viewer.source.close()
-        reader.join(20)
+        reader.join(60)
 
 
 def test_a_silent_camera_is_stale_then_dead_then_connected_anew(viewers) -> None:
@@ -117,7 +111,7 @@ def test_a_silent_camera_is_stale_then_dead_then_connected_anew(viewers) -> None
         viewer.wait_for("online")
         assert camera.num_viewers >= 2
         viewer.source.close()
-        reader.join(20)
+        reader.join(60)
 
 
 def test_the_picture_changes_its_size_midway(viewers) -> None:
@@ -175,7 +169,7 @@ def test_a_camera_that_drips_is_given_up(viewers) -> None:
         reader.start()
         viewer.wait_for("offline", "no frame came within 0.5 s")
         viewer.source.close()
-        reader.join(20)
+        reader.join(60)
 
 
 @pytest.mark.parametrize("challenge", ['Digest realm="camera", nonce="abc", algorithm=SHA-256, qop="auth"'])
@@ -214,6 +208,6 @@ def test_a_login_that_does_not(viewers, caplog, capfd) -> None:
         reader.start()
         viewer.wait_for("offline", "401 Unauthorized: user name or password refused")
         viewer.source.close()
-        reader.join(20)
+        reader.join(60)
     output = capfd.readouterr()
     assert "s3cr3t" not in caplog.text + output.out + output.err + viewer.source.describe()

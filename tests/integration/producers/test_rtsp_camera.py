@@ -87,10 +87,10 @@ def test_a_wrong_password_is_told_and_tried_again_without_showing_it(caplog, cap
         source = open_source(f"rtsp://bob:s3cr3t@127.0.0.1:{server.port}/live", options)
         reader = threading.Thread(target=lambda: list(source))
         reader.start()
-        status = statuses.get(timeout=20)
+        status = statuses.get(timeout=60)
         wait_for_requests(server, 12)
         source.close()
-        reader.join(20)
+        reader.join(60)
         assert not reader.is_alive()
     assert status.state == "offline"
     assert "401 Unauthorized: user name or password refused" in status.reason

@@ -12,7 +12,7 @@ import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from bundles.bundle import Bundle
-from inference.engine import Engine
+from inference.engine import engine_of
 from memory_store.store import BankReader
 from memory_store.stores.sqlite import SqliteStore
 from memory_store.views import BankCache, InitialBank
@@ -111,7 +111,7 @@ class Site:
     def worker(self, **changes: object) -> Worker:
         options = replace(self.options, **changes)  # type: ignore[arg-type]
         initial = InitialBank(self.bundle.digest, self.bundle.items_MC)
-        engine = Engine(self.bundle, device="cpu", threads=1)
+        engine = engine_of(self.bundle, device="cpu", threads=1)
         return Worker(self.bus, engine, BankCache(self.store, initial, refresh_s=0.05), options, utc_now)
 
     @retry(

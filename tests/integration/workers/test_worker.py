@@ -4,11 +4,12 @@ import threading
 from collections import Counter
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 from inference.decode import decode_frame
-from inference.engine import Engine
+from inference.engine import engine_of
 from inference.error_map import weigh_errors
 from memory_store.bank import Bank, Change
 from memory_store.proposal import ItemSums, normalised
@@ -55,9 +56,9 @@ def test_a_score_is_what_the_network_says_of_the_clip_and_the_named_bank(site: S
     site.frames("a", range(8))
     with at_work(site.worker()):
         score = site.wait_for_scores(8)[-1]
-    engine = Engine(site.bundle, device="cpu")
-    images = [decode_frame(jpeg("a", index), engine.frame_format, site.options.limits) for index in range(3, 8)]
-    (expected,) = engine.infer([np.stack(images)], site.bundle.items_MC[None])
+    predictor = engine_of(site.bundle, device="cpu").predictor
+    images = [decode_frame(jpeg("a", index), predictor.frame_format, site.options.limits) for index in range(3, 8)]
+    (expected,) = predictor.infer([np.stack(images)], site.bundle.items_MC[None])
     measures = weigh_errors(expected, site.bundle.calibration.speed_scale).measures
     assert score.psnr_db == pytest.approx(measures.psnr_db, abs=1e-5)
     assert score.feature_distance == pytest.approx(measures.feature_distance, abs=1e-6)
@@ -222,6 +223,21 @@ def test_repeats_and_old_sessions_are_counted_not_scored(site: Site) -> None:
     assert worker.snapshot().tally.balances()
 
 
+def test_frames_that_differ_from_what_was_learned_are_told_once_a_session(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.bundle = replace(site.bundle, manifest=site.bundle.manifest.model_copy(update={"jpeg_quality": 90}))
+    noise = np.random.default_rng(0).integers(0, 255, (48, 64), dtype=np.uint8)
+    coarse = cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_QUALITY, 40])[1].tobytes()
+    for session, indices in (("s1", range(50)), ("s2", range(100, 150))):
+        site.publish(*(frame_record(site.topics.frames, "a", index, session, coarse) for index in indices))
+        site.ends("a", indices.stop, session)
+    with at_work(site.worker()):
+        site.wait_for_scores(100)
+    for session in ("s1", "s2"):
+        assert caplog.text.count(f"camera a, session {session}: frames have a JPEG quality of about 40") == 1
+
+
 def test_normal_frames_propose_what_the_paper_would_write(site: Site) -> None:
     site.bundle = small_bundle(gate_threshold=1e9)
     site.frames("a", range(40))
@@ -233,11 +249,11 @@ def test_normal_frames_propose_what_the_paper_would_write(site: Site) -> None:
     assert sum(header.num_frames for header in headers) == proposed == 36
     assert {header.base_version for header in headers} == {0}
     first = headers[0]
-    engine = Engine(site.bundle, device="cpu")
-    images = [decode_frame(jpeg("a", index), engine.frame_format, site.options.limits) for index in range(40)]
+    predictor = engine_of(site.bundle, device="cpu").predictor
+    images = [decode_frame(jpeg("a", index), predictor.frame_format, site.options.limits) for index in range(40)]
     span = range(first.first_frame, first.last_frame + 1)
     clips = [np.stack(images[index - 4 : index + 1]) for index in span]
-    results = engine.infer(clips, np.repeat(site.bundle.items_MC[None], len(clips), axis=0))
+    results = predictor.infer(clips, np.repeat(site.bundle.items_MC[None], len(clips), axis=0))
     expected = ItemSums.empty(6, 16)
     for result in results:
         expected = expected.merge(result.sums)

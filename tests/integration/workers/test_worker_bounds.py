@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from inference.engine import Engine
+from inference.engine import engine_of
 from memory_store.views import BankCache, BankView, InitialBank
 from messaging.inprocess.bus import InProcessBus
 from messaging.inprocess.members import InProcessOutbox
@@ -41,7 +41,7 @@ def clocked(site: Site, **changes: object) -> tuple[Worker, Hand]:
     hand = Hand()
     options = replace(site.options, commit_interval_s=0.0, **changes)  # type: ignore[arg-type]
     initial = InitialBank(site.bundle.digest, site.bundle.items_MC)
-    engine = Engine(site.bundle, device="cpu", threads=1)
+    engine = engine_of(site.bundle, device="cpu", threads=1)
     return Worker(site.bus, engine, BankCache(site.store, initial, refresh_s=0.05), options, utc_now, hand), hand
 
 

@@ -15,6 +15,7 @@ from messaging.kafka.connection import KafkaConnection, KafkaOptions
 from schemas.messages import FrameScore, utc_now
 from schemas.topics import TopicNames
 from tests.integration.workers.conftest import Site, at_work, event_ids, largest_difference, numbers, wait_for
+from tests.services import READY_TIMEOUT_S
 from tests.small_bundle import small_bundle
 
 OPTIONS = KafkaOptions(session_timeout_s=6.0, replication_factor=1)
@@ -62,22 +63,13 @@ def test_a_broker_that_is_killed_in_mid_run_costs_no_frame_and_doubles_none(
         kafka_site.wait_for_scores(60)
         own_kafka.kill()
         own_kafka.start()
-        own_kafka.wait_ready(60)
+        own_kafka.wait_ready(READY_TIMEOUT_S)
         kafka_site.frames("abcd", range(50, 100))
         kafka_site.ends("abcd", 100)
         kafka_site.wait_for_scores(400)
     assert largest_difference(numbers(site.scores()), numbers(kafka_site.scores())) <= 1e-5
     assert event_ids(site) == event_ids(kafka_site) != []
     assert worker.snapshot().tally.balances()
-
-
-def states(scores: list[FrameScore]) -> list[tuple[str, int]]:
-    """Memory state and bank version, in order, each run of equal ones once."""
-    found: list[tuple[str, int]] = []
-    for score in scores:
-        if not found or found[-1] != (score.memory_state, score.bank_version):
-            found.append((score.memory_state, score.bank_version))
-    return found
 
 
 def test_with_redis_away_the_worker_goes_on_with_the_last_bank_and_says_so(
@@ -104,10 +96,15 @@ def test_with_redis_away_the_worker_goes_on_with_the_last_bank_and_says_so(
         own_redis.kill()
         score_until("stale")
         own_redis.start()
-        own_redis.wait_ready(30)
+        own_redis.wait_ready(READY_TIMEOUT_S)
         score_until("live")
     scores = site.scores()
-    assert states(scores) == [("live", 5), ("stale", 5), ("live", 5)]
+    found = [(score.memory_state, score.bank_version) for score in scores]
+    assert set(found) == {
+        ("live", 5),
+        ("stale", 5),
+    }  # a Redis that is slow to answer, on a busy machine, counts as away
+    assert found[-1] == ("live", 5)
     assert [score.frame_index for score in scores] == list(range(position))
     assert {score.bank_digest for score in scores} == {bank.digest}
 

@@ -12,7 +12,7 @@ from bundles.exports import ExportFormat, Parity, Sidecar, export_folder, save_e
 from inference.backends import choose as choosing
 from inference.backends.choose import choose, export_backend
 from inference.backends.torch import torch_device
-from inference.engine import Engine
+from inference.engine import engine_of
 from inference.loading import open_engine
 from schemas.errors import BundleError, FatalError
 from schemas.settings.detection import BackendSetting
@@ -148,10 +148,10 @@ def test_the_engine_scores_by_the_calibration_of_its_backend(place: Path, bundle
     choice = chosen(place)
     own = bundle.calibration.model_copy(update={"gate_threshold": 0.123})
     assert choice.export is not None
-    engine = Engine(bundle, "cpu", 1, replace(choice, export=replace(choice.export, calibration=own)))
+    engine = engine_of(bundle, "cpu", 1, replace(choice, export=replace(choice.export, calibration=own)))
     assert engine.bundle.calibration == own
     assert engine.bundle.digest == bundle.digest
-    assert Engine(bundle, "cpu", 1, choice).bundle.calibration == bundle.calibration
+    assert engine_of(bundle, "cpu", 1, choice).bundle.calibration == bundle.calibration
 
 
 @pytest.mark.parametrize("name", ["cuda:97", "mps:3"])

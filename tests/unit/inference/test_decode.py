@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.decode import MAX_SCANS, MAX_STEPS_TO_HEADER, DecodeLimits, check_jpeg, decode_frame, fit
+from inference.decode import MAX_SCANS, DecodeLimits, check_jpeg, decode_frame, fit
 from inference.formats import FrameFormat
+from inference.jpeg import MAX_STEPS_TO_HEADER
 from schemas.errors import BadMessageError
 
 GREY = FrameFormat(width=48, height=32, channels=1)

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from bundles.bundle import Bundle, load_bundle, save_bundle
-from inference.engine import ClipResult, Engine, network_of
-from inference.formats import ClipFormat
+from inference.engine import ClipResult, Engine, Predictor, engine_of, network_of
+from inference.formats import ClipFormat, FrameFormat
 from inference.loading import open_engine
 from inference.motion import cell_speeds
 from networks.memory import hold_against
@@ -40,6 +40,11 @@ def engine(request: pytest.FixtureRequest, place: Path) -> Engine:
     if request.param != "torch":
         exported(place, request.param)
     return open_engine(place, "cpu", threads=1, backend=request.param)
+
+
+@pytest.fixture
+def predictor(engine: Engine) -> Predictor:
+    return engine.predictor
 
 
 def trained_statistics(bundle: Bundle) -> Bundle:
@@ -73,12 +78,12 @@ def flat(result: ClipResult) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("size", [1, 3, 8])
-def test_the_batch_does_not_matter(engine: Engine, bundle: Bundle, size: int) -> None:
+def test_the_batch_does_not_matter(predictor: Predictor, bundle: Bundle, size: int) -> None:
     all_clips, all_banks = clips(bundle), banks(bundle)
     found: list[ClipResult] = []
     for begin in range(0, NUM_CLIPS, size):
-        found += engine.infer(list(all_clips[begin : begin + size]), all_banks[begin : begin + size])
-    whole = engine.infer(list(all_clips), all_banks)
+        found += predictor.infer(list(all_clips[begin : begin + size]), all_banks[begin : begin + size])
+    whole = predictor.infer(list(all_clips), all_banks)
     assert len(found) == NUM_CLIPS
     for one, other in zip(found, whole, strict=True):
         assert np.allclose(flat(one), flat(other), rtol=1e-5, atol=1e-5)
@@ -88,7 +93,7 @@ def test_speeds_that_the_calibration_ignores_are_not_computed() -> None:
     weighed = small_bundle()
     ignoring = replace(weighed, calibration=weighed.calibration.model_copy(update={"speed_scale": None}))
     moved, still = (
-        Engine(each, "cpu").infer(list(clips(each)[:1]), banks(each)[:1])[0] for each in (weighed, ignoring)
+        engine_of(each, "cpu").predictor.infer([clips(each)[0]], banks(each)[:1])[0] for each in (weighed, ignoring)
     )
     assert weighed.calibration.speed_scale is not None
     assert moved.cell_speeds_RS.any()
@@ -97,18 +102,18 @@ def test_speeds_that_the_calibration_ignores_are_not_computed() -> None:
     assert np.array_equal(still.cell_errors_RS, moved.cell_errors_RS)
 
 
-def test_each_clip_reads_its_own_bank(engine: Engine, bundle: Bundle) -> None:
+def test_each_clip_reads_its_own_bank(predictor: Predictor, bundle: Bundle) -> None:
     clip, all_banks = clips(bundle)[0], banks(bundle)
-    first, second, third = engine.infer([clip] * 3, all_banks[[0, 1, 0]])
+    first, second, third = predictor.infer([clip] * 3, all_banks[[0, 1, 0]])
     assert np.allclose(flat(first), flat(third), atol=1e-6)
     assert first.feature_distance != pytest.approx(second.feature_distance)
     assert not np.array_equal(first.cell_errors_RS, second.cell_errors_RS)
 
 
-def test_results_are_those_of_the_plain_network(engine: Engine, bundle: Bundle) -> None:
+def test_results_are_those_of_the_plain_network(predictor: Predictor, bundle: Bundle) -> None:
     """Folding, layout and packing change nothing: measures and proposals are computed here anew, in numpy."""
     network, all_clips, all_banks = network_of(bundle), clips(bundle), banks(bundle)
-    results = engine.infer(list(all_clips), all_banks)
+    results = predictor.infer(list(all_clips), all_banks)
     inputs, target = network.split(to_unit_range(torch.from_numpy(all_clips).permute(0, 1, 4, 2, 3)))
     with torch.inference_mode():
         queries: list[torch.Tensor] = []
@@ -133,59 +138,59 @@ def test_results_are_those_of_the_plain_network(engine: Engine, bundle: Bundle) 
 @pytest.mark.parametrize("model", sorted(PARAMETERS))
 def test_every_network_is_measured(model: str) -> None:
     bundle = small_bundle(model=model)
-    engine = Engine(bundle, device="cpu")
-    shape = engine.clip_format.length, HEIGHT, WIDTH, 1
+    predictor = engine_of(bundle, device="cpu").predictor
+    shape = predictor.clip_format.length, HEIGHT, WIDTH, 1
     clip = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    (result,) = engine.infer([clip], bundle.items_MC[None])
+    (result,) = predictor.infer([clip], bundle.items_MC[None])
     assert result.finite
     assert result.sums.sums_MC.shape == bundle.items_MC.shape
     assert result.sums.counts_M.sum() == (result.cell_errors_RS.size if bundle.items_MC.size else 0)
-    assert result.cell_speeds_RS.any() == (engine.clip_format.length > 1)
+    assert result.cell_speeds_RS.any() == (predictor.clip_format.length > 1)
 
 
-def test_a_broken_bank_is_flagged_not_scored(engine: Engine, bundle: Bundle) -> None:
+def test_a_broken_bank_is_flagged_not_scored(predictor: Predictor, bundle: Bundle) -> None:
     all_banks = banks(bundle)
     all_banks[1, 2, 0] = np.nan
-    found = engine.infer(list(clips(bundle)), all_banks)
+    found = predictor.infer(list(clips(bundle)), all_banks)
     assert [result.finite for result in found] == [True, False, *[True] * 6]
 
 
-def test_clips_are_read_only_input(engine: Engine, bundle: Bundle) -> None:
+def test_clips_are_read_only_input(predictor: Predictor, bundle: Bundle) -> None:
     """Banks lie over immutable bytes; neither they nor the frames may be written to."""
     clip, bank = clips(bundle)[0], banks(bundle)[:1]
     before = clip.copy(), bank.copy()
     clip.setflags(write=False)
     bank.setflags(write=False)
-    engine.infer([clip], bank)
+    predictor.infer([clip], bank)
     assert np.array_equal(clip, before[0])
     assert np.array_equal(bank, before[1])
 
 
-def test_no_clips_no_results(engine: Engine, bundle: Bundle) -> None:
-    assert engine.infer([], np.empty((0, *bundle.items_MC.shape), np.float32)) == []
+def test_no_clips_no_results(predictor: Predictor, bundle: Bundle) -> None:
+    assert predictor.infer([], np.empty((0, *bundle.items_MC.shape), np.float32)) == []
 
 
-def test_shapes_that_do_not_fit_are_explained(engine: Engine, bundle: Bundle) -> None:
+def test_shapes_that_do_not_fit_are_explained(predictor: Predictor, bundle: Bundle) -> None:
     with pytest.raises(FatalError, match=r"a clip must be uint8 of shape \(5, 24, 32, 1\), got uint8 \(4, 24, 32, 1\)"):
-        engine.infer([clips(bundle)[0, :4]], banks(bundle)[:1])
+        predictor.infer([clips(bundle)[0, :4]], banks(bundle)[:1])
     with pytest.raises(FatalError, match=r"items must have shape \(1, 6, 16\), got \(1, 5, 16\)"):
-        engine.infer([clips(bundle)[0]], banks(bundle)[:1, :5])
+        predictor.infer([clips(bundle)[0]], banks(bundle)[:1, :5])
     with pytest.raises(FatalError, match=r"a clip must be uint8 .* got float32 .* decode frames to the bundle's size"):
-        engine.infer([clips(bundle)[0].astype(np.float32)], banks(bundle)[:1])
+        predictor.infer([clips(bundle)[0].astype(np.float32)], banks(bundle)[:1])
     with pytest.raises(FatalError, match=r"items must have shape \(2, 6, 16\), got \(1, 6, 16\); the bank belongs"):
-        engine.infer(list(clips(bundle)[:2]), banks(bundle)[:1])
+        predictor.infer(list(clips(bundle)[:2]), banks(bundle)[:1])
 
 
 def test_the_frame_format_is_the_bundles(engine: Engine, bundle: Bundle) -> None:
-    assert (engine.frame_format.width, engine.frame_format.height, engine.frame_format.channels) == (32, 24, 1)
-    assert engine.clip_format == ClipFormat(5)
+    assert engine.predictor.frame_format == FrameFormat(32, 24, 1)
+    assert engine.predictor.clip_format == ClipFormat(5)
     assert engine.bundle.digest == bundle.digest
     assert engine.bundle.calibration == bundle.calibration
 
 
 def test_a_size_the_network_cannot_halve_is_refused(bundle: Bundle) -> None:
     with pytest.raises(FatalError, match=r"multiples of 4, got 32 x 30"):
-        Engine(replace(bundle, manifest=bundle.manifest.model_copy(update={"height": 30})), device="cpu")
+        engine_of(replace(bundle, manifest=bundle.manifest.model_copy(update={"height": 30})), device="cpu")
 
 
 @pytest.mark.parametrize("change", ["missing", "unexpected", "shape", "model", "parameter"])
@@ -202,4 +207,4 @@ def test_weights_that_do_not_fit_are_refused(bundle: Bundle, change: str) -> Non
     else:
         manifest = manifest.model_copy(update={"parameters": {"breadth": 4}})
     with pytest.raises(BundleError, match="train it again with this version"):
-        Engine(replace(bundle, weights=weights, manifest=manifest), device="cpu")
+        engine_of(replace(bundle, weights=weights, manifest=manifest), device="cpu")

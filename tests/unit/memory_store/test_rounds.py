@@ -164,3 +164,78 @@ def test_proposals_of_a_lost_partition_are_given_back() -> None:
     rounds = rounds_with(*(held_for(BANK, first=first) for first in (0, 10, 20)))
     assert rounds.remove_from(lambda where: where.offset >= 10) == 2
     assert firsts(rounds) == [0]
+
+
+def test_an_event_is_remembered_from_its_newest_message_on() -> None:
+    events = EventBook(RoundRules(event_memory_s=100, max_event_s=1000))
+    events.note(EventSpan("cam1", "s1", 1, None), 5000.0, place=place(1))
+    events.note(EventSpan("cam1", "s1", 1, None), 5900.0, place=place(2))
+    events.forget_old(6900.0)
+    assert list(events.places()) == [place(1)], "the place of its first message, the time of its last"
+    events.note(EventSpan("cam1", "s1", 1, 50), 6900.0, place=place(3))
+    events.forget_old(7000.0)
+    assert len(events) == 1
+    events.forget_old(7000.5)
+    assert len(events) == 0
+
+
+def test_the_flood_is_known_by_its_camera_though_its_sessions_change() -> None:
+    """Two honest cameras have the older events; the flood, under ever new sessions, drives out its own alone."""
+    events = EventBook(RoundRules(max_events=6))
+    for camera_id in ("cam1", "cam2"):
+        for first in (1, 2):
+            events.note(EventSpan(camera_id, "s1", first, None), float(first), place=place(first))
+    for number in range(100):
+        events.note(EventSpan("flood", f"s{number}", 7, None), 10.0 + number, place=place(9))
+    assert [len(list(events.spans(camera_id, "s1"))) for camera_id in ("cam1", "cam2")] == [2, 2]
+    assert [number for number in range(100) if list(events.spans("flood", f"s{number}"))] == [98, 99]
+    assert len(events) == len(list(events.places())) == 6
+    assert len(events._sessions) == 4, "sessions without events cost no memory"
+
+
+def test_the_oldest_event_of_the_flood_goes_first_and_it_is_bounded_exactly() -> None:
+    events = EventBook(RoundRules(max_events=3))
+    for first, touched_at in ((1, 3.0), (2, 1.0), (3, 2.0)):
+        events.note(EventSpan("cam1", "s1", first, None), touched_at, place=place(first))
+    assert len(events) == 3
+    events.note(EventSpan("cam1", "s1", 4, None), 4.0, place=place(4))
+    assert [span.first_frame for span in events.spans("cam1", "s1")] == [1, 3, 4]
+    events.note(EventSpan("cam1", "s1", 4, 9), 5.0, place=place(5))
+    assert len(events) == 3, "one more word of a known event is no new one"
+
+
+def test_the_newest_of_whoever_holds_most_makes_room_and_never_below_the_share() -> None:
+    rules = RoundRules(max_held=7, kept_share=3)
+    rounds = rounds_with(
+        *(held_for(BANK, "many", first=10 * n) for n in range(4)),
+        *(held_for(BANK, "few", first=10 * n) for n in range(3)),
+        rules=rules,
+    )
+    (first,) = rounds.add(held_for(BANK, "new"))
+    assert (first.held.header.camera_id, first.held.header.first_frame) == ("many", 30)
+    (second,) = rounds.add(held_for(BANK, "newer"))  # now nobody holds more than the share
+    assert second.held.header.camera_id == "newer"
+    (third,) = rounds.add(held_for(BANK, "many", first=90))  # whoever holds as many as the most makes room itself
+    assert third.held.header.first_frame == 90
+    assert len(rounds) == 7
+
+
+def test_what_has_left_leaves_no_name_behind() -> None:
+    dock = held_for(a_bank(bank_id="dock"), "cam9")
+    rounds = rounds_with(held_for(BANK), dock)
+    rounds.remove([dock])
+    rounds.remove([dock])
+    assert rounds.bank_ids() == ["lobby"]
+    assert rounds.of_bank("dock") == []
+    assert dock.identity not in rounds
+    assert rounds.due("dock", SOON, SOON) == []
+
+
+@pytest.mark.parametrize("guard_frames", [0, 10])
+def test_the_frames_around_an_event_are_as_many_as_the_rules_say(guard_frames: int) -> None:
+    rules = RoundRules(guard_frames=guard_frames)
+    rounds = rounds_with(*(held_for(BANK, first=first) for first in (0, 10, 20, 30, 40)), rules=rules)
+    events = EventBook(rules)
+    events.note(EventSpan("cam1", "s1", 20, 29), 0.0, place=place(0))
+    assert firsts(item.held for item in rounds.blocked(events)) == ([20] if guard_frames == 0 else [10, 20, 30])
+    assert len(rounds) == (4 if guard_frames == 0 else 2)

@@ -139,3 +139,81 @@ def test_sums_must_fit_their_maxima(sign: int) -> None:
 @given(st.integers(0, 10_000), st.integers(1, 300))
 def test_what_real_queries_give_fits_its_maxima(seed: int, num_queries: int) -> None:
     assert at_odds(sums_of(unit_rows(seed, num_queries, 6), BANK.items_MC), BANK.items_MC) is None
+
+
+LIMITED = ["moved_per_hour", "moved_per_round", "anchor_distance"]
+
+
+@pytest.mark.parametrize("name", LIMITED)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_round_that_comes_exactly_to_a_limit_breaks_it(name: str, seed: int) -> None:
+    held = held_for(BANK, seed=seed)
+    free = settled_on([held])
+    reached = free.anchor_distance if name == "anchor_distance" else free.moved
+    assert reached > 0
+    strict = settled_on([held], replace(ANY, **{name: reached}))
+    assert (strict.items_MC, strict.accepted) == (None, ())
+    expected = "anchor_distance" if name == "anchor_distance" else "change_budget"
+    assert [item.rejection.reason for item in strict.rejected] == [expected]
+    loose = settled_on([held], replace(ANY, **{name: np.nextafter(reached, 3.0)}))
+    assert [len(loose.accepted), len(loose.rejected)] == [1, 0]
+
+
+def test_an_item_exactly_one_from_its_trained_self_is_too_far() -> None:
+    anchor_MC = np.array([[1, 0, 0, 0]], np.float32)
+    items_MC = np.array([[0.5, 0.5, 0.5, 0.5]], np.float32)  # unit length, at 60 degrees: distance 1, exactly
+    bank = Bank("lobby", 3, BANK.epoch, BANK.bundle_digest, items_MC, BANK.committed_at)
+    idle = replace(held_for(bank), sums=ItemSums.empty(1, 4))
+    settled = settle(bank, anchor_MC, [idle], replace(ANY, anchor_distance=1.0))
+    assert [item.rejection.reason for item in settled.rejected] == ["anchor_distance"]
+    assert settle(bank, anchor_MC, [idle], ANY).anchor_distance == 1.0
+
+
+@pytest.mark.parametrize("name", LIMITED)
+def test_what_is_within_the_limit_alone_may_be_beyond_it_together(name: str) -> None:
+    """One by one, each proposal is held against the limit with all that were accepted before it."""
+    one, two = held_for(BANK, "cam1", seed=3), held_for(BANK, "cam2", seed=3)
+
+    def reached(*round_: Held) -> float:
+        settled = settled_on(round_)
+        return settled.anchor_distance if name == "anchor_distance" else settled.moved
+
+    alone, both = max(reached(one), reached(two)), reached(one, two)
+    assert alone < both, "else the test shows nothing"
+    settled = settled_on([two, one], replace(ANY, **{name: (alone + both) / 2}))
+    assert settled.accepted == [one]
+    assert [item.held for item in settled.rejected] == [two]
+    assert (settled.moved, settled.anchor_distance) == (settled_on([one]).moved, settled_on([one]).anchor_distance)
+    expected = settled_on([one]).items_MC
+    assert expected is not None
+    assert settled.items_MC is not None
+    np.testing.assert_array_equal(settled.items_MC, expected)
+
+
+def test_the_bounds_of_a_product_hold_to_the_slack() -> None:
+    """Queries at the two ends of what a maximum allows; two per cent beyond is not."""
+    items_MC = np.array([[1, 0], [0, 1]], np.float32)
+    for maximum in (0.5, 0.0, -0.5):
+        most = maximum if maximum >= 0 else maximum * np.exp(-1 - maximum)
+        for product, allowed in ((most, True), (most + 0.02, False), (-np.exp(-1 - maximum), True)):
+            sums_MC = np.array([[10 * product, 0], [0, 0]], np.float32)
+            sums = ItemSums(np.array([maximum, 0], np.float32), sums_MC, np.array([10, 0], np.float32))
+            assert (at_odds(sums, items_MC) is None) == allowed, (maximum, product)
+        low = np.array([[-10 * np.exp(-1 - maximum) - 0.2, 0], [0, 0]], np.float32)
+        sums = ItemSums(np.array([maximum, 0], np.float32), low, np.array([10, 0], np.float32))
+        assert at_odds(sums, items_MC) is not None
+
+
+def test_an_entry_names_the_largest_contributors_only() -> None:
+    round_ = [gentle(f"cam{number:03}", 10 * again) for number in range(101) for again in range(1 + (number == 100))]
+    change = change_of(BANK, settled_on(round_), "c1")
+    assert (change.num_proposals, change.num_frames, change.num_cameras) == (102, 1020, 101)
+    assert len(change.cameras) == 100
+    assert change.cameras[0] == ("cam100", 20)
+
+
+@pytest.mark.parametrize(("spent", "left"), [(0.0, 2.0), (0.5, 1.5), (2.5, -0.5)])
+def test_what_is_left_of_the_hour_is_what_was_not_spent(spent: float, left: float) -> None:
+    limits = ChangeLimits(2.0, 0.05, 0.1)
+    assert limits.after(spent) == ChangeLimits(left, 0.05, 0.1)
+    assert ANY.after(spent) == ANY

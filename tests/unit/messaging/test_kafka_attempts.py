@@ -1,6 +1,7 @@
 """Which record may go, and what is committed before, without Kafka."""
 
-from messaging.kafka.attempts import CAUTIOUS_RECORDS, PATIENCE_S, Mark, Trial
+from messaging.kafka.attempts import CAUTIOUS_RECORDS, PATIENCE_S, Trial
+from messaging.kafka.marks import Mark
 
 
 def test_where_nobody_died_one_mark_opens_everything() -> None:

@@ -3,9 +3,13 @@
 import threading
 
 import pytest
+from kafka import TopicPartition
 
+from messaging.kafka import states
 from messaging.kafka.inbox import CommitRequest, Inbox
-from messaging.ports import Assigned, Claim, Lost, Progress, Record
+from messaging.kafka.marks import Checkpoint, Mark
+from messaging.kafka.states import StateTable
+from messaging.ports import Assigned, Claim, Lost, OutRecord, Progress, Record
 from schemas.errors import FatalError, OwnershipLostError, TransientError
 
 ZERO, ONE = ("frames", 0), ("frames", 1)
@@ -184,8 +188,8 @@ def test_progress_needs_no_clearing() -> None:
     inbox, (claim,) = announced(5)
     inbox.put(claim, [record(5)])
     begin_with(inbox)
-    assert inbox.standing_attempts(Progress(claim, 5, 4)) == 1  # a commit without progress carries it on
-    assert inbox.standing_attempts(Progress(claim, 6, 6)) == 0
+    assert inbox.marks([Progress(claim, 5, 4)]) == {ZERO: Mark(5, 4, 1)}  # a commit without progress carries it on
+    assert inbox.marks([Progress(claim, 6, 6)]) == {ZERO: Mark(6, 6, 0)}
     inbox.committed([Progress(claim, 6, 6)])
     assert inbox.end_all() == {}
 
@@ -255,3 +259,69 @@ def test_who_needs_many_records_before_it_can_commit_gets_them_after_a_death_too
     assert inbox.held(0.0) == {}
     assert [(d.record.offset, d.attempts) for d in inbox.take(10, 0).deliveries] == [(5, 0), (6, 0), (7, 0)]
     assert inbox.end_all() == {}
+
+
+def state(offset: int, key: str, value: bytes | None = b"s", partition: int = 0) -> Record:
+    return Record("states", partition, offset, key.encode(), value, (), 0)
+
+
+def with_states(*records: Record) -> tuple[Inbox, Claim]:
+    """An inbox with a claim of which these states were read."""
+    inbox = Inbox()
+    inbox.begin([ZERO], "generation 1")
+    (claim,) = inbox.unannounced()
+    table = StateTable(TopicPartition("states", 0), "id", 0)
+    for each in records:
+        table.take(each)
+    assert inbox.announce(Assigned(claim, 5, table.values()), 4, states=table)
+    inbox.take(10, 0)
+    return inbox, claim
+
+
+def test_every_mark_carries_the_checkpoint() -> None:
+    inbox, claim = with_states(state(3, "a"), state(8, "b"))
+    inbox.put(claim, [record(5)])
+    first = Checkpoint(3, "id")
+    assert inbox.held(0.0) == {claim: (5, Mark(5, 4, 1, first))}
+    begin_with(inbox)
+    assert inbox.marks([Progress(claim, 6, 9)]) == {ZERO: Mark(6, 6, 0, first)}
+    assert inbox.end_all() == {ZERO: Mark(5, 4, 0, first)}
+
+
+def test_what_was_written_moves_the_checkpoint_of_the_next_commit() -> None:
+    inbox, claim = with_states(state(3, "a"), state(8, "b"))
+    scores = Record("scores", 0, 99, b"b", b"s", (), 0)
+    inbox.committed([Progress(claim, 6, 6)], [state(10, "a"), scores, state(70, "b", partition=1), state(11, "c")])
+    assert inbox.marks([Progress(claim, 7, 7)])[ZERO].checkpoint == Checkpoint(8, "id")
+    inbox.committed([], [state(14, "b", None)])  # states count without progress too
+    assert inbox.marks([Progress(claim, 7, 7)])[ZERO].checkpoint == Checkpoint(10, "id")
+
+
+def test_what_was_written_under_an_ended_claim_is_none_of_the_next() -> None:
+    inbox, old = with_states(state(3, "a"))
+    inbox.rewind()
+    (claim,) = inbox.unannounced()
+    table = StateTable(TopicPartition("states", 0), "id", 0)
+    table.take(state(9, "a"))  # as the old claim wrote it
+    inbox.announce(Assigned(claim, 6), states=table)
+    inbox.committed([Progress(old, 6, 6)], [state(9, "a")])
+    assert inbox.marks([Progress(claim, 7, 7)])[ZERO].checkpoint == Checkpoint(9, "id")
+
+
+def test_far_states_of_the_claims_that_commit_are_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(states, "FAR_RECORDS", 8)
+    inbox, claim = with_states(state(0, "a"), state(1, "b"), state(2, "c"), state(20, "d"))
+    busy = [OutRecord("states", "a", b"new"), OutRecord("scores", "b", b"0.5")]
+    assert inbox.far_behind(busy, []) == []
+    again = [OutRecord("states", key, b"s", partition=0) for key in "bc"]
+    assert inbox.far_behind(busy, [Progress(claim, 6, 6)]) == again
+    inbox.distrust_states()
+    assert inbox.far_behind(busy, [Progress(claim, 6, 6)]) == []
+    assert inbox.marks([Progress(claim, 6, 6)]) == {ZERO: Mark(6, 6)}
+
+
+def test_a_claim_without_states_has_no_checkpoint() -> None:
+    inbox, (claim,) = announced(5)
+    inbox.committed([Progress(claim, 6, 6)], [state(0, "a")])
+    assert inbox.marks([Progress(claim, 6, 6)]) == {ZERO: Mark(6, 6)}
+    assert inbox.far_behind([], [Progress(claim, 6, 6)]) == []

@@ -7,8 +7,6 @@ from kafka import errors as kafka_errors
 
 from messaging.kafka.connection import KafkaConnection, quiet_client_logs
 from messaging.kafka.errors import is_fenced, translate, translated
-from messaging.kafka.handover import offsets_of
-from messaging.ports import Claim, Progress
 from messaging.topics import writer_scope
 from schemas.errors import BadMessageError, EngramError, FatalError, OwnershipLostError, TransientError
 
@@ -75,14 +73,6 @@ def test_fencing_is_told_apart_from_a_group_that_moved_on() -> None:
     assert is_fenced(kafka_errors.ProducerFencedError())
     assert not is_fenced(kafka_errors.CommitFailedError())
     assert "another writer" in str(translate(kafka_errors.InvalidProducerEpochError(), "x"))
-
-
-def test_committed_offsets_carry_where_to_replay_from_and_never_beyond() -> None:
-    offsets = offsets_of([Progress(Claim("t", 1, 9), 50, 40), Progress(Claim("t", 2, 9), 50, 60)])
-    assert [(tp.topic, tp.partition, o.offset, o.metadata, o.leader_epoch) for tp, o in offsets.items()] == [
-        ("t", 1, 50, "40", -1),
-        ("t", 2, 50, "50", -1),
-    ]
 
 
 def test_scopes_of_writers_begin_with_the_prefix_and_never_run_into_each_other() -> None:

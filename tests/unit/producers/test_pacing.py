@@ -128,3 +128,45 @@ def test_a_session_without_any_rate_is_refused() -> None:
 def test_wrong_options(fields: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="must"):
         PacingOptions(**fields)
+
+
+@pytest.mark.parametrize("fields", [{"fps": 0.001}, {"fps": 1000.0}, {"num_frames": 1}, {}])
+def test_options_at_their_bounds(fields: dict[str, Any]) -> None:
+    assert PacingOptions(**fields) == PacingOptions(**fields)
+
+
+MS = timedelta(milliseconds=1)
+
+
+def taken_at(fps: float, *at_ms: float) -> list[float]:
+    """Which of these moments are taken."""
+    sampler = Sampler(fps)
+    return [moment for moment in at_ms if sampler.takes(START + moment * MS)]
+
+
+def test_of_two_frames_as_near_to_their_time_the_earlier_is_taken() -> None:
+    """Ten a second out of frames at 80 and 120 ms: both are 20 ms from 100, and the first comes first."""
+    assert taken_at(10, 0, 40, 80, 120, 160) == [0, 80]
+    assert taken_at(10, 0, 40, 79, 120, 160) == [0, 120], "79 is farther from 100 than 120 - half a step of 41"
+
+
+def test_a_frame_that_comes_twice_is_taken_once() -> None:
+    assert taken_at(10, 0, 0, 100, 100, 200) == [0, 100, 200]
+
+
+def test_a_rhythm_that_is_late_by_one_interval_is_kept_and_by_more_begun_anew() -> None:
+    """Due at 100: a frame at 200 is late by just one interval, so the next is due at 200 again; 210 sets a new time."""
+    assert taken_at(10, 0, 200, 230, 300) == [0, 200, 230, 300]
+    assert taken_at(10, 0, 210, 240, 300) == [0, 210, 300]
+
+
+def test_a_clock_set_back_begins_a_new_rhythm_from_the_frame_itself() -> None:
+    assert taken_at(10, 1000, 1010, 500, 550, 590, 600) == [1000, 500, 590]
+
+
+def test_a_wait_is_never_longer_than_an_hour() -> None:
+    clock = Clock()
+    metronome = Metronome(lambda: clock.now_s, clock.stopping)
+    metronome.wait_for(START)
+    metronome.wait_for(START + timedelta(days=400))
+    assert clock.waits == [3600.0], "a damaged time stamp must not stop a camera for a year"

@@ -166,3 +166,10 @@ def test_wrong_rate(fps: float) -> None:
 def test_start_needs_a_zone() -> None:
     with pytest.raises(SettingsError, match="time zone"):
         SourceOptions(start=START.replace(tzinfo=None))
+
+
+def test_signs_that_are_digits_and_no_numbers_are_read_as_letters(tmp_path: Path) -> None:
+    for number, name in enumerate(["3.png", "²1.png", "a²2.png", "٤.png"]):
+        (tmp_path / name).write_bytes(cv2.imencode(".png", plain(10 * number))[1].tobytes())
+    frames = open_source(str(tmp_path), OPTIONS)
+    assert [int(frame.image[0, 0, 0]) // 10 for frame in frames] == [0, 3, 2, 1], "٤ is an Arabic 4"

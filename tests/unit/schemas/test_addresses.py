@@ -1,7 +1,7 @@
 """Addresses are read or refused, and no password in them is ever shown."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.addresses import MASK, host_ports, shown_host_port, without_secrets
@@ -69,3 +69,48 @@ def test_passwords_are_stars_however_the_url_was_mistyped(text: str, shown: str)
 def test_no_typo_lays_a_password_open(scheme: str, user: str, more: str) -> None:
     """What stands before the first colon of a well-formed URL is its user, so no colon is added to the password."""
     assert "hunter2" not in without_secrets(f"{scheme}{user}hunter2{more}@host:6379/0")
+
+
+@pytest.mark.parametrize(("address", "shown"), [(("kafka", 9092), "kafka:9092"), (("::1", 1), "[::1]:1")])
+def test_an_address_is_shown_as_it_is_written(address: tuple[str, int], shown: str) -> None:
+    assert shown_host_port(address) == shown
+    assert host_ports(shown) == (address,)
+
+
+@given(st.from_regex(r"[a-z0-9.-]{1,20}|[0-9a-f]{1,4}(:[0-9a-f]{1,4}){1,7}", fullmatch=True), st.integers(1, 65535))
+@settings(max_examples=40, deadline=None)
+def test_any_host_and_port_can_be_shown_and_read_again(host: str, port: int) -> None:
+    assert host_ports(shown_host_port((host, port))) == ((host, port),)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("kafka:65536", "with a port from 1 to 65535, got 'kafka:65536'"),
+        ("kafka:0", "with a port from 1 to 65535, got 'kafka:0'"),
+        ("kafka:000001", "with a port from 1 to 65535"),
+        ("kafka:-1", "with a port from 1 to 65535"),
+        ("a/b:1", "without scheme, user or path"),
+        ("me:hunter2@a:1", f"without scheme, user or path, got '{MASK}@a:1'"),
+        ("9092", "must be host:port, got '9092'; Kafka's usual port is 9092"),
+        ("[]:1", "usual port"),
+        ("a\tb:1", "usual port"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_said(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match="must be host:port") as refused:
+        host_ports(text)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("port", [1, 65535])
+def test_the_first_and_the_last_port_are_ports(port: int) -> None:
+    assert host_ports(f"a:{port}") == (("a", port),)
+
+
+@pytest.mark.parametrize("name", ["password", "PASS", "sslpwd", "authToken", "client_secret", "api-key"])
+@pytest.mark.parametrize("lead", ["?", "&", ";"])
+def test_every_telling_parameter_is_stars_and_its_neighbours_are_not(name: str, lead: str) -> None:
+    assert without_secrets(f"h/x{lead}a=1&{name}=hunter2&z=2") == f"h/x{lead}a=1&{name}={MASK}&z=2"
+    assert without_secrets(f"h/x{lead}{name}=hunter2#end") == f"h/x{lead}{name}={MASK}#end"
+    assert without_secrets(f"h/x{lead}turn=left&{name}=") == f"h/x{lead}turn=left&{name}={MASK}"

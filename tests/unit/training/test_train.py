@@ -14,7 +14,7 @@ import engram as engram_package
 from bundles.bundle import Bundle, load_bundle
 from engram.cli.app import app
 from engram.cli.train import refuse_source_folder
-from inference.engine import Engine
+from inference.engine import engine_of
 from schemas.errors import FatalError, SettingsError
 from tests.unit.training.small_footage import MINIATURE, write_images, write_video
 from training.evaluation.measuring import measure_videos
@@ -63,9 +63,9 @@ def bundle(place: Path) -> Bundle:
 def test_the_bundle_says_what_it_was_made_from(bundle: Bundle, place: Path) -> None:
     manifest = bundle.manifest
     assert (manifest.width, manifest.height, manifest.channels, manifest.fps) == (32, 24, 1, 10.0)
-    assert (manifest.seed, manifest.clip_length, manifest.frame_stride) == (3, 5, 1)
+    assert (manifest.seed, manifest.clip_length, manifest.frame_stride, manifest.jpeg_quality) == (3, 5, 1, 90)
     assert manifest.model == "mnad-prediction"
-    wanted = CacheFormat(Engine(bundle, "cpu").frame_format)
+    wanted = CacheFormat(engine_of(bundle, "cpu").predictor.frame_format)
     normal = open_cache(find_sources(place / "data" / "train"), wanted, place / "cache")
     assert manifest.training_data_digest == normal.digest
     assert bundle.calibration.cameras == ("lobby",)
@@ -79,10 +79,10 @@ def test_calibration_is_fitted_on_footage_held_back(place: Path, tmp_path: Path,
     preset = replace(MINIATURE, half_weights=half_weights)
     train(place / "data", out, preset, replace(options(place), run=tmp_path / "run"))
     bundle = load_bundle(out)
-    engine = Engine(bundle, "cpu")
-    footage = open_cache(find_sources(place / "data" / "train"), CacheFormat(engine.frame_format), place / "cache")
+    predictor = engine_of(bundle, "cpu").predictor
+    footage = open_cache(find_sources(place / "data" / "train"), CacheFormat(predictor.frame_format), place / "cache")
     tail = replace(footage.videos[-1], first_frame=153, num_frames=27)
-    (results,) = measure_videos(engine, footage, [tail], bundle.items_MC)
+    (results,) = measure_videos(predictor, footage, [tail], bundle.items_MC)
     assert bundle.calibration.num_frames == len(results) == 23
     assert bundle.calibration.psnr_db.mean == pytest.approx(np.mean([r.psnr_db for r in results]), rel=1e-5)
     assert (out / "weights.safetensors").stat().st_size < (14_000 if half_weights else 28_000)
@@ -158,7 +158,7 @@ def test_every_network_makes_a_bundle(place: Path, tmp_path: Path, model: str, p
     preset = Preset(model, "miniature", replace(MINIATURE.recipe, parameters=parameters))
     made = load_bundle(train(place / "data", tmp_path / "b", preset, replace(options(place), run=tmp_path / "run")))
     assert made.manifest.model == model
-    assert Engine(made, "cpu").clip_format.length == parameters.get("clip_length", 5)
+    assert engine_of(made, "cpu").predictor.clip_format.length == parameters.get("clip_length", 5)
     assert (tmp_path / "run" / REPORT).stat().st_size > 50_000
 
 

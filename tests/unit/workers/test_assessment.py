@@ -210,3 +210,97 @@ def test_what_is_replayed_leaves_no_trace() -> None:
     assessor().assess(Skipped(delivery(0, header(0), replay=True), of, header(0), "replayed"), None, None, output)
     assert output.is_empty()
     assert of.counts.received == 0
+
+
+def test_what_may_become_an_event_withdraws_the_draft_before_anybody_is_told() -> None:
+    of, judge = camera(), assessor()
+    output = play(judge, of, [(header(0), result()), (header(1), result())])
+    index = 1
+    while of.happening is None:  # the score is smoothed, so it takes a frame or two
+        index += 1
+        assert of.draft is not None
+        judge.assess(clip(of, header(index)), result(error=WILD), BANK, output)
+    assert not of.happening.is_open
+    assert (of.draft, output.tally.proposals, events(output)) == (None, {"withdrawn": 1}, [])
+    assert proposed(output) == [True] * index + [False]
+    again = play(judge, of, [(header(index + 1), result(error=WILD))])
+    assert again.tally.proposals == {}, "what is not there cannot be withdrawn"
+
+
+def drafts(output: Output) -> list[tuple[int, int, int, int]]:
+    """First frame, last frame, frames and base version of each proposal."""
+    told = [decode_message(ProposalHeader, dict(r.headers)[HEADER]) for r in of_topic(output, "memory-updates")]
+    return [(each.first_frame, each.last_frame, each.num_frames, each.base_version) for each in told]
+
+
+def test_a_new_version_of_the_bank_closes_the_draft_on_the_old_one() -> None:
+    of, judge, output = camera(), assessor(), Output()
+    newer = replace(BANK, version=4, digest="cd" * 32)
+    for index in range(4):
+        judge.assess(clip(of, header(index)), result(), BANK if index < 3 else newer, output)
+    judge.flush_draft(of, output)
+    judge.flush_draft(of, output)
+    assert drafts(output) == [(0, 2, 3, 3), (3, 3, 1, 4)]
+    assert output.tally.proposals == {"published": 2}
+
+
+def test_a_frame_that_does_not_pass_leaves_the_draft_and_is_not_in_it() -> None:
+    of, judge = camera(), assessor(threshold=0.6)
+    output = play(judge, of, [(header(index), result(0.7 if index == 1 else 0.5)) for index in range(3)])
+    judge.flush_draft(of, output)
+    assert drafts(output) == [(0, 2, 2, 3)]
+    assert proposed(output) == [True, False, True]
+
+
+def test_a_draft_does_not_reach_over_a_gap() -> None:
+    of, judge = camera(), assessor()
+    output = play(judge, of, [(header(index), result()) for index in range(3)])
+    judge.assess(clip(of, header(5), continues=False), result(), BANK, output)
+    judge.flush_draft(of, output)
+    assert drafts(output) == [(0, 2, 3, 3), (5, 5, 1, 3)]
+
+
+def test_the_bundles_own_bank_may_be_taught_before_any_store_has_it() -> None:
+    assert proposed(play(assessor(), camera(), [(header(0), result())], replace(BANK, memory_state="initial"))) == [
+        True
+    ]
+
+
+def test_an_end_that_comes_late_is_the_sessions_and_not_the_cameras() -> None:
+    of, judge = camera(), assessor()
+    output = play(judge, of, [(header(index), result(error=WILD)) for index in range(5)])
+    end = header(5, kind="end_of_session", pause_s=3600.0)
+    judge.assess(SessionEnd(delivery(5, end), of, end), None, None, output)
+    assert [event.data.end_reason for event in events(output)] == [None, "session_ended"]
+    judge.end_event(of, "shutdown", output)
+    assert len(events(output)) == 2, "what has ended cannot end again"
+
+
+def test_every_message_of_an_event_is_counted_under_its_phase() -> None:
+    of, judge = camera(), assessor()
+    output = play(judge, of, [(header(index), result(error=WILD)) for index in range(60)])
+    judge.end_event(of, "shutdown", output)
+    phases = [event.data.phase for event in events(output)]
+    assert phases[0] == "start"
+    assert phases[-1] == "end"
+    assert {phase: phases.count(phase) for phase in set(phases)} == output.tally.events
+    assert {record.key for record in of_topic(output, "anomaly-events")} == {"cam1"}
+
+
+def test_numbers_that_are_none_change_nothing_that_goes_on() -> None:
+    of, judge = camera(), assessor()
+    play(judge, of, [(header(index), result()) for index in range(3)])
+    smoothing, draft = of.smoothing, of.draft
+    output = play(judge, of, [(header(3), result(finite=False))])
+    assert (of.smoothing, of.draft, of.happening) == (smoothing, draft, None)
+    assert (scores(output), output.tally.scored) == ([], 0)
+    assert output.tally.balances()
+
+
+def test_a_warming_score_says_what_it_would_have_been_read_from_and_no_number() -> None:
+    of, output = camera(), Output()
+    assessor().assess(Warming(delivery(5, header(5)), of, header(5)), None, BANK, output)
+    (score,) = scores(output)
+    assert (score.bank_id, score.bank_version, score.bank_digest) == (BANK.bank_id, BANK.version, BANK.digest)
+    assert (score.anomaly_score, score.psnr_db, score.regular_score, score.proposed) == (None, None, None, False)
+    assert (score.frame_index, score.worker_id, score.bundle_digest) == (5, "w1", BUNDLE.digest)

@@ -45,3 +45,24 @@ def test_boxes_lie_in_the_image_and_the_list_is_bounded(errors: np.ndarray) -> N
         assert x + width <= 1 + 1e-6
         assert y + height <= 1 + 1e-6
         assert min(width, height) > 0
+
+
+def test_half_of_the_worst_is_still_a_region_and_less_is_not() -> None:
+    assert len(regions(grid((0, 0, 0.5), (5, 9, 0.25)))) == 2
+    assert len(regions(grid((0, 0, 0.5), (5, 9, 0.249)))) == 1
+
+
+def test_patches_that_touch_at_a_corner_are_one_region() -> None:
+    (region,) = regions(grid((1, 1, 0.2), (2, 2, 0.2), (3, 1, 0.2)))
+    assert np.allclose(region.box, (0.1, 1 / 6, 0.2, 3 / 6))
+
+
+def test_of_many_regions_the_worst_are_named_in_their_order() -> None:
+    values = [0.14, 0.2, 0.12, 0.18, 0.16, 0.13]
+    found = regions(grid(*((2 * (n % 3), 4 * (n // 3), value) for n, value in enumerate(values))))
+    assert [round(region.score, 2) for region in found] == [1.0, 0.9, 0.8, 0.7, 0.65]
+
+
+def test_a_map_has_256_levels_of_its_own_worst() -> None:
+    found = heat_map(np.array([[0.0, 4.0], [2.0, 1.0]], np.float32))
+    assert found.values == (0, 255, 128, 64)

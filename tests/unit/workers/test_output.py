@@ -41,3 +41,37 @@ def test_progress_alone_is_worth_a_commit() -> None:
     assert output.is_empty()
     output.claims.add(Claim("frames", 0, 1))
     assert not output.is_empty()
+
+
+def varied(factor: int) -> Tally:
+    """Every count is another number."""
+    tally = Tally(factor, 2 * factor, 3 * factor, 4 * factor, lost=5 * factor)
+    for number, counter in enumerate((tally.dead_lettered, tally.skipped, tally.events, tally.proposals), 6):
+        counter["x"] = number * factor
+        counter[f"only-{factor}"] = 1
+    return tally
+
+
+def test_what_came_on_top_is_what_has_to_be_added_again() -> None:
+    total = varied(1)
+    total.add(varied(10))
+    assert total.since(varied(1)) == varied(10)
+    assert (total.received, total.scored, total.warming, total.session_ends, total.lost) == (11, 22, 33, 44, 55)
+    assert [c["x"] for c in (total.dead_lettered, total.skipped, total.events, total.proposals)] == [66, 77, 88, 99]
+
+
+def test_a_copy_goes_on_by_itself() -> None:
+    first = varied(1)
+    second = first.copy()
+    assert second == first
+    second.add(varied(10))
+    assert first == varied(1)
+
+
+def test_a_line_of_counts_names_reasons_that_happened() -> None:
+    tally = Tally(received=5, scored=2, warming=1, session_ends=1, lost=9)
+    tally.skipped.update({"stale": 0, "duplicate": 1})
+    assert str(tally) == (
+        "5 received, 2 scored, 1 warming, 1 session ends, 0 dead-lettered, 1 skipped (duplicate 1), 9 lost, "
+        "0 event messages, 0 proposals"
+    )

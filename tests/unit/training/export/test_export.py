@@ -184,10 +184,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def live_scores(place: Path, backend: Any) -> list[float]:
     engine = open_engine(place / "bundle", "cpu", 1, backend)
-    footage = open_cache(find_sources(place / "test"), CacheFormat(engine.frame_format), place / "cache")
+    footage = open_cache(find_sources(place / "test"), CacheFormat(engine.predictor.frame_format), place / "cache")
     calibration, scores = engine.bundle.calibration, []
     state: Smoothing | None = None
-    for result in measure_videos(engine, footage, footage.videos, engine.bundle.items_MC)[0]:
+    for result in measure_videos(engine.predictor, footage, footage.videos, engine.bundle.items_MC)[0]:
         live = live_score(weigh_errors(result, calibration.speed_scale).measures, state, calibration)
         state = live.smoothing
         scores.append(-live.log10_p)
@@ -212,9 +212,9 @@ def test_eight_bits_have_a_calibration_fitted_through_them(place: Path) -> None:
     assert bundle.calibration.speed_scale is not None
     assert own.speed_scale.top_px == pytest.approx(bundle.calibration.speed_scale.top_px, rel=1e-3)
     assert (own.smoothing_s, own.cameras) == (bundle.calibration.smoothing_s, bundle.calibration.cameras)
-    footage = open_cache(find_sources(place / "data"), CacheFormat(engine.frame_format), place / "cache")
+    footage = open_cache(find_sources(place / "data"), CacheFormat(engine.predictor.frame_format), place / "cache")
     tail = replace(footage.videos[-1], first_frame=153, num_frames=27)
-    psnr = [result.psnr_db for result in measure_videos(engine, footage, [tail], bundle.items_MC)[0]]
+    psnr = [result.psnr_db for result in measure_videos(engine.predictor, footage, [tail], bundle.items_MC)[0]]
     assert own.psnr_db.mean == pytest.approx(np.mean(psnr), rel=1e-5)
 
 

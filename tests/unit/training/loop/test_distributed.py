@@ -1,6 +1,5 @@
 """Two processes with half a batch each give what one process gives with the whole batch."""
 
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from deploy.local.ports import free_port
 from schemas.errors import FatalError
 from tests.unit.training.scene import (
     RECIPE,
@@ -38,13 +38,6 @@ def train_here(run: Path) -> TrainingState:
     with joined_world("cpu") as world:
         options = loop_options(run, seed=2, patience=5, steps_between_checkpoints=4)
         return run_training(all_clips(footage), RECIPE, build_double, options, world)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
