@@ -1,3 +1,5 @@
+"""Each evidence against a memory of plain numbers: what is counted, what is rare, what answers where little was seen."""
+
 import math
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""From evidences to a level, its p-value, and a rate of false alarms with what can be promised."""
+
 import math
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""The algebra of counts: any order, any grouping, fading by time, and what no frames can have given."""
+
 import itertools
 import math
 

@@ -1,3 +1,5 @@
+"""The questions to a memory, on scenes whose answers are known."""
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score

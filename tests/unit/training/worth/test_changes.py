@@ -1,3 +1,5 @@
+"""Disturbances and drifts do what they say."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""A memory made of footage all at once is what frames one by one would have made."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Scenes on disk, measured once by a real network and found again."""
+
 from pathlib import Path
 
 import numpy as np
