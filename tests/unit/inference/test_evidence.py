@@ -1,4 +1,4 @@
-"""Each evidence against a memory of plain numbers: what is counted, what is rare, what answers where little was seen."""
+"""Each evidence against a memory of plain numbers: what is counted, what is rare, who answers where little was seen."""
 
 import math
 
