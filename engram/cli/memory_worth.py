@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engram.cli.invocation import Invocation, command
-from engram.cli.options import DEFAULT_CACHE, CacheOption, DeviceOption, ThreadsOption
+from engram.cli.options import (
+    DEFAULT_CACHE,
+    CacheOption,
+    CameraQualityOption,
+    DeviceOption,
+    ImageFpsOption,
+    MadeBundleOption,
+    ThreadsOption,
+)
 from engram.cli.output import OutputOption, print_json_line, print_table
 from schemas.settings import WatchSettings
 
 if TYPE_CHECKING:
     from training.worth.arms import Row
 
-BundleOption = Annotated[Path, typer.Option("--bundle", help="Folder of the bundle whose network looks at the scenes.")]
 DataOption = Annotated[
     Path,
     typer.Option(
@@ -31,9 +38,6 @@ ArmOption = Annotated[
 NormalOption = Annotated[
     float, typer.Option("--normal-s", min=1.0, help="Most seconds of normal footage of each scene to remember.")
 ]
-QualityOption = Annotated[
-    int, typer.Option("--jpeg-quality", min=0, max=100, help="At which cameras send. 0: frames as they are.")
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -43,11 +47,12 @@ def register(app: typer.Typer) -> None:
 
 def memory_worth(
     run: Invocation,
-    bundle: BundleOption,
+    bundle: MadeBundleOption,
     data: DataOption,
     arm: ArmOption = None,
     normal_s: NormalOption = 600.0,
-    jpeg_quality: QualityOption = 90,
+    image_fps: ImageFpsOption = 10.0,
+    jpeg_quality: CameraQualityOption = 90,
     cache: CacheOption = DEFAULT_CACHE,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
@@ -64,7 +69,7 @@ def memory_worth(
     from training.worth.scenes import SceneOptions  # noqa: PLC0415 - needs an extra
     from training.worth.worth import memory_worth as measure  # noqa: PLC0415
 
-    options = SceneOptions(cache, normal_s, jpeg_quality or None, device or "auto", threads)
+    options = SceneOptions(cache, normal_s, image_fps, jpeg_quality or None, device or "auto", threads)
     found = measure(bundle, data, options, arm or ())
     if output == "json":
         print_json_line({**asdict(found), "bundle": str(found.bundle)})

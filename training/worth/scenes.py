@@ -84,12 +84,14 @@ class SceneOptions:
     Attributes:
         cache: folder of decoded footage, and of what the network made of it.
         normal_s: most seconds of normal footage of each scene, spread evenly over its videos.
+        image_fps: rate of footage that comes as folders of images.
         jpeg_quality: of the round trip a live frame makes; None = none.
         device, threads: of torch.
     """
 
     cache: Path
     normal_s: float = 600.0
+    image_fps: float = 10.0
     jpeg_quality: int | None = 90
     device: str = "auto"
     threads: int | None = None
@@ -127,7 +129,7 @@ class Camera:
         frame = FrameFormat(manifest.width, manifest.height, manifest.channels)
         network = network_of(self.bundle)
         self._predictor = Predictor(network, frame, options.device, options.threads, manifest.frame_stride)
-        self._format = CacheFormat(frame, manifest.fps, jpeg_quality=options.jpeg_quality)
+        self._format = CacheFormat(frame, manifest.fps, options.image_fps, options.jpeg_quality)
 
     def scene(self, folder: Path, change: Change | None = None, changed: str = "") -> Scene:
         """Measure a scene, or find it measured.
