@@ -171,7 +171,7 @@ def test_tensors_of_another_type_are_handed_out_in_single_precision(folder: Path
     resealed(folder, WEIGHTS, save_tensors({"a": np.arange(6).astype(kind)}))
     resealed(folder, INITIAL_BANK, save_tensors({ITEMS: np.eye(3).astype(kind)}))
     found = load_bundle(folder)
-    assert (found.weights["a"].dtype, found.items_MC.dtype) == (np.float32, np.float32)
+    assert found.weights["a"].dtype == found.items_MC.dtype == np.float32
     assert found.weights["a"].tolist() == list(range(6))
     assert np.array_equal(load_initial_bank(folder).items_MC, np.eye(3, dtype=np.float32))
 
