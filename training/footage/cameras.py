@@ -97,7 +97,7 @@ def _refuse_shared(folder: Path, own: Sequence[Source], seen: dict[Path, Path]) 
 def _warn_of_other_rates(videos: Sequence[Video], wanted: float) -> None:
     others = {video.camera or video.name: video.fps for video in videos if abs(video.fps / wanted - 1) > RATE_TOLERANCE}
     for name, fps in others.items():
-        log.warning("'%s' keeps %.4g frames a second, --fps is %g: things move otherwise there", name, fps, wanted)
+        log.warning("'%s' keeps %.4g frames a second, %g are wanted: things move otherwise there", name, fps, wanted)
 
 
 def _can_be_read(source: Source) -> bool:

@@ -166,7 +166,8 @@ def test_every_variant_is_compared(calls: list[tuple[Any, ...]]) -> None:
     ("words", "options"),
     [
         ("", making.ExportOptions()),
-        ("--data d", making.ExportOptions(data=Path("d"))),
+        ("--data d", making.ExportOptions(data=(Path("d"),))),
+        ("--data d --data e", making.ExportOptions(data=(Path("d"), Path("e")))),
         ("--out o", making.ExportOptions(out=Path("o"))),
         ("--clips 9 --cache c", making.ExportOptions(num_clips=9, cache=Path("c"))),
     ],

@@ -208,8 +208,8 @@ def test_a_camera_that_cannot_keep_the_rate_is_named(caplog: pytest.LogCaptureFi
     assert common_rate(videos, 10.0) == 10.0
     told = [record.getMessage() for record in caplog.records]
     assert told == [
-        "'yard' keeps 12.5 frames a second, --fps is 10: things move otherwise there",
-        "'odd' keeps 5 frames a second, --fps is 10: things move otherwise there",
+        "'yard' keeps 12.5 frames a second, 10 are wanted: things move otherwise there",
+        "'odd' keeps 5 frames a second, 10 are wanted: things move otherwise there",
     ]
 
 
