@@ -18,8 +18,8 @@ from bundles.bundle import load_bundle
 from engram.build.bundles import shipped_bundle
 from inference.decode import fit
 from inference.engine import ClipResult, Engine, engine_of
-from inference.error_map import weigh_errors
-from inference.scoring import Smoothing, live_score, thresholds_for
+from inference.scoring import Smoothing
+from inference.standard import standard_of
 from memory_store.coordinator.guards import distance_moved, distance_to_anchor
 from memory_store.proposal import merge_all, normalised
 from producers.synthetic.scene import SyntheticScene
@@ -133,12 +133,12 @@ def infer(engine: Engine, clips: Sequence[UInt8], items_MC: Float32) -> list[Cli
 def _effect(engine: Engine, scenes: Sequence[Sequence[UInt8]], items_MC: Float32) -> tuple[float, float]:
     """Mean score and share that may teach."""
     calibration, scores, taught = engine.bundle.calibration, [], []
-    enter, _ = thresholds_for(calibration, FALSE_ALARMS_PER_DAY, engine.bundle.manifest.fps)
+    standard = standard_of(calibration)
+    enter, _ = standard.thresholds(FALSE_ALARMS_PER_DAY, engine.bundle.manifest.fps)
     for clips in scenes:
         smoothing: Smoothing | None = None
         for result in infer(engine, clips, items_MC):
-            measures = weigh_errors(result, calibration.speed_scale).measures
-            live = live_score(measures, smoothing, calibration)
+            live = standard.score(standard.look(result).measures, smoothing)
             smoothing = live.smoothing
             scores.append(live.anomaly_score)
             passes = passes_gate(result.regular_score, calibration.gate_threshold)

@@ -1,8 +1,14 @@
 """What normal footage scores: fitted once on held-back video by the code that scores live, then only read."""
 
+import base64
+import binascii
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.arrays import Float64
+from schemas.errors import BundleError
 
 TAIL_SHARE = 0.05
 """The share of normal frames that the exponential tail describes; below, the empirical quantiles do."""
@@ -41,6 +47,39 @@ class Distribution(_Frozen):
     tail_scale: Positive
 
 
+class NormalCounts(_Frozen):
+    """What is normal, as counts; see ``memory_store.normality``, which knows what they are of.
+
+    Attributes:
+        rows, columns: of cells of an image.
+        at_s: capture time they refer to, seconds since 1970; footage without a date has 0.
+        values: base64 of float64, little-endian.
+    """
+
+    rows: Annotated[int, Field(ge=4, le=16384)]
+    columns: Annotated[int, Field(ge=4, le=16384)]
+    at_s: float
+    values: str
+
+    @classmethod
+    def of(cls, rows: int, columns: int, at_s: float, values_N: Float64) -> "NormalCounts":
+        """Pack numbers."""
+        return cls(
+            rows=rows, columns=columns, at_s=at_s, values=base64.b64encode(values_N.astype("<f8").tobytes()).decode()
+        )
+
+    def array(self) -> Float64:
+        """Unpack them, (N,).
+
+        Raises:
+            BundleError: they are not base64 of whole numbers of eight bytes.
+        """
+        try:
+            return np.frombuffer(base64.b64decode(self.values, validate=True), "<f8").astype(np.float64)
+        except (binascii.Error, ValueError) as error:
+            raise BundleError(f"counts of a calibration must be base64 of float64: {error}; train it again") from error
+
+
 class Calibration(_Frozen):
     """Everything that turns measures into a score.
 
@@ -49,6 +88,8 @@ class Calibration(_Frozen):
         smoothing_s: time constant of the moving average.
         feature_weight: weight of the feature distance's z-score beside the patch error's.
         speed_scale: that errors are weighed with; None = speeds do not count. See ``inference.error_map``.
+        memory: counts that frames are held against instead of all the above; None = there are none. See
+            ``inference.standard``.
         gate_threshold: a frame may teach the memory if its regular score is below.
         num_frames: frames it was fitted on.
         cameras: names of the cameras the footage came from, where there are several; or "any".
@@ -64,6 +105,7 @@ class Calibration(_Frozen):
     smoothing_s: Annotated[float, Field(ge=0)]
     feature_weight: Annotated[float, Field(ge=0)]
     speed_scale: SpeedScale | None = None
+    memory: NormalCounts | None = None
     gate_threshold: Annotated[float, Field(ge=0)]
     num_frames: Annotated[int, Field(ge=2)]
     cameras: tuple[str, ...] | Literal["any"] = "any"

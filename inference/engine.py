@@ -16,12 +16,15 @@ from inference.backends.choose import TORCH, Choice, open_backend
 from inference.backends.torch import TorchBackend, torch_device
 from inference.formats import ClipFormat, FrameFormat
 from inference.motion import newest_speeds, no_speeds
+from memory_store.normality import PLACE_CELLS
 from memory_store.proposal import ItemSums
+from networks.measures import CELL_PX
 from networks.network import VideoNetwork
 from networks.registry import NOT_STORED, build_network
 from schemas.arrays import Float32, UInt8
 from schemas.errors import BundleError, FatalError
 
+PLACE_PX = PLACE_CELLS * CELL_PX
 MOTION_THREADS = 4
 """Optical flow takes milliseconds of one core a frame, and runs outside Python's lock."""
 
@@ -37,6 +40,7 @@ class ClipResult:
         cell_errors_RS: mean squared error of small cells, on [0, 1] images.
         cell_speeds_RS: how fast the same cells move, in pixels per frame of the clip; 0 where a clip is one frame, and
             where the calibration ignores speeds.
+        place_grey_PQ: mean level of places, [0, 255], see ``memory_store.normality``.
         feature_distance: of features from what is remembered, mean over places.
         sums: what the frame would contribute to an update of the bank it was held against.
         finite: whether every number is; if not, the result means nothing and must be refused.
@@ -48,6 +52,7 @@ class ClipResult:
     feature_distance: float
     cell_errors_RS: Float32
     cell_speeds_RS: Float32
+    place_grey_PQ: Float32
     sums: ItemSums
     finite: bool
 
@@ -107,9 +112,10 @@ class Predictor:
         speeds = self._motion_threads.map(self._motion, clips)  # in threads, while the network computes
         measured = self._backend(clips_BTHWK, items_BMC)
         rows = ({name: values[n] for name, values in measured.items()} for n in range(len(clips)))
-        return [self._result(speeds_RS, row) for speeds_RS, row in zip(speeds, rows, strict=True)]
+        grey_BPQ = place_greys(clips_BTHWK[:, -1])
+        return [self._result(*parts) for parts in zip(speeds, grey_BPQ, rows, strict=True)]
 
-    def _result(self, speeds_RS: Float32, measured: Mapping[str, Float32]) -> ClipResult:
+    def _result(self, speeds_RS: Float32, grey_PQ: Float32, measured: Mapping[str, Float32]) -> ClipResult:
         """One clip's share of what the backend gave."""
         sums = ItemSums.empty(*self._bank_shape)
         if sums.counts_M.size:
@@ -121,6 +127,7 @@ class Predictor:
             feature_distance=float(measured["feature_distance"]),
             cell_errors_RS=measured["cell_errors"],
             cell_speeds_RS=speeds_RS,
+            place_grey_PQ=grey_PQ,
             sums=sums,
             finite=all(bool(np.isfinite(values).all()) for values in measured.values()),
         )
@@ -168,8 +175,18 @@ def engine_of(bundle: Bundle, device: str = "auto", threads: int | None = None, 
     manifest, network = bundle.manifest, network_of(bundle)
     frame = FrameFormat(manifest.width, manifest.height, manifest.channels)
     backend = open_backend(choice, network, torch_device(device), threads)
-    motion = newest_speeds if bundle.calibration.speed_scale else no_speeds
+    has_use = bundle.calibration.speed_scale or bundle.calibration.memory
+    motion = newest_speeds if has_use else no_speeds
     return Engine(Predictor(network, frame, device, threads, manifest.frame_stride, backend, motion), bundle)
+
+
+def place_greys(frames_FHWK: UInt8) -> Float32:
+    """Mean level of places, (F, P, Q), [0, 255]; what is left over at the edges is left out."""
+    num_frames, height, width, _ = frames_FHWK.shape
+    P, Q = height // PLACE_PX, width // PLACE_PX
+    whole = frames_FHWK[:, : P * PLACE_PX, : Q * PLACE_PX]
+    split = whole.reshape(num_frames, P, PLACE_PX, Q, PLACE_PX, -1)
+    return np.asarray(split.mean(axis=(2, 4, 5), dtype=np.float32))
 
 
 def network_of(bundle: Bundle) -> VideoNetwork:

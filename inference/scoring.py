@@ -42,12 +42,17 @@ MOST_EXPECTED = 3.0
 
 @dataclass(frozen=True, slots=True)
 class FrameMeasures:
-    """What the network said about one frame, see ``schemas.messages.FrameScore`` for units and directions."""
+    """What the network said about one frame, see ``schemas.messages.FrameScore`` for units and directions.
+
+    ``place_error`` and ``background`` are evidences of ``inference.evidence``; 0 where there is no memory to ask.
+    """
 
     psnr_db: float
     feature_distance: float
     regular_score: float
     patch_error: float
+    place_error: float = 0.0
+    background: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +78,21 @@ class StatisticOptions:
     Attributes:
         smoothing_s: time constant of the moving average; 0 = none.
         feature_weight: of the feature distance's z-score; the patch error's has weight 1.
-        speed: whether errors are "weighed" by how fast they move, see ``inference.error_map``, or it is "ignored".
+        speed: whether errors are "weighed" by how fast they move against a line, see ``inference.error_map``, or by
+            what is "remembered" of speeds, places and background, see ``inference.standard`` (which has its own
+            constants for the rest), or it is "ignored".
     """
 
     smoothing_s: float = 0.3
     feature_weight: float = 0.0
-    speed: Literal["weighed", "ignored"] = "weighed"
+    speed: Literal["weighed", "remembered", "ignored"] = "weighed"
+
+
+def speed_of(calibration: Calibration) -> Literal["weighed", "remembered", "ignored"]:
+    """What a calibration makes of speeds, see ``StatisticOptions``."""
+    if calibration.memory is not None:
+        return "remembered"
+    return "weighed" if calibration.speed_scale else "ignored"
 
 
 def live_score(measures: FrameMeasures, smoothing: Smoothing | None, calibration: Calibration) -> LiveScore:

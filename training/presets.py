@@ -20,6 +20,8 @@ PresetName = Literal["paper", "light", "tiny"]
 """``paper``: as published, needs a GPU. ``light``: one camera, CPU, an hour or two. ``tiny``: a demo, minutes."""
 
 
+LIVE_STATISTIC = StatisticOptions(speed="remembered")
+"""See docs/memory.md for how it compares with "weighed" on four scenes."""
 DEMO_STATISTIC = StatisticOptions(feature_weight=0.3, speed="ignored")
 """On the synthetic walkway at 5 frames a second it found 23 of 25 anomalies; with speeds weighed, 21."""
 
@@ -73,7 +75,7 @@ def find_preset(model: str, name: str) -> Preset:
     recipes = NETWORKS[model].recipes
     if name not in recipes:
         raise SettingsError(f"preset of {model} must be one of {', '.join(recipes)}, got '{name}'; choose one of these")
-    preset = Preset(model, name, recipes[name])
+    preset = Preset(model, name, recipes[name], LIVE_STATISTIC)
     return replace(preset, statistic=DEMO_STATISTIC, half_weights=True) if name == "tiny" else preset
 
 

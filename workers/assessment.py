@@ -10,8 +10,9 @@ from datetime import datetime
 
 from bundles.bundle import Bundle
 from inference.engine import ClipResult
-from inference.error_map import Irregularity, weigh_errors
-from inference.scoring import FrameMeasures, live_score
+from inference.error_map import Irregularity
+from inference.scoring import FrameMeasures
+from inference.standard import standard_of
 from messaging.dead_letters import dead_letter
 from messaging.ports import Delivery, OutRecord
 from schemas.codec import EVENT_HEADERS, encode_message
@@ -133,8 +134,9 @@ class Assessor:
             self._bury(clip.delivery, error, tally, output)
             return
         tally.scored += 1
-        irregularity = weigh_errors(found.result, self.bundle.calibration.speed_scale)
-        live = live_score(irregularity.measures, camera.smoothing, self.bundle.calibration)
+        standard = standard_of(self.bundle.calibration)
+        irregularity = standard.look(found.result)
+        live = standard.score(irregularity.measures, camera.smoothing)
         camera.smoothing = live.smoothing
         rules = self.rules(found.header.fps)
         seen = _observation(found, irregularity, live.anomaly_score, rules)

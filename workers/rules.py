@@ -5,7 +5,8 @@ from dataclasses import asdict
 from functools import lru_cache
 
 from bundles.calibration import Calibration
-from inference.scoring import evidence, supported_false_alarms_per_day, thresholds_for
+from inference.scoring import evidence, supported_false_alarms_per_day
+from inference.standard import standard_of
 from workers.options import EventOptions
 from workers.tracker import EventRules
 
@@ -27,7 +28,7 @@ def event_rules(options: EventOptions, calibration: Calibration) -> Callable[[fl
 
     @lru_cache(maxsize=64)
     def rules(fps: float) -> EventRules:
-        enter, leave = thresholds_for(calibration, options.target_false_alarms_per_day, fps)
+        enter, leave = standard_of(calibration).thresholds(options.target_false_alarms_per_day, fps)
         fixed = options.enter is not None or options.exit is not None
         chosen = enter if options.enter is None else options.enter
         told = asdict(options) | {

@@ -14,7 +14,7 @@ import numpy as np
 
 from bundles.bundle import Bundle
 from inference.loading import open_engine
-from inference.scoring import thresholds_for
+from inference.standard import standard_of
 from networks.network import PaperTest
 from networks.registry import network_class
 from schemas.arrays import Float32
@@ -136,7 +136,7 @@ def open_examiner(path: Path, data: Path, options: EvaluateOptions) -> Examiner:
     footage = open_labelled(data, options.labels, wanted, engine.predictor.clip_format, options.cache)
     footage.check_masks()
     _warn_of_other_rate(engine.bundle, footage)
-    return Examiner(engine.bundle, Measuring(engine.predictor, engine.bundle.calibration.speed_scale), footage)
+    return Examiner(engine.bundle, Measuring(engine.predictor, engine.bundle.calibration), footage)
 
 
 def paper_gate(bundle: Bundle) -> float | None:
@@ -205,8 +205,8 @@ class Evaluation:
     @property
     def opens_at(self) -> float:
         """Live score at which a worker opens an event, as ``engram watch`` has it at the bundle's own rate."""
-        fps = self.bundle.manifest.fps
-        return thresholds_for(self.bundle.calibration, self.target_false_alarms_per_day, fps)[0]
+        standard = standard_of(self.bundle.calibration)
+        return standard.thresholds(self.target_false_alarms_per_day, self.bundle.manifest.fps)[0]
 
 
 def evaluate(path: Path, data: Path, options: EvaluateOptions) -> Evaluation:

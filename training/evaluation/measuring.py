@@ -9,13 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from bundles.calibration import Calibration, SpeedScale
+from bundles.calibration import Calibration
 from inference.engine import ClipResult, Predictor
 from inference.error_map import Irregularity, patch_means, speed_scale_of, weigh_errors
 from inference.scoring import FrameMeasures, StatisticOptions, fit_calibration
+from inference.standard import ByMemory, counts_of, seen_of, standard_of
 from schemas.arrays import Float32
 from schemas.errors import FatalError
 from training.footage.dataset import FrameCache, Video
+from training.worth.learning import learn
+from training.worth.scenes import Take
 
 BATCH = 8
 
@@ -69,15 +72,15 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Measuring:
-    """A network, and what its errors are weighed with.
+    """A network, and what its errors are judged by.
 
     Attributes:
         predictor: the network.
-        speed_scale: see ``inference.error_map``.
+        calibration: that frames are judged by; None = errors as they are.
     """
 
     predictor: Predictor
-    speed_scale: SpeedScale | None = None
+    calibration: Calibration | None = None
 
     def fixed(self, footage: FrameCache, videos: Sequence[Video], items_MC: Float32) -> Run:
         """Measure all videos against one memory.
@@ -122,8 +125,8 @@ class Measuring:
             frame = video.offset + index + self.predictor.clip_format.span - 1
             text = f"a network must give finite numbers, it does not at frame {frame} of '{video.name}'"
             raise FatalError(f"{text}; train the bundle again")
-        irregularity = weigh_errors(result, self.speed_scale)
-        return MeasuredClip(irregularity, result.clip_error, patch_means(result.cell_errors_RS))
+        judged = standard_of(self.calibration).look(result) if self.calibration else weigh_errors(result, None)
+        return MeasuredClip(judged, result.clip_error, patch_means(result.cell_errors_RS))
 
     def _num_frames(self, videos: Sequence[Video]) -> int:
         clip = self.predictor.clip_format
@@ -149,10 +152,24 @@ def calibrate(videos: Sequence[Sequence[ClipResult]], fps: float, statistic: Sta
     Raises:
         FatalError: too few frames.
     """
+    if statistic.speed == "remembered":
+        return _with_memory(videos, fps, statistic)
     results = [result for video in videos for result in video]
     scale = speed_scale_of(results) if results and statistic.speed == "weighed" else None
     measures = tuple(tuple(weigh_errors(result, scale).measures for result in video) for video in videos)
     return Calibrated(fit_calibration(measures, fps, statistic, scale), measures)
+
+
+def _with_memory(videos: Sequence[Sequence[ClipResult]], fps: float, statistic: StatisticOptions) -> Calibrated:
+    """Counts of all videos to judge by, and the numbers that people and the gate look at."""
+    takes = [Take(f"held back {number}", fps, seen_of(video)) for number, video in enumerate(videos) if video]
+    if not takes:
+        fit_calibration([], fps, statistic)  # says how much is missing
+    memory = learn(takes)
+    by = ByMemory.of(memory, fps)
+    measures = tuple(tuple(by.look(result).measures for result in video) for video in videos)
+    fitted = fit_calibration(measures, fps, statistic)
+    return Calibrated(fitted.model_copy(update={"memory": counts_of(memory)}), measures)
 
 
 def _results(predictor: Predictor, footage: FrameCache, video: Video, items_MC: Float32) -> Iterator[ClipResult]:

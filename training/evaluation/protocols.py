@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 
 from bundles.calibration import Calibration
-from inference.scoring import Smoothing, live_score
+from inference.scoring import Smoothing
+from inference.standard import standard_of
 from networks.measures import MIN_ERROR
 from networks.network import PaperTest
 from schemas.arrays import Float64
@@ -39,10 +40,10 @@ def paper_scores(video: Sequence[MeasuredClip], test: PaperTest) -> Float64:
 
 def live_scores(video: Sequence[MeasuredClip], calibration: Calibration) -> Float64:
     """Anomaly scores of one video, (N,), in [0, 1], by the worker's own code; each needs no later frame."""
-    scores: list[float] = []
+    standard, scores = standard_of(calibration), list[float]()
     smoothing: Smoothing | None = None
     for measured in video:
-        live = live_score(measured.irregularity.measures, smoothing, calibration)
+        live = standard.score(measured.irregularity.measures, smoothing)
         smoothing = live.smoothing
         scores.append(live.anomaly_score)
     return np.array(scores)

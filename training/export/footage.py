@@ -13,7 +13,7 @@ from bundles.bundle import Bundle
 from bundles.calibration import Calibration
 from inference.engine import Predictor
 from inference.formats import ClipFormat, FrameFormat
-from inference.scoring import MIN_FRAMES, StatisticOptions
+from inference.scoring import MIN_FRAMES, StatisticOptions, speed_of
 from schemas.arrays import UInt8
 from training.evaluation.measuring import calibrate, measure_videos
 from training.footage.cameras import common_rate, footage_of
@@ -40,7 +40,7 @@ class NormalFootage:
         """Fitted on the part held back, through ``predictor``, in the form of the bundle's own."""
         own = bundle.calibration
         results = measure_videos(predictor, self.frames, self.split.held_back, bundle.items_MC)
-        form = StatisticOptions(own.smoothing_s, own.feature_weight, "weighed" if own.speed_scale else "ignored")
+        form = StatisticOptions(own.smoothing_s, own.feature_weight, speed_of(own))
         fitted = calibrate(results, self.fps, form).calibration
         return fitted.model_copy(update={"cameras": own.cameras})
 

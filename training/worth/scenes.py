@@ -20,9 +20,8 @@ from bundles.bundle import Bundle, load_bundle
 from inference.engine import Predictor, network_of
 from inference.evidence import Seen
 from inference.formats import FrameFormat
-from memory_store.normality import PLACE_CELLS
-from networks.measures import CELL_PX
-from schemas.arrays import Float32, UInt8
+from inference.standard import seen_of
+from schemas.arrays import UInt8
 from schemas.errors import FatalError
 from training.footage.dataset import CacheFormat, FrameCache, Video, open_cache
 from training.footage.layouts import Layout, find_layout
@@ -33,7 +32,6 @@ log = logging.getLogger(__name__)
 
 CONTENT_VERSION = 1
 BATCH = 8
-PLACE_PX = PLACE_CELLS * CELL_PX
 
 Change = Callable[[UInt8, np.random.Generator], UInt8]
 """What is done to the frames of a video, (F, H, W, K), before the network sees them."""
@@ -195,24 +193,8 @@ class Camera:
             clips = list(frames_FHWC[ends[:, None] + clip.stride * np.arange(1 - clip.length, 1)])
             items_BMC = np.repeat(self.bundle.items_MC[None], len(clips), axis=0)
             results = self._predictor.infer(clips, items_BMC)
-            parts.append(
-                Seen(
-                    np.stack([result.cell_errors_RS for result in results]),
-                    np.stack([result.cell_speeds_RS for result in results]),
-                    grey_places(frames_FHWC[ends]),
-                    np.array([result.psnr_db for result in results], np.float32),
-                )
-            )
+            parts.append(seen_of(results))
         return _joined(parts)
-
-
-def grey_places(frames_FHWC: UInt8) -> Float32:
-    """Mean level of places, (F, P, Q), [0, 255]."""
-    num_frames, height, width, _ = frames_FHWC.shape
-    P, Q = height // PLACE_PX, width // PLACE_PX
-    whole = frames_FHWC[:, : P * PLACE_PX, : Q * PLACE_PX]
-    split = whole.reshape(num_frames, P, PLACE_PX, Q, PLACE_PX, -1)
-    return np.asarray(split.mean(axis=(2, 4, 5), dtype=np.float32))
 
 
 def _is_scene(folder: Path) -> bool:

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from bundles.bundle import save_bundle
+from inference.engine import place_greys
 from inference.evidence import Seen
 from schemas.errors import FatalError
 from tests.small_bundle import small_bundle
 from tests.unit.training.labelled_scene import CALM, turning_noisy, write_clip, write_labels, write_scene, write_video
-from training.worth.scenes import Camera, SceneOptions, find_scenes, grey_places
+from training.worth.scenes import Camera, SceneOptions, find_scenes
 
 CLIP = 5
 
@@ -114,7 +115,7 @@ def test_parts_of_a_take_know_where_they_begin(scene):
 
 def test_grey_levels_of_places_are_means():
     frames = np.random.default_rng(0).integers(0, 256, (2, 40, 50, 3)).astype(np.uint8)
-    found = grey_places(frames)
+    found = place_greys(frames)
     assert found.shape == (2, 2, 3)
     assert found[1, 1, 2] == pytest.approx(frames[1, 16:32, 32:48].mean(), rel=1e-5)
 

@@ -1,0 +1,152 @@
+"""What a frame is judged by: a calibration, made ready. Bundles so far have a line of speeds; newer ones a memory.
+
+Both turn what was measured on a frame into the numbers of its score and the map an operator sees, those numbers into an
+anomaly score, and a rate of false alarms into bounds on it. A worker and the evaluation judge by the same one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+
+from bundles.calibration import Calibration, NormalCounts
+from inference.engine import ClipResult
+from inference.error_map import PATCH_STEP, Irregularity, weigh_errors
+from inference.evidence import Evidence, Expectation, Seen, ask, expectation, motion_map, patch_means
+from inference.rarity import SMOOTHING_S, joint, level_for, log10_p
+from inference.scoring import (
+    EXIT_SHARE,
+    FrameMeasures,
+    LiveScore,
+    Smoothing,
+    live_score,
+    score_of,
+    smoothed,
+    smoothing_weight,
+    thresholds_for,
+)
+from memory_store.normality import Grid, Normality
+from schemas.errors import BadMessageError, BundleError
+
+
+class Standard(Protocol):
+    """See the module."""
+
+    def look(self, result: ClipResult) -> Irregularity:
+        """The numbers of a frame's score, and the map they come from."""
+        ...
+
+    def score(self, measures: FrameMeasures, smoothing: Smoothing | None) -> LiveScore:
+        """Score one frame; ``smoothing`` is the state after the frame before, None after a gap."""
+        ...
+
+    def thresholds(self, per_day: float, fps: float) -> tuple[float, float]:
+        """Anomaly scores that open and close an event, for so many false alarms a day of one camera."""
+        ...
+
+
+@lru_cache(maxsize=16)
+def standard_of(calibration: Calibration) -> Standard:
+    """Make a calibration ready to judge by; made once for each.
+
+    Raises:
+        BundleError: it holds counts that cannot be what frames gave.
+    """
+    if calibration.memory is None:
+        return ByLine(calibration)
+    return ByMemory.of(normality_of(calibration.memory), calibration.fps)
+
+
+@dataclass(frozen=True, slots=True)
+class ByLine:
+    """Errors weighed by speed against a line, see ``inference.error_map`` and ``inference.scoring``."""
+
+    calibration: Calibration
+
+    def look(self, result: ClipResult) -> Irregularity:
+        """See ``Standard``."""
+        return weigh_errors(result, self.calibration.speed_scale)
+
+    def score(self, measures: FrameMeasures, smoothing: Smoothing | None) -> LiveScore:
+        """See ``Standard``."""
+        return live_score(measures, smoothing, self.calibration)
+
+    def thresholds(self, per_day: float, fps: float) -> tuple[float, float]:
+        """See ``Standard``."""
+        return thresholds_for(self.calibration, per_day, fps)
+
+
+@dataclass(frozen=True, slots=True)
+class ByMemory:
+    """Several evidences held against counts of normal video, see ``inference.evidence`` and ``inference.rarity``."""
+
+    memory: Normality
+    expected: Expectation
+    fps: float
+
+    @classmethod
+    def of(cls, memory: Normality, fps: float) -> "ByMemory":
+        """Ask a memory about frames that come ``fps`` times a second."""
+        return cls(memory, expectation(memory), fps)
+
+    def look(self, result: ClipResult) -> Irregularity:
+        """See ``Standard``. The map has the patches of ``inference.error_map``; the score is of all there are."""
+        seen = seen_of([result])
+        evidence = ask(seen, self.expected)
+        map_RS = patch_means(motion_map(seen, self.expected))[0, ::PATCH_STEP, ::PATCH_STEP].astype(np.float32)
+        measures = FrameMeasures(
+            result.psnr_db,
+            result.feature_distance,
+            result.regular_score,
+            float(np.exp(evidence.motion_F[0])),
+            float(evidence.place_F[0]),
+            float(evidence.background_F[0]),
+        )
+        return Irregularity(measures, map_RS)
+
+    def score(self, measures: FrameMeasures, smoothing: Smoothing | None) -> LiveScore:
+        """See ``Standard``."""
+        numbers = (np.log(measures.patch_error), measures.place_error, measures.background)
+        x = float(joint(Evidence(*(np.array([number]) for number in numbers)), self.memory)[0])
+        after = smoothed(smoothing, x, smoothing_weight(self.fps, SMOOTHING_S))
+        rarity = self._log10_p(after.level)
+        return LiveScore(score_of(rarity), rarity, after)
+
+    def thresholds(self, per_day: float, fps: float) -> tuple[float, float]:  # noqa: ARG002
+        """See ``Standard``. Alarms are counted over blocks of seconds, so the rate of frames does not matter."""
+        rarity = self._log10_p(level_for(per_day, self.memory))
+        return score_of(rarity), score_of(EXIT_SHARE * rarity)
+
+    def _log10_p(self, level: float) -> float:
+        return float(log10_p(np.array([level]), self.memory.field("levels"))[0])
+
+
+def seen_of(results: Sequence[ClipResult]) -> Seen:
+    """What the network and the camera gave for some frames."""
+    return Seen(
+        np.stack([result.cell_errors_RS for result in results]),
+        np.stack([result.cell_speeds_RS for result in results]),
+        np.stack([result.place_grey_PQ for result in results]),
+        np.array([result.psnr_db for result in results], np.float32),
+    )
+
+
+def normality_of(counts: NormalCounts) -> Normality:
+    """A memory as a calibration holds it.
+
+    Raises:
+        BundleError: it cannot be what frames gave.
+    """
+    try:
+        memory = Normality(Grid(counts.rows, counts.columns), counts.at_s, counts.array())
+        memory.check()
+    except BadMessageError as error:
+        raise BundleError(f"counts of a calibration: {error}; train the bundle again") from error
+    return memory
+
+
+def counts_of(memory: Normality) -> NormalCounts:
+    """The inverse of ``normality_of``."""
+    return NormalCounts.of(memory.grid.rows, memory.grid.columns, memory.at_s, memory.values_N)
