@@ -3,53 +3,17 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from memory_store.bank import Bank, first_broken_link, next_epoch
 from memory_store.store import BankStore, CommitRequest, RestoreRequest
-from memory_store.stores.redis import RedisAddress, RedisStore
-from memory_store.stores.sqlite import SqliteStore
 from schemas.errors import FatalError, OwnershipLostError, SettingsError, StaleVersionError, TransientError
-from tests.contract.memory_store.banks import FAR_S, NOW, change, commit_next, first_bank, items, leased
+from tests.contract.memory_store.banks import FAR_S, KEPT, NOW, change, commit_next, first_bank, items, leased
 from tests.unit.memory_store.proposals import FREEZE, THAW
-
-KEPT = 5
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def open_store(
-    request: pytest.FixtureRequest, tmp_path: Path, fresh_name: Callable[[str], str]
-) -> Iterator[Callable[[], BankStore]]:
-    """Opens the same store again and again, as several processes would."""
-    opened: list[BankStore] = []
-    if request.param == "redis":
-        address = RedisAddress(request.getfixturevalue("redis_url"), fresh_name("store"))
-
-    def open_one() -> BankStore:
-        if request.param == "redis":
-            opened.append(RedisStore.for_coordinator(address, kept_versions=KEPT))
-        else:
-            opened.append(SqliteStore(tmp_path / "banks.sqlite", kept_versions=KEPT))
-        return opened[-1]
-
-    yield open_one
-    for store in opened:
-        store.close()
-
-
-@pytest.fixture
-def store(open_store: Callable[[], BankStore]) -> BankStore:
-    return open_store()
-
-
-@pytest.fixture
-def lobby(store: BankStore) -> Bank:
-    return store.create(first_bank("lobby"), change("create", "create"))
 
 
 def same(left: Bank | None, right: Bank) -> bool:

@@ -117,7 +117,7 @@ def test_an_entry_that_writes_no_items_keeps_the_version(action: Action) -> None
     assert first_broken_link([created, mark, after]) is None
     assert first_broken_link([created, after]) == 1
     for changed in ({"version": 1}, {"digest": "c" * 64}, {"epoch": next_epoch(bank.epoch)}, {"change": CHANGE}):
-        assert first_broken_link([created, replace(mark, **changed)]) == 1  # type: ignore[arg-type]
+        assert first_broken_link([created, replace(mark, **changed)]) == 1
 
 
 def test_the_entry_of_a_version_is_the_newest_that_wrote_it() -> None:
