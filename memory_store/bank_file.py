@@ -46,12 +46,13 @@ def write_bank_file(path: Path, bank: Bank, entry: AuditEntry) -> None:
     content = save_tensors({ITEMS: np.asarray(bank.items_MC, dtype="<f4")}, metadata)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
-            try:
+        file = path.open("xb")
+        try:
+            with file:
                 file.write(content)
-            except BaseException:
-                path.unlink()
-                raise
+        except BaseException:
+            path.unlink()
+            raise
     except OSError as error:
         if isinstance(error, FileExistsError) and path.exists():
             raise FatalError(f"'{path}' must not exist yet; remove it or choose another name") from error

@@ -138,7 +138,7 @@ class BankStore(BankReader, Protocol):
             at: now, UTC.
 
         Returns:
-            the log entry; None if it was frozen before: then nothing is written.
+            the log entry; None if it was frozen before, by another change: then nothing is written.
 
         Raises:
             FatalError: there is no such bank.

@@ -299,8 +299,10 @@ class RedisStore:
             entry = mark_for(held_header(f"Redis holds at {key}", header), change, at, head.decode())
             values = (flag, head, entry.to_text(), entry.digest_of_entry(), KEPT_ENTRIES)
             answer = self._run("freeze", bank_id, ("h", "log", "ch"), values)
-            if answer != b"STALE":
-                return entry if answer == b"OK" else None
+            if answer == b"OK":
+                return entry
+            if answer == b"SAME":  # perhaps by this very change, whose answer was lost
+                return entry_with(change.commit_id, self.log(bank_id))
         raise StaleVersionError(f"bank '{bank_id}' moved on at each of {MARK_ATTEMPTS} attempts; try again")
 
     def _bank(self, key: str, names: tuple[str, ...]) -> Bank | None:

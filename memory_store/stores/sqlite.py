@@ -241,7 +241,7 @@ class SqliteStore:
             if current is None:
                 raise no_such_bank(bank_id)
             if current["frozen"] == flag:
-                return None
+                return _entry_with(cursor, bank_id, change.commit_id)
             entry = mark_for(held_header(HOLDS, current["header"]), change, at, current["head"])
             row = (flag, entry.digest_of_entry(), bank_id)
             cursor.execute("UPDATE bank SET frozen = ?, head = ? WHERE bank_id = ?", row)

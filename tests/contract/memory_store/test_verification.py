@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pytest
 
@@ -28,9 +27,10 @@ class Rogue:
         with self._store._transaction() as cursor:
             cursor.execute(statement, values)
 
-    def hash_set(self, part: str, **fields: Any) -> None:
+    def hash_set(self, part: str, **fields: bytes | str) -> None:
         assert isinstance(self._store, RedisStore)
-        self._store._client.hset(self._store._key("lobby", part), mapping=fields)
+        for name, value in fields.items():
+            self._store._client.hset(self._store._key("lobby", part), name, value)
 
     @property
     def is_redis(self) -> bool:

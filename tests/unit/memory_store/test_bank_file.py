@@ -1,6 +1,7 @@
 """A bank in a file comes back bit for bit, or is refused with what is wrong with it."""
 
 import json
+import resource
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,18 @@ def test_a_file_is_never_replaced(file: Path, bank: Bank) -> None:
     with pytest.raises(FatalError, match="must not exist yet"):
         write_bank_file(file, other, entry_for(other, CHANGE, None, None))
     assert file.read_bytes() == content
+
+
+def test_what_could_not_be_written_whole_is_not_there(tmp_path: Path, bank: Bank) -> None:
+    """A file may have so many bytes and no more, as on a disk that runs full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(FatalError, match="must be a file that we may write: File too large"):
+            write_bank_file(tmp_path / "x.bank", bank, entry_for(bank, CHANGE, None, None))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_is_named(tmp_path: Path, bank: Bank) -> None:

@@ -17,9 +17,9 @@ def history() -> tuple[list[Bank], list[AuditEntry]]:
         banks.append(banks[-1].followed_by(unit_rows(seed, 4, 6), NOW))
     banks.append(replace(banks[1], version=3, epoch=next_epoch(banks[0].epoch)))
     for number, bank in enumerate(banks):
-        before = entries[-1] if entries else None
         change = Change("update", "c1", "round", f"id{number}")
-        entries.append(entry_for(bank, change, before and before.digest, before and before.digest_of_entry()))
+        previous = (entries[-1].digest, entries[-1].digest_of_entry()) if entries else (None, None)
+        entries.append(entry_for(bank, change, *previous))
         if number == 1:
             header, _ = to_wire(bank, entries[-1])
             entries.append(mark_for(header, Change("freeze", "ann", "", "f"), NOW, entries[-1].digest_of_entry()))
