@@ -51,7 +51,7 @@ class Calibration(_Frozen):
         speed_scale: that errors are weighed with; None = speeds do not count. See ``inference.error_map``.
         gate_threshold: a frame may teach the memory if its regular score is below.
         num_frames: frames it was fitted on.
-        cameras: ids of the cameras the footage came from, or "any".
+        cameras: names of the cameras the footage came from, where there are several; or "any".
     """
 
     schema_version: Literal[1] = 1
@@ -67,3 +67,8 @@ class Calibration(_Frozen):
     gate_threshold: Annotated[float, Field(ge=0)]
     num_frames: Annotated[int, Field(ge=2)]
     cameras: tuple[str, ...] | Literal["any"] = "any"
+
+    @property
+    def footage_s(self) -> float:
+        """Seconds of the footage."""
+        return self.num_frames / self.fps

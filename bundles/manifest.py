@@ -31,6 +31,7 @@ class Manifest(BaseModel):
         jpeg_quality: at which frames were encoded before they were learned, as a camera should send them; None: they
             were not, or it is not known.
         training_data_digest: SHA-256 over names and content of the footage.
+        cameras: names of the cameras that the footage is from, where there are several; none = not told.
         software: name and version of what wrote it.
         digests: SHA-256 of the other files, by name.
     """
@@ -49,6 +50,7 @@ class Manifest(BaseModel):
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] | None = None
     seed: int
     training_data_digest: Digest
+    cameras: tuple[str, ...] = ()
     software: str
     digests: dict[str, Digest] = Field(default_factory=dict)
 

@@ -55,10 +55,10 @@ def weigh_errors(result: ClipResult, scale: SpeedScale | None) -> Irregularity:
 
 
 def weighed(errors_RS: Float32, speeds_RS: Float32, scale: SpeedScale | None) -> Float32:
-    """The formula above, per cell."""
+    """The formula above, per cell, of one frame or of many."""
     if scale is None:
         return errors_RS
-    line_R1 = np.linspace(scale.top_px, scale.bottom_px, len(errors_RS))[:, None]
+    line_R1 = np.linspace(scale.top_px, scale.bottom_px, errors_RS.shape[-2])[:, None]
     weights_RS = (1.0 + np.square(speeds_RS / line_R1)) * (line_R1.mean() / line_R1)
     return np.asarray(np.sqrt(errors_RS) * weights_RS, dtype=np.float32)
 
@@ -75,7 +75,12 @@ def speed_scale_of(results: Sequence[ClipResult]) -> SpeedScale | None:
 
     A cell moves if it is faster than the root mean square of all cells. None where nothing does.
     """
-    speeds_FRS = np.stack([result.cell_speeds_RS for result in results]).astype(np.float64)
+    return line_of(np.stack([result.cell_speeds_RS for result in results]))
+
+
+def line_of(speeds_FRS: Float32) -> SpeedScale | None:
+    """The same of the speeds alone, (F, R, S)."""
+    speeds_FRS = speeds_FRS.astype(np.float64)
     moving_FRS = speeds_FRS > max(float(np.sqrt(np.square(speeds_FRS).mean())), MIN_SPEED_PX)
     counts_R = moving_FRS.sum(axis=(0, 2))
     if not counts_R.any():

@@ -34,6 +34,10 @@ MIN_TAIL_SCALE = 1e-3
 NUM_QUANTILES = 96
 MIN_FRAMES = 20
 SECONDS_PER_DAY = 86_400.0
+BLOCK_S = 10.0
+"""Stretches of so long are taken for independent of each other."""
+MOST_EXPECTED = 3.0
+"""What was not seen once is expected less often than this, with 95 % confidence: exp(-3) = 5 %, the rule of three."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,26 @@ def thresholds_for(calibration: Calibration, target_false_alarms_per_day: float,
     chances_per_day = max(1.0, SECONDS_PER_DAY / max(calibration.smoothing_s, 1.0 / fps))
     p = min(TAIL_SHARE, target_false_alarms_per_day / chances_per_day)
     return score_of(math.log10(p)), score_of(EXIT_SHARE * math.log10(p))
+
+
+def supported_false_alarms_per_day(calibration: Calibration) -> float:
+    """The lowest rate of false alarms of one camera that the footage of a calibration can vouch for.
+
+    With n independent blocks of normal video and no false alarm in any, at most 3 / n of all blocks have one, with 95 %
+    confidence; the tail of the distribution may be right further out, but nothing that was seen says so. At most one
+    false alarm a block is told.
+    """
+    block_s = max(BLOCK_S, calibration.smoothing_s)
+    num_blocks = math.floor(calibration.footage_s / block_s)
+    return SECONDS_PER_DAY / block_s * min(1.0, MOST_EXPECTED / max(1, num_blocks))
+
+
+def evidence(calibration: Calibration) -> str:
+    """In words: how long the footage was, and the rate of false alarms that it supports."""
+    rate = supported_false_alarms_per_day(calibration)
+    told = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+    text = f"{calibration.footage_s:,.0f} s of normal video that was not learned"
+    return f"{text}, which supports no fewer than {told} false alarms a day of a camera (95 % confidence)"
 
 
 def fit_calibration(

@@ -23,5 +23,9 @@ def exported(bundle: Path, kind: ExportFormat, data: Path | None = None, num_cli
 
     folder = export_folder(bundle, kind)
     if not folder.exists():
-        export_bundle(bundle, kind, ExportOptions(data=data, num_clips=num_clips, cache=bundle.parent / "cache"))
+        export_bundle(
+            bundle,
+            kind,
+            ExportOptions(data=(data,) if data else (), num_clips=num_clips, cache=bundle.parent / "cache"),
+        )
     return folder

@@ -26,7 +26,6 @@ class TrainOptions:
         fps: frames a second to keep of the footage; None = all.
         image_fps: rate of footage that comes as folders of images.
         jpeg_quality: at which producers will send; None = frames are used as they are.
-        cameras: ids of the cameras the footage is from; none = "any".
         precision: of activations; "auto" = bfloat16 where the hardware multiplies it, and what the run began with.
         compiled: whether the network is compiled; "auto" = on CUDA.
         items: what the bank starts from.
@@ -45,7 +44,6 @@ class TrainOptions:
     fps: float | None = None
     image_fps: float = 10.0
     jpeg_quality: int | None = 90
-    cameras: tuple[str, ...] = ()
     precision: Precision | Literal["auto"] = "auto"
     compiled: bool | Literal["auto"] = "auto"
     items: StartingItems = "random"

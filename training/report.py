@@ -18,12 +18,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from inference.formats import ClipFormat
-from inference.scoring import FrameMeasures, log_patch_error
+from inference.scoring import FrameMeasures, evidence, log_patch_error
 from networks.measures import squared_error
 from networks.network import VideoNetwork
 from schemas.arrays import Float32, Int64, UInt8
 from training.evaluation.measuring import Calibrated
-from training.footage.dataset import FrameCache
+from training.footage.dataset import FrameCache, Video, camera_names
 from training.loop.run_folder import flat, read_curves, read_settings
 from training.loop.state import room_on_disk
 from training.loop.stepping import unit_clips
@@ -149,12 +149,14 @@ class Outcome:
         bundle: folder it was written to.
         samples: clips that were held back, and what the network made of them.
         calibrated: on all frames that were held back.
+        videos: that were held back, as ``calibrated`` has their measures; none = not told.
     """
 
     preset: Preset
     bundle: Path
     samples: Sequence[Sample]
     calibrated: Calibrated
+    videos: Sequence[Video] = ()
 
 
 def write_report(run: Path, outcome: Outcome) -> Path:
@@ -235,7 +237,17 @@ def _figures(points: Points, outcome: Outcome) -> dict[str, Any]:
     calibration = outcome.calibrated.calibration
     found["PSNR of normal frames"] = f"{calibration.psnr_db.mean:.2f} ± {calibration.psnr_db.std:.2f} dB"
     found["gate"] = f"frames teach the memory below a regular score of {calibration.gate_threshold:.5f}"
-    return found | {"bundle": outcome.bundle}
+    found["calibration"] = f"rests on {evidence(calibration)}"
+    return found | dict(_cameras(outcome)) | {"bundle": outcome.bundle}
+
+
+def _cameras(outcome: Outcome) -> Iterator[tuple[str, str]]:
+    """How well each camera is foreseen; the calibration is over all of them together."""
+    for camera in camera_names(outcome.videos):
+        own = zip(outcome.videos, outcome.calibrated.measures, strict=True)
+        psnr_db = [frame.psnr_db for video, frames in own if video.camera == camera for frame in frames]
+        told = f"{len(psnr_db)} normal frames held back, PSNR {np.mean(psnr_db):.2f} ± {np.std(psnr_db):.2f} dB"
+        yield f"camera {camera}", told
 
 
 def _table(title: str, rows: Mapping[str, Any]) -> str:

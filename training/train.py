@@ -14,6 +14,7 @@ from bundles.bundle import Bundle, half_rounded, save_bundle
 from bundles.manifest import Manifest
 from inference.engine import Predictor, weights_of
 from inference.formats import ClipFormat, FrameFormat
+from inference.scoring import evidence
 from networks.mpn import Mpn
 from networks.network import VideoNetwork
 from networks.registry import build_network
@@ -21,9 +22,10 @@ from schemas.arrays import Float32
 from schemas.errors import FatalError, SettingsError
 from schemas.version import software_version
 from training.evaluation.measuring import Calibrated, calibrate, measure_videos
-from training.footage.dataset import CacheFormat, open_cache
-from training.footage.material import Material, long_enough, normal_footage, split_videos
-from training.footage.sources import Source, is_grey
+from training.footage.cameras import common_rate, footage_of, require_one_rate
+from training.footage.dataset import CacheFormat, camera_names, open_cache
+from training.footage.material import Material, long_enough, split_videos
+from training.footage.sources import Rate, Source, is_grey
 from training.loop.distributed import World, joined_world
 from training.loop.loop import num_steps, run_training
 from training.loop.meta import MetaOptions, meta_train
@@ -39,11 +41,12 @@ STEP_SIZES = "step_sizes.safetensors"
 """Name of the file in the folder of a run that MPN's meta phase leaves."""
 
 
-def train(data: Path, out: Path, preset: Preset, options: TrainOptions) -> Path:
-    """Train on the normal footage of a data set and write a bundle; the report goes to the run folder.
+def train(data: Sequence[Path], out: Path, preset: Preset, options: TrainOptions) -> Path:
+    """Train on the normal footage of one data set or several and write a bundle; the report goes to the run folder.
 
     Args:
-        data: folder laid out as ``training.footage.layouts`` knows it; a plain one shows normal scenes only.
+        data: folders laid out as ``training.footage.layouts`` knows them; a plain one shows normal scenes only.
+            Where there are several, each is one camera's, and all of them get one network.
         out: folder to make.
         preset: what to train.
         options: how.
@@ -52,8 +55,8 @@ def train(data: Path, out: Path, preset: Preset, options: TrainOptions) -> Path:
         ``out``.
 
     Raises:
-        FatalError: no or too little footage, ``out`` exists, the run folder is another training's, the loss is no
-            longer a number, or the disk is full.
+        FatalError: no or too little footage, of one camera or of all, or at several rates; ``out`` exists, the run
+            folder is another training's, the loss is no longer a number, or the disk is full.
     """
     if out.exists():
         raise FatalError(f"'{out}' must not exist yet; remove it or choose another name for the bundle")
@@ -62,7 +65,7 @@ def train(data: Path, out: Path, preset: Preset, options: TrainOptions) -> Path:
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     with joined_world(options.device) as world:
-        material = gather_material(normal_footage(data), preset, options, world)
+        material = gather_material(footage_of(data), preset, options, world)
         state = _trained(material, options, world)
     if world.is_first:
         _finish(state, material, out, options)
@@ -76,32 +79,42 @@ def gather_material(sources: Sequence[Source], preset: Preset, options: TrainOpt
         FatalError: see ``train``.
     """
     recipe = preset.recipe
-    preset = with_channels(preset, is_grey(sources[0]))
+    preset = with_channels(preset, _are_grey(sources))
     multiple = preset.parameters.size_multiple
     if recipe.width % multiple or recipe.height % multiple:
         text = f"width and height must be multiples of {multiple}, got {recipe.width} x {recipe.height}"
         raise FatalError(f"{text}; choose less depth")
     frame = FrameFormat(recipe.width, recipe.height, preset.parameters.channels)
     wanted = CacheFormat(frame, options.fps, options.image_fps, options.jpeg_quality)
+    require_one_rate(sources, Rate(options.fps, options.image_fps))
     if not world.is_first:
         world.wait()
     footage = open_cache(sources, wanted, options.cache)
     if world.is_first:
         world.wait()
     clip = ClipFormat(preset.parameters.clip_length, recipe.stride)
-    return Material(preset, footage, split_videos(long_enough(footage.videos, clip)), clip)
+    videos = long_enough(footage.videos, clip)
+    fps = common_rate(videos, options.fps)
+    return Material(preset, footage, split_videos(videos), clip, fps, camera_names(sources))
 
 
-def run_settings(preset: Preset, data_digest: str, options: TrainOptions, precision: Precision) -> dict[str, Any]:
+def run_settings(material: Material, options: TrainOptions, precision: Precision) -> dict[str, Any]:
     """All that decides the result of a run."""
-    told = {"data": data_digest, "seed": options.seed, "precision": precision, "items": options.items}
-    return {**asdict(preset), **told, "patience": options.patience}
+    told = {"data": material.footage.digest, "seed": options.seed, "precision": precision, "items": options.items}
+    cameras = {"cameras": list(material.cameras)} if material.cameras else {}
+    return {**asdict(material.preset), **told, "patience": options.patience, **cameras}
+
+
+def _are_grey(sources: Sequence[Source]) -> bool:
+    """Whether no camera has colours, by the first source of each; one that has is enough to learn them."""
+    first = {source.camera: source for source in reversed(sources)}
+    return all(is_grey(source) for source in first.values())
 
 
 def _trained(material: Material, options: TrainOptions, world: World) -> TrainingState:
     preset, clips, precision = material.preset, material.clips(), precision_of(options)
     if world.is_first:
-        claim_run(options.run, run_settings(preset, material.footage.digest, options, precision), options.resume)
+        claim_run(options.run, run_settings(material, options, precision), options.resume)
     world.wait()
     if world.is_first:
         steps = num_steps(len(clips.training), preset.recipe)
@@ -124,11 +137,12 @@ def _finish(state: TrainingState, material: Material, out: Path, options: TrainO
     bank = np.zeros((0, 0), np.float32) if state.items_MC is None else state.items_MC.float().cpu().numpy()
     items_MC = np.ascontiguousarray(bank)
     found = _calibrated(network, items_MC, material, options)
+    log.info("the calibration rests on %s", evidence(found.calibration))
     bundle = Bundle(_manifest(material, options), weights, items_MC, found.calibration, digest="")
     with room_on_disk(out):
         save_bundle(out, bundle, preset.half_weights)
     samples = sample_predictions(network, items_MC, material.footage, material.clips().held_back, material.clip)
-    path = write_report(options.run, Outcome(preset, out, samples, found))
+    path = write_report(options.run, Outcome(preset, out, samples, found, material.split.held_back))
     log.info("report: '%s'", path)
 
 
@@ -144,8 +158,7 @@ def _calibrated(network: VideoNetwork, items_MC: Float32, material: Material, op
     predictor = Predictor(network, material.frame, options.device, options.threads, material.clip.stride)
     results = measure_videos(predictor, material.footage, material.split.held_back, items_MC)
     found = calibrate(results, material.fps, material.preset.statistic)
-    cameras = options.cameras or found.calibration.cameras
-    return replace(found, calibration=found.calibration.model_copy(update={"cameras": cameras}))
+    return replace(found, calibration=found.calibration.model_copy(update={"cameras": material.cameras or "any"}))
 
 
 def _manifest(material: Material, options: TrainOptions) -> Manifest:
@@ -162,5 +175,6 @@ def _manifest(material: Material, options: TrainOptions) -> Manifest:
         jpeg_quality=options.jpeg_quality,
         seed=options.seed,
         training_data_digest=material.footage.digest,
+        cameras=material.cameras,
         software=f"engram {software_version()}",
     )

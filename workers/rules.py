@@ -5,9 +5,21 @@ from dataclasses import asdict
 from functools import lru_cache
 
 from bundles.calibration import Calibration
-from inference.scoring import thresholds_for
+from inference.scoring import evidence, supported_false_alarms_per_day, thresholds_for
 from workers.options import EventOptions
 from workers.tracker import EventRules
+
+
+def beyond_evidence(options: EventOptions, calibration: Calibration) -> str | None:
+    """In words, that fewer false alarms are asked for than the calibration's footage supports; None if they are not.
+
+    A bound that is set promises nothing.
+    """
+    asked = options.target_false_alarms_per_day
+    if options.enter is not None or asked >= supported_false_alarms_per_day(calibration):
+        return None
+    text = f"{asked:g} false alarms a day are asked for (events.target_false_alarms_per_day), the calibration rests on"
+    return f"{text} {evidence(calibration)}; the threshold for fewer is extrapolated: see how often it opens in truth"
 
 
 def event_rules(options: EventOptions, calibration: Calibration) -> Callable[[float], EventRules]:

@@ -3,17 +3,21 @@
 Coordinators read a bundle without torch, so the parts that need it are imported where they are made.
 """
 
+import logging
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bundles.calibration import Calibration
 from memory_store.store import BankReader
 from memory_store.views import BankCache, InitialBank
 from schemas.errors import SettingsError
-from schemas.settings.detection import MemorySection, WorkerSection
+from schemas.settings.detection import EventsSection, MemorySection, WorkerSection
 
 if TYPE_CHECKING:
     from inference.engine import Engine
+
+log = logging.getLogger(__name__)
 
 
 def require_bundle(path: Path | None) -> Path:
@@ -50,6 +54,16 @@ def load_engine(worker: WorkerSection) -> "Engine":
     from inference.loading import open_engine  # noqa: PLC0415 - needs torch, which coordinators have not
 
     return open_engine(require_bundle(worker.bundle), worker.device, worker.threads, worker.backend)
+
+
+def warn_of_thin_evidence(events: EventsSection, calibration: Calibration) -> None:
+    """Say it, once at the start, if a rate of false alarms is asked for that the bundle's footage cannot vouch for."""
+    from workers.options import EventOptions  # noqa: PLC0415 - as above
+    from workers.rules import beyond_evidence  # noqa: PLC0415
+
+    told = beyond_evidence(EventOptions(**events.model_dump()), calibration)
+    if told is not None:
+        log.warning("%s", told)
 
 
 def bank_cache(store: BankReader, engine: "Engine", memory: MemorySection) -> BankCache:

@@ -71,7 +71,7 @@ def evaluate(
 
     Example: engram evaluate --bundle models/ped2 --data ped2 --plots plots
     """
-    run.settings(WatchSettings)
+    settings = run.settings(WatchSettings)
     from training.evaluation.evaluate import EvaluateOptions  # noqa: PLC0415
     from training.evaluation.evaluate import evaluate as measure  # noqa: PLC0415 - needs an extra
     from training.evaluation.plots import write_plots  # noqa: PLC0415
@@ -79,7 +79,15 @@ def evaluate(
 
     wanted: tuple[Protocol, ...] = ("paper", "live") if protocol == "both" else (protocol,)
     options = EvaluateOptions(
-        cache, labels, wanted, device or "auto", threads, image_fps, jpeg_quality or None, backend or "auto"
+        cache,
+        labels,
+        wanted,
+        device or "auto",
+        threads,
+        image_fps,
+        jpeg_quality or None,
+        backend or "auto",
+        settings.events.target_false_alarms_per_day,
     )
     found = measure(bundle, data, options)
     pictures = [] if plots is None else write_plots(found, plots)

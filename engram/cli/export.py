@@ -19,10 +19,11 @@ FormatOption = Annotated[
     ),
 ]
 DataOption = Annotated[
-    Path | None,
+    list[Path] | None,
     typer.Option(
         "--data",
-        help="Normal video, needed for openvino-int8: best what the bundle was trained on. Others are compared on it.",
+        help="Normal video, needed for openvino-int8: best what the bundle was trained on, every camera's."
+        " Others are compared on it. May be given again.",
     ),
 ]
 OutOption = Annotated[
@@ -58,4 +59,4 @@ def export(
     run.settings(WatchSettings)
     from training.export.making import ExportOptions, export_bundle  # noqa: PLC0415 - needs an extra
 
-    print(export_bundle(bundle, format_, ExportOptions(out, data, clips, cache)))
+    print(export_bundle(bundle, format_, ExportOptions(out, tuple(data or ()), clips, cache)))

@@ -25,11 +25,12 @@ from schemas.settings import WatchSettings
 RUN = "How it runs"
 
 DataOption = Annotated[
-    Path,
+    list[Path],
     typer.Option(
         "--data",
         help="Normal video: a folder of videos or of folders of images; or a data set, of which only the normal part"
-        " is learned: train/ test/ labels/, UCSD Ped1 and Ped2, Avenue, ShanghaiTech.",
+        " is learned: train/ test/ labels/, UCSD Ped1 and Ped2, Avenue, ShanghaiTech. Give it again for each further"
+        " camera: all of them get one network.",
     ),
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder of the bundle to make; must not exist.")]
@@ -153,10 +154,13 @@ def train(
 ) -> None:
     """Train on normal video and write a bundle: weights, memory, and a calibration from footage held back.
 
-    The last 15 % of the footage are not learned: the live score is calibrated on them, and OUT.run/report.html shows
-    curves and what the network makes of them. A run that broke off goes on with --resume, to the same result.
+    The last 15 % of each camera's footage are not learned: the live score is calibrated on them, and
+    OUT.run/report.html shows curves and what the network makes of them. A run that broke off goes on with --resume, to
+    the same result.
 
     Example, one camera on a CPU: engram train --data footage/lobby --out models/lobby --fps 10
+
+    Two cameras: engram train --data footage/lobby --data footage/yard --out models/house --fps 10
 
     As published, on a GPU: engram train --model mpn --preset paper --data ped2 --out models/ped2-mpn
 

@@ -32,7 +32,7 @@ def make_bundle(
         if not path.with_suffix(".avi.json").exists():
             write_video(path, SyntheticScene(seed, anomalies=False), FRAMES_PER_FILM)
     options = TrainOptions(run=work / "runs" / "walkway", cache=work / "cache", resume=True, threads=1, fps=FPS)
-    train(films, out, find_preset("mnad-prediction", "tiny"), options)
+    train([films], out, find_preset("mnad-prediction", "tiny"), options)
 
 
 if __name__ == "__main__":

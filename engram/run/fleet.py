@@ -43,7 +43,8 @@ def run_worker(settings: WorkerSettings, stop: threading.Event) -> None:
     Raises:
         FatalError: settings, bundle, topics or device are beyond repair.
     """
-    from engram.build.bundles import bank_cache, load_engine  # noqa: PLC0415 - workers need torch, coordinators do not
+    # Workers need torch, coordinators do not.
+    from engram.build.bundles import bank_cache, load_engine, warn_of_thin_evidence  # noqa: PLC0415
     from workers.worker import Worker  # noqa: PLC0415
 
     engine = load_engine(settings.worker)
@@ -53,6 +54,7 @@ def run_worker(settings: WorkerSettings, stop: threading.Event) -> None:
         _meet_store(store, settings.memory.bank_id.format(camera_id="any"))
         worker = Worker(bus, engine, bank_cache(store, engine, settings.memory), worker_options(settings), utc_now)
         log.info("working as %s on bundle %s", settings.worker.worker_id, engine.bundle.digest[:12])
+        warn_of_thin_evidence(settings.events, engine.bundle.calibration)
         worker.run(stop)
         log.info("stopped: %s", worker.snapshot().tally)
 

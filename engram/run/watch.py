@@ -11,7 +11,7 @@ from platformdirs import user_data_path
 from bundles.bundle import load_bundle
 from consumers.score_table import ScoreTable
 from engram.build.adapters import open_store
-from engram.build.bundles import load_engine, require_bundle
+from engram.build.bundles import load_engine, require_bundle, warn_of_thin_evidence
 from engram.build.cameras import camera_feeds, camera_names
 from engram.run.embedded import Embedded, Outcome
 from producers.sources.address import parse_address
@@ -67,6 +67,7 @@ def run_watch(settings: WatchSettings, request: WatchRequest, stop: threading.Ev
         store = opened.enter_context(open_store(settings.store, settings.coordinator.history))
         table = None if request.scores is None else opened.enter_context(ScoreTable(request.scores))
         engine = load_engine(settings.worker)
+        warn_of_thin_evidence(settings.events, engine.bundle.calibration)
         return Embedded(settings, engine, store, feeds, _Listener(table, request.tell_event)).run(stop)
 
 

@@ -39,6 +39,7 @@ def source_files(*folders: str) -> list[Path]:
     return sorted(path.relative_to(ROOT) for path in found)
 
 
+@functools.cache
 def tree(path: Path) -> ast.Module:
     """The syntax tree of one file."""
     return ast.parse((ROOT / path).read_text(), filename=str(path))

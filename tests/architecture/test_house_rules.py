@@ -7,7 +7,8 @@ import pytest
 
 from tests.architecture.repository import ROOT, code_lines, packages, shipped_files, source_files, tree
 
-MOST_CODE_LINES = 300
+MOST_CODE_LINES = 400
+"""Where a file ends should be where its subject ends; beyond this it holds two."""
 SAYS_NOTHING = {"util", "utils", "helper", "helpers", "common", "misc", "manager", "handler"}
 
 SOURCES = source_files(*packages(), "benchmarks")

@@ -14,8 +14,10 @@ from networks.network import Losses, VideoNetwork
 from networks.registry import build_network, load_in_forward_order
 from tests.golden.reference import Array, arrays, clip, parameter, probe, recipe, stats, warm_up_tanh
 
-SINGLE = {"out": 2e-4, "out_probe": 2e-4, "out_stats": 2e-4, "grad_l2": 5e-3, "grad_probe": 5e-3}
+SINGLE = {"out": 2e-4, "out_probe": 2e-4, "out_stats": 2e-4, "grad_l2": 5e-3, "grad_probe": 2e-2}
 SINGLE |= {"bn_l2": 1e-4, "bn_probe": 1e-4}
+"""Single elements of a gradient depend on the convolution kernels that a CPU has (7.4e-3 off with AVX2 alone). Their
+norms do not, and in double precision all agree to 1e-5."""
 PRECISIONS = [
     pytest.param(torch.float64, "train64_", {}, id="double"),
     pytest.param(torch.float32, "train_", SINGLE, id="single"),

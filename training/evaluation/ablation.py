@@ -179,7 +179,9 @@ def _trained(data: Path, variant: Variant, preset: Preset, seed: int, options: A
         return bundle
     log.info("training '%s'", bundle)
     resume = (run / CHECKPOINT).exists()
-    return train(data, bundle, preset, TrainOptions(run, options.cache, resume, seed, options.device, options.threads))
+    return train(
+        [data], bundle, preset, TrainOptions(run, options.cache, resume, seed, options.device, options.threads)
+    )
 
 
 def _claim(folder: Path, asked: Mapping[str, Any]) -> None:

@@ -14,11 +14,12 @@ import numpy as np
 
 from bundles.bundle import Bundle
 from inference.loading import open_engine
+from inference.scoring import thresholds_for
 from networks.network import PaperTest
 from networks.registry import network_class
 from schemas.arrays import Float32
 from schemas.errors import FatalError
-from schemas.settings.detection import BackendSetting
+from schemas.settings.detection import BackendSetting, EventsSection
 from training.evaluation.measures import (
     RECALLS,
     PixelCounts,
@@ -52,6 +53,7 @@ class EvaluateOptions:
         image_fps: rate of footage that comes as folders of images.
         jpeg_quality: of the round trip a live frame makes; None = none.
         backend: what computes the network, see ``inference.backends.choose``.
+        target_false_alarms_per_day: of one camera, from which the live protocol's threshold follows.
     """
 
     cache: Path
@@ -62,6 +64,7 @@ class EvaluateOptions:
     image_fps: float = 10.0
     jpeg_quality: int | None = 90
     backend: BackendSetting = "auto"
+    target_false_alarms_per_day: float = EventsSection().target_false_alarms_per_day
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,6 +191,7 @@ class Evaluation:
         footage: decoded.
         outcomes: by protocol, in the order they were asked for.
         frames_per_s: rate of scoring, one pass over the footage.
+        target_false_alarms_per_day: that was asked for.
     """
 
     path: Path
@@ -196,6 +200,13 @@ class Evaluation:
     footage: LabelledFootage
     outcomes: Mapping[Protocol, Outcome]
     frames_per_s: float
+    target_false_alarms_per_day: float
+
+    @property
+    def opens_at(self) -> float:
+        """Live score at which a worker opens an event, as ``engram watch`` has it at the bundle's own rate."""
+        fps = self.bundle.manifest.fps
+        return thresholds_for(self.bundle.calibration, self.target_false_alarms_per_day, fps)[0]
 
 
 def evaluate(path: Path, data: Path, options: EvaluateOptions) -> Evaluation:
@@ -215,7 +226,8 @@ def evaluate(path: Path, data: Path, options: EvaluateOptions) -> Evaluation:
     seconds = time.perf_counter() - began
     num_frames = sum(run.num_frames for run in {id(run): run for run in runs.values()}.values())
     outcomes = {protocol: judge(examiner, protocol, run) for protocol, run in runs.items()}
-    return Evaluation(path, examiner.bundle, data, examiner.footage, outcomes, num_frames / seconds)
+    target = options.target_false_alarms_per_day
+    return Evaluation(path, examiner.bundle, data, examiner.footage, outcomes, num_frames / seconds, target)
 
 
 def judge(examiner: Examiner, protocol: Protocol, run: Run) -> Outcome:

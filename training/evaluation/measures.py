@@ -83,21 +83,32 @@ def threshold_at(recall: float, clips: Sequence[ScoredClip]) -> float:
 def false_alarms_per_hour(recall: float, clips: Sequence[ScoredClip]) -> float | None:
     """Alarms on normal frames per hour of them, with the threshold that finds this share of abnormal frames.
 
-    A second of normal frames counts as one alarm if any of them reaches the threshold, so at most 3600 an hour, and a
-    lower threshold never has fewer. (Stretches above the threshold would melt into one as it falls.)
-
     Args:
         recall: share of abnormal frames to find, in (0, 1].
         clips: all clips.
 
     Returns:
-        None where there is no abnormal frame to find, or no normal footage.
+        See ``alarms_per_hour``. None where there is no abnormal frame to find, or no normal footage.
+    """
+    if not any(clip.num_abnormal for clip in clips):
+        return None
+    return alarms_per_hour(threshold_at(recall, clips), clips)
+
+
+def alarms_per_hour(threshold: float, clips: Sequence[ScoredClip]) -> float | None:
+    """Seconds of normal footage that hold a frame at or above the threshold, per hour of it, in [0, 3600].
+
+    Each stretch of normal frames is cut into seconds, and what is left at its end counts as the part of a second that
+    it lasts. The cuts do not depend on the threshold, so a lower one never has fewer alarms. (Stretches above the
+    threshold would melt into one as it falls.) Below one frame a second each frame is an alarm of its own.
+
+    Returns:
+        None where there is no normal footage.
     """
     normal_s = sum(float((clip.labels_N == 0).sum()) / clip.fps for clip in clips)
-    if normal_s == 0 or not any(clip.num_abnormal for clip in clips):
+    if normal_s == 0:
         return None
-    threshold = threshold_at(recall, clips)
-    return sum(_false_alarms(clip, threshold) for clip in clips) * SECONDS_PER_HOUR / normal_s
+    return min(1.0, sum(_alarming_s(clip, threshold) for clip in clips) / normal_s) * SECONDS_PER_HOUR
 
 
 def stretches(flags_N: NDArray[np.bool_]) -> list[tuple[int, int]]:
@@ -141,11 +152,12 @@ def enlarged(map_RS: Float32, height: int, width: int) -> Float32:
     return np.asarray(rows_HR @ map_RS @ columns_WS.T, dtype=np.float32)
 
 
-def _false_alarms(clip: ScoredClip, threshold: float) -> int:
+def _alarming_s(clip: ScoredClip, threshold: float) -> float:
+    """A frame may last longer than a second, and is one alarm even so."""
     step = max(1, round(clip.fps))
     normal = stretches(clip.labels_N == 0)
     seconds = [clip.scores_N[at : min(at + step, end)] for begin, end in normal for at in range(begin, end, step)]
-    return sum(bool((scores >= threshold).any()) for scores in seconds)
+    return sum(min(1.0, len(scores) / clip.fps) for scores in seconds if (scores >= threshold).any())
 
 
 def _joined(clips: Sequence[ScoredClip]) -> tuple[UInt8, Float64]:

@@ -26,7 +26,7 @@ from training.report import ACCENT, DPI, INK, WARNING, as_rgb
 SHADE = "#f4c7ab"
 FAINT = "#8a949e"
 MARKED_RECALL = 0.8
-"""The threshold drawn in pictures finds this share of the abnormal frames."""
+"""The dashed line over the scores finds this share of the abnormal frames; in hindsight, since labels tell it."""
 HISTOGRAM_BINS = 50
 MARGIN = 0.04
 SMALLEST_RANGE = 1e-3
@@ -78,26 +78,30 @@ def headline(what: str, evaluation: Evaluation, outcome: Outcome) -> str:
 
 
 def score_figure(evaluation: Evaluation, outcome: Outcome) -> Figure:
-    """Anomaly score over the frames of every clip; abnormal stretches are shaded."""
+    """Anomaly score over the frames of every clip; abnormal stretches are shaded.
+
+    Live scores have a line where a worker opens an event. The paper's have none, since each clip has its own scale.
+    """
     count = len(outcome.clips)
     columns = min(MOST_COLUMNS, count)
     rows = -(-count // columns)
     figure = Figure(figsize=(WIDTH_IN, 1.3 + 1.75 * rows), layout="constrained")
     figure.suptitle(headline("anomaly score by clip", evaluation, outcome), x=0.01, ha="left", color=INK)
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    threshold = threshold_at(MARKED_RECALL, outcome.clips)
-    grid[0, 0].set_ylim(*_score_range(outcome))
+    lines = _thresholds(evaluation, outcome)
+    grid[0, 0].set_ylim(*_score_range(outcome, *(line.level for line in lines)))
     for axes, clip, labelled in zip(grid.ravel(), outcome.clips, evaluation.footage.clips, strict=False):
         _draw_scores(axes, clip, labelled.labels_T, outcome.first_frame)
-        line = axes.axhline(threshold, color=WARNING, linewidth=0.9, linestyle=(0, (4, 3)))
+        drawn = [axes.axhline(line.level, color=line.colour, linewidth=0.9, linestyle=line.style) for line in lines]
         _styled(axes, labelled.name, _clip_note(clip))
     for axes in grid.ravel()[count:]:
         axes.set_axis_off()
     for axes in grid[-1]:
         axes.set_xlabel("frame", fontsize=9, color=INK)
     shaded = Patch(facecolor=SHADE, label="labelled abnormal")
-    line.set_label(f"finds {MARKED_RECALL:.0%} of abnormal frames")
-    figure.legend(handles=[shaded, line], loc="outside upper right", ncols=2, frameon=False, fontsize=9)
+    for artist, line in zip(drawn, lines, strict=True):
+        artist.set_label(line.meaning)
+    figure.legend(handles=[shaded, *drawn], loc="outside upper right", frameon=False, fontsize=9)
     return figure
 
 
@@ -174,6 +178,23 @@ def strip_figure(evaluation: Evaluation, outcome: Outcome, places: Sequence[Plac
     return figure
 
 
+@dataclass(frozen=True, slots=True)
+class _Threshold:
+    level: float
+    meaning: str
+    colour: str
+    style: str | tuple[int, tuple[int, int]]
+
+
+def _thresholds(evaluation: Evaluation, outcome: Outcome) -> list[_Threshold]:
+    recall = threshold_at(MARKED_RECALL, outcome.clips)
+    found = [_Threshold(recall, f"finds {MARKED_RECALL:.0%} of abnormal frames", WARNING, (0, (4, 3)))]
+    if outcome.protocol == "live":
+        wanted = f"opens an event (false alarms a day: {evaluation.target_false_alarms_per_day:g})"
+        found.append(_Threshold(evaluation.opens_at, wanted, INK, "solid"))
+    return found
+
+
 def _draw_scores(axes: Axes, clip: ScoredClip, labels_T: UInt8, first_frame: int) -> None:
     for begin, end in stretches(labels_T != 0):
         axes.axvspan(begin - 0.5, end - 0.5, color=SHADE, linewidth=0)
@@ -183,9 +204,14 @@ def _draw_scores(axes: Axes, clip: ScoredClip, labels_T: UInt8, first_frame: int
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
-def _score_range(outcome: Outcome) -> tuple[float, float]:
-    """From the lowest score to the highest, with a margin: a bundle far from home has all its scores near one end."""
-    scores = np.concatenate([clip.scores_N for clip in outcome.clips])
+def _score_range(outcome: Outcome, *others: float) -> tuple[float, float]:
+    """From the lowest score to the highest, with a margin: a bundle far from home has all its scores near one end.
+
+    Args:
+        outcome: whose scores are shown.
+        others: values that must be seen as well.
+    """
+    scores = np.concatenate([others, *(clip.scores_N for clip in outcome.clips)])
     margin = MARGIN * max(float(np.ptp(scores)), SMALLEST_RANGE)
     return float(scores.min()) - margin, float(scores.max()) + margin
 

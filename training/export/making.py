@@ -70,13 +70,13 @@ class ExportOptions:
 
     Attributes:
         out: folder to make the export's own folder in; None = the bundle, where workers look for it.
-        data: normal video; needed for 8 bits only, otherwise to compare on.
+        data: normal video of one camera or several; needed for 8 bits only, otherwise to compare on.
         num_clips: of it, that ranges of activations are measured on.
         cache: folder of decoded footage.
     """
 
     out: Path | None = None
-    data: Path | None = None
+    data: tuple[Path, ...] = ()
     num_clips: int = 300
     cache: Path = Path(".engram/cache")
 

@@ -59,6 +59,7 @@ class Video:
         fps: of the frames kept.
         offset: index within the source of its first frame, counting frames kept and frames that cannot be read;
             frame i has the source's label ``offset + i`` where all frames are kept.
+        camera: of the source.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Video:
     num_frames: int
     fps: float
     offset: int = 0
+    camera: str = ""
 
     def clip_starts(self, clip_length: int, stride: int = 1) -> Int64:
         """First frames of all clips that lie within this video."""
@@ -93,11 +95,11 @@ def open_cache(sources: Sequence[Source], wanted: CacheFormat, cache: Path) -> F
     Frames that cannot be read are named in a warning; the video goes on behind them as another ``Video``.
 
     Raises:
-        FatalError: nothing can be read, frames of several sizes, or the disk is full.
+        FatalError: nothing can be read, frames of several sizes from one camera, or the disk is full.
     """
     digest = _digest(sources)
-    key = hashlib.sha256(json.dumps([CONTENT_VERSION, digest, asdict(wanted)], sort_keys=True).encode()).hexdigest()
-    place = cache / key[:24]
+    content = [CONTENT_VERSION, digest, asdict(wanted), *camera_names(sources)]
+    place = cache / hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
     if not place.is_dir():
         _decode(sources, wanted, place)
     index = json.loads((place / "index.json").read_text())
@@ -106,6 +108,11 @@ def open_cache(sources: Sequence[Source], wanted: CacheFormat, cache: Path) -> F
     total = sum(video.num_frames for video in videos)
     shape = (total, wanted.frame.height, wanted.frame.width, wanted.frame.channels)
     return FrameCache(np.memmap(place / "frames.bin", np.uint8, "r", shape=shape), videos, digest)
+
+
+def camera_names(footage: Sequence[Source | Video]) -> tuple[str, ...]:
+    """Of the cameras that footage is from, in its order; none where there is only one."""
+    return tuple(dict.fromkeys(part.camera for part in footage if part.camera))
 
 
 def _decode(sources: Sequence[Source], wanted: CacheFormat, place: Path) -> None:
@@ -146,7 +153,7 @@ class _Writing:
     wanted: CacheFormat
     videos: list[Video] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
-    size: tuple[int, ...] | None = None
+    sizes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     total: int = 0
 
     def add(self, source: Source) -> None:
@@ -165,15 +172,15 @@ class _Writing:
 
     def _close(self, source: Source, first: int, fps: float, offset: int) -> None:
         if self.total > first:
-            self.videos.append(Video(source.name, first, self.total - first, fps, offset))
+            self.videos.append(Video(source.name, first, self.total - first, fps, offset, source.camera))
 
     def _write(self, source: Source, image: UInt8) -> None:
         size = image.shape[:2]
-        self.size = self.size or size
-        if size != self.size:
-            text = f"all frames must have one size, '{source.name}' has {size[1]} x {size[0]} pixels"
-            text += f" after frames of {self.size[1]} x {self.size[0]}"
-            raise FatalError(f"{text}; convert them to one size, or train on each size by itself")
+        before = self.sizes.setdefault(source.camera, size)
+        if size != before:
+            text = f"all frames of a camera must have one size, '{source.name}' has {size[1]} x {size[0]} pixels"
+            text += f" after frames of {before[1]} x {before[0]}"
+            raise FatalError(f"{text}; convert them to one size, or give each camera's footage by a --data of its own")
         self.out.write(fit(_as_sent(image, self.wanted.jpeg_quality), self.wanted.frame).tobytes())
         self.total += 1
 

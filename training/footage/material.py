@@ -6,6 +6,7 @@ Normal footage is held back for validation and calibration, since a network does
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -58,23 +59,13 @@ def normal_footage(data: Path) -> Sequence[Source]:
 
 
 def split_videos(videos: Sequence[Video], share: float = HELD_SHARE) -> Split:
-    """Hold back the last ``share`` of the frames: whole videos from the end, or the tail of one that is too long.
+    """Hold back the last ``share`` of each camera's frames: whole videos from the end, or the tail of a long one.
 
     The end rather than a random part, because that is where a camera goes on when the training is over.
     """
-    total = sum(video.num_frames for video in videos)
-    training, held_back = list(videos), list[Video]()
-    missing = round(share * total)
-    while missing > 0:
-        last = training.pop()
-        if last.num_frames <= missing + (MOST_HELD_SHARE - share) * total and training:
-            held_back.insert(0, last)
-        else:
-            kept = last.num_frames - missing
-            training.append(replace(last, num_frames=kept))
-            held_back.insert(0, replace(last, first_frame=last.first_frame + kept, num_frames=missing))
-        missing -= held_back[0].num_frames
-    return Split(tuple(training), tuple(held_back))
+    parts = [_split_camera(list(own), share) for _, own in groupby(videos, key=lambda video: video.camera)]
+    training = tuple(video for part in parts for video in part.training)
+    return Split(training, tuple(video for part in parts for video in part.held_back))
 
 
 def long_enough(videos: Sequence[Video], clip: ClipFormat) -> list[Video]:
@@ -118,12 +109,16 @@ class Material:
         footage: decoded.
         split: which of it is learned.
         clip: which frames make a clip.
+        fps: frames a second that stand for all of it.
+        cameras: that it must all be of; none = of any.
     """
 
     preset: Preset
     footage: FrameCache
     split: Split
     clip: ClipFormat
+    fps: float
+    cameras: tuple[str, ...] = ()
 
     @property
     def frame(self) -> FrameFormat:
@@ -131,16 +126,37 @@ class Material:
         _, height, width, channels = self.footage.frames_FHWC.shape
         return FrameFormat(width, height, channels)
 
-    @property
-    def fps(self) -> float:
-        """Frames a second of the footage that was held back."""
-        return self.split.held_back[0].fps
-
     def clips(self) -> Clips:
         """To train on, and held back.
 
         Raises:
-            FatalError: too few for a batch, or for the calibration.
+            FatalError: too few for a batch, or for the calibration, of which each camera must have its part.
         """
+        for camera in self.cameras:
+            self._require_held_back(camera)
         training = clip_starts(self.split.training, self.clip, at_least=self.preset.recipe.batch)
         return Clips(self.footage, training, clip_starts(self.split.held_back, self.clip, at_least=MIN_FRAMES))
+
+    def _require_held_back(self, camera: str) -> None:
+        own = [video for video in self.split.held_back if video.camera == camera]
+        num_clips = sum(len(video.clip_starts(self.clip.length, self.clip.stride)) for video in own)
+        if num_clips < MIN_FRAMES:
+            text = f"each camera must leave at least {MIN_FRAMES} clips of {self.clip.span} frames to calibrate on"
+            text += f", '{camera}' leaves {num_clips}"
+            raise FatalError(f"{text}; record more normal video of it, or leave it out")
+
+
+def _split_camera(videos: Sequence[Video], share: float) -> Split:
+    total = sum(video.num_frames for video in videos)
+    training, held_back = list(videos), list[Video]()
+    missing = round(share * total)
+    while missing > 0:
+        last = training.pop()
+        if last.num_frames <= missing + (MOST_HELD_SHARE - share) * total and training:
+            held_back.insert(0, last)
+        else:
+            kept = last.num_frames - missing
+            training.append(replace(last, num_frames=kept))
+            held_back.insert(0, replace(last, first_frame=last.first_frame + kept, num_frames=missing))
+        missing -= held_back[0].num_frames
+    return Split(tuple(training), tuple(held_back))

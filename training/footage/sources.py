@@ -25,12 +25,14 @@ class Source:
     """One stretch of consecutive frames: a video file, or the images of one folder in order of their numbers.
 
     Attributes:
-        name: path below the folder that was searched.
+        name: path below the folder that was searched; behind the camera's name where there are several cameras.
         files: the video, or the images.
+        camera: that it is from; "" = the only one.
     """
 
     name: str
     files: tuple[Path, ...]
+    camera: str = ""
 
     @property
     def is_video(self) -> bool:

@@ -40,11 +40,11 @@ def losing(bench: Bench, what: str) -> Callable[[CommitRequest], CommitOutcome]:
 
 @pytest.mark.parametrize(("lost", "repeats"), [("answer", False), ("question", True)])
 def test_a_commit_without_an_answer_is_counted_once_and_repeated_only_if_it_was_lost(
-    bench: Bench, lost: str, repeats: bool
+    bench: Bench, lost: str, repeats: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     coordinator = bench.coordinator(rules=AT_ONCE)
     coordinator.step()
-    bench.store.commit = losing(bench, lost)  # type: ignore[method-assign]
+    monkeypatch.setattr(bench.store, "commit", losing(bench, lost))
     bench.send(proposal(initial_bank())[0])
     coordinator.step()
     assert (coordinator.snapshot().held, coordinator.snapshot().committed) == (1, 0)
@@ -62,10 +62,12 @@ def test_a_commit_without_an_answer_is_counted_once_and_repeated_only_if_it_was_
     assert coordinator.snapshot().rejected == {"duplicate": 1}
 
 
-def test_a_commit_whose_proposals_went_to_another_meanwhile_is_not_counted_twice(bench: Bench) -> None:
+def test_a_commit_whose_proposals_went_to_another_meanwhile_is_not_counted_twice(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     coordinator = bench.coordinator(rules=AT_ONCE)
     coordinator.step()
-    bench.store.commit = losing(bench, "answer")  # type: ignore[method-assign]
+    monkeypatch.setattr(bench.store, "commit", losing(bench, "answer"))
     bench.send(proposal(initial_bank())[0])
     coordinator.step()
     tenure = tenure_of(coordinator)

@@ -26,7 +26,6 @@ from tests.integration.messaging.pipeline import (
     command,
     perfect,
     publish_frames,
-    scores_by_key,
     wait_for_scores,
 )
 
@@ -189,7 +188,8 @@ def test_a_broker_that_freezes_during_a_commit_leaves_all_or_nothing(
     member.subscription.rewind()
     member.until(lambda: len(member.assigned) == 4, "all claims again")
     committed = sum(assigned.committed_offset for assigned in member.assigned)
-    values = [value for values in scores_by_key(bus, names).values() for value in values]
+    found = wait_for_scores(bus, names, 3 if committed else 0, 60)
+    values = [value for values in found.values() for value in values]
     assert (committed, values) in [(0, []), (KEYS * 10, ["lost"] * 3)]
 
 
@@ -216,7 +216,7 @@ def test_offsets_of_a_failed_transaction_do_not_slip_into_the_next(
     committed = {assigned.claim.partition: assigned.committed_offset for assigned in member.assigned}
     assert committed.pop(kept.claim.partition) == kept.next_offset
     assert set(committed.values()) == {0}
-    assert scores_by_key(bus, names) == {"k": ["later"]}
+    assert wait_for_scores(bus, names, 1, 60) == {"k": ["later"]}
 
 
 def test_a_transaction_that_lost_a_record_is_not_committed(kafka: LocalKafka, make_bus: MakeBus, names: Names) -> None:
@@ -234,7 +234,7 @@ def test_a_transaction_that_lost_a_record_is_not_committed(kafka: LocalKafka, ma
         outbox.commit([OutRecord(names.scores, "k", b"expires")], [])
     timer.join()
     outbox.commit([OutRecord(names.scores, "k", b"second")], [])
-    assert scores_by_key(bus, names) == {"k": ["first", "second"]}
+    assert wait_for_scores(bus, names, 2, 60) == {"k": ["first", "second"]}
 
 
 def test_states_in_an_open_transaction_are_waited_for(kafka: LocalKafka, make_bus: MakeBus, names: Names) -> None:

@@ -182,7 +182,8 @@ def test_a_process_that_nobody_of_ours_started_is_not_ours(tmp_path: Path) -> No
 
 def test_no_port_at_all_is_an_error_that_says_where_it_looked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "is_free", lambda _: False)
-    with pytest.raises(OSError, match=r"no free port found between 20000 and 32000 on 127\.0\.0\.1 in 200 tries"):
+    searched = rf"between {ports._LOWEST} and {ports._HIGHEST} on 127\.0\.0\.1 in 200 tries"
+    with pytest.raises(OSError, match=f"no free port found {searched}"):
         free_port()
 
 

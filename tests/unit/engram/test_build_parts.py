@@ -16,6 +16,7 @@ from engram.build.cameras import bundle_defaults, camera_feeds, camera_names, re
 from engram.build.topics import HEADER_ROOM_BYTES, grown_together, topic_specs, topic_state
 from memory_store.store import KEPT_VERSIONS
 from messaging.kafka.connection import KafkaOptions
+from messaging.kafka.topics import Difference
 from messaging.ports import TopicSpec
 from schemas.errors import FatalError, SettingsError, TransientError
 from schemas.settings import ProducerSettings, load_with_origins
@@ -112,11 +113,11 @@ def test_what_is_spread_by_camera_has_as_many_partitions_and_grows_with_its_stat
     [
         ({"other": 3}, {}, "missing"),
         ({"t": 4}, {}, "has 4 partitions, settings say 3"),
-        ({"t": 3}, {"a": "1", "b": "2"}, "a is 1; b is 2"),
+        ({"t": 3}, {"a": Difference("1", "9"), "b": Difference("2", "9")}, "a is 1; b is 2"),
         ({"t": 3}, None, "ok"),
     ],
 )
-def test_the_state_of_a_topic(existing: dict[str, int], settings: dict[str, str] | None, state: str) -> None:
+def test_the_state_of_a_topic(existing: dict[str, int], settings: dict[str, Difference] | None, state: str) -> None:
     assert topic_state(TopicSpec("t", 3), existing, settings) == state
 
 

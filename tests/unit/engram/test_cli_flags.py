@@ -1,11 +1,11 @@
 """What is typed after a command is what its work is given: each flag by itself, and no flag is left out."""
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-import shlex
 import typer
 from typer.testing import CliRunner, Result
 

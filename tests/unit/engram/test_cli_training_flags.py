@@ -70,7 +70,7 @@ OPTIONS: list[tuple[str, str, object]] = [
 def test_a_flag_says_how_a_training_runs(words: str, name: str, value: object, calls: list[tuple[Any, ...]]) -> None:
     call(f"{TRAIN} {words}")
     data, out, _, options = calls[0]
-    assert (data, out, getattr(options, name)) == (Path("d"), Path("o"), value)
+    assert (data, out, getattr(options, name)) == ([Path("d")], Path("o"), value)
     plain = TrainOptions(run=Path("o.run"), cache=Path(".engram/cache"))
     assert [one.name for one in fields(options) if getattr(options, one.name) != getattr(plain, one.name)] == [name]
 
@@ -85,6 +85,11 @@ def test_a_flag_says_what_is_trained(words: str, name: str, value: int, calls: l
     plain, changed = (preset.recipe for _, _, preset, _ in calls)
     assert getattr(plain, name) != getattr(changed, name) == value
     assert changed.learning_rate == 0.5
+
+
+def test_each_camera_has_its_data(calls: list[tuple[Any, ...]]) -> None:
+    call(f"{TRAIN} --data more/e --data f")
+    assert calls[0][0] == [Path("d"), Path("more/e"), Path("f")]
 
 
 def test_model_preset_and_parameters_reach_the_training(calls: list[tuple[Any, ...]]) -> None:
@@ -116,6 +121,15 @@ def test_a_flag_says_how_a_bundle_is_measured(
     assert (bundle, data, getattr(options, name)) == (Path("b"), Path("d"), value)
     plain = evaluate.EvaluateOptions(Path(".engram/cache"))
     assert [one.name for one in fields(options) if getattr(options, one.name) != getattr(plain, one.name)] == [name]
+
+
+def test_a_bundle_is_measured_at_the_rate_of_false_alarms_that_is_set(
+    monkeypatch: pytest.MonkeyPatch, calls: list[tuple[Any, ...]]
+) -> None:
+    """The setting that workers go by."""
+    monkeypatch.setenv("ENGRAM_EVENTS__TARGET_FALSE_ALARMS_PER_DAY", "24")
+    call("evaluate --bundle b --data d")
+    assert calls[0][2].target_false_alarms_per_day == 24.0
 
 
 ABLATE: list[tuple[str, str, object]] = [
@@ -152,7 +166,8 @@ def test_every_variant_is_compared(calls: list[tuple[Any, ...]]) -> None:
     ("words", "options"),
     [
         ("", making.ExportOptions()),
-        ("--data d", making.ExportOptions(data=Path("d"))),
+        ("--data d", making.ExportOptions(data=(Path("d"),))),
+        ("--data d --data e", making.ExportOptions(data=(Path("d"), Path("e")))),
         ("--out o", making.ExportOptions(out=Path("o"))),
         ("--clips 9 --cache c", making.ExportOptions(num_clips=9, cache=Path("c"))),
     ],

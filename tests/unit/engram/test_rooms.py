@@ -1,6 +1,7 @@
 """The command line stands on top: nothing that builds, runs or looks imports it."""
 
 import ast
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,6 @@ def test_there_is_something_to_look_at() -> None:
 
 
 @pytest.mark.parametrize("path", BELOW, ids=str)
-def test_nothing_below_imports_the_command_line(path: object) -> None:
-    modules = [node.module or "" for node in ast.walk(tree(path)) if isinstance(node, ast.ImportFrom)]  # type: ignore[arg-type]
+def test_nothing_below_imports_the_command_line(path: Path) -> None:
+    modules = [node.module or "" for node in ast.walk(tree(path)) if isinstance(node, ast.ImportFrom)]
     assert not [module for module in modules if module.startswith("engram.cli")]

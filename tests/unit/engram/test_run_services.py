@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bundles.bundle import load_initial_bank
+from bundles.bundle import load_bundle, load_initial_bank
 from engram.build.bundles import shipped_bundle
 from engram.build.topics import topic_specs
 from engram.run import fleet, watch
@@ -154,6 +154,32 @@ def test_a_worker_scores_what_there_is_and_leaves_when_told(
     first, last = (record.getMessage() for record in caplog.records if record.name == "engram.run.fleet")
     assert first.startswith("working as w7 on bundle ")
     assert last.startswith("stopped: 4 received, 0 scored, 4 warming")
+    assert thin_evidence(caplog) == ["1"], "the shipped bundle was calibrated on two minutes"
+
+
+def thin_evidence(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The rates of false alarms of which it was told that nothing vouches for them."""
+    told = [record.getMessage() for record in caplog.records if record.name == "engram.build.bundles"]
+    return [text.partition(" false alarms a day are asked for")[0] for text in told]
+
+
+@pytest.mark.parametrize(
+    ("events", "told"),
+    [
+        ({}, ["1"]),
+        ({"target_false_alarms_per_day": 1440}, ["1440"]),
+        ({"target_false_alarms_per_day": 2400}, []),
+        ({"enter": 0.5}, []),
+    ],
+)
+def test_watch_says_once_that_nothing_vouches_for_so_few_false_alarms(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, events: dict[str, float], told: list[str]
+) -> None:
+    """592 frames at 5 a second are eleven blocks of 10 s, which support 2356 a day."""
+    settings = WatchSettings.model_validate(values(tmp_path) | {"events": events})
+    scene = ["synthetic://walkway?seed=1&seconds=0.2", "synthetic://walkway?seed=2&seconds=0.2"]
+    run_watch(settings, WatchRequest(scene, ("a", "b"), None, print), threading.Event())
+    assert thin_evidence(caplog) == told
 
 
 def test_a_number_that_grows_is_progress_and_one_that_stands_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +239,7 @@ def test_watch_gives_scores_to_the_table_and_events_to_whoever_asks(
             return "outcome"
 
     monkeypatch.setattr(watch, "Embedded", Speaking)
-    monkeypatch.setattr(watch, "load_engine", lambda _: None)
+    monkeypatch.setattr(watch, "load_engine", lambda _: SimpleNamespace(bundle=load_bundle(shipped_bundle())))
     settings = WatchSettings.model_validate(values(tmp_path))
     scene = ["synthetic://walkway?seed=1&seconds=1"]
     for table in (tmp_path / "deep" / "scores.csv", None):

@@ -20,6 +20,7 @@ from inference.scoring import (
     FrameMeasures,
     Smoothing,
     StatisticOptions,
+    evidence,
     fit_calibration,
     frame_statistic,
     live_score,
@@ -28,6 +29,7 @@ from inference.scoring import (
     score_of,
     smoothed,
     smoothing_weight,
+    supported_false_alarms_per_day,
     thresholds_for,
 )
 from schemas.errors import FatalError
@@ -253,6 +255,55 @@ def test_thresholds_follow_from_the_chances_of_a_day(
     log10_p = min(log10_p, math.log10(TAIL_SHARE))
     assert enter == pytest.approx(score_of(log10_p))
     assert leave == pytest.approx(score_of(EXIT_SHARE * log10_p))
+
+
+def thin(num_frames: int, fps: float, smoothing_s: float = 0.3) -> Calibration:
+    told = {"num_frames": num_frames, "fps": fps, "smoothing_s": smoothing_s}
+    return fitted_once().model_copy(update=told)
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "fps", "smoothing_s", "supported"),
+    [
+        (36_000, 10.0, 0.3, 72.0),  # an hour: 360 blocks
+        (36_000, 10.0, 60.0, 72.0),  # of which there are 60 if they last a minute, and as many fewer a day
+        (3 * 864_000, 10.0, 0.3, 1.0),  # three days
+        (592, 5.0, 0.3, 8640 * 3 / 11),  # whole blocks only
+        (400, 10.0, 0.3, 8640 * 3 / 4),
+        (300, 10.0, 0.3, 8640.0),  # no more than one a block
+        (20, 10.0, 0.3, 8640.0),  # not one block
+        (20, 10.0, 60.0, 1440.0),
+    ],
+)
+def test_the_rate_that_footage_supports_is_by_the_rule_of_three(
+    num_frames: int, fps: float, smoothing_s: float, supported: float
+) -> None:
+    assert supported_false_alarms_per_day(thin(num_frames, fps, smoothing_s)) == pytest.approx(supported)
+
+
+def test_the_rule_of_three_is_95_percent() -> None:
+    """If 3 / n of all blocks had a false alarm, n of them without one would be seen once in twenty times."""
+    for num_blocks in (60, 1000, 100_000):
+        share = supported_false_alarms_per_day(thin(100 * num_blocks, 10.0)) / 8640
+        assert (1 - share) ** num_blocks == pytest.approx(0.05, abs=0.004)
+
+
+@given(st.integers(2, 10**7), st.integers(2, 10**7), st.floats(0.1, 60), st.floats(0, 100))
+def test_more_footage_never_supports_less(one: int, other: int, fps: float, smoothing_s: float) -> None:
+    few, many = (supported_false_alarms_per_day(thin(n, fps, smoothing_s)) for n in sorted((one, other)))
+    assert 0 < many <= few
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "told"),
+    [
+        (36_000, "3,600 s of normal video that was not learned, which supports no fewer than 72 false alarms"),
+        (200, "20 s of normal video that was not learned, which supports no fewer than 8,640 false alarms"),
+        (10 * 864_000, "864,000 s of normal video that was not learned, which supports no fewer than 0.3 false alarms"),
+    ],
+)
+def test_the_evidence_in_words(num_frames: int, told: str) -> None:
+    assert evidence(thin(num_frames, 10.0)) == f"{told} a day of a camera (95 % confidence)"
 
 
 def test_a_calibration_stores_what_it_was_fitted_on_and_with() -> None:

@@ -1,163 +1,21 @@
-"""The parts of the Kafka adapter that need no broker: bounds, rules, settings, and what is told."""
+"""The parts of the Kafka adapter that need no broker: rules, settings, errors, and what is told."""
 
-import threading
-import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import pytest
 from kafka import TopicPartition
 from kafka import errors as kafka_errors
 
-from deploy.local.wait import wait_until
-from messaging.dead_letters import (
-    AUTHOR,
-    KEY,
-    LEFT_OUT,
-    MAX_KEPT_HEADERS,
-    MAX_KEY_BYTES,
-    MAX_MESSAGE_BYTES,
-    MESSAGE,
-    REASON,
-    SOURCE,
-    dead_letter,
-    shortened,
-)
 from messaging.kafka.connection import KafkaConnection, KafkaOptions
 from messaging.kafka.corrupt import CorruptBatches
 from messaging.kafka.decoding import SkipCount
 from messaging.kafka.errors import is_fenced, translate, translated
-from messaging.kafka.publisher import _InFlight, _Open
-from messaging.kafka.topics import GrowthWatch, topic_configs
-from messaging.ports import OutRecord, Record, TopicSpec
+from messaging.kafka.topics import topic_configs
+from messaging.ports import TopicSpec
 from messaging.topics import check_partitions, check_state_topic, writer_scope
-from schemas.codec import MAX_HEADER_BYTES
-from schemas.errors import BadMessageError, BufferFullError, FatalError, OwnershipLostError, TransientError
+from schemas.errors import BadMessageError, FatalError, OwnershipLostError, TransientError
 
 ZERO, ONE = TopicPartition("t", 0), TopicPartition("t", 1)
-
-
-def opened(num_bytes: int, age_s: float = 0.0) -> _Open:
-    return _Open(num_bytes, time.monotonic() - age_s, None)
-
-
-def test_bytes_in_flight_are_bounded_to_the_last_one_and_given_back_once() -> None:
-    in_flight = _InFlight(100)
-    first, second = opened(60), opened(40)
-    in_flight.enter(first)
-    in_flight.enter(second)
-    with pytest.raises(BufferFullError, match="at most 100 bytes may be in flight to Kafka, 100 are"):
-        in_flight.enter(opened(1))
-    assert in_flight.all() == [first, second]
-    assert in_flight.leave(first)
-    assert not in_flight.leave(first)
-    with pytest.raises(BufferFullError, match="40 are"):
-        in_flight.enter(opened(61))
-    in_flight.enter(opened(60))
-
-
-def test_the_oldest_in_flight_tells_how_long_the_client_is_silent() -> None:
-    in_flight = _InFlight(100)
-    assert in_flight.oldest_age_s() == 0
-    oldest = opened(1, age_s=50)
-    for each in (oldest, opened(1, age_s=20)):
-        in_flight.enter(each)
-    assert 50 <= in_flight.oldest_age_s() < 60
-    in_flight.leave(oldest)
-    assert 20 <= in_flight.oldest_age_s() < 30
-
-
-def test_waiting_ends_with_the_last_record_or_at_the_deadline() -> None:
-    in_flight = _InFlight(100)
-    assert in_flight.wait_empty(0)
-    record = opened(1)
-    in_flight.enter(record)
-    assert not in_flight.wait_empty(0)
-    ended: list[bool] = []
-    thread = threading.Thread(target=lambda: ended.append(in_flight.wait_empty(60)))
-    thread.start()
-    in_flight.leave(record)
-    thread.join(20)
-    assert ended == [True]
-
-
-class Cluster:
-    """What ``GrowthWatch`` asks of ``KafkaTopics``: numbers of partitions that a test changes, or an error."""
-
-    def __init__(self, counts: Mapping[str, int]) -> None:
-        self.counts = counts
-        self.error: TransientError | None = None
-        self.num_asked = 0
-
-    def existing(self) -> Mapping[str, int]:
-        self.num_asked += 1
-        if self.error is not None:
-            raise self.error
-        return self.counts
-
-    def is_asked_again(self) -> bool:
-        """Twice more, so that an answer given from now on has been taken in."""
-        wanted = self.num_asked + 2
-        return wait_until(lambda: self.num_asked >= wanted, 20)
-
-
-def watching(cluster: Cluster) -> GrowthWatch:
-    return GrowthWatch(cluster, {"frames": 2, "states": 2}, every_s=0.005)  # type: ignore[arg-type]
-
-
-def test_growth_is_told_with_the_topic_and_both_numbers() -> None:
-    cluster = Cluster({"frames": 2, "states": 2, "other": 9})
-    watch = watching(cluster)
-    watch.check([])
-    assert cluster.is_asked_again()
-    watch.check([TopicPartition("frames", 1), TopicPartition("elsewhere", 7)])
-    cluster.counts = {"frames": 2, "states": 5, "other": 10}
-    assert cluster.is_asked_again()
-    with pytest.raises(FatalError, match=r"start again. 'states' has 5 partitions now, it had 2 .*topics grow 5"):
-        watch.check([])
-    watch.close()
-
-
-@pytest.mark.parametrize("counts", [{}, {"frames": 1, "states": 2}])
-def test_a_topic_that_is_smaller_or_gone_is_no_growth(counts: Mapping[str, int]) -> None:
-    cluster = Cluster(counts)
-    watch = watching(cluster)
-    watch.check([])
-    assert cluster.is_asked_again()
-    watch.check([])
-    watch.close()
-
-
-def test_a_broker_that_is_away_is_asked_again_and_what_it_said_before_holds() -> None:
-    cluster = Cluster({"frames": 3, "states": 2})
-    watch = watching(cluster)
-    cluster.error = TransientError("away")
-    watch.check([])
-    assert cluster.is_asked_again()
-    watch.check([])
-    cluster.error = None
-    assert cluster.is_asked_again()
-    with pytest.raises(FatalError, match="'frames' has 3"):
-        watch.check([])
-    watch.close()
-    asked = cluster.num_asked
-    watch.close()  # once more does no harm
-    assert cluster.num_asked == asked
-
-
-def test_nobody_is_asked_before_the_first_check() -> None:
-    cluster = Cluster({})
-    watch = watching(cluster)
-    watch.close()
-    assert cluster.num_asked == 0
-
-
-def test_a_partition_number_beyond_the_last_is_growth() -> None:
-    watch = watching(Cluster({"frames": 2, "states": 2}))
-    watch.check([TopicPartition("frames", 1)])
-    with pytest.raises(FatalError, match="'frames' has 3 partitions now, it had 2"):
-        watch.check([TopicPartition("frames", 2), TopicPartition("frames", 0)])
-    watch.close()
 
 
 class Places:
@@ -365,56 +223,3 @@ def test_deadlines_stand_in_the_order_that_they_must() -> None:
     assert options.session_timeout_s < options.max_poll_interval_s <= options.unstable_limit_s
     assert options.transaction_timeout_s < options.commit_timeout_s < options.delivery_timeout_s
     assert options.max_message_bytes < options.queue_bytes <= options.in_flight_bytes
-
-
-def record(key: bytes | None = b"cam1", value: bytes | None = b"v", headers: Sequence[Any] = ()) -> Record:
-    return Record("frames", 2, 41, key, value, tuple(headers), 0)
-
-
-@pytest.mark.parametrize(
-    ("key", "kept", "told"),
-    [
-        (b"k" * MAX_KEY_BYTES, "k" * MAX_KEY_BYTES, None),
-        (b"k" * (MAX_KEY_BYTES + 1), "unknown", b"k" * MAX_KEY_BYTES),
-        (b"\xff" * 3, "unknown", b"\xff" * 3),
-        (b"", "unknown", None),
-        (None, "unknown", None),
-    ],
-)
-def test_a_key_is_kept_where_it_can_be_and_else_told(key: bytes | None, kept: str, told: bytes | None) -> None:
-    letter = dead_letter(record(key), BadMessageError("foreign", "x"), "letters", "w")
-    assert (letter.key, dict(letter.headers).get(KEY)) == (kept, told)
-    assert dict(shortened(letter).headers).get(KEY) == told
-
-
-def test_a_message_and_the_headers_are_cut_at_their_bounds() -> None:
-    many = [(f"h{number}", b"") for number in range(MAX_KEPT_HEADERS + 3)]
-    letter = dead_letter(record(headers=many), BadMessageError("foreign", "m" * 2000), "letters", "w")
-    told = dict(letter.headers)
-    assert told[MESSAGE] == b"m" * MAX_MESSAGE_BYTES
-    assert [name for name, _ in letter.headers if name.startswith("h")] == [f"h{n}" for n in range(MAX_KEPT_HEADERS)]
-
-
-@pytest.mark.parametrize(("size", "is_kept"), [(MAX_HEADER_BYTES - 4, True), (MAX_HEADER_BYTES - 3, False)])
-def test_headers_are_kept_to_the_last_byte_of_their_bound(size: int, is_kept: bool) -> None:
-    """The name counts as it travels: four bytes."""
-    letter = dead_letter(record(headers=[("ии", b"x" * size)]), BadMessageError("foreign", "x"), "letters", "w")
-    assert ("ии" in dict(letter.headers)) == is_kept
-
-
-def test_a_record_without_value_is_a_letter_with_an_empty_one() -> None:
-    letter = dead_letter(record(value=None), BadMessageError("foreign", "x"), "letters", "w")
-    assert letter.value == b""
-    assert dict(shortened(OutRecord("letters", "k", None, letter.headers)).headers)[LEFT_OUT] == b"0"
-
-
-def test_a_shortened_letter_has_everything_but_the_records_own() -> None:
-    letter = dead_letter(record(b"\xff", headers=[("own", b"x")]), BadMessageError("foreign", "x"), "letters", "w")
-    short = shortened(letter)
-    assert (short.topic, short.key) == (letter.topic, letter.key)
-    assert [name for name, _ in short.headers] == [REASON, MESSAGE, SOURCE, AUTHOR, KEY, LEFT_OUT]
-
-
-def test_the_first_header_of_a_name_is_the_one() -> None:
-    found = record(headers=[("a", b"1"), ("b", b""), ("a", b"2")])
-    assert (found.header("a"), found.header("b"), found.header("c")) == (b"1", b"", None)

@@ -40,12 +40,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in "abc":
         write_images(folder / "data" / "train" / name, 60)
     write_images(folder / "data" / "test" / "d", 9)
-    train(folder / "data", folder / "bundle", PRESET, options(folder))
+    train([folder / "data"], folder / "bundle", PRESET, options(folder))
     return folder
 
 
 def options(folder: Path, run: str = "run") -> TrainOptions:
-    return TrainOptions(run=folder / run, cache=folder / "cache", seed=3, device="cpu", cameras=("lobby",))
+    return TrainOptions(run=folder / run, cache=folder / "cache", seed=3, device="cpu")
 
 
 def same(first: Bundle, second: Bundle) -> bool:
@@ -68,7 +68,7 @@ def test_the_bundle_says_what_it_was_made_from(bundle: Bundle, place: Path) -> N
     wanted = CacheFormat(engine_of(bundle, "cpu").predictor.frame_format)
     normal = open_cache(find_sources(place / "data" / "train"), wanted, place / "cache")
     assert manifest.training_data_digest == normal.digest
-    assert bundle.calibration.cameras == ("lobby",)
+    assert (manifest.cameras, bundle.calibration.cameras) == ((), "any")
     assert np.allclose(np.linalg.norm(bundle.items_MC, axis=1), 1.0, atol=1e-5)
 
 
@@ -77,7 +77,7 @@ def test_calibration_is_fitted_on_footage_held_back(place: Path, tmp_path: Path,
     """27 of the 180 frames, the tail of the last video: the same measures, computed here once more as shipped."""
     out = tmp_path / "bundle"
     preset = replace(MINIATURE, half_weights=half_weights)
-    train(place / "data", out, preset, replace(options(place), run=tmp_path / "run"))
+    train([place / "data"], out, preset, replace(options(place), run=tmp_path / "run"))
     bundle = load_bundle(out)
     predictor = engine_of(bundle, "cpu").predictor
     footage = open_cache(find_sources(place / "data" / "train"), CacheFormat(predictor.frame_format), place / "cache")
@@ -99,41 +99,52 @@ def test_the_report_stands_by_itself(place: Path) -> None:
     assert "href=" not in page
 
 
+def test_it_is_told_how_far_the_calibration_carries(
+    place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """23 frames at 10 a second: not one block of 10 s."""
+    caplog.set_level("INFO", logger="training.train")
+    train([place / "data"], tmp_path / "bundle", MINIATURE, replace(options(place), run=tmp_path / "run"))
+    told = "2 s of normal video that was not learned, which supports no fewer than 8,640 false alarms a day of a camera"
+    assert f"the calibration rests on {told} (95 % confidence)" in caplog.text
+    assert f"<td>rests on {told}" in (tmp_path / "run" / REPORT).read_text(encoding="utf-8")
+
+
 def test_a_bundle_is_never_overwritten(place: Path) -> None:
     with pytest.raises(FatalError, match="must not exist yet"):
-        train(place / "data", place / "bundle", PRESET, options(place))
+        train([place / "data"], place / "bundle", PRESET, options(place))
 
 
 def test_a_run_goes_on_when_told_to_and_with_its_own_settings_only(place: Path, bundle: Bundle, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
     with pytest.raises(FatalError, match=r"holds a training that was begun; give --resume"):
-        train(place / "data", out, PRESET, options(place))
+        train([place / "data"], out, PRESET, options(place))
     with pytest.raises(
         FatalError, match=r"differs in recipe\.epochs \(was 8, now 2\), recipe\.max_steps \(was 60, now 6\)"
     ):
-        train(place / "data", out, MINIATURE, replace(options(place), resume=True))
-    assert same(load_bundle(train(place / "data", out, PRESET, replace(options(place), resume=True))), bundle)
+        train([place / "data"], out, MINIATURE, replace(options(place), resume=True))
+    assert same(load_bundle(train([place / "data"], out, PRESET, replace(options(place), resume=True))), bundle)
 
 
 def test_the_same_training_gives_the_same_bundle(place: Path, bundle: Bundle, tmp_path: Path) -> None:
-    again = train(place / "data", tmp_path / "bundle", PRESET, replace(options(place), run=tmp_path / "run"))
+    again = train([place / "data"], tmp_path / "bundle", PRESET, replace(options(place), run=tmp_path / "run"))
     assert same(load_bundle(again), bundle)
 
 
 def test_a_resumed_run_keeps_its_precision(place: Path, tmp_path: Path) -> None:
     half = replace(options(place), run=tmp_path / "run", precision="bf16")
-    train(place / "data", tmp_path / "first", MINIATURE, half)
+    train([place / "data"], tmp_path / "first", MINIATURE, half)
     assert read_settings(tmp_path / "run")["precision"] == "bf16"
     again = replace(half, precision="auto", resume=True)
-    train(place / "data", tmp_path / "second", MINIATURE, again)
+    train([place / "data"], tmp_path / "second", MINIATURE, again)
     with pytest.raises(FatalError, match=r"precision \(was bf16, now fp32\)"):
-        train(place / "data", tmp_path / "third", MINIATURE, replace(again, precision="fp32"))
+        train([place / "data"], tmp_path / "third", MINIATURE, replace(again, precision="fp32"))
 
 
 def test_a_diverging_run_writes_no_bundle(place: Path, tmp_path: Path) -> None:
     hot = with_recipe(PRESET, {"learning_rate": 1e30})
     with pytest.raises(FatalError, match="the loss must stay a number"):
-        train(place / "data", tmp_path / "bundle", hot, replace(options(place), run=tmp_path / "run"))
+        train([place / "data"], tmp_path / "bundle", hot, replace(options(place), run=tmp_path / "run"))
     assert not (tmp_path / "bundle").exists()
     assert not (tmp_path / "run" / CHECKPOINT).exists()
 
@@ -141,7 +152,7 @@ def test_a_diverging_run_writes_no_bundle(place: Path, tmp_path: Path) -> None:
 def test_every_second_frame(place: Path, tmp_path: Path) -> None:
     recipe = replace(MINIATURE.recipe, parameters={**MINIATURE.recipe.parameters, "clip_length": 4}, stride=2)
     preset = replace(MINIATURE, recipe=recipe)
-    made = load_bundle(train(place / "data", tmp_path / "b", preset, replace(options(place), run=tmp_path / "run")))
+    made = load_bundle(train([place / "data"], tmp_path / "b", preset, replace(options(place), run=tmp_path / "run")))
     assert made.manifest.frame_stride == 2
     assert made.calibration.num_frames == 27 - 6
 
@@ -156,7 +167,7 @@ def test_every_second_frame(place: Path, tmp_path: Path) -> None:
 )
 def test_every_network_makes_a_bundle(place: Path, tmp_path: Path, model: str, parameters: dict[str, object]) -> None:
     preset = Preset(model, "miniature", replace(MINIATURE.recipe, parameters=parameters))
-    made = load_bundle(train(place / "data", tmp_path / "b", preset, replace(options(place), run=tmp_path / "run")))
+    made = load_bundle(train([place / "data"], tmp_path / "b", preset, replace(options(place), run=tmp_path / "run")))
     assert made.manifest.model == model
     assert engine_of(made, "cpu").predictor.clip_format.length == parameters.get("clip_length", 5)
     assert (tmp_path / "run" / REPORT).stat().st_size > 50_000
@@ -167,7 +178,7 @@ def test_a_meta_phase_leaves_its_step_sizes_and_another_tail(place: Path, tmp_pa
     made = [
         load_bundle(
             train(
-                place / "data",
+                [place / "data"],
                 tmp_path / f"b{steps}",
                 Preset("mpn", "miniature", recipe),
                 replace(options(place), run=tmp_path / f"run{steps}", meta_steps=steps),
@@ -183,7 +194,7 @@ def test_a_meta_phase_leaves_its_step_sizes_and_another_tail(place: Path, tmp_pa
 
 def test_a_meta_phase_is_for_mpn(place: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="the meta phase is mpn's, got mnad-prediction; leave out --meta-steps"):
-        train(place / "data", tmp_path / "b", MINIATURE, replace(options(place), meta_steps=2))
+        train([place / "data"], tmp_path / "b", MINIATURE, replace(options(place), meta_steps=2))
 
 
 def test_only_normal_footage_is_learned(place: Path) -> None:
@@ -200,7 +211,7 @@ def test_a_data_set_without_normal_footage_is_explained(tmp_path: Path) -> None:
 def test_too_little_is_told_before_the_training(tmp_path: Path) -> None:
     write_images(tmp_path / "data" / "a", 60)
     with pytest.raises(FatalError, match=r"at least 20 clips of 5 frames, got 5 from 9 frames of 'a'"):
-        train(tmp_path / "data", tmp_path / "out", MINIATURE, options(tmp_path))
+        train([tmp_path / "data"], tmp_path / "out", MINIATURE, options(tmp_path))
     assert not (tmp_path / "run").exists()
 
 
@@ -218,7 +229,7 @@ def test_a_size_that_cannot_be_halved_is_told_before_the_training(tmp_path: Path
     write_images(tmp_path / "data" / "a", 3)
     deep = replace(MINIATURE, recipe=replace(MINIATURE.recipe, parameters={"width": 2, "depth": 5}))
     with pytest.raises(FatalError, match="width and height must be multiples of 16, got 32 x 24; choose less depth"):
-        train(tmp_path / "data", tmp_path / "out", deep, options(tmp_path))
+        train([tmp_path / "data"], tmp_path / "out", deep, options(tmp_path))
 
 
 @pytest.mark.parametrize(("colour", "channels"), [(True, 3), (False, 1)])
@@ -271,7 +282,9 @@ def engram(*words: str) -> Result:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_trains_too(place: Path, tmp_path: Path) -> None:
     on_gpu = replace(options(place), run=tmp_path / "run", device="cuda")
-    train(place / "data", tmp_path / "b", with_recipe(find_preset("mnad-prediction", "tiny"), {"max_steps": 5}), on_gpu)
+    train(
+        [place / "data"], tmp_path / "b", with_recipe(find_preset("mnad-prediction", "tiny"), {"max_steps": 5}), on_gpu
+    )
     assert read_settings(tmp_path / "run")["precision"] == "bf16"
 
 

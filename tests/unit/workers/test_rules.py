@@ -2,10 +2,10 @@
 
 import pytest
 
-from inference.scoring import thresholds_for
+from inference.scoring import supported_false_alarms_per_day, thresholds_for
 from tests.unit.workers.test_camera import CALIBRATION
 from workers.options import EventOptions
-from workers.rules import event_rules
+from workers.rules import beyond_evidence, event_rules
 
 
 def test_unset_bounds_come_from_the_calibration_and_the_target() -> None:
@@ -40,3 +40,27 @@ def test_lengths_pass_through() -> None:
     options = EventOptions(min_duration_s=1, merge_gap_s=2, update_interval_s=3, max_duration_s=4)
     rules = event_rules(options, CALIBRATION)(25.0)
     assert (rules.min_duration_s, rules.merge_gap_s, rules.update_interval_s, rules.max_duration_s) == (1, 2, 3, 4)
+
+
+HOUR = CALIBRATION.model_copy(update={"num_frames": 36_000, "fps": 10.0, "smoothing_s": 0.3})
+
+
+def test_fewer_false_alarms_than_the_footage_supports_are_told() -> None:
+    told = beyond_evidence(EventOptions(target_false_alarms_per_day=1.5), HOUR)
+    assert told is not None
+    assert "\n" not in told
+    assert told.startswith("1.5 false alarms a day are asked for (events.target_false_alarms_per_day), the calibration")
+    assert "rests on 3,600 s of normal video that was not learned, which supports no fewer than 72 false alarms" in told
+
+
+@pytest.mark.parametrize(("asked", "is_told"), [(72.0, False), (100.0, False), (71.9, True)])
+def test_what_the_footage_supports_is_promised_in_silence(asked: float, is_told: bool) -> None:
+    assert supported_false_alarms_per_day(HOUR) == 72.0
+    assert (beyond_evidence(EventOptions(target_false_alarms_per_day=asked), HOUR) is not None) == is_told
+
+
+def test_a_bound_that_is_set_promises_nothing() -> None:
+    """``exit`` alone leaves the one that opens events to the calibration."""
+    assert beyond_evidence(EventOptions(enter=0.9, exit=0.5), HOUR) is None
+    assert beyond_evidence(EventOptions(enter=0.9), HOUR) is None
+    assert beyond_evidence(EventOptions(exit=0.1), HOUR) is not None

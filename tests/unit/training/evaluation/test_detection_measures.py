@@ -10,6 +10,7 @@ from sklearn.metrics import auc, average_precision_score, roc_auc_score
 
 from training.evaluation.measures import (
     ScoredClip,
+    alarms_per_hour,
     average_precision,
     curves,
     false_alarms_per_hour,
@@ -63,9 +64,9 @@ def test_threshold_finds_the_share_asked_for(recall: float, threshold: float) ->
 
 
 def test_false_alarms_count_seconds_of_normal_footage() -> None:
-    """Two frames a second: seconds [0.1 0.9] [0.9 0.1] [0.1], then abnormal frames, then [0.8]: 3 alarms in 3 s."""
+    """Two frames a second: [0.1 0.9] [0.9 0.1] [0.1], then abnormal frames, then [0.8], half a second: 2.5 of 3 s."""
     scores, labels = [0.1, 0.9, 0.9, 0.1, 0.1, 0.8, 0.8, 0.8], [0, 0, 0, 0, 0, 1, 1, 0]
-    assert false_alarms_per_hour(0.5, [clip(scores, labels, fps=2.0)]) == pytest.approx(3 / 3 * 3600)
+    assert false_alarms_per_hour(0.5, [clip(scores, labels, fps=2.0)]) == pytest.approx(2.5 / 3 * 3600)
     quiet = [0.1, 0.7, 0.2, 0.1, 0.1, 0.8, 0.8, 0.1]
     assert false_alarms_per_hour(0.5, [clip(quiet, labels, fps=2.0)]) == 0.0
 
@@ -123,6 +124,56 @@ def test_no_higher_threshold_finds_as_many(frames: list[tuple[int, int]], recall
 
 def test_a_recall_of_nothing_is_found_by_the_highest_abnormal_score() -> None:
     assert threshold_at(0.0, [clip([0.3, 0.9, 0.7], [0, 1, 1])]) == 0.9
+
+
+SCORED = st.lists(
+    st.builds(
+        lambda frames, fps: clip([score / 10 for score, _ in frames], [label for _, label in frames], fps),
+        LABELLED,
+        st.floats(0.2, 60.0),
+    ),
+    min_size=1,
+    max_size=4,
+)
+"""Clips of any rate, whose normal stretches are mostly shorter than a second."""
+
+
+@given(SCORED, st.integers(0, 10), st.integers(0, 10))
+def test_alarms_fill_no_more_than_the_hour_and_never_grow_with_the_threshold(
+    clips: list[ScoredClip], one: int, other: int
+) -> None:
+    low, high = sorted((one / 10, other / 10))
+    many, few = alarms_per_hour(low, clips), alarms_per_hour(high, clips)
+    if many is None or few is None:
+        assert all(clip.labels_N.all() for clip in clips)
+        assert many is few is None
+    else:
+        assert 0 <= few <= many <= 3600
+
+
+@given(SCORED, st.sampled_from([0.1, 0.5, 0.8, 1.0]))
+def test_the_alarms_of_a_recall_are_those_of_its_threshold(clips: list[ScoredClip], recall: float) -> None:
+    rate = false_alarms_per_hour(recall, clips)
+    if any(clip.num_abnormal for clip in clips):
+        assert rate == alarms_per_hour(threshold_at(recall, clips), clips)
+        assert rate is None or rate <= 3600
+    else:
+        assert rate is None
+
+
+def test_a_frame_between_abnormal_ones_is_no_whole_second() -> None:
+    """One normal frame of a tenth of a second that alarms, and nine seconds that do not: a tenth of a second of 9.1."""
+    labels = [1, 0, 1, *[0] * 90]
+    scores = [0.9, 0.9, 0.9, *[0.1] * 90]
+    assert alarms_per_hour(0.9, [clip(scores, labels)]) == pytest.approx(0.1 / 9.1 * 3600)
+    assert alarms_per_hour(0.0, [clip(scores, labels)]) == 3600, "all of it alarms, but not more than all"
+
+
+@pytest.mark.parametrize("fps", [1.4, 2.5, 6.4, 29.97])
+def test_rates_that_are_no_whole_number_fill_the_hour_and_no_more(fps: float) -> None:
+    rate = alarms_per_hour(0.5, [clip([0.9] * 60, [0] * 60, fps)])
+    assert rate is not None
+    assert 0.9 * 3600 < rate <= 3600
 
 
 def test_hours_are_counted_at_each_clips_own_rate() -> None:

@@ -28,7 +28,9 @@ from training.evaluation.plots import (
     score_figure,
     write_plots,
 )
-from training.report import WARNING
+from training.report import INK, WARNING
+from workers.options import EventOptions
+from workers.rules import event_rules
 
 NAMES = ("scores", "curves", "misses", "false-alarms")
 
@@ -119,15 +121,49 @@ def test_the_line_over_the_scores_is_the_threshold_that_its_legend_names(found: 
     assert threshold == 0.2
     assert [level(axes, WARNING) for axes in figure.axes[:2]] == [[threshold]] * 2
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["labelled abnormal", "finds 80% of abnormal frames"]
+    assert [text.get_text() for text in legend.get_texts()][:2] == ["labelled abnormal", "finds 80% of abnormal frames"]
+
+
+def opening_score(found: Evaluation, target: float) -> float:
+    """Where ``engram watch`` opens an event: the worker's own rules, at the rate that it asks of a camera."""
+    options = EventOptions(target_false_alarms_per_day=target)
+    return event_rules(options, found.bundle.calibration)(found.bundle.manifest.fps).enter
+
+
+@pytest.mark.parametrize("target", [1.0, 1440.0])
+def test_live_scores_have_a_line_where_a_worker_opens_an_event(found: Evaluation, target: float) -> None:
+    """One line for all clips, whatever their labels; it is seen even where all scores lie below it."""
+    outcome = outcome_of(found, [0.1, 0.2, 0.1], [0, 1, 0])
+    figure = score_figure(replace(found, target_false_alarms_per_day=target), outcome)
+    opens_at = opening_score(found, target)
+    assert [level(axes, INK) for axes in figure.axes[:2]] == [[opens_at]] * 2
+    assert figure.axes[0].get_ylim()[1] > opens_at > 0.2
+    (legend,) = figure.legends
+    assert legend.get_texts()[-1].get_text() == f"opens an event (false alarms a day: {target:g})"
+
+
+def test_a_rate_of_its_own_has_a_threshold_of_its_own(found: Evaluation) -> None:
+    """Below a frame in the smoothing time the threshold depends on the rate: the bundle's counts, as in a worker."""
+    manifest = found.bundle.manifest.model_copy(update={"fps": 0.5})
+    slow = replace(found, bundle=replace(found.bundle, manifest=manifest))
+    assert slow.opens_at == opening_score(slow, 1.0) < found.opens_at == opening_score(found, 1.0)
+
+
+def test_scores_of_the_paper_have_no_such_line(found: Evaluation) -> None:
+    figure = score_figure(found, found.outcomes["paper"])
+    assert [level(axes, INK) for axes in figure.axes[:2]] == [[], []]
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == 2
 
 
 def test_scores_share_one_range_that_shows_them_all(found: Evaluation) -> None:
     """With a margin of 4 %; scores that hardly differ are not blown up to fill the height."""
+    found = replace(found, target_false_alarms_per_day=100.0)
+    assert 0.2 < found.opens_at < 0.7
     first, second, *_ = score_figure(found, outcome_of(found, [0.2, 0.7, 0.3], [0, 1, 0])).axes
     assert first.get_ylim() == second.get_ylim() == pytest.approx((0.2 - 0.02, 0.7 + 0.02))
-    flat, *_ = score_figure(found, outcome_of(found, [0.5, 0.5, 0.5], [0, 1, 0])).axes
-    assert flat.get_ylim() == pytest.approx((0.5 - 4e-5, 0.5 + 4e-5))
+    flat, *_ = score_figure(found, outcome_of(found, [found.opens_at] * 3, [0, 1, 0])).axes
+    assert flat.get_ylim() == pytest.approx((found.opens_at - 4e-5, found.opens_at + 4e-5))
 
 
 def test_clips_of_one_class_say_which(found: Evaluation) -> None:

@@ -171,9 +171,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in "abc":
         write_images(folder / "data" / name, 60)
     preset = replace(MINIATURE, recipe=replace(MINIATURE.recipe, epochs=8, max_steps=200))
-    train(
-        folder / "data", folder / "bundle", preset, TrainOptions(folder / "run", folder / "cache", seed=3, device="cpu")
-    )
+    options = TrainOptions(folder / "run", folder / "cache", seed=3, device="cpu")
+    train([folder / "data"], folder / "bundle", preset, options)
     write_images(folder / "test" / "clip", 27, first=33)
     for index in range(60, 90):
         grey = np.full((HEIGHT, WIDTH, 3), 255 * (index % 2), np.uint8)

@@ -18,7 +18,7 @@ from training.footage.material import Split
 
 FRAMES = np.broadcast_to(np.arange(100, dtype=np.uint8)[:, None, None, None], (100, 4, 4, 1))
 PARTS = (Video("a", 0, 40, 10.0), Video("b", 40, 40, 10.0), Video("c", 80, 20, 10.0))
-FOOTAGE = NormalFootage(FrameCache(FRAMES, PARTS, "0" * 64), Split(PARTS[:2], PARTS[2:]), ClipFormat(3, 2))
+FOOTAGE = NormalFootage(FrameCache(FRAMES, PARTS, "0" * 64), Split(PARTS[:2], PARTS[2:]), ClipFormat(3, 2), 10.0)
 
 
 def firsts(count: int) -> list[int]:
@@ -55,7 +55,7 @@ def test_the_calibration_is_of_what_was_held_back_in_the_form_of_the_bundles_own
     bundle = small_bundle()
     bundle = replace(bundle, calibration=bundle.calibration.model_copy(update=form))
     write_images(tmp_path / "data", 200)
-    footage = normal_footage_for(bundle, tmp_path / "data", tmp_path / "cache")
+    footage = normal_footage_for(bundle, [tmp_path / "data"], tmp_path / "cache")
     predictor = Predictor(network_of(bundle), FrameFormat(32, 24, 1), "cpu")
     found = footage.calibration(predictor, bundle)
     assert (found.smoothing_s, found.feature_weight, found.speed_scale, found.cameras) == (0.7, 0.25, None, ("lobby",))
@@ -66,8 +66,18 @@ def test_the_calibration_is_of_what_was_held_back_in_the_form_of_the_bundles_own
     assert found.psnr_db.mean == pytest.approx(np.mean(psnr_db), rel=1e-5)
 
 
+def test_every_camera_has_its_part_in_the_calibration(tmp_path: Path) -> None:
+    bundle = small_bundle()
+    for name in ("lobby", "yard"):
+        write_images(tmp_path / name / "a", 160)
+    footage = normal_footage_for(bundle, [tmp_path / "lobby", tmp_path / "yard"], tmp_path / "cache")
+    assert [(video.camera, video.num_frames) for video in footage.split.held_back] == [("lobby", 24), ("yard", 24)]
+    found = footage.calibration(Predictor(network_of(bundle), FrameFormat(32, 24, 1), "cpu"), bundle)
+    assert (found.num_frames, found.fps) == (2 * 20, 10.0)
+
+
 def test_too_little_to_calibrate_with_is_told_before_anything_is_converted(tmp_path: Path) -> None:
     """Of 100 frames 15 are held back, which make 11 clips."""
     write_images(tmp_path / "data", 100)
     with pytest.raises(FatalError, match="at least 20 clips of 5 frames, got 11 from 15 frames"):
-        normal_footage_for(small_bundle(), tmp_path / "data", tmp_path / "cache")
+        normal_footage_for(small_bundle(), [tmp_path / "data"], tmp_path / "cache")

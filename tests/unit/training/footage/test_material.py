@@ -131,16 +131,15 @@ def test_only_test_footage_is_nothing_to_learn_from(tmp_path: Path) -> None:
 
 
 def material(num_frames: int) -> Material:
-    """Frames of 24 x 32 at two rates, of which the second is held back."""
-    parts = (Video("a", 0, num_frames - 30, 5.0), Video("b", num_frames - 30, 30, 8.0))
+    """Frames of 24 x 32 in two videos, of which the second is held back."""
+    parts = (Video("a", 0, num_frames - 30, 8.0), Video("b", num_frames - 30, 30, 8.0))
     footage = FrameCache(np.zeros((num_frames, 24, 32, 3), np.uint8), parts, "0" * 64)
-    return Material(MINIATURE, footage, split_videos(parts, 30 / num_frames), CLIP)
+    return Material(MINIATURE, footage, split_videos(parts, 30 / num_frames), CLIP, 8.0)
 
 
-def test_material_is_of_the_size_and_rate_of_its_footage() -> None:
+def test_material_is_of_the_size_of_its_footage() -> None:
     found = material(200)
     assert found.frame == FrameFormat(32, 24, 3)
-    assert found.fps == 8.0, "of what the calibration is fitted on"
     clips = found.clips()
     assert (len(clips.training), len(clips.held_back)) == (166, 26)
     assert clips.held_back.min() == 170
@@ -149,6 +148,6 @@ def test_material_is_of_the_size_and_rate_of_its_footage() -> None:
 def test_less_than_a_batch_to_learn_from_is_refused() -> None:
     first, second = videos(7, 93)
     with pytest.raises(FatalError, match="at least 4 clips of 5 frames, got 3 from 7 frames of 'v0'; record more"):
-        Material(MINIATURE, material(200).footage, Split((first,), (second,)), CLIP).clips()
+        Material(MINIATURE, material(200).footage, Split((first,), (second,)), CLIP, 10.0).clips()
     with pytest.raises(FatalError, match="at least 20 clips of 5 frames, got 3 from 7 frames of 'v0'"):
-        Material(MINIATURE, material(200).footage, Split((second,), (first,)), CLIP).clips()
+        Material(MINIATURE, material(200).footage, Split((second,), (first,)), CLIP, 10.0).clips()

@@ -1,0 +1,248 @@
+"""Reading what a camera remembers: how rare is what is seen here, by several evidences. Reading is scoring.
+
+Three questions are asked of each frame, each against the counts of ``memory_store.normality``:
+
+    motion       what was not foreseen, and how rare it is that something moves so fast in this row of the image:
+                 m = ln max over patches of  mean((1 + u) e^w),      u = -ln P(speed >= v | row)
+    place        is the error large for this place:          (ln e - mean) / spread, the most
+    background   is something here that is not here else:    |d - median of d| / spread,  d = grey - mean, the most
+
+with e the squared error of a cell, v its speed, and "the most" the mean of the ``NUM_MOST`` places that say most. The
+median over the image takes out what changes everywhere: a cloud, a lamp, the camera's own gain.
+
+P is counted, row by row; a row that has seen little answers as the whole camera, and a camera that has seen little
+answers as its parent, which counts as ``PARENT_FRAMES`` frames of its own (``with_parent``). So a place where nobody
+walks does not amplify noise, and a cold memory is its parent's.
+
+Dimensions: F frames, R x S cells, B speed bins, P x Q places.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from memory_store.normality import (
+    LEVEL_FROM,
+    LEVEL_TO,
+    NUM_LEVEL_BINS,
+    NUM_SPEED_BINS,
+    PLACE_CELLS,
+    SPEED_BINS_PER_OCTAVE,
+    SPEED_FLOOR_PX,
+    Grid,
+    Normality,
+)
+from schemas.arrays import Float32, Float64, Int64
+
+ERROR_POWER = 0.2
+"""w: the score is about how fast for here, and only then about how badly foreseen."""
+PATCH_CELLS = 4
+"""Patches of 16 pixels, at every cell."""
+ROW_CELLS = 100.0
+"""Moving cells at which a row's own counts weigh as much as the camera's."""
+PARENT_FRAMES = 20.0
+"""Frames of its own at which a camera's memory weighs as much as its parent's."""
+PLACE_FRAMES = 200.0
+"""Frames at which a place's own mean and spread weigh as much as its row's."""
+BEYOND = 1.0
+"""Surprise, in natural units, that each bin beyond the fastest ever seen adds."""
+NUM_MOST = 4
+MIN_ERROR = 1e-8
+MIN_LOG_SPREAD = 0.25
+"""Least spread of ln e: what is foreseen to the last bit must not make noise an anomaly."""
+MIN_GREY_SPREAD = 5.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What is measured on some frames of one camera before any memory is asked.
+
+    Attributes:
+        errors_FRS: squared prediction errors of cells, on [0, 1] images.
+        speeds_FRS: of cells, pixels a frame.
+        grey_FPQ: mean grey level of places, [0, 255].
+        psnr_db_F: of the prediction.
+    """
+
+    errors_FRS: Float32
+    speeds_FRS: Float32
+    grey_FPQ: Float32
+    psnr_db_F: Float32
+
+    @property
+    def grid(self) -> Grid:
+        """Of its cells."""
+        return Grid(*self.errors_FRS.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.errors_FRS)
+
+    def __getitem__(self, which: slice) -> "Seen":
+        return Seen(self.errors_FRS[which], self.speeds_FRS[which], self.grey_FPQ[which], self.psnr_db_F[which])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What each question says of each frame, (F,), high = irregular; on scales of their own."""
+
+    motion_F: Float64
+    place_F: Float64
+    background_F: Float64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Expectation:
+    """A memory, ready to be asked.
+
+    Attributes:
+        surprise_RB: u at the lower edge of each speed bin and beyond the last; rises along B.
+        error_mean_PQ, error_spread_PQ: of ln e.
+        grey_mean_PQ, grey_spread_PQ: of the grey level.
+    """
+
+    surprise_RB: Float64
+    error_mean_PQ: Float64
+    error_spread_PQ: Float64
+    grey_mean_PQ: Float64
+    grey_spread_PQ: Float64
+
+
+def remember(seen: Seen, at_s: float) -> Normality:
+    """What frames add to a memory, as of ``at_s``; levels are added by whoever scores them."""
+    grid, num_frames = seen.grid, float(len(seen))
+    errors_FPQ, grey_FPQ = log_place_errors(seen.errors_FRS), seen.grey_FPQ.astype(np.float64)
+    psnr_db_F = seen.psnr_db_F.astype(np.float64)
+    return Normality.of(
+        grid,
+        at_s,
+        frames=num_frames,
+        psnr=np.array([psnr_db_F.sum(), np.square(psnr_db_F).sum()]),
+        speeds=_speed_counts(seen.speeds_FRS),
+        errors=_moments(errors_FPQ),
+        background=np.stack([grey_FPQ.sum(axis=0), np.square(grey_FPQ).sum(axis=0)], axis=-1),
+    )
+
+
+def with_parent(own: Normality, parent: Normality | None, frames: float = PARENT_FRAMES) -> Normality:
+    """A memory that its parent's counts stand behind, as so many frames: alone where it has seen nothing."""
+    if parent is None or parent.num_frames == 0:
+        return own
+    behind = parent.scaled(frames / parent.num_frames)
+    return Normality(own.grid, own.at_s, own.values_N + behind.values_N)
+
+
+def expectation(memory: Normality) -> Expectation:
+    """Make a memory ready to be asked; one that has seen nothing calls nothing rare."""
+    errors = memory.field("errors")
+    error_mean, error_spread = _shrunk(errors[..., 0], errors[..., 1], errors[..., 2], MIN_LOG_SPREAD)
+    frames_PQ = np.full(memory.grid.places, memory.num_frames)
+    background = memory.field("background")
+    grey_mean, grey_spread = _shrunk(frames_PQ, background[..., 0], background[..., 1], MIN_GREY_SPREAD)
+    return Expectation(_surprises(memory.field("speeds")), error_mean, error_spread, grey_mean, grey_spread)
+
+
+def ask(
+    seen: Seen, expected: Expectation, error_power: float = ERROR_POWER, patch_cells: int = PATCH_CELLS
+) -> Evidence:
+    """Hold frames against a memory; the constants are parameters for whoever compares them."""
+    place_FPQ = (log_place_errors(seen.errors_FRS) - expected.error_mean_PQ) / expected.error_spread_PQ
+    brighter_FPQ = seen.grey_FPQ - expected.grey_mean_PQ
+    away_FPQ = np.abs(brighter_FPQ - np.median(brighter_FPQ, axis=(1, 2), keepdims=True)) / expected.grey_spread_PQ
+    return Evidence(
+        np.log(patch_means(motion_map(seen, expected, error_power), patch_cells).max(axis=(1, 2))),
+        _most(place_FPQ),
+        _most(away_FPQ),
+    )
+
+
+def motion_map(seen: Seen, expected: Expectation, error_power: float = ERROR_POWER) -> Float64:
+    """(1 + u) e^w of each cell, (F, R, S)."""
+    errors_FRS = np.maximum(seen.errors_FRS, MIN_ERROR)
+    return np.asarray((1.0 + speed_surprise(seen.speeds_FRS, expected)) * errors_FRS**error_power)
+
+
+def speed_surprise(speeds_FRS: Float32, expected: Expectation) -> Float64:
+    """Surprise u of each cell, (F, R, S), >= 0: straight between the edges of bins, 0 where nothing moves."""
+    at_FRS = SPEED_BINS_PER_OCTAVE * np.log2(np.maximum(speeds_FRS, SPEED_FLOOR_PX) / SPEED_FLOOR_PX)
+    below_FRS = np.minimum(at_FRS.astype(np.int64), NUM_SPEED_BINS - 1)
+    rows_R1 = np.arange(speeds_FRS.shape[1])[:, None]
+    low, high = expected.surprise_RB[rows_R1, below_FRS], expected.surprise_RB[rows_R1, below_FRS + 1]
+    return np.asarray(low + (high - low) * np.minimum(at_FRS - below_FRS, 1.0))
+
+
+def patch_means(cells_FRS: Float64, size: int = PATCH_CELLS) -> Float64:
+    """Means of square patches of ``size`` cells at every cell; of the whole image where it is smaller."""
+    rows, columns = (min(size, length) for length in cells_FRS.shape[1:])
+    sums_FRS = np.pad(cells_FRS, ((0, 0), (1, 0), (1, 0))).cumsum(axis=1).cumsum(axis=2)
+    inner = sums_FRS[:, rows:, columns:] - sums_FRS[:, :-rows, columns:] - sums_FRS[:, rows:, :-columns]
+    return np.asarray((inner + sums_FRS[:, :-rows, :-columns]) / (rows * columns))
+
+
+def place_means(cells_FRS: Float32) -> Float64:
+    """Means of places of ``PLACE_CELLS`` squared, (F, P, Q); what is left over at the edges is left out."""
+    num_frames, rows, columns = cells_FRS.shape
+    P, Q = rows // PLACE_CELLS, columns // PLACE_CELLS
+    whole = cells_FRS[:, : P * PLACE_CELLS, : Q * PLACE_CELLS]
+    return np.asarray(whole.reshape(num_frames, P, PLACE_CELLS, Q, PLACE_CELLS).mean(axis=(2, 4), dtype=np.float64))
+
+
+def log_place_errors(errors_FRS: Float32) -> Float64:
+    """Natural logarithm of the mean squared error of places, (F, P, Q)."""
+    return np.asarray(np.log(np.maximum(place_means(errors_FRS), MIN_ERROR)))
+
+
+def _most(values_FPQ: Float64) -> Float64:
+    """Mean of the ``NUM_MOST`` largest values of each frame, (F,); of all where there are fewer."""
+    values_FN = values_FPQ.reshape(len(values_FPQ), -1)
+    most = min(NUM_MOST, values_FN.shape[1])
+    return np.asarray(np.partition(values_FN, -most, axis=1)[:, -most:].mean(axis=1))
+
+
+def level_bins(levels_F: Float64) -> Int64:
+    """Bins of ``Normality.levels`` that levels belong to."""
+    share_F = (levels_F - LEVEL_FROM) / (LEVEL_TO - LEVEL_FROM)
+    return np.clip((share_F * NUM_LEVEL_BINS).astype(np.int64), 0, NUM_LEVEL_BINS - 1)
+
+
+def _speed_counts(speeds_FRS: Float32) -> Float64:
+    """Cells by row and speed bin, (R, B), of those that move."""
+    rows = speeds_FRS.shape[1]
+    moving_FRS = speeds_FRS >= SPEED_FLOOR_PX
+    octaves = np.log2(speeds_FRS[moving_FRS] / SPEED_FLOOR_PX)
+    bins = np.minimum((SPEED_BINS_PER_OCTAVE * octaves).astype(np.int64), NUM_SPEED_BINS - 1)
+    flat = np.nonzero(moving_FRS)[1] * NUM_SPEED_BINS + bins
+    return np.bincount(flat, minlength=rows * NUM_SPEED_BINS).reshape(rows, NUM_SPEED_BINS).astype(np.float64)
+
+
+def _surprises(counts_RB: Float64) -> Float64:
+    """-ln P(speed >= edge | row), (R, B + 1), with back-off from the row to the camera."""
+    camera_B = counts_RB.sum(axis=0)
+    shares_B = camera_B / max(camera_B.sum(), 1.0)
+    own_RB = (counts_RB + ROW_CELLS * shares_B) / (counts_RB.sum(axis=1, keepdims=True) + ROW_CELLS)
+    at_least_RB = own_RB[:, ::-1].cumsum(axis=1)[:, ::-1]
+    surprise_RB = -np.log(np.maximum(at_least_RB, 1e-300))
+    surprise_RB[at_least_RB <= 0] = np.inf
+    seen_RB = np.where(np.isfinite(surprise_RB), surprise_RB, 0.0)
+    fastest_R1 = np.maximum.accumulate(seen_RB, axis=1)
+    beyond_RB = BEYOND * np.cumsum(~np.isfinite(surprise_RB), axis=1)
+    with_end = np.where(np.isfinite(surprise_RB), surprise_RB, fastest_R1 + beyond_RB) if camera_B.any() else seen_RB
+    return np.concatenate([with_end, with_end[:, -1:] + (BEYOND if camera_B.any() else 0.0)], axis=1)
+
+
+def _moments(values_FPQ: Float64) -> Float64:
+    """Count, sum and sum of squares of each place, (P, Q, 3)."""
+    counts_PQ = np.full(values_FPQ.shape[1:], float(len(values_FPQ)))
+    return np.stack([counts_PQ, values_FPQ.sum(axis=0), np.square(values_FPQ).sum(axis=0)], axis=-1)
+
+
+def _shrunk(counts_PQ: Float64, sums_PQ: Float64, squares_PQ: Float64, least: float) -> tuple[Float64, Float64]:
+    """Mean and spread of each place; one that has seen little answers as its row."""
+    row = [values.sum(axis=1, keepdims=True) for values in (counts_PQ, sums_PQ, squares_PQ)]
+    weight = PLACE_FRAMES / np.maximum(row[0], 1e-9)
+    counts, sums, squares = (
+        own + weight * whole for own, whole in zip((counts_PQ, sums_PQ, squares_PQ), row, strict=True)
+    )
+    counts = np.maximum(counts, 1e-9)
+    mean_PQ = sums / counts
+    variance_PQ = np.maximum(squares / counts - np.square(mean_PQ), 0.0)
+    return mean_PQ, np.sqrt(variance_PQ + least**2)

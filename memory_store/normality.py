@@ -1,0 +1,211 @@
+"""What is normal at a camera, as counts that add up.
+
+A bank of items (``proposal.py``) says what normal frames look like to a network; this says how often what was seen: how
+fast things move in each row of the image, how large the prediction error is at each place, what the background looks
+like, what the evidences and the level of the score were. None of it needs a gradient, and all of it is additive, so
+whatever way frames were spread over workers, merging in any order gives what one process with all the frames would have
+counted.
+
+What is long ago counts less: an observation x_i at capture time t_i has, at time t, the weight 2^((t_i - t) / h), h the
+half-life. Kept is the pair (t_ref, S = sum_i 2^((t_i - t_ref) / h) x_i), t_ref the newest capture time; two pairs
+merge by bringing both to the later t_ref and adding (forward decay, Cormode et al., ICDE 2009). That is the monoid of
+``proposal.py`` with capture time in place of similarity.
+
+Numbers are float64: in float32 a count stops growing at 2^24, which a week of one camera passes.
+
+Dimensions: R rows of cells, B speed bins, P x Q places, L level bins, N numbers in all.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from schemas.arrays import Float64
+from schemas.errors import BadMessageError
+
+NUM_SPEED_BINS = 18
+SPEED_FLOOR_PX = 0.25
+"""Pixels a frame; slower cells are optical flow's noise, and are not counted."""
+SPEED_BINS_PER_OCTAVE = 2
+PLACE_CELLS = 4
+"""A place is a square of so many cells."""
+NUM_EVIDENCES = 3
+NUM_LEVEL_BINS = 256
+LEVEL_FROM, LEVEL_TO = -4.0, 12.0
+"""In spreads of a normal frame from the mean; what lies outside counts in the outermost bin."""
+FLOOR_BIN_EDGES = SPEED_FLOOR_PX * 2.0 ** (np.arange(NUM_SPEED_BINS) / SPEED_BINS_PER_OCTAVE)
+"""Lower edges of the speed bins, pixels a frame: 0.25, 0.35, 0.5 ... 90; the last bin is open."""
+MOMENT_SLACK = 1e-6
+"""Share by which sums of squares may fall short of what the sums ask for, by rounding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """How many cells an image has; both at least ``PLACE_CELLS``.
+
+    Attributes:
+        rows, columns: of cells of ``networks.measures.CELL_PX`` pixels.
+    """
+
+    rows: int
+    columns: int
+
+    def __post_init__(self) -> None:
+        if min(self.rows, self.columns) < PLACE_CELLS:
+            raise ValueError(f"a grid must have at least {PLACE_CELLS} x {PLACE_CELLS} cells, got {self}")
+
+    @property
+    def places(self) -> tuple[int, int]:
+        """(P, Q); cells beyond the last whole place belong to it."""
+        return self.rows // PLACE_CELLS, self.columns // PLACE_CELLS
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shape of each field, in the order in which they lie in the vector."""
+        places = self.places
+        return {
+            "frames": (),
+            "psnr": (2,),
+            "speeds": (self.rows, NUM_SPEED_BINS),
+            "errors": (*places, 3),
+            "background": (*places, 2),
+            "evidence": (NUM_EVIDENCES, 3),
+            "levels": (NUM_LEVEL_BINS,),
+            "peaks": (NUM_LEVEL_BINS,),
+        }
+
+    @property
+    def size(self) -> int:
+        """N."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+
+@dataclass(frozen=True, eq=False)
+class Normality:
+    """Decayed counts of one camera or of many.
+
+    Attributes:
+        grid: of the image.
+        at_s: capture time that the weights refer to, seconds since 1970; -inf if nothing was ever seen.
+        values_N: all fields, end to end, float64.
+    """
+
+    grid: Grid
+    at_s: float
+    values_N: Float64
+
+    def __post_init__(self) -> None:
+        if self.values_N.shape != (self.grid.size,):
+            text = f"statistics of a grid of {self.grid.rows} x {self.grid.columns} must be {self.grid.size} numbers"
+            raise BadMessageError("bad_payload", f"{text}, got shape {self.values_N.shape}")
+
+    @classmethod
+    def empty(cls, grid: Grid) -> "Normality":
+        """The neutral element."""
+        return cls(grid, -math.inf, np.zeros(grid.size))
+
+    @classmethod
+    def of(cls, grid: Grid, at_s: float, **fields: Float64 | float) -> "Normality":
+        """From the named fields; the others are zero.
+
+        Raises:
+            BadMessageError: a field does not have its shape; KeyError: there is none of that name.
+        """
+        made = cls(grid, at_s, np.zeros(grid.size))
+        for name, value in fields.items():
+            if np.shape(value) != grid.shapes[name]:
+                text = f"'{name}' must have shape {grid.shapes[name]}, got {np.shape(value)}"
+                raise BadMessageError("bad_payload", text)
+            made.field(name)[...] = value
+        return made
+
+    def field(self, name: str) -> Float64:
+        """A view of one field."""
+        begin, end = self._spans[name]
+        return self.values_N[begin:end].reshape(self.grid.shapes[name])
+
+    @property
+    def num_frames(self) -> float:
+        """Frames seen, each with its weight."""
+        return float(self.field("frames"))
+
+    def at(self, at_s: float, half_life_s: float) -> "Normality":
+        """The same as of another time; an earlier one would make the past weigh more, and is refused.
+
+        Raises:
+            ValueError: ``at_s`` lies before this.
+        """
+        if at_s < self.at_s:
+            raise ValueError(f"statistics as of {self.at_s} cannot be taken back to {at_s}")
+        return Normality(self.grid, at_s, self.values_N * _weight(self.at_s, at_s, half_life_s))
+
+    def merge(self, other: "Normality", half_life_s: float) -> "Normality":
+        """Both; commutative, and associative up to rounding."""
+        return merge_all([self, other], half_life_s)
+
+    def scaled(self, weight: float) -> "Normality":
+        """Every count times ``weight``, as of the same time."""
+        return Normality(self.grid, self.at_s, self.values_N * weight)
+
+    def check(self) -> None:
+        """Raise unless this can be what frames gave.
+
+        Raises:
+            BadMessageError: ``not_finite`` or ``implausible``.
+        """
+        if not np.isfinite(self.values_N).all() or math.isnan(self.at_s) or self.at_s == math.inf:
+            raise BadMessageError("not_finite", "statistics must be finite")
+        counts = ("frames", "speeds", "levels", "peaks")
+        if any((self.field(name) < 0).any() for name in counts):
+            raise BadMessageError("implausible", "counts must not be negative")
+        frames, errors, evidence = self.field("frames"), self.field("errors"), self.field("evidence")
+        moments = [
+            (frames, self.field("psnr")[0], self.field("psnr")[1]),
+            (errors[..., 0], errors[..., 1], errors[..., 2]),
+            (evidence[..., 0], evidence[..., 1], evidence[..., 2]),
+            (frames, self.field("background")[..., 0], self.field("background")[..., 1]),
+        ]
+        if not all(_moments_hold(*moment) for moment in moments):
+            raise BadMessageError("implausible", "sums of squares must fit the sums and the counts")
+
+    @cached_property
+    def _spans(self) -> Mapping[str, tuple[int, int]]:
+        spans, begin = {}, 0
+        for name, shape in self.grid.shapes.items():
+            spans[name] = (begin, begin + math.prod(shape))
+            begin = spans[name][1]
+        return spans
+
+
+def merge_all(parts: Iterable[Normality], half_life_s: float) -> Normality:
+    """Merge one or more, of one grid.
+
+    Args:
+        parts: in any order.
+        half_life_s: of an observation's weight; infinity = nothing is forgotten.
+
+    Raises:
+        ValueError: grids differ.
+    """
+    all_parts = list(parts)
+    grid, at_s = all_parts[0].grid, max(part.at_s for part in all_parts)
+    if any(part.grid != grid for part in all_parts):
+        raise ValueError(f"statistics must be of one grid, got {sorted({str(part.grid) for part in all_parts})}")
+    weights = [_weight(part.at_s, at_s, half_life_s) for part in all_parts]
+    values_PN = np.stack([part.values_N for part in all_parts])
+    return Normality(grid, at_s, np.asarray(weights) @ values_PN)
+
+
+def _weight(from_s: float, to_s: float, half_life_s: float) -> float:
+    """Of what was seen at ``from_s``, as of the later ``to_s``; 0 where nothing was seen."""
+    if from_s == to_s:
+        return 1.0
+    return 0.0 if from_s == -math.inf else 2.0 ** -((to_s - from_s) / half_life_s)
+
+
+def _moments_hold(counts: Float64, sums: Float64, squares: Float64) -> bool:
+    """Cauchy-Schwarz: sum(x)^2 <= n sum(x^2), and nothing without a count."""
+    return bool((counts >= 0).all() and (np.square(sums) <= counts * squares * (1 + MOMENT_SLACK) + MOMENT_SLACK).all())

@@ -1,0 +1,129 @@
+"""From evidences to a level, its p-value, and a rate of false alarms with what can be promised."""
+
+import math
+
+import numpy as np
+import pytest
+
+from inference.evidence import Evidence
+from inference.rarity import (
+    BLOCK_TAIL,
+    BLOCKS_PER_DAY,
+    FRAME_TAIL,
+    block_peaks,
+    evidence_moments,
+    histogram,
+    joint,
+    level_for,
+    log10_p,
+    rate_of,
+    tail_of,
+)
+from memory_store.normality import Grid, Normality
+
+GRID = Grid(8, 12)
+
+
+def evidence(num_frames=1000, seed=0):
+    draw = np.random.default_rng(seed)
+    return Evidence(draw.normal(-1, 0.2, num_frames), draw.normal(4, 2, num_frames), draw.normal(3, 1, num_frames))
+
+
+def memory_of(found, peaks=None):
+    memory = Normality.empty(GRID)
+    memory.field("evidence")[...] = evidence_moments(found)
+    if peaks is not None:
+        memory.field("peaks")[...] = histogram(peaks)
+    return memory
+
+
+def test_usual_motion_is_zero_whatever_its_scale():
+    found = evidence()
+    x_F = joint(found, memory_of(found), side_weight=0.0)
+    assert x_F.mean() == pytest.approx(0, abs=1e-9)
+    assert x_F.std() == pytest.approx(1, abs=0.02)
+
+
+def test_other_evidences_only_raise():
+    found = evidence()
+    memory = memory_of(found)
+    alone, both = joint(found, memory, 0.0), joint(found, memory, 0.5)
+    assert (both >= alone).all()
+    strange = Evidence(found.motion_F[:1], found.place_F[:1], found.background_F[:1] + 50.0)
+    assert joint(strange, memory, 0.5)[0] == pytest.approx(both[0] + 0.5 * 50, rel=0.1)
+
+
+def test_moments_add_up():
+    found = evidence()
+    halves = [
+        Evidence(*(values[part] for values in (found.motion_F, found.place_F, found.background_F)))
+        for part in (slice(0, 300), slice(300, None))
+    ]
+    np.testing.assert_allclose(sum(evidence_moments(half) for half in halves), evidence_moments(found))
+
+
+def test_p_is_the_share_that_was_as_high():
+    levels = np.random.default_rng(0).normal(0, 1, 200_000)
+    counts = histogram(levels)
+    for level, p in [(0.0, 0.5), (1.0, 0.1587), (2.0, 0.0228)]:
+        assert 10 ** log10_p(np.array([level]), counts)[0] == pytest.approx(p, rel=0.12)
+
+
+def test_p_falls_without_end_and_never_rises():
+    counts = histogram(np.random.default_rng(0).normal(0, 1, 5000))
+    p = log10_p(np.linspace(-3.9, 500, 4000), counts)
+    assert (np.diff(p) <= 1e-9).all()
+    assert p[0] == pytest.approx(0, abs=1e-3)
+    assert np.isfinite(p).all()
+    assert p[-1] < -50
+
+
+def test_the_tail_of_an_exponential_is_its_own():
+    levels = np.random.default_rng(0).exponential(0.5, 100_000)
+    tail = tail_of(histogram(levels), FRAME_TAIL)
+    assert tail.scale == pytest.approx(0.5, rel=0.08)
+    assert tail.share == pytest.approx((levels >= tail.start).mean(), rel=1e-6)
+    assert tail.count == (levels >= tail.start).sum()
+
+
+def test_blocks_keep_their_highest_level_and_leave_out_the_rest():
+    levels = np.arange(25.0)
+    assert block_peaks(levels, fps=1.0).tolist() == [9.0, 19.0]
+    assert block_peaks(levels[:7], fps=1.0).tolist() == [6.0]
+
+
+@pytest.mark.parametrize("per_day", [0.1, 1.0, 24.0, 1440.0])
+def test_rates_and_levels_are_inverse(per_day):
+    memory = memory_of(evidence(), np.random.default_rng(1).gumbel(1.0, 0.4, 3000))
+    level = level_for(per_day, memory)
+    assert rate_of(level, memory).per_day == pytest.approx(per_day, rel=1e-6)
+
+
+def test_a_threshold_holds_on_video_like_that_it_was_made_from():
+    draw = np.random.default_rng(2)
+    memory = memory_of(evidence(), draw.gumbel(1.0, 0.4, 5000))
+    level = level_for(100.0, memory)
+    later = draw.gumbel(1.0, 0.4, 500_000)
+    assert (later >= level).mean() * BLOCKS_PER_DAY == pytest.approx(100.0, rel=0.5)
+
+
+def test_little_footage_promises_little():
+    draw = np.random.default_rng(3)
+    short, long = (memory_of(evidence(), draw.gumbel(1.0, 0.4, number)) for number in (20, 20_000))
+    wide, narrow = (rate_of(level_for(1.0, memory), memory) for memory in (short, long))
+    assert wide.per_day == pytest.approx(narrow.per_day) == pytest.approx(1.0)
+    assert narrow.at_most < 1.3
+    assert wide.at_most > 5.0
+
+
+def test_one_block_alone_still_gives_a_threshold():
+    memory = memory_of(evidence(), np.array([2.0]))
+    level = level_for(1.0, memory)
+    assert math.isfinite(level)
+    assert level > 2.0
+    assert rate_of(level, memory).at_most > 10
+
+
+def test_a_rate_no_tail_reaches_is_where_the_tail_begins():
+    memory = memory_of(evidence(), np.random.default_rng(1).normal(1.0, 0.4, 1000))
+    assert level_for(1e9, memory) == tail_of(memory.field("peaks"), BLOCK_TAIL).start
