@@ -32,7 +32,7 @@ class StreamConnection:
         video.thread_type = "AUTO"
         video.codec_context.thread_count = _NUM_THREADS
         self._packets = container.demux(video)
-        self._decoded: deque[av.VideoFrame] = deque()
+        self._decoded: deque[Image] = deque()
         self._reformatter = VideoReformatter()  # kept, because it sets up its tables once for each size
 
     def read(self) -> Image | None:
@@ -43,8 +43,7 @@ class StreamConnection:
             # its successor it gives out at the time-out, which would pass for a picture of that moment.
             if not self._receive() or time.monotonic() > deadline_s:
                 return None
-        frame = self._reformatter.reformat(self._decoded.popleft(), format="bgr24")
-        return as_bgr(frame.to_ndarray())
+        return self._decoded.popleft()
 
     def _receive(self) -> bool:
         """Take in one packet; whether there was one."""
@@ -55,10 +54,13 @@ class StreamConnection:
         if packet is None:
             return False
         try:
-            self._decoded.extend(frame for frame in packet.decode() if isinstance(frame, av.VideoFrame))
+            self._decoded.extend(map(self._bgr, packet.decode()))
         except (av.FFmpegError, ValueError):
             self.num_unreadable += 1
         return True
+
+    def _bgr(self, frame: av.VideoFrame) -> Image:
+        return as_bgr(self._reformatter.reformat(frame, format="bgr24").to_ndarray())
 
     def close(self) -> None:
         """Hang up."""

@@ -107,7 +107,7 @@ def test_a_stream_that_stalls_is_stale_then_dead_then_connected_anew(viewers) ->
 def test_a_stream_that_stalls_gives_no_picture_late() -> None:
     with rtsp_player(access_units([SMALL])) as camera:
         address = parse_address(f"rtsp://127.0.0.1:{camera.port}/live")
-        connection = connect_stream(address, replace(PATIENT, dead_after_s=1.0))
+        connection = connect_stream(address, replace(PATIENT, dead_after_s=3))
         assert connection is not None
         num_read = 0
         while connection.read() is not None:
