@@ -16,10 +16,12 @@ import numpy as np
 
 from schemas.arrays import Float32
 from schemas.codec import decode_items, encode_items, items_digest
-from schemas.errors import FatalError
+from schemas.errors import DamagedError, FatalError
 from schemas.messages import BankHeader
 
-Action = Literal["create", "update", "restore", "rollback"]
+Action = Literal["create", "update", "restore", "rollback", "freeze", "thaw"]
+MARKS = frozenset({"freeze", "thaw"})
+"""Actions that write no items: their entries name the version that was there, and leave it."""
 GENESIS = "0" * 64
 """What the first entry of a log names as its predecessor."""
 MAX_NAMED_CAMERAS = 100
@@ -103,9 +105,9 @@ class AuditEntry:
 
     Attributes:
         change: why, by whom.
-        version: version written.
-        epoch: epoch written.
-        digest: of the items written.
+        version: version written; of one of ``MARKS``, the version that was there.
+        epoch: its epoch.
+        digest: of its items.
         previous_digest: of the items before; None if there were none.
         committed_at: UTC.
         previous_entry: ``digest()`` of the entry before, ``GENESIS`` for the first.
@@ -119,6 +121,11 @@ class AuditEntry:
     committed_at: datetime
     previous_entry: str
 
+    @property
+    def writes_items(self) -> bool:
+        """Whether a version was written; False of a freeze or a thaw."""
+        return self.change.action not in MARKS
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, as they go into ``BankHeader.audit`` and into the stores."""
         content = {name: getattr(self.change, name) for name in _CHANGE_FIELDS}
@@ -131,7 +138,7 @@ class AuditEntry:
         """Inverse of ``to_json``.
 
         Raises:
-            FatalError: a field is missing: the log was written by something else.
+            DamagedError: a field is missing: the log was written by something else.
         """
         try:
             change = Change(**{name: content[name] for name in _CHANGE_FIELDS if name != "cameras"})
@@ -140,9 +147,26 @@ class AuditEntry:
             rest = {name: content[name] for name in _ENTRY_FIELDS}
             return cls(change=replace(change, cameras=cameras), committed_at=at, **rest)
         except (KeyError, TypeError, ValueError) as error:
-            raise FatalError(
+            raise DamagedError(
                 f"an audit entry must have all its fields, {error!r} is wrong; got {content!r:.200}"
             ) from error
+
+    def to_text(self) -> str:
+        """As stores keep it."""
+        return json.dumps(self.to_json())
+
+    @classmethod
+    def from_text(cls, text: str | bytes) -> "AuditEntry":
+        """Inverse of ``to_text``.
+
+        Raises:
+            DamagedError: it is no entry.
+        """
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise DamagedError(f"an audit entry must be JSON, got {text!r:.200}; see 'engram bank verify'") from error
+        return cls.from_json(content)
 
     def digest_of_entry(self) -> str:
         """SHA-256 of the entry's canonical JSON."""
@@ -160,16 +184,40 @@ def entry_for(bank: Bank, change: Change, previous_digest: str | None, previous_
     return AuditEntry(change, bank.version, bank.epoch, bank.digest, previous_digest, bank.committed_at, head)
 
 
+def mark_for(header: BankHeader, change: Change, at: datetime, previous_entry: str) -> AuditEntry:
+    """The log entry of freezing or thawing the version of ``header``, after the entry with that digest."""
+    return AuditEntry(change, header.version, header.epoch, header.digest, header.digest, at, previous_entry)
+
+
+def entry_of(bank: Bank, entries: Sequence[AuditEntry]) -> AuditEntry | None:
+    """The newest entry that wrote ``bank``, of a log that is oldest first; None if it is not among them."""
+    wanted = (bank.version, bank.epoch)
+    written = (entry for entry in reversed(entries) if entry.writes_items and (entry.version, entry.epoch) == wanted)
+    return next(written, None)
+
+
+def entry_with(commit_id: str, entries: Sequence[AuditEntry]) -> AuditEntry | None:
+    """The newest entry of that attempt; None if it is not among them."""
+    return next((entry for entry in reversed(entries) if entry.change.commit_id == commit_id), None)
+
+
 def first_broken_link(entries: Sequence[AuditEntry]) -> int | None:
     """Index of the first entry that does not follow from the one before it, oldest first; None if all do."""
     for index in range(1, len(entries)):
         before, entry = entries[index - 1], entries[index]
-        same, newer = entry.epoch == before.epoch, epoch_order(entry.epoch) > epoch_order(before.epoch)
-        continues = entry.version == before.version + 1 if same else newer
         linked = entry.previous_entry == before.digest_of_entry() and entry.previous_digest == before.digest
-        if not (continues and linked):
+        if not (linked and _continues(before, entry)):
             return index
     return None
+
+
+def _continues(before: AuditEntry, entry: AuditEntry) -> bool:
+    """Whether the version of an entry may come after that of the one before it."""
+    if not entry.writes_items:
+        return (entry.version, entry.epoch, entry.digest) == (before.version, before.epoch, before.digest)
+    if entry.epoch == before.epoch:
+        return entry.version == before.version + 1
+    return epoch_order(entry.epoch) > epoch_order(before.epoch)
 
 
 def to_wire(bank: Bank, entry: AuditEntry) -> tuple[BankHeader, bytes]:

@@ -7,10 +7,11 @@ Errors: ``TransientError`` store away, ``FatalError`` refused by the store (cred
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, Protocol
 
 from memory_store.bank import AuditEntry, Bank, Change
-from schemas.errors import SettingsError, StaleVersionError
+from schemas.errors import FatalError, SettingsError, StaleVersionError
 
 KEPT_VERSIONS = 200
 """How many versions of each bank stay readable."""
@@ -66,7 +67,7 @@ class CommitOutcome:
 
     Attributes:
         status: ``applied``; ``duplicate``: it had been applied before; ``frozen``: refused, updates are switched off.
-        entry: the log entry as stored; None if frozen.
+        entry: the log entry as stored; None if frozen, or if it is so long ago that the log no longer has it.
     """
 
     status: Literal["applied", "duplicate", "frozen"]
@@ -87,6 +88,12 @@ class BankReader(Protocol):
 
     def log(self, bank_id: str, newest: int = 1000) -> Sequence[AuditEntry]:
         """The ``newest`` entries, oldest first."""
+
+    def versions(self, bank_id: str) -> Sequence[int]:
+        """The versions that ``read_version`` still has, ascending."""
+
+    def head(self, bank_id: str) -> str | None:
+        """``digest_of_entry`` of the newest log entry as noted beside the bank; None if there is no such bank."""
 
     def list_banks(self) -> Sequence[str]:
         """Ids of all banks, sorted."""
@@ -122,11 +129,24 @@ class BankStore(BankReader, Protocol):
             StaleVersionError: the store does not hold ``replaces``.
         """
 
-    def freeze(self, bank_id: str) -> None:
-        """Refuse updates until ``unfreeze``. Raises FatalError if there is no such bank."""
+    def freeze(self, bank_id: str, change: Change, at: datetime) -> AuditEntry | None:
+        """Refuse updates until ``unfreeze``; restores are taken, and leave the bank frozen.
 
-    def unfreeze(self, bank_id: str) -> None:
-        """Allow updates again. Raises FatalError if there is no such bank."""
+        Args:
+            bank_id: of the bank.
+            change: of action ``freeze``.
+            at: now, UTC.
+
+        Returns:
+            the log entry; None if it was frozen before, by another change: then nothing is written.
+
+        Raises:
+            FatalError: there is no such bank.
+            StaleVersionError: it kept moving; try again.
+        """
+
+    def unfreeze(self, bank_id: str, change: Change, at: datetime) -> AuditEntry | None:
+        """Allow updates again: as ``freeze``, with a change of action ``thaw``."""
 
 
 def read_instead(store: BankReader, bank_id: str) -> Bank:
@@ -139,6 +159,11 @@ def read_instead(store: BankReader, bank_id: str) -> Bank:
     if found is None:
         raise StaleVersionError(f"bank '{bank_id}' vanished while it was created; try again")
     return found
+
+
+def no_such_bank(bank_id: str) -> FatalError:
+    """What freezing a bank says that is not there."""
+    return FatalError(f"to be frozen or unfrozen a bank must exist, there is no '{bank_id}'; see 'engram bank list'")
 
 
 def checked_id(text: str) -> str:

@@ -40,6 +40,10 @@ class FatalError(EngramError):
     """Going on makes no sense (settings, bundle, shapes): stop with exit code 2 and say what to do."""
 
 
+class DamagedError(FatalError):
+    """What a store or a file holds is not what was written there."""
+
+
 class SettingsError(FatalError):
     """A setting is unknown, missing or out of range."""
 

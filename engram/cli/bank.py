@@ -1,4 +1,4 @@
-"""``engram bank``: look into the memory, make a bank."""
+"""``engram bank``: look into the memory, make a bank; what changes one is in ``bank_versions`` and ``bank_copies``."""
 
 from typing import Annotated
 
@@ -6,28 +6,36 @@ import typer
 
 from engram.build.adapters import open_store
 from engram.build.bundles import require_bundle
+from engram.cli import bank_copies, bank_versions
+from engram.cli.bank_facts import BankArgument, entries_json, facts, print_bank, print_entries, state
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import BundleOption, StoreOption
 from engram.cli.output import OutputOption, print_json_line, print_table
-from memory_store.bank import AuditEntry, Bank, Change, next_epoch
+from memory_store.bank import Change, next_epoch
+from memory_store.interventions import SHORT
 from memory_store.views import InitialBank
 from schemas.errors import FatalError
 from schemas.messages import utc_now
 from schemas.settings import CoordinatorSettings
 
-BankArgument = Annotated[str, typer.Argument(metavar="BANK", help="Name of the bank.")]
 NewestOption = Annotated[int, typer.Option("--newest", "-n", min=1, help="How many entries, counted from the newest.")]
-SHORT = 12
-"""Hex digits of a digest that a person compares."""
+
+HELP = """Look into memory banks, compare their versions, go back, copy them, prove that nobody changed them.
+
+After a bad night: 'bank freeze lobby --reason …' stops the damage, 'bank log lobby' says who taught what, 'bank diff
+lobby 40 52' how far it moved, 'bank rollback lobby --to 40' goes back, 'bank thaw lobby --reason …' lets cameras teach
+again. Nothing is ever taken out of the log: each of these writes an entry."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
-    group = typer.Typer(no_args_is_help=True, help="Look into memory banks: versions, audit log; make new ones.")
+    group = typer.Typer(no_args_is_help=True, help=HELP)
     command(group, "list")(list_banks)
     command(group, "show")(show)
     command(group, "log")(log)
     command(group, "create", extra="coordinator")(create)
+    bank_versions.register(group)
+    bank_copies.register(group)
     app.add_typer(group, name="bank")
 
 
@@ -40,9 +48,9 @@ def list_banks(run: Invocation, store: StoreOption = None, output: OutputOption 
     with open_store(settings.store) as banks:
         found = [bank for bank in map(banks.read, banks.list_banks()) if bank is not None]
     if output == "json":
-        print_json_line([_facts(bank) for bank in found])
+        print_json_line([facts(bank) for bank in found])
     else:
-        rows = [(bank.bank_id, bank.version, _state(bank), bank.committed_at, bank.digest[:SHORT]) for bank in found]
+        rows = [(bank.bank_id, bank.version, state(bank), bank.committed_at, bank.digest[:SHORT]) for bank in found]
         print_table("banks", ("bank", "version", "updates", "committed", "digest"), rows)
 
 
@@ -59,10 +67,7 @@ def show(
         known = banks.list_banks() if found is None else ()
     if found is None:
         raise FatalError(f"bank '{bank}' must exist, the store has {list(known)}; 'engram coordinate' creates it")
-    if output == "json":
-        print_json_line(_facts(found))
-    else:
-        print_table(f"bank {bank}", ("", ""), list(_facts(found).items()))
+    print_bank(found, output)
 
 
 def log(
@@ -80,10 +85,9 @@ def log(
     with open_store(settings.store) as banks:
         entries = banks.log(bank, newest)
     if output == "json":
-        print_json_line([entry.to_json() for entry in entries])
+        print_json_line(entries_json(entries))
     else:
-        columns = ("version", "action", "committed", "frames", "cameras", "moved", "from anchor", "author", "reason")
-        print_table(f"log of {bank}", columns, [_row(entry) for entry in entries])
+        print_entries(f"log of {bank}", entries)
 
 
 def create(run: Invocation, bank: BankArgument, bundle: BundleOption = None, store: StoreOption = None) -> None:
@@ -105,30 +109,4 @@ def create(run: Invocation, bank: BankArgument, bundle: BundleOption = None, sto
         epoch = next_epoch()
         made = InitialBank(items.bundle_digest, items.items_MC).as_bank(bank, epoch, utc_now())
         change = Change("create", settings.coordinator.writer_id, "by an operator", epoch)
-        print_table(f"bank {bank}", ("", ""), list(_facts(banks.create(made, change)).items()))
-
-
-def _row(entry: AuditEntry) -> tuple[object, ...]:
-    change = entry.change
-    at = entry.committed_at.strftime("%Y-%m-%d %H:%M:%S")
-    numbers = (change.num_frames, change.num_cameras, f"{change.moved:.4f}", f"{change.anchor_distance:.4f}")
-    return entry.version, change.action, at, *numbers, change.author, change.reason
-
-
-def _facts(bank: Bank) -> dict[str, object]:
-    num_items, item_dim = bank.items_MC.shape
-    return {
-        "bank_id": bank.bank_id,
-        "version": bank.version,
-        "updates": _state(bank),
-        "items": num_items,
-        "item_dim": item_dim,
-        "committed_at": bank.committed_at.isoformat(),
-        "epoch": bank.epoch,
-        "digest": bank.digest,
-        "bundle_digest": bank.bundle_digest,
-    }
-
-
-def _state(bank: Bank) -> str:
-    return "frozen" if bank.frozen else "allowed"
+        print_bank(banks.create(made, change), "text")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from memory_store.bank import Bank, from_wire
-from memory_store.coordinator.guards import false_age, foreign_bundle, unfit_items
+from memory_store.coordinator.guards import Rejection, false_age, foreign_bundle, unfit_items
 from memory_store.views import InitialBank
 from messaging.ports import Record
 from schemas.codec import HEADER, decode_header
@@ -78,11 +78,16 @@ def _restorable(record: Record, initial: InitialBank, anchor_limit: float | None
     """
     header = decode_header(BankHeader, record.header(HEADER), record.key, "bank_id")
     bank = from_wire(header, record.value)
-    flaw = (
+    flaw = flaw_of(bank, initial, anchor_limit)
+    if flaw is not None:
+        raise BadMessageError(flaw.reason, flaw.detail)
+    return bank
+
+
+def flaw_of(bank: Bank, initial: InitialBank, anchor_limit: float | None) -> Rejection | None:
+    """What keeps a bank from outside from being restored: no update could have led to it."""
+    return (
         foreign_bundle(bank.bundle_digest, initial.bundle_digest)
         or false_age(bank.epoch, bank.version)
         or unfit_items(bank.items_MC, initial, anchor_limit)
     )
-    if flaw is not None:
-        raise BadMessageError(flaw.reason, flaw.detail)
-    return bank

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from memory_store.bank import Action, AuditEntry, Bank, Change, entry_for, next_epoch
+from memory_store.bank import Action, AuditEntry, Bank, Change, entry_for, entry_of, next_epoch
 from memory_store.coordinator.archive import Archive, Archived
 from memory_store.coordinator.guards import (
     Rejection,
@@ -36,6 +36,8 @@ _log = logging.getLogger(__name__)
 BUDGET_SPAN = timedelta(hours=1)
 FIRST_ENTRIES = 1000
 """Log entries read at first when the budget is added up; more if the hour has more."""
+LATEST_ENTRIES = 100
+"""Log entries among which the one of the newest version is; freezes and thaws may have come after it."""
 MAX_LOOKS = 50
 """Banks looked at in one go; with more of them each has its turn later."""
 
@@ -161,7 +163,7 @@ class BankKeeper:
 
     def was_applied(self, bank_id: str, commit_id: str) -> bool:
         """Whether a commit whose answer was lost went through."""
-        return any(entry.change.commit_id == commit_id for entry in self._store.log(bank_id, newest=100))
+        return any(entry.change.commit_id == commit_id for entry in self._store.log(bank_id, LATEST_ENTRIES))
 
     def _begin_with(self, bank_id: str, kept: Archived | None) -> None:
         """Take the newer of what the store and the archive have."""
@@ -208,7 +210,8 @@ class BankKeeper:
         _log.warning("bank %s: restoring v%d from %s, %s", best.bank_id, best.version, source, what)
         bank = self._written(best, found, f"from {source}; {what}")
         if best.frozen and not bank.frozen:
-            self._store.freeze(bank.bank_id)
+            change = self._change("freeze", "it was frozen before it was restored", f"freeze {bank.epoch}")
+            self._store.freeze(bank.bank_id, change, self._wall_clock())
             bank = self._store.read(bank.bank_id) or bank
         return bank
 
@@ -235,7 +238,7 @@ class BankKeeper:
             newest *= 4
 
     def _tell(self, bank: Bank) -> None:
-        entry = next(iter(self._store.log(bank.bank_id, newest=1)), None)
+        entry = entry_of(bank, self._store.log(bank.bank_id, LATEST_ENTRIES))
         if entry is None:  # the store has lost its log
             entry = entry_for(bank, self._change("restore", "told again", bank.epoch), None, None)
         self._outgoing.add(bank_record(bank, entry, self._options.topics.memory_banks))

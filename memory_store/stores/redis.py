@@ -6,12 +6,12 @@ relies on it). Lease, token and data live in one Redis, so the script that write
 lease alone could not stop a holder that was paused past its end.
 """
 
-import json
 import re
 import socket
 import ssl
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -22,7 +22,7 @@ from redis.connection import SSLConnection
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
-from memory_store.bank import AuditEntry, Bank, Change, entry_for, from_wire, to_wire
+from memory_store.bank import AuditEntry, Bank, Change, entry_for, entry_with, mark_for, to_wire
 from memory_store.store import (
     KEPT_ENTRIES,
     KEPT_VERSIONS,
@@ -32,24 +32,25 @@ from memory_store.store import (
     RestoreRequest,
     checked_id,
     checked_prefix,
+    no_such_bank,
     read_instead,
 )
+from memory_store.stores.content import held_bank, held_header
 from memory_store.stores.scripts import script
 from memory_store.stores.translation import Verdict, translated
-from schemas.codec import decode_message, encode_message
+from schemas.codec import encode_message
 from schemas.errors import (
-    BadMessageError,
-    FatalError,
     OwnershipLostError,
     SettingsError,
     StaleVersionError,
 )
-from schemas.messages import BankHeader
 
 WORKER_TIMEOUT_S = 0.2
 """A worker that waits longer for the store than for a frame falls behind."""
 
 PLAIN_PROBE_S = 0.5
+MARK_ATTEMPTS = 10
+"""At freezing a bank: as many commits may come between."""
 
 # The client knows some error answers by class and strips their first word, others come as text alone; those of a script
 # may hold the word in their middle.
@@ -162,7 +163,19 @@ class RedisStore:
     def log(self, bank_id: str, newest: int = 1000) -> Sequence[AuditEntry]:
         """See ``BankReader``."""
         rows = self._call("XREVRANGE", self._key(bank_id, "log"), "+", "-", "COUNT", newest)
-        return [AuditEntry.from_json(json.loads(_values(row)[b"entry"])) for row in reversed(rows)]
+        return [AuditEntry.from_text(_values(row)[b"entry"]) for row in reversed(rows)]
+
+    @translated
+    def versions(self, bank_id: str) -> Sequence[int]:
+        """See ``BankReader``."""
+        names = self._call("HKEYS", self._key(bank_id, "v"))
+        return sorted(int(name.removesuffix(b":header")) for name in names if name.endswith(b":header"))
+
+    @translated
+    def head(self, bank_id: str) -> str | None:
+        """See ``BankReader``."""
+        head = self._call("HGET", self._key(bank_id, "h"), "head")
+        return None if head is None else str(head.decode())
 
     @translated
     def list_banks(self) -> Sequence[str]:
@@ -174,7 +187,7 @@ class RedisStore:
     @translated
     def create(self, bank: Bank, change: Change) -> Bank:
         """See ``BankStore``."""
-        if self._write(bank, change, None, None) != "STALE":
+        if self._write(bank, change, None, None)[0] != "STALE":
             return bank
         return read_instead(self, bank.bank_id)
 
@@ -194,25 +207,25 @@ class RedisStore:
         """See ``BankStore``."""
         bank, lease = request.bank, request.lease
         before = self._bank(self._key(bank.bank_id, "h"), ("header", "items"))
-        answer = self._write(bank, request.change, before, lease, expects=(bank.version - 1, bank.epoch))
+        answer, entry = self._write(bank, request.change, before, lease, expects=(bank.version - 1, bank.epoch))
         if answer == "FENCED":
             raise OwnershipLostError(f"token {lease.token} of {lease.holder} for '{bank.bank_id}' is fenced")
-        return self._outcome(answer, bank)
+        return self._outcome(answer, entry, bank)
 
     @translated
     def restore(self, request: RestoreRequest) -> CommitOutcome:
         """See ``BankStore``."""
-        return self._outcome(self._write(request.bank, request.change, request.replaces, None), request.bank)
+        return self._outcome(*self._write(request.bank, request.change, request.replaces, None), request.bank)
 
     @translated
-    def freeze(self, bank_id: str) -> None:
+    def freeze(self, bank_id: str, change: Change, at: datetime) -> AuditEntry | None:
         """See ``BankStore``."""
-        self._set_frozen(bank_id, "1")
+        return self._set_frozen(bank_id, "1", change, at)
 
     @translated
-    def unfreeze(self, bank_id: str) -> None:
+    def unfreeze(self, bank_id: str, change: Change, at: datetime) -> AuditEntry | None:
         """See ``BankStore``."""
-        self._set_frozen(bank_id, "0")
+        return self._set_frozen(bank_id, "0", change, at)
 
     def close(self) -> None:
         """See ``BankReader``."""
@@ -238,8 +251,19 @@ class RedisStore:
         before: Bank | None,
         lease: Lease | None,
         expects: tuple[int, str] | None = None,
-    ) -> str:
-        """Run ``write.lua``; ``expects`` is the version and epoch to be there, those of ``before`` if not given."""
+    ) -> tuple[str, AuditEntry]:
+        """Run ``write.lua``.
+
+        Args:
+            bank: to be written.
+            change: why.
+            before: the bank that is there, if one is.
+            lease: of the lead, if one is needed.
+            expects: version and epoch that must be there; those of ``before`` if not given.
+
+        Returns:
+            the script's answer, and the entry that was written if that is OK.
+        """
         head = self._call("HGET", self._key(bank.bank_id, "h"), "head") if before else None
         entry = entry_for(bank, change, before.digest if before else None, head.decode() if head else None)
         header, items = to_wire(bank, entry)
@@ -247,37 +271,45 @@ class RedisStore:
         values = (
             *(lease.token if lease else "", version, epoch, head or "", change.commit_id),
             *(bank.version, bank.epoch, encode_message(header), items),
-            *(json.dumps(entry.to_json()), entry.digest_of_entry(), self._kept_versions, KEPT_ENTRIES),
+            *(entry.to_text(), entry.digest_of_entry(), self._kept_versions, KEPT_ENTRIES),
         )
         keys = [self._key(bank.bank_id, part) for part in ("h", "v", "log")]
         keys += [self._key(lease.bank_id if lease else bank.bank_id, "fence"), self._key(bank.bank_id, "ch")]
         answer = self._scripts["write"](keys=keys, args=list(values))
-        return str(answer.decode())
+        return str(answer.decode()), entry
 
-    def _outcome(self, answer: str, bank: Bank) -> CommitOutcome:
+    def _outcome(self, answer: str, entry: AuditEntry, bank: Bank) -> CommitOutcome:
         if answer == "STALE":
             raise StaleVersionError(
                 f"bank '{bank.bank_id}' has moved on, v{bank.version} does not follow; read it again"
             )
         if answer == "FROZEN":
             return CommitOutcome("frozen", None)
-        entry = self.log(bank.bank_id, newest=1)[0]
-        return CommitOutcome("applied" if answer == "OK" else "duplicate", entry)
+        if answer == "OK":
+            return CommitOutcome("applied", entry)
+        return CommitOutcome("duplicate", entry_with(entry.change.commit_id, self.log(bank.bank_id)))
 
-    def _set_frozen(self, bank_id: str, flag: str) -> None:
-        if not self._run("freeze", bank_id, ("h", "ch"), (flag,)):
-            raise FatalError(f"to be frozen or unfrozen a bank must exist, there is no '{bank_id}'; see list_banks")
+    def _set_frozen(self, bank_id: str, flag: str, change: Change, at: datetime) -> AuditEntry | None:
+        """Add the entry to the head of the log that was just read; read it again if a commit came between."""
+        for _ in range(MARK_ATTEMPTS):
+            key = self._key(bank_id, "h")
+            header, head = self._call("HMGET", key, "header", "head")
+            if header is None:
+                raise no_such_bank(bank_id)
+            entry = mark_for(held_header(f"Redis holds at {key}", header), change, at, head.decode())
+            values = (flag, head, entry.to_text(), entry.digest_of_entry(), KEPT_ENTRIES)
+            answer = self._run("freeze", bank_id, ("h", "log", "ch"), values)
+            if answer == b"OK":
+                return entry
+            if answer == b"SAME":  # perhaps by this very change, whose answer was lost
+                return entry_with(change.commit_id, self.log(bank_id))
+        raise StaleVersionError(f"bank '{bank_id}' moved on at each of {MARK_ATTEMPTS} attempts; try again")
 
     def _bank(self, key: str, names: tuple[str, ...]) -> Bank | None:
         header, items, *flag = self._call("HMGET", key, *names)
         if header is None:
             return None
-        try:
-            return from_wire(decode_message(BankHeader, header), items, frozen=flag == [b"1"])
-        except BadMessageError as error:
-            raise FatalError(
-                f"what Redis holds at {key} must be a bank: {error}; restore an earlier version"
-            ) from error
+        return held_bank(f"Redis holds at {key}", header, items, flag == [b"1"])
 
     def _key(self, bank_id: str, part: str) -> str:
         return f"{{{self._prefix}:{checked_id(bank_id)}}}:{part}"
@@ -348,7 +380,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def reader_acl(prefix: str) -> str:
     """Rules for ``ACL SETUSER <worker> on ><password> …`` that let a worker read banks and do nothing else."""
     keys = f"{{{checked_prefix(prefix)}:*}}:*"
-    allowed = "+hget +hmget +xrevrange +subscribe +ping +auth +hello +select +client|setname"
+    allowed = "+hget +hmget +hkeys +xrevrange +subscribe +ping +auth +hello +select +client|setname"
     return f"resetkeys %R~{keys} resetchannels &{keys} -@all {allowed}"
 
 

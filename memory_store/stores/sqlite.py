@@ -3,16 +3,16 @@
 Write-ahead log, so readers do not wait for the writer; every write is one immediate transaction.
 """
 
-import json
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from memory_store.bank import AuditEntry, Bank, Change, entry_for, from_wire, to_wire
+from memory_store.bank import AuditEntry, Bank, Change, entry_for, entry_with, mark_for, to_wire
 from memory_store.store import (
     KEPT_ENTRIES,
     KEPT_VERSIONS,
@@ -21,17 +21,17 @@ from memory_store.store import (
     Lease,
     RestoreRequest,
     checked_id,
+    no_such_bank,
     read_instead,
 )
+from memory_store.stores.content import held_bank, held_header
 from memory_store.stores.translation import Verdict, translated
-from schemas.codec import decode_message, encode_message
+from schemas.codec import encode_message
 from schemas.errors import (
-    BadMessageError,
     FatalError,
     OwnershipLostError,
     StaleVersionError,
 )
-from schemas.messages import BankHeader
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS bank (bank_id TEXT PRIMARY KEY, version INTEGER NOT NULL, epoch TEXT NOT NULL,
@@ -56,6 +56,7 @@ DELETE FROM log WHERE bank_id = ? AND seq <= (
   SELECT seq FROM log WHERE bank_id = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)
 """
 
+HOLDS = "the SQLite store holds"
 _LASTING = ("readonly", "unable to open")
 _BROKEN = ("no such table", "no such column", "has no column")
 
@@ -122,7 +123,19 @@ class SqliteStore:
         """See ``BankReader``."""
         query = "SELECT entry FROM log WHERE bank_id = ? ORDER BY seq DESC LIMIT ?"
         rows = self._rows(query, checked_id(bank_id), newest)
-        return [AuditEntry.from_json(json.loads(entry)) for (entry,) in reversed(rows)]
+        return [AuditEntry.from_text(entry) for (entry,) in reversed(rows)]
+
+    @translated
+    def versions(self, bank_id: str) -> Sequence[int]:
+        """See ``BankReader``."""
+        query = "SELECT version FROM version WHERE bank_id = ? ORDER BY version"
+        return [version for (version,) in self._rows(query, checked_id(bank_id))]
+
+    @translated
+    def head(self, bank_id: str) -> str | None:
+        """See ``BankReader``."""
+        rows = self._rows("SELECT head FROM bank WHERE bank_id = ?", checked_id(bank_id))
+        return str(rows[0][0]) if rows else None
 
     @translated
     def list_banks(self) -> Sequence[str]:
@@ -170,7 +183,7 @@ class SqliteStore:
         with self._transaction() as cursor:
             current = _current(cursor, bank.bank_id)
             if current and current["last"] == request.change.commit_id:
-                return CommitOutcome("duplicate", _last_entry(cursor, bank.bank_id))
+                return CommitOutcome("duplicate", _entry_with(cursor, bank.bank_id, request.change.commit_id))
             row = cursor.execute("SELECT token FROM lease WHERE bank_id = ?", (lease.bank_id,)).fetchone()
             if row != (lease.token,):
                 raise OwnershipLostError(f"token {lease.token} of {lease.holder} for '{bank.bank_id}' is fenced")
@@ -187,21 +200,21 @@ class SqliteStore:
         with self._transaction() as cursor:
             current = _current(cursor, bank.bank_id)
             if current and current["last"] == request.change.commit_id:
-                return CommitOutcome("duplicate", _last_entry(cursor, bank.bank_id))
+                return CommitOutcome("duplicate", _entry_with(cursor, bank.bank_id, request.change.commit_id))
             found = (current["version"], current["epoch"]) if current else None
             if found != ((replaces.version, replaces.epoch) if replaces else None):
                 raise _stale(bank)
             return CommitOutcome("applied", self._put(cursor, bank, request.change, current))
 
     @translated
-    def freeze(self, bank_id: str) -> None:
+    def freeze(self, bank_id: str, change: Change, at: datetime) -> AuditEntry | None:
         """See ``BankStore``."""
-        self._set_frozen(bank_id, 1)
+        return self._set_frozen(bank_id, 1, change, at)
 
     @translated
-    def unfreeze(self, bank_id: str) -> None:
+    def unfreeze(self, bank_id: str, change: Change, at: datetime) -> AuditEntry | None:
         """See ``BankStore``."""
-        self._set_frozen(bank_id, 0)
+        return self._set_frozen(bank_id, 0, change, at)
 
     def close(self) -> None:
         """See ``BankReader``."""
@@ -209,7 +222,7 @@ class SqliteStore:
             self._connection.close()
 
     def _put(self, cursor: sqlite3.Cursor, bank: Bank, change: Change, current: dict[str, Any] | None) -> AuditEntry:
-        before = decode_message(BankHeader, current["header"]).digest if current else None
+        before = held_header(HOLDS, current["header"]).digest if current else None
         entry = entry_for(bank, change, before, current["head"] if current else None)
         header, items = to_wire(bank, entry)
         text = encode_message(header)
@@ -219,28 +232,32 @@ class SqliteStore:
         span = (bank.bank_id, oldest, bank.version)
         cursor.execute("DELETE FROM version WHERE bank_id = ? AND NOT version BETWEEN ? AND ?", span)
         cursor.execute("INSERT OR REPLACE INTO version VALUES (?, ?, ?, ?)", (bank.bank_id, bank.version, text, items))
-        content = json.dumps(entry.to_json())
-        cursor.execute("INSERT INTO log (bank_id, entry) VALUES (?, ?)", (bank.bank_id, content))
-        cursor.execute(_TRIM, (bank.bank_id, bank.bank_id, self._kept_entries))
+        self._note(cursor, bank.bank_id, entry)
         return entry
 
-    def _set_frozen(self, bank_id: str, flag: int) -> None:
+    def _set_frozen(self, bank_id: str, flag: int, change: Change, at: datetime) -> AuditEntry | None:
         with self._transaction() as cursor:
-            cursor.execute("UPDATE bank SET frozen = ? WHERE bank_id = ?", (flag, checked_id(bank_id)))
-            if cursor.rowcount == 0:
-                raise FatalError(f"to be frozen or unfrozen a bank must exist, there is no '{bank_id}'; see list_banks")
+            current = _current(cursor, bank_id)
+            if current is None:
+                raise no_such_bank(bank_id)
+            if current["frozen"] == flag:
+                return _entry_with(cursor, bank_id, change.commit_id)
+            entry = mark_for(held_header(HOLDS, current["header"]), change, at, current["head"])
+            row = (flag, entry.digest_of_entry(), bank_id)
+            cursor.execute("UPDATE bank SET frozen = ?, head = ? WHERE bank_id = ?", row)
+            self._note(cursor, bank_id, entry)
+            return entry
+
+    def _note(self, cursor: sqlite3.Cursor, bank_id: str, entry: AuditEntry) -> None:
+        cursor.execute("INSERT INTO log (bank_id, entry) VALUES (?, ?)", (bank_id, entry.to_text()))
+        cursor.execute(_TRIM, (bank_id, bank_id, self._kept_entries))
 
     def _one_bank(self, query: str, *values: Any) -> Bank | None:
         rows = self._rows(query, *values)
         if not rows:
             return None
         header, items, frozen = rows[0]
-        try:
-            return from_wire(decode_message(BankHeader, header), items, frozen=bool(frozen))
-        except BadMessageError as error:
-            raise FatalError(
-                f"what the SQLite store holds must be a bank: {error}; restore an earlier version"
-            ) from error
+        return held_bank(HOLDS, header, items, bool(frozen))
 
     def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._lock:
@@ -278,9 +295,11 @@ def _current(cursor: sqlite3.Cursor, bank_id: str) -> dict[str, Any] | None:
     return dict(zip(names, row, strict=True)) if row else None
 
 
-def _last_entry(cursor: sqlite3.Cursor, bank_id: str) -> AuditEntry:
-    query = "SELECT entry FROM log WHERE bank_id = ? ORDER BY seq DESC LIMIT 1"
-    return AuditEntry.from_json(json.loads(cursor.execute(query, (bank_id,)).fetchone()[0]))
+def _entry_with(cursor: sqlite3.Cursor, bank_id: str, commit_id: str) -> AuditEntry | None:
+    """The entry of the newest attempt; only freezes and thaws can have come after it."""
+    query = "SELECT entry FROM log WHERE bank_id = ? ORDER BY seq DESC LIMIT 1000"
+    entries = [AuditEntry.from_text(entry) for (entry,) in cursor.execute(query, (bank_id,))]
+    return entry_with(commit_id, entries[::-1])
 
 
 def _stale(bank: Bank) -> StaleVersionError:

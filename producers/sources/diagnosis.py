@@ -1,4 +1,4 @@
-"""Why a camera does not open: OpenCV says only that it did not, so the camera is asked once more, in its own words."""
+"""Why a camera does not open: its readers say only that it did not, so it is asked once more, in its words."""
 
 import http.client
 import socket

@@ -72,6 +72,7 @@ class LiveSource:
         self._failure: Exception | None = None
         self._num_overrun = 0
         self._num_unreadable = 0
+        self._shape: tuple[int, ...] | None = None
         self._last_frame_s = 0.0
         self._turn = 0  # which capture thread counts
         self._called_at_s = math.inf  # when its call that has not returned began
@@ -255,6 +256,7 @@ class LiveSource:
         self._board.set("offline", str(error))
 
     def _hold(self, image: Image) -> None:
+        self._tell_size(image)
         frame = CapturedFrame(image, self._options.now(), self._live.clock)
         with self._arrival:
             self._last_frame_s = time.monotonic()
@@ -264,3 +266,9 @@ class LiveSource:
             self._held.append(frame)
             self._arrival.notify_all()
         self._board.set("online", "frames come in")
+
+    def _tell_size(self, image: Image) -> None:
+        before, self._shape = self._shape, image.shape
+        if before not in (None, image.shape):
+            text = "source %s: its pictures are %d x %d from now on, they were %d x %d"
+            logger.warning(text, self._name, image.shape[1], image.shape[0], before[1], before[0])

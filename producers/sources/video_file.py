@@ -22,6 +22,8 @@ _MIN_TRIES, _MAX_TRIES = 32, 10_000
 """Calls without a frame before a film is at its end: as many as it still owes, within these."""
 _LONGEST_STEP_S = 3600.0
 """A longer time between two frames is a damaged time stamp, no pause."""
+_SHORTEST_STEP_S = 1e-6
+"""A shorter one is lost in ``captured_at``, which counts microseconds: the stamp stands still."""
 
 
 class VideoFileSource(RecordedSource):
@@ -116,7 +118,7 @@ class FilmClock:
         if last_ms is None:
             return self._now_s, 0
         step_s = (pts_ms - last_ms) / 1000
-        runs = math.isfinite(step_s) and 0 < step_s <= _LONGEST_STEP_S
+        runs = math.isfinite(step_s) and _SHORTEST_STEP_S <= step_s <= _LONGEST_STEP_S
         num_lost = max(0, round(step_s / self._step_s) - 1) if runs and was_damaged else 0
         if self._is_rate_given:
             self._index += 1 + num_lost

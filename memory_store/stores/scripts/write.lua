@@ -1,4 +1,4 @@
--- The only way a bank changes: commit, create and restore.
+-- The only way the items of a bank change: commit, create and restore.
 -- KEYS bank, versions, log, fence, channel
 -- ARGV 1 token ('' = no lease needed), 2 expected version ('' = none may exist), 3 expected epoch, 4 expected head of
 --      the log, 5 commit id, 6 new version, 7 new epoch, 8 header, 9 items, 10 entry, 11 new head, 12 versions kept,
@@ -7,8 +7,9 @@
 local bank = redis.call('HMGET', KEYS[1], 'ver', 'epoch', 'head', 'last', 'frozen')
 if bank[4] == ARGV[5] then return 'DUP' end
 if ARGV[1] ~= '' and redis.call('GET', KEYS[4]) ~= ARGV[1] then return 'FENCED' end
-if (bank[1] or '') ~= ARGV[2] or (bank[2] or '') ~= ARGV[3] or (bank[3] or '') ~= ARGV[4] then return 'STALE' end
+if (bank[1] or '') ~= ARGV[2] or (bank[2] or '') ~= ARGV[3] then return 'STALE' end
 if ARGV[1] ~= '' and bank[5] == '1' then return 'FROZEN' end
+if (bank[3] or '') ~= ARGV[4] then return 'STALE' end -- frozen and thawed since the entry was made
 
 local version = tonumber(ARGV[6])
 local oldest = version - tonumber(ARGV[12]) + 1

@@ -10,6 +10,8 @@ from memory_store.store import BankStore, CommitOutcome, CommitRequest, Lease
 NOW = datetime(2026, 5, 4, 12, 0, 0, 250000, tzinfo=timezone.utc)
 BUNDLE = "b" * 64
 FAR_S = 60.0
+KEPT = 5
+"""Versions that the stores of these tests keep."""
 
 
 def items(seed: int, num_items: int = 4, item_dim: int = 6) -> np.ndarray:

@@ -1,52 +1,19 @@
 """What every memory store promises, held against SQLite and a real Redis."""
 
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from memory_store.bank import Bank, first_broken_link, next_epoch
 from memory_store.store import BankStore, CommitRequest, RestoreRequest
-from memory_store.stores.redis import RedisAddress, RedisStore
-from memory_store.stores.sqlite import SqliteStore
-from schemas.errors import FatalError, OwnershipLostError, SettingsError, StaleVersionError
-from tests.contract.memory_store.banks import FAR_S, NOW, change, commit_next, first_bank, items, leased
-
-KEPT = 5
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def open_store(
-    request: pytest.FixtureRequest, tmp_path: Path, fresh_name: Callable[[str], str]
-) -> Iterator[Callable[[], BankStore]]:
-    """Opens the same store again and again, as several processes would."""
-    opened: list[BankStore] = []
-    if request.param == "redis":
-        address = RedisAddress(request.getfixturevalue("redis_url"), fresh_name("store"))
-
-    def open_one() -> BankStore:
-        if request.param == "redis":
-            opened.append(RedisStore.for_coordinator(address, kept_versions=KEPT))
-        else:
-            opened.append(SqliteStore(tmp_path / "banks.sqlite", kept_versions=KEPT))
-        return opened[-1]
-
-    yield open_one
-    for store in opened:
-        store.close()
-
-
-@pytest.fixture
-def store(open_store: Callable[[], BankStore]) -> BankStore:
-    return open_store()
-
-
-@pytest.fixture
-def lobby(store: BankStore) -> Bank:
-    return store.create(first_bank("lobby"), change("create", "create"))
+from schemas.errors import FatalError, OwnershipLostError, SettingsError, StaleVersionError, TransientError
+from tests.contract.memory_store.banks import FAR_S, KEPT, NOW, change, commit_next, first_bank, items, leased
+from tests.unit.memory_store.proposals import FREEZE, THAW
 
 
 def same(left: Bank | None, right: Bank) -> bool:
@@ -108,7 +75,7 @@ def test_read_if_newer_gives_the_same_object_until_something_changes(store: Bank
     assert store.read_if_newer(lobby) is lobby
     bank, _ = commit_next(store, leased(store, "lobby"), seed=1)
     assert same(store.read_if_newer(lobby), bank)
-    store.freeze("lobby")
+    store.freeze("lobby", *FREEZE)
     found = store.read_if_newer(bank)
     assert found is not None
     assert (found.version, found.frozen) == (1, True)
@@ -209,7 +176,7 @@ def test_a_restore_into_nothing_needs_nothing(store: BankStore) -> None:
 
 def test_a_frozen_bank_refuses_commits_and_takes_restores(store: BankStore, lobby: Bank) -> None:
     lease = leased(store, "lobby")
-    store.freeze("lobby")
+    store.freeze("lobby", *FREEZE)
     _, outcome = commit_next(store, lease, 1)
     assert (outcome.status, outcome.entry) == ("frozen", None)
     back = Bank("lobby", 1, next_epoch(lobby.epoch), lobby.bundle_digest, items(3), NOW)
@@ -218,21 +185,109 @@ def test_a_frozen_bank_refuses_commits_and_takes_restores(store: BankStore, lobb
     found = store.read("lobby")
     assert found is not None
     assert found.frozen
-    store.unfreeze("lobby")
+    store.unfreeze("lobby", *THAW)
     assert commit_next(store, lease, 4)[1].status == "applied"
+
+
+def test_who_froze_and_thawed_a_bank_stands_in_its_chain(store: BankStore, lobby: Bank) -> None:
+    lease = leased(store, "lobby")
+    first, _ = commit_next(store, lease, 1)
+    frozen = store.freeze("lobby", *FREEZE)
+    thawed = store.unfreeze("lobby", *THAW)
+    commit_next(store, lease, 2)
+    entries = list(store.log("lobby"))
+    assert [entry.change.action for entry in entries] == ["create", "update", "freeze", "thaw", "update"]
+    assert [entry.version for entry in entries] == [0, 1, 1, 1, 2]
+    assert entries[2:4] == [frozen, thawed]
+    assert (entries[2].change, entries[2].committed_at) == FREEZE
+    assert {entry.digest for entry in entries[1:4]} == {first.digest}
+    assert not entries[2].writes_items
+    assert first_broken_link(entries) is None
+    assert store.head("lobby") == entries[-1].digest_of_entry()
+    assert list(store.versions("lobby")) == [0, 1, 2]
+
+
+def test_freezing_what_is_frozen_and_thawing_what_is_not_writes_nothing(store: BankStore, lobby: Bank) -> None:
+    assert store.unfreeze("lobby", *THAW) is None
+    first = store.freeze("lobby", *FREEZE)
+    assert first is not None
+    assert store.freeze("lobby", change("another", "freeze"), NOW) is None
+    assert store.freeze("lobby", *FREEZE) == first, "repeated because its answer was lost"
+    assert [entry.change.action for entry in store.log("lobby")] == ["create", "freeze"]
+
+
+def test_a_commit_repeated_after_a_freeze_gives_its_own_entry(store: BankStore, lobby: Bank) -> None:
+    request = CommitRequest(leased(store, "lobby"), lobby.followed_by(items(1), NOW), change("once"))
+    first = store.commit(request)
+    store.freeze("lobby", *FREEZE)
+    again = store.commit(request)
+    assert (again.status, again.entry) == ("duplicate", first.entry)
+
+
+def test_a_restore_repeated_after_a_freeze_gives_its_own_entry(store: BankStore, lobby: Bank) -> None:
+    back = Bank("lobby", 1, next_epoch(lobby.epoch), lobby.bundle_digest, items(3), NOW)
+    request = RestoreRequest(back, lobby, change("back", "rollback"))
+    first = store.restore(request)
+    store.freeze("lobby", *FREEZE)
+    again = store.restore(request)
+    assert (again.status, again.entry) == ("duplicate", first.entry)
+
+
+def test_what_is_kept_and_the_head_of_the_log_are_told(store: BankStore, lobby: Bank) -> None:
+    assert (list(store.versions("dock")), store.head("dock")) == ([], None)
+    assert store.head("lobby") == store.log("lobby")[-1].digest_of_entry()
+    lease = leased(store, "lobby")
+    for seed in range(1, KEPT + 2):
+        commit_next(store, lease, seed)
+    assert list(store.versions("lobby")) == list(range(2, KEPT + 2))
+    assert store.head("lobby") == store.log("lobby")[-1].digest_of_entry()
+
+
+def test_freezes_and_commits_of_many_at_once_leave_one_chain(
+    open_store: Callable[[], BankStore], store: BankStore, lobby: Bank
+) -> None:
+    lease, operator = leased(store, "lobby"), open_store()
+    stop = threading.Event()
+
+    def freeze_and_thaw() -> None:
+        while not stop.is_set():
+            operator.freeze("lobby", *FREEZE)
+            operator.unfreeze("lobby", *THAW)
+
+    thread = threading.Thread(target=freeze_and_thaw)
+    thread.start()
+    statuses: Counter[str] = Counter()
+    deadline = time.monotonic() + 60
+    seed = 0
+    while (statuses["applied"] < 10 or statuses["frozen"] < 3) and time.monotonic() < deadline:
+        seed += 1
+        try:
+            statuses[commit_next(store, lease, seed)[1].status] += 1
+        except StaleVersionError:  # frozen and thawed between the look and the write
+            statuses["stale"] += 1
+        except TransientError:
+            statuses["busy"] += 1  # the one file of SQLite
+    stop.set()
+    thread.join(20)
+    entries = list(store.log("lobby", newest=20_000))
+    assert statuses["applied"] >= 10, statuses
+    assert statuses["frozen"] >= 3, statuses
+    assert first_broken_link(entries) is None
+    assert store.head("lobby") == entries[-1].digest_of_entry()
+    assert [entry.version for entry in entries if entry.writes_items] == list(range(statuses["applied"] + 1))
 
 
 def test_freezing_a_bank_that_is_not_there_fails_with_a_hint(store: BankStore) -> None:
     with pytest.raises(FatalError, match="there is no 'lobby'"):
-        store.freeze("lobby")
+        store.freeze("lobby", *FREEZE)
     with pytest.raises(FatalError, match="there is no 'lobby'"):
-        store.unfreeze("lobby")
+        store.unfreeze("lobby", *THAW)
 
 
 def test_banks_do_not_touch_each_other(store: BankStore, lobby: Bank) -> None:
     dock = store.create(first_bank("dock", seed=4), change("create", "create"))
     commit_next(store, leased(store, "lobby"), 1)
-    store.freeze("dock")
+    store.freeze("dock", *FREEZE)
     found = store.read("lobby")
     assert found is not None
     assert (found.version, found.frozen) == (1, False)

@@ -25,6 +25,7 @@ from tests.integration.memory_store.bench import (
     proposal,
     proposals,
 )
+from tests.unit.memory_store.proposals import FREEZE, THAW
 
 AT_ONCE = RoundRules(round_s=0)
 ROUND_S = 95.0
@@ -90,12 +91,12 @@ def test_a_frozen_bank_takes_nothing_until_it_is_thawed(bench: Bench) -> None:
     coordinator = bench.coordinator(rules=AT_ONCE)
     bench.send(proposal(initial_bank())[0])
     bench.pass_time(coordinator, 1)
-    bench.store.freeze(BANK_ID)
+    bench.store.freeze(BANK_ID, *FREEZE)
     bench.pass_time(coordinator, 2)
     bench.send(proposal(bench.stored(), "cam2")[0])
     bench.pass_time(coordinator, 1)
     assert (bench.stored().version, coordinator.snapshot().rejected) == (1, {"frozen": 1})
-    bench.store.unfreeze(BANK_ID)
+    bench.store.unfreeze(BANK_ID, *THAW)
     bench.pass_time(coordinator, 2)
     bench.send(proposal(bench.stored(), "cam3")[0])
     bench.pass_time(coordinator, 1)
@@ -106,7 +107,7 @@ def test_a_freeze_that_comes_between_the_look_and_the_commit_holds_too(bench: Be
     coordinator = bench.coordinator(rules=AT_ONCE, refresh_s=1e9)
     bench.send(proposal(initial_bank())[0])
     bench.pass_time(coordinator, 1)
-    bench.store.freeze(BANK_ID)
+    bench.store.freeze(BANK_ID, *FREEZE)
     bench.send(proposal(bench.stored(), "cam2")[0])
     bench.pass_time(coordinator, 1)
     assert (bench.stored().version, coordinator.snapshot().rejected) == (1, {"frozen": 1})

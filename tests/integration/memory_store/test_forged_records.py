@@ -29,7 +29,7 @@ from tests.integration.memory_store.bench import (
     options,
     proposal,
 )
-from tests.unit.memory_store.proposals import unit_rows
+from tests.unit.memory_store.proposals import FREEZE, THAW, unit_rows
 
 AT_ONCE = RoundRules(round_s=0)
 
@@ -135,13 +135,13 @@ def test_a_restore_is_judged_like_an_update(bench: Bench, changed: dict[str, obj
 def test_a_restore_says_where_it_comes_from_and_leaves_frozen_banks_alone(bench: Bench) -> None:
     stored = bench.store.create(INITIAL.as_bank(BANK_ID, next_epoch()), Change("create", "x", "", "y"))
     newer = replace(stored, version=9)
-    bench.store.freeze(BANK_ID)
+    bench.store.freeze(BANK_ID, *FREEZE)
     bench.send(archived(newer))
     first = bench.coordinator("c1", limits=ANCHORED)
     bench.pass_time(first, 1)
     assert (bench.stored().version, first.snapshot().not_restored) == (0, {"frozen": 1})
     first.step_back()
-    bench.store.unfreeze(BANK_ID)
+    bench.store.unfreeze(BANK_ID, *THAW)
     newest = replace(stored, version=12)
     bench.send(archived(newest))
     bench.pass_time(bench.coordinator("c2", limits=ANCHORED), 1)

@@ -16,7 +16,7 @@ from memory_store.views import BankCache
 from schemas.errors import FatalError, SettingsError, TransientError
 from tests.integration.memory_store.bench import BANK_ID, INITIAL, Bench, initial_bank, proposal, proposals
 from tests.proxy import FaultProxy
-from tests.unit.memory_store.proposals import a_bank, unit_rows
+from tests.unit.memory_store.proposals import FREEZE, THAW, a_bank, unit_rows
 
 AT_ONCE = RoundRules(round_s=0)
 PATIENCE_S = 60.0
@@ -100,6 +100,24 @@ def test_a_reply_lost_on_the_write_itself_is_answered_as_duplicate(
     outcome = far.commit(CommitRequest(lease, bank.followed_by(unit_rows(1, 4, 6), bank.committed_at), change("one")))
     assert (proxy.num_dropped, outcome.status) == (1, "duplicate")
     assert [entry.version for entry in near.log(BANK_ID)] == [0, 1]
+
+
+def test_a_reply_lost_on_a_freeze_adds_one_entry_which_is_told(
+    near: RedisStore, far: RedisStore, proxy: FaultProxy
+) -> None:
+    created(near)
+    assert far.unfreeze(BANK_ID, *THAW) is None  # which loads the script, so that the next answer of it is the freeze's
+    script = far._scripts["freeze"]
+
+    def losing_its_answer(**arguments: object) -> object:
+        proxy.drop_replies(1)
+        return script(**arguments)  # type: ignore[arg-type]
+
+    far._scripts["freeze"] = losing_its_answer  # type: ignore[assignment]
+    entry = far.freeze(BANK_ID, *FREEZE)
+    assert proxy.num_dropped == 1
+    assert entry == near.log(BANK_ID)[-1]
+    assert [entry.change.action for entry in near.log(BANK_ID)] == ["create", "freeze"]
 
 
 def test_a_black_hole_makes_a_worker_stale_long_before_the_librarys_own_patience(
@@ -216,8 +234,9 @@ def test_a_reader_may_read_and_nothing_else(own_redis: LocalRedis, near: RedisSt
     assert reader.read_if_newer(found) is found
     assert reader.read_version(BANK_ID, 0) is not None
     assert len(reader.log(BANK_ID)) == 1
+    assert (list(reader.versions(BANK_ID)), reader.head(BANK_ID)) == ([0], near.head(BANK_ID))
     for write in (
-        lambda: reader.freeze(BANK_ID),
+        lambda: reader.freeze(BANK_ID, *FREEZE),
         lambda: reader.acquire(BANK_ID, "w1", 1.0),
         lambda: reader.create(a_bank(bank_id="dock"), change("x")),
         lambda: RedisStore(reader._client, "other").read(BANK_ID),
@@ -277,10 +296,10 @@ def test_a_redis_that_may_not_write_just_now_is_a_passing_trouble(own_redis: Loc
     admin = Redis.from_url(own_redis.url)
     admin.config_set("min-replicas-to-write", 1)
     with pytest.raises(TransientError, match="NOREPLICAS"):
-        near.freeze(BANK_ID)
+        near.freeze(BANK_ID, *FREEZE)
     assert near.read_if_newer(bank) is bank
     admin.config_set("min-replicas-to-write", 0)
-    near.freeze(BANK_ID)
+    near.freeze(BANK_ID, *FREEZE)
 
 
 def test_a_full_redis_is_waited_for_by_a_coordinator(own_redis: LocalRedis, near: RedisStore) -> None:
@@ -328,9 +347,9 @@ def test_a_demoted_primary_is_let_go(own_redis: LocalRedis, near: RedisStore) ->
     before = {client["id"] for client in admin.client_list() if client["name"] == "engram"}
     admin.execute_command("REPLICAOF", "127.0.0.1", "1")
     with pytest.raises(TransientError, match="read only"):
-        near.freeze(BANK_ID)
+        near.freeze(BANK_ID, *FREEZE)
     admin.execute_command("REPLICAOF", "NO", "ONE")
-    near.freeze(BANK_ID)
+    near.freeze(BANK_ID, *FREEZE)
     after = {client["id"] for client in admin.client_list() if client["name"] == "engram"}
     assert before
     assert not before & after

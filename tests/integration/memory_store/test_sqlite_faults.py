@@ -16,7 +16,7 @@ from memory_store.stores.sqlite import SqliteStore
 from memory_store.views import BankCache
 from schemas.errors import FatalError, TransientError
 from tests.integration.memory_store.bench import BANK_ID, INITIAL, Bench, initial_bank, proposal
-from tests.unit.memory_store.proposals import NOW, a_bank, unit_rows
+from tests.unit.memory_store.proposals import FREEZE, NOW, a_bank, unit_rows
 
 CREATE = Change("create", "c1", "", "create")
 
@@ -55,7 +55,7 @@ def test_a_locked_file_is_a_passing_trouble_for_writers_and_none_for_readers(sto
         with pytest.raises(TransientError, match="locked"):
             store.acquire(BANK_ID, "c1", 60)
         with pytest.raises(TransientError, match="locked"):
-            store.freeze(BANK_ID)
+            store.freeze(BANK_ID, *FREEZE)
         assert store.read_if_newer(bank) is bank
     assert store.acquire(BANK_ID, "c1", 60) is not None
 
@@ -105,7 +105,7 @@ def test_a_closed_store_does_not_pretend(path: Path) -> None:
 def test_what_was_written_is_there_after_a_restart(path: Path) -> None:
     first = SqliteStore(path)
     bank = first.create(a_bank(), CREATE)
-    first.freeze(BANK_ID)
+    first.freeze(BANK_ID, *FREEZE)
     first.close()
     second = SqliteStore(path)
     found = second.read(BANK_ID)

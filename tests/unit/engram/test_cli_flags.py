@@ -1,5 +1,6 @@
 """What is typed after a command is what its work is given: each flag by itself, and no flag is left out."""
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -185,7 +186,7 @@ def test_the_examples_of_the_help_can_be_typed(path: tuple[str, ...], monkeypatc
     examples = [part for part in (command.help or "").split("\n\n") if " ".join(("engram", *path)) in part]
     assert examples
     for text in examples:
-        words = text.partition(" ".join(("engram", *path)))[2].split()
+        words = shlex.split(text.partition(" ".join(("engram", *path)))[2])
         command.make_context(path[-1], words)  # raises a usage error for what cannot be typed
 
 

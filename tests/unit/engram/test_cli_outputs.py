@@ -24,6 +24,7 @@ from memory_store.bank import Bank, Change
 from memory_store.proposal import normalised
 from memory_store.store import CommitRequest
 from schemas.settings.connections import StoreSection
+from tests.unit.memory_store.proposals import FREEZE
 
 NOW = datetime(2026, 3, 1, 12, 30, 15, tzinfo=timezone.utc)
 ITEMS = normalised(np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32))
@@ -56,7 +57,7 @@ def url(tmp_path: Path) -> str:
         change = Change("update", "c1", "round", "2", 3, 30, 2, (("cam1", 20), ("cam2", 10)), 0.01234, 0.05678)
         store.commit(CommitRequest(lease, lobby.followed_by(ITEMS[::-1], NOW), change))
         store.create(Bank("dock", 0, "e2", "c" * 64, ITEMS, NOW), Change("create", "c1", "new", "3"))
-        store.freeze("dock")
+        store.freeze("dock", *FREEZE)
     return made
 
 

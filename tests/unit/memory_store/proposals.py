@@ -4,7 +4,7 @@ from datetime import datetime, timezone
 
 import numpy as np
 
-from memory_store.bank import Bank, next_epoch
+from memory_store.bank import Bank, Change, next_epoch
 from memory_store.coordinator.positions import Place
 from memory_store.coordinator.rounds import Held
 from memory_store.proposal import NEVER, ItemSums
@@ -12,6 +12,8 @@ from messaging.ports import Claim
 from schemas.messages import ProposalHeader
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=timezone.utc)
+FREEZE = (Change("freeze", "ann", "a bad week", "freeze-1"), NOW)
+THAW = (Change("thaw", "ann", "all is well", "thaw-1"), NOW)
 BUNDLE = "b" * 64
 
 

@@ -7,16 +7,19 @@ import pytest
 
 from memory_store.bank import (
     GENESIS,
+    Action,
     AuditEntry,
     Change,
     entry_for,
+    entry_of,
     first_broken_link,
     from_wire,
+    mark_for,
     next_epoch,
     to_wire,
 )
 from schemas.codec import MAX_HEADER_BYTES, encode_message, items_digest
-from schemas.errors import BadMessageError, FatalError
+from schemas.errors import BadMessageError, DamagedError, FatalError
 from tests.unit.memory_store.proposals import NOW, a_bank, unit_rows
 
 CHANGE = Change("update", "c1", "round", "id1", 2, 20, 1, (("cam1", 20),), 0.1, 0.2)
@@ -102,6 +105,36 @@ def test_a_changed_entry_breaks_the_chain(change: dict[str, object]) -> None:
 def test_a_removed_entry_breaks_the_chain() -> None:
     entries = chain(5)
     assert first_broken_link(entries[:2] + entries[3:]) == 2
+
+
+@pytest.mark.parametrize("action", ["freeze", "thaw"])
+def test_an_entry_that_writes_no_items_keeps_the_version(action: Action) -> None:
+    bank = a_bank()
+    created = entry_for(bank, replace(CHANGE, action="create"), None, None)
+    header, _ = to_wire(bank, created)
+    mark = mark_for(header, replace(CHANGE, action=action), NOW, created.digest_of_entry())
+    after = entry_for(bank.followed_by(unit_rows(1, 4, 6), NOW), CHANGE, mark.digest, mark.digest_of_entry())
+    assert first_broken_link([created, mark, after]) is None
+    assert first_broken_link([created, after]) == 1
+    for changed in ({"version": 1}, {"digest": "c" * 64}, {"epoch": next_epoch(bank.epoch)}, {"change": CHANGE}):
+        assert first_broken_link([created, replace(mark, **changed)]) == 1
+
+
+def test_the_entry_of_a_version_is_the_newest_that_wrote_it() -> None:
+    entries = chain(3)
+    bank = replace(a_bank(), epoch=entries[1].epoch, version=1)
+    header, _ = to_wire(bank, entries[1])
+    mark = mark_for(header, replace(CHANGE, action="freeze"), NOW, entries[1].digest_of_entry())
+    assert entry_of(bank, [*entries[:2], mark]) is entries[1]
+    assert entry_of(replace(bank, epoch=next_epoch(bank.epoch)), entries) is None
+
+
+def test_an_entry_survives_the_store_and_what_is_none_is_refused() -> None:
+    entry = chain(1)[0]
+    assert AuditEntry.from_text(entry.to_text()) == entry
+    for damaged in ("{", "[]", "null", b"\xff", entry.to_text().replace('"author"', '"writer"')):
+        with pytest.raises(DamagedError, match="audit entry"):
+            AuditEntry.from_text(damaged)
 
 
 def test_a_new_epoch_sorts_after_every_known_one() -> None:

@@ -13,7 +13,7 @@ from memory_store.stores.sqlite import SqliteStore
 from memory_store.views import BankCache, InitialBank
 from schemas.codec import items_digest
 from schemas.errors import BundleError, TransientError
-from tests.unit.memory_store.proposals import BUNDLE, NOW, a_bank, unit_rows
+from tests.unit.memory_store.proposals import BUNDLE, FREEZE, NOW, a_bank, unit_rows
 
 INITIAL = InitialBank(BUNDLE, unit_rows(0, 4, 6))
 CHANGE = Change("update", "c1", "round", "one")
@@ -147,7 +147,7 @@ def test_a_network_without_a_bank_never_asks_the_store(store: CountingStore, clo
 def test_freezing_is_seen(cache: BankCache, store: CountingStore, clock: Clock) -> None:
     store.create(a_bank(), CHANGE)
     assert cache.view("lobby").memory_state == "live"
-    store.freeze("lobby")
+    store.freeze("lobby", *FREEZE)
     clock.now += 1.0
     assert cache.view("lobby").memory_state == "frozen"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from memory_store.bank import Bank, Change, next_epoch
+from memory_store.bank import Bank, Change, first_broken_link, next_epoch
 from memory_store.coordinator import keeper as keeper_module
 from memory_store.coordinator.archive import Archive, Archived
 from memory_store.coordinator.guards import MAX_EPOCHS_AHEAD
@@ -21,9 +21,11 @@ from memory_store.store import CommitOutcome, CommitRequest, RestoreRequest
 from memory_store.stores.sqlite import SqliteStore
 from memory_store.views import InitialBank
 from messaging.inprocess.bus import InProcessBus
+from schemas.codec import HEADER, decode_header
 from schemas.errors import OwnershipLostError, TransientError
+from schemas.messages import BankHeader
 from schemas.topics import TopicNames
-from tests.unit.memory_store.proposals import BUNDLE, NOW, unit_rows
+from tests.unit.memory_store.proposals import BUNDLE, FREEZE, NOW, THAW, unit_rows
 
 INITIAL = InitialBank(BUNDLE, unit_rows(0, 4, 6))
 HOUR = timedelta(hours=1)
@@ -187,7 +189,7 @@ def test_without_the_lead_nothing_is_written(bench: Bench) -> None:
 def test_a_freeze_that_nobody_told_us_of_is_seen_at_the_commit(bench: Bench) -> None:
     keeper = bench.keeper()
     keeper.current("lobby")
-    bench.store.freeze("lobby")
+    bench.store.freeze("lobby", *FREEZE)
     num_told = len(bench.outgoing)
     assert commit(bench, keeper, "late", 0.5).status == "frozen"
     assert keeper.current("lobby").frozen
@@ -199,7 +201,7 @@ def test_a_store_that_forgets_under_way_is_reminded_and_a_freeze_with_it(bench: 
     keeper = bench.keeper()
     commit(bench, keeper, "a", 0.5)
     if frozen:
-        bench.store.freeze("lobby")
+        bench.store.freeze("lobby", *FREEZE)
     known = keeper.renewed("lobby")
     num_told = len(bench.outgoing)
     bench.sql("DELETE FROM bank")
@@ -208,11 +210,34 @@ def test_a_store_that_forgets_under_way_is_reminded_and_a_freeze_with_it(bench: 
     assert bank.age_order > known.age_order
     assert bench.store.read("lobby").frozen == frozen  # type: ignore[union-attr]
     assert len(bench.outgoing) == num_told + 1
-    entry = bench.store.log("lobby")[-1]
+    entry, *marks = bench.store.log("lobby")[3 if frozen else 2 :]
     assert (entry.change.action, entry.change.reason) == (
         "restore",
         "from this coordinator's memory; the store had none",
     )
+    assert [(mark.change.action, mark.change.author) for mark in marks] == [("freeze", "c1")] * frozen
+
+
+def test_what_is_told_is_the_entry_that_wrote_the_items_whatever_was_noted_since(bench: Bench) -> None:
+    keeper = bench.keeper()
+    current = keeper.current("lobby")
+    back = replace(current, version=1, epoch=next_epoch(current.epoch))
+    bench.store.restore(RestoreRequest(back, current, replace(update("r"), action="rollback")))
+    bench.store.freeze("lobby", *FREEZE)
+    keeper.renewed("lobby")
+    told = bench.outgoing._waiting[-1]
+    header = decode_header(BankHeader, dict(told.headers)[HEADER], b"lobby", "bank_id")
+    assert (header.version, header.audit["action"], header.audit["version"]) == (1, "rollback", 1)
+
+
+def test_the_budget_is_not_touched_by_what_moves_nothing(bench: Bench) -> None:
+    writer = bench.keeper()
+    commit(bench, writer, "a", 0.5)
+    bench.store.freeze("lobby", *FREEZE)
+    bench.store.unfreeze("lobby", *THAW)
+    assert commit(bench, writer, "b", 0.25).status == "applied"
+    assert [writer.spent("lobby"), bench.keeper().spent("lobby")] == [0.75, 0.75]
+    assert first_broken_link(bench.store.log("lobby")) is None
 
 
 def test_a_store_that_went_back_says_how_far_the_bank_moved(bench: Bench) -> None:
@@ -314,7 +339,7 @@ def test_only_a_bank_of_ours_that_may_be_taught_is_healed(bench: Bench, left_alo
     digest = "c" * 64 if left_alone == "alien" else BUNDLE
     ruined = bench.create(version=4, items_MC=-INITIAL.items_MC, bundle_digest=digest)
     if left_alone == "frozen":
-        bench.store.freeze("lobby")
+        bench.store.freeze("lobby", *FREEZE)
     found = bench.keeper().current("lobby")
     assert found.version == (5 if left_alone is None else 4)
     assert (found.digest == ruined.digest) == (left_alone is not None)

@@ -42,6 +42,11 @@ def test_an_hour_is_the_longest_pause() -> None:
     assert seen((0, False), (3_600_001, False))[-1] == (0.1, 0)
 
 
+def test_a_step_below_a_microsecond_stands_still() -> None:
+    assert seen((0, False), (0.002, False))[-1] == (2e-6, 0)
+    assert seen((-2e-51, False), (0, False), (0.0009, False)) == [(0, 0), (0.1, 0), (0.2, 0)]
+
+
 def test_after_a_jump_the_film_goes_on_from_where_it_jumped_to() -> None:
     stamps = [0, 100, 200, 50, 150, 250]
     assert [at_s for at_s, _ in seen(*((stamp, False) for stamp in stamps))] == [0, 0.1, 0.2, 0.3, 0.4, 0.5]

@@ -89,6 +89,24 @@ def test_frames_are_stamped_on_arrival() -> None:
     end(camera, source, frames)
 
 
+def test_a_new_size_is_told_once_and_the_connection_stays(caplog) -> None:
+    camera = Camera()
+    large = plain(3).repeat(2, axis=1)
+    camera.put(OPENS, plain(1), plain(2), large, large, plain(5))
+    source = camera.source(LiveOptions(max_held_frames=10))
+    frames = iter(source)
+    shapes = [next(frames).image.shape for _ in range(5)]
+    assert shapes == [plain(1).shape] * 2 + [large.shape] * 2 + [plain(1).shape]
+    sizes = [f"{width} x {height}" for height, width, _ in (plain(1).shape, large.shape)]
+    told = [record.getMessage() for record in caplog.records if "from now on" in record.getMessage()]
+    assert told == [
+        f"source camera: its pictures are {sizes[1]} from now on, they were {sizes[0]}",
+        f"source camera: its pictures are {sizes[0]} from now on, they were {sizes[1]}",
+    ]
+    assert camera.num_connections == 1
+    end(camera, source, frames)
+
+
 def test_away_at_the_start_then_there(caplog) -> None:
     camera = Camera()
     camera.put(*[TransientError("refused")] * 4, OPENS, plain(1))

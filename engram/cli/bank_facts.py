@@ -1,0 +1,87 @@
+"""What the commands about banks share: their arguments, how they tell of a bank, and who signs what they do."""
+
+import getpass
+import os
+import socket
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from engram.cli.output import Output, print_json_line, print_table
+from memory_store.bank import AuditEntry, Bank
+from memory_store.interventions import MAX_AUTHOR, Signature
+from schemas.messages import utc_now
+
+BankArgument = Annotated[str, typer.Argument(metavar="BANK", help="Name of the bank.")]
+AuthorOption = Annotated[
+    str | None, typer.Option("--author", help="Who does this, for the audit log. Default: user@host.")
+]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the audit log.")]
+LOG_COLUMNS = ("version", "action", "committed", "frames", "cameras", "moved", "from anchor", "author", "reason")
+EVERY_VERSION = 10**9
+"""Versions that a store keeps when an operator writes: the coordinator alone drops old ones, by its own settings."""
+
+
+def signature(author: str | None, reason: str = "") -> Signature:
+    """Who does it, why, now.
+
+    Raises:
+        SettingsError: author or reason cannot stand in a log.
+    """
+    return Signature(_user_at_host() if author is None else author, reason, utc_now())
+
+
+def facts(bank: Bank) -> dict[str, object]:
+    """A bank for programs."""
+    num_items, item_dim = bank.items_MC.shape
+    return {
+        "bank_id": bank.bank_id,
+        "version": bank.version,
+        "updates": state(bank),
+        "items": num_items,
+        "item_dim": item_dim,
+        "committed_at": bank.committed_at.isoformat(),
+        "epoch": bank.epoch,
+        "digest": bank.digest,
+        "bundle_digest": bank.bundle_digest,
+    }
+
+
+def state(bank: Bank) -> str:
+    """Whether the bank may be taught."""
+    return "frozen" if bank.frozen else "allowed"
+
+
+def print_bank(bank: Bank, output: Output, **more: object) -> None:
+    """One bank, and what else is to be said of it."""
+    told = {**facts(bank), **more}
+    if output == "json":
+        print_json_line(told)
+    else:
+        print_table(f"bank {bank.bank_id}", ("", ""), list(told.items()))
+
+
+def print_entries(title: str, entries: Sequence[AuditEntry]) -> None:
+    """Lines of an audit log."""
+    print_table(title, LOG_COLUMNS, [_row(entry) for entry in entries])
+
+
+def entries_json(entries: Sequence[AuditEntry]) -> list[dict[str, Any]]:
+    """Lines of an audit log for programs."""
+    return [entry.to_json() for entry in entries]
+
+
+def _row(entry: AuditEntry) -> tuple[object, ...]:
+    change = entry.change
+    at = entry.committed_at.strftime("%Y-%m-%d %H:%M:%S")
+    numbers = (change.num_frames, change.num_cameras, f"{change.moved:.4f}", f"{change.anchor_distance:.4f}")
+    return entry.version, change.action, at, *numbers, change.author, change.reason
+
+
+def _user_at_host() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = f"uid{os.getuid()}"
+    return f"{user}@{socket.gethostname()}"[:MAX_AUTHOR]

@@ -1,0 +1,171 @@
+"""What an operator does to a bank. Each step is one more version or entry with a name and a reason; none is taken back.
+
+No lease is needed: a bank that is put in the place of another has a new epoch, so whatever the coordinator has under
+way is stale, and it goes on from what it then finds. A bank may be frozen all the while, and stays so: stop the damage,
+look, go back, thaw.
+"""
+
+import secrets
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from memory_store.bank import Action, Bank, Change, entry_of, entry_with, next_epoch
+from memory_store.coordinator.guards import distance_moved
+from memory_store.store import KEPT_ENTRIES, BankReader, BankStore, RestoreRequest, checked_id
+from schemas.errors import FatalError, SettingsError, StaleVersionError
+
+ATTEMPTS = 10
+"""At putting a bank in the place of another: as many commits may come between."""
+MAX_AUTHOR, MAX_REASON = 100, 500
+"""Letters: an entry travels in a record header."""
+SHORT = 12
+"""Hex digits of a digest that a person compares."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Who does it, why, when.
+
+    Attributes:
+        author: as in ``ann@edge7``.
+        reason: in words; may be empty.
+        at: UTC.
+
+    Raises:
+        SettingsError: author or reason cannot stand in a log.
+    """
+
+    author: str
+    reason: str
+    at: datetime
+
+    def __post_init__(self) -> None:
+        for what, text, longest in (("author", self.author, MAX_AUTHOR), ("reason", self.reason, MAX_REASON)):
+            if len(text) > longest or not text.isprintable():
+                raise SettingsError(f"--{what} must be one line of at most {longest} letters, got {text[:60]!r}")
+        if not self.author.strip():
+            raise SettingsError("--author must say who does this, got nothing; as in --author ann@edge7")
+
+    def change(self, action: Action, what: str = "", anchor_distance: float = 0.0) -> Change:
+        """For the log: what was done, then why. ``anchor_distance`` as in ``Change``."""
+        said = ": ".join(part for part in (what, self.reason.strip()) if part)
+        commit_id = f"{action} {secrets.token_hex(16)}"
+        return Change(action, self.author, said, commit_id, anchor_distance=anchor_distance)
+
+
+def newest_of(store: BankReader, bank_id: str) -> Bank:
+    """The newest version.
+
+    Raises:
+        FatalError: there is no such bank.
+    """
+    found = store.read(bank_id)
+    if found is None:
+        known = list(store.list_banks())
+        raise FatalError(f"bank '{bank_id}' must exist, the store has {known}; see 'engram bank list'")
+    return found
+
+
+def kept_version(store: BankReader, newest: Bank, version: int) -> Bank:
+    """A version of the bank whose newest one is given, across epochs.
+
+    Raises:
+        FatalError: there was never such a version, it is no longer kept, or its items are of another bundle.
+    """
+    found = newest if version == newest.version else store.read_version(newest.bank_id, version)
+    name = f"v{version} of bank '{newest.bank_id}'"
+    if found is None:
+        what = "does not exist yet" if version > newest.version else "is no longer kept"
+        raise FatalError(f"a version must be one that the store has, {name} {what}; it has {_told(store, newest)}")
+    if (found.bundle_digest, found.items_MC.shape) != (newest.bundle_digest, newest.items_MC.shape):
+        text = f"a version must be of the bank's bundle {newest.bundle_digest[:SHORT]}, {newest.items_MC.shape}"
+        raise FatalError(f"{text}; {name} is of {found.bundle_digest[:SHORT]}, {found.items_MC.shape}")
+    return found
+
+
+def roll_back(store: BankStore, bank_id: str, version: int, by: Signature) -> Bank:
+    """Write one more version with the items of version ``version``.
+
+    Versions of earlier epochs are taken as well: each rollback begins one, and the next must be able to go past it.
+
+    Raises:
+        FatalError: see ``newest_of``, ``kept_version``; or the bank has these items now.
+        StaleVersionError: the bank kept moving.
+    """
+    newest = newest_of(store, bank_id)
+    source = kept_version(store, newest, version)
+    if source.digest == newest.digest:
+        text = f"a rollback must change the items, bank '{bank_id}' v{newest.version} has those of v{version} already"
+        raise FatalError(f"{text}; see 'engram bank log {bank_id}'")
+    change = by.change("rollback", f"to v{version}", _anchor_distance(store, source))
+    return replace_items(store, bank_id, source, change, by.at)
+
+
+def fork(store: BankStore, source: Bank, bank_id: str, by: Signature) -> Bank:
+    """Make a bank with the items of a version of another one, which its log names.
+
+    Raises:
+        FatalError: there is a bank of this name.
+    """
+    origin = f"fork of '{source.bank_id}' v{source.version}, items {source.digest[:SHORT]}"
+    change = by.change("create", origin, _anchor_distance(store, source))
+    return make_bank(store, bank_id, source, change, by.at)
+
+
+def make_bank(store: BankStore, bank_id: str, source: Bank, change: Change, at: datetime) -> Bank:
+    """Make a bank, at version 0, with the items of ``source``.
+
+    Raises:
+        FatalError: there is a bank of this name.
+        SettingsError: it is no name for a bank.
+    """
+    bank = replace(source, bank_id=checked_id(bank_id), version=0, epoch=next_epoch(), committed_at=at, frozen=False)
+    if store.create(bank, change).epoch != bank.epoch:
+        text = f"to be made a bank must not exist, '{bank_id}' does"
+        raise FatalError(f"{text}; choose another name, or see 'engram bank show {bank_id}'")
+    return bank
+
+
+def replace_items(store: BankStore, bank_id: str, source: Bank, change: Change, at: datetime) -> Bank:
+    """Write one more version with the items of ``source``, whatever the newest one is at that moment.
+
+    Args:
+        store: where.
+        bank_id: of the bank that is changed.
+        source: whose items; neither its version nor its epoch is believed.
+        change: what the log will say; how far the items move is put in here.
+        at: now, UTC.
+
+    Raises:
+        FatalError: there is no such bank, or it is of another bundle.
+        StaleVersionError: the bank kept moving.
+    """
+    for _ in range(ATTEMPTS):
+        newest = newest_of(store, bank_id)
+        if (newest.bundle_digest, newest.items_MC.shape) != (source.bundle_digest, source.items_MC.shape):
+            text = f"items must be of the bundle of bank '{bank_id}', {newest.bundle_digest[:SHORT]}"
+            raise FatalError(f"{text}, they are of {source.bundle_digest[:SHORT]}; make a bank of another name of them")
+        epoch = next_epoch(newest.epoch)
+        bank = replace(newest, version=newest.version + 1, epoch=epoch, items_MC=source.items_MC, committed_at=at)
+        change = replace(change, moved=distance_moved(newest.items_MC, source.items_MC))
+        try:
+            store.restore(RestoreRequest(bank, newest, change))
+        except StaleVersionError:
+            if entry_with(change.commit_id, store.log(bank_id)) is None:
+                continue
+            # It was written, the answer was lost, and a commit has come after it.
+        return bank
+    text = f"bank '{bank_id}' moved on at each of {ATTEMPTS} attempts"
+    raise StaleVersionError(f"{text}; freeze it first: engram bank freeze {bank_id} --reason …")
+
+
+def _anchor_distance(store: BankReader, source: Bank) -> float:
+    """What the log of its bank says of a version; 0 where it says nothing."""
+    entry = entry_of(source, store.log(source.bank_id, KEPT_ENTRIES))
+    return 0.0 if entry is None else entry.change.anchor_distance
+
+
+def _told(store: BankReader, newest: Bank) -> str:
+    versions = [*store.versions(newest.bank_id)]
+    whole = versions == [*range(versions[0], versions[-1] + 1)] if versions else False
+    return f"v{versions[0]} to v{versions[-1]}" if whole else ", ".join(f"v{version}" for version in versions) or "none"
