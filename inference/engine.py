@@ -182,10 +182,10 @@ def engine_of(bundle: Bundle, device: str = "auto", threads: int | None = None, 
 
 def place_greys(frames_FHWK: UInt8) -> Float32:
     """Mean level of places, (F, P, Q), [0, 255]; what is left over at the edges is left out."""
-    num_frames, height, width, _ = frames_FHWK.shape
+    num_frames, height, width, channels = frames_FHWK.shape
     P, Q = height // PLACE_PX, width // PLACE_PX
     whole = frames_FHWK[:, : P * PLACE_PX, : Q * PLACE_PX]
-    split = whole.reshape(num_frames, P, PLACE_PX, Q, PLACE_PX, -1)
+    split = whole.reshape(num_frames, P, PLACE_PX, Q, PLACE_PX, channels)
     return np.asarray(split.mean(axis=(2, 4, 5), dtype=np.float32))
 
 

@@ -42,7 +42,9 @@ def result(regular_score: float = 0.5, error: float = CALM, finite: bool = True)
     shape = BUNDLE.items_MC.shape
     sums = ItemSums(np.ones(shape[0], np.float32), np.ones(shape, np.float32), np.ones(shape[0], np.float32))
     cells = np.full((6, 8), error, np.float32)
-    return ClipResult(30.0, regular_score, 0.1, 0.1, cells, np.zeros_like(cells), sums, finite)
+    return ClipResult(
+        30.0, regular_score, 0.1, 0.1, cells, np.zeros_like(cells), np.zeros((1, 2), np.float32), sums, finite
+    )
 
 
 def camera() -> Camera:
