@@ -95,15 +95,15 @@ def block_peaks(levels_F: Float64, fps: float) -> Float64:
 
 
 def tail_of(counts_L: Float64, share: float) -> Tail:
-    """The highest ``share`` of what was counted; one observation alone where so little was."""
+    """The highest ``share`` of what was counted; the highest bin at least, however much lies in it."""
     total = counts_L.sum()
     at_least_L = counts_L[::-1].cumsum()[::-1]
-    inside_L = (at_least_L <= max(share * total, 1.0)) & (at_least_L > 0)
-    first = int(np.argmax(inside_L)) if inside_L.any() else NUM_LEVEL_BINS - 1
+    highest = int(np.flatnonzero(counts_L)[-1]) if counts_L.any() else 0
+    first = min(highest, int(np.argmax(at_least_L <= max(share * total, 1.0))))
     start, count = LEVEL_FROM + first * BIN, float(at_least_L[first])
     middles_L = LEVEL_FROM + (np.arange(NUM_LEVEL_BINS) + 0.5) * BIN
     excess = float(((middles_L - start) * counts_L)[first:].sum()) / max(count, 1e-9)
-    return Tail(start, count / max(total, 1e-9), max(excess, MIN_TAIL), count)
+    return Tail(start, count / total if total else 1.0, max(excess, MIN_TAIL), count)
 
 
 def log10_p(levels_F: Float64, counts_L: Float64, share: float = FRAME_TAIL) -> Float64:

@@ -30,6 +30,9 @@ from inference.scoring import (
 from memory_store.normality import Grid, Normality
 from schemas.errors import BadMessageError, BundleError
 
+USUAL = Smoothing(0.0)
+"""What goes before a session's first frame: one value alone, not smoothed yet, would pass for rare too often."""
+
 
 class Standard(Protocol):
     """See the module."""
@@ -110,7 +113,7 @@ class ByMemory:
         """See ``Standard``."""
         numbers = (np.log(measures.patch_error), measures.place_error, measures.background)
         x = float(joint(Evidence(*(np.array([number]) for number in numbers)), self.memory)[0])
-        after = smoothed(smoothing, x, smoothing_weight(self.fps, SMOOTHING_S))
+        after = smoothed(smoothing or USUAL, x, smoothing_weight(self.fps, SMOOTHING_S))
         rarity = self._log10_p(after.level)
         return LiveScore(score_of(rarity), rarity, after)
 

@@ -7,6 +7,7 @@ import typer
 from engram.cli import (
     ablate,
     bank,
+    calibrate,
     config,
     coordinate,
     dead_letters,
@@ -64,6 +65,7 @@ for module in (
     topics,
     bank,
     train,
+    calibrate,
     evaluate,
     ablate,
     memory_worth,

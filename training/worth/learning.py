@@ -43,7 +43,7 @@ class Form:
 
     def levels(self, evidence: Evidence, memory: Normality, fps: float) -> Float64:
         """Level of each frame, (F,)."""
-        return smoothed(joint(evidence, memory, self.side_weight), fps, self.smoothing_s)
+        return smoothed(joint(evidence, memory, self.side_weight), fps, self.smoothing_s, start=0.0)
 
 
 SHIPPED = Form()
@@ -85,10 +85,12 @@ def levels_of(take: Take, memory: Normality, form: Form = SHIPPED) -> Float64:
     return form.levels(form.ask(take, expectation(memory)), memory, take.fps)
 
 
-def smoothed(values_F: Float64, fps: float, smoothing_s: float = SMOOTHING_S) -> Float64:
-    """The moving average of ``inference.scoring.smoothed``, over a whole video."""
+def smoothed(values_F: Float64, fps: float, smoothing_s: float = SMOOTHING_S, start: float | None = None) -> Float64:
+    """The moving average of ``inference.scoring.smoothed``, over a whole video that ``start`` goes before."""
     weight = smoothing_weight(fps, smoothing_s)
-    filtered_F, _ = lfilter([weight], [1.0, weight - 1.0], values_F, zi=[(1.0 - weight) * values_F[0]])
+    filtered_F, _ = lfilter(
+        [weight], [1.0, weight - 1.0], values_F, zi=[(1.0 - weight) * (values_F[0] if start is None else start)]
+    )
     return np.asarray(filtered_F, dtype=np.float64)
 
 

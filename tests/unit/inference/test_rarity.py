@@ -127,3 +127,21 @@ def test_one_block_alone_still_gives_a_threshold():
 def test_a_rate_no_tail_reaches_is_where_the_tail_begins():
     memory = memory_of(evidence(), np.random.default_rng(1).normal(1.0, 0.4, 1000))
     assert level_for(1e9, memory) == tail_of(memory.field("peaks"), BLOCK_TAIL).start
+
+
+@pytest.mark.parametrize("peaks", [[1.0] * 9, [0.2, 0.3, *[1.0] * 9], [11.99] * 3, [-50.0, 50.0, 50.0]])
+def test_peaks_of_one_level_are_a_tail_too(peaks):
+    memory = memory_of(evidence(), np.array(peaks))
+    tail = tail_of(memory.field("peaks"), BLOCK_TAIL)
+    assert tail.count >= 1
+    assert 0 < tail.share <= 1
+    level = level_for(1.0, memory)
+    assert level > tail.start
+    assert rate_of(level, memory).per_day == pytest.approx(1.0, rel=1e-6)
+
+
+def test_nothing_counted_gives_finite_numbers():
+    memory = Normality.empty(GRID)
+    assert math.isfinite(level_for(1.0, memory))
+    assert np.isfinite(log10_p(np.array([-9.0, 0.0, 9.0]), memory.field("levels"))).all()
+    assert rate_of(0.0, memory).at_most >= rate_of(0.0, memory).per_day

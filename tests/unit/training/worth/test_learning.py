@@ -51,6 +51,12 @@ def test_smoothing_is_that_of_the_live_score():
     np.testing.assert_allclose(smoothed(values, FPS, 0.5), slowly, rtol=1e-12)
 
 
+def test_what_goes_before_a_video_is_the_first_value_or_what_is_told():
+    values = np.array([4.0, 0.0, 0.0])
+    assert smoothed(values, FPS, 0.5)[0] == 4.0
+    assert smoothed(values, FPS, 0.5, start=0.0)[0] == pytest.approx(4.0 * smoothing_weight(FPS, 0.5))
+
+
 def test_no_smoothing_leaves_values_alone():
     values = np.random.default_rng(0).normal(size=50)
     np.testing.assert_allclose(smoothed(values, FPS, 0.0), values)
