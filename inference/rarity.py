@@ -31,6 +31,9 @@ FRAME_TAIL = 0.05
 BLOCK_TAIL = 0.5
 """Shares of normal frames and blocks that the exponential tails describe; below, what was counted does."""
 MIN_SPREAD = 1e-3
+LEAST_BLOCKS = 10
+"""Blocks in a tail from which its scale can be told; of fewer, frames tell, with one chance a smoothing time."""
+CHANCES_PER_DAY = 86_400.0 / SMOOTHING_S
 MIN_TAIL = 0.05
 """Least mean excess of a tail, in spreads: few frames may show none."""
 ONE_SIDED_95 = 1.645
@@ -118,16 +121,26 @@ def log10_p(levels_F: Float64, counts_L: Float64, share: float = FRAME_TAIL) -> 
 
 def rate_of(level: float, memory: Normality) -> Rate:
     """How often a day of normal video the level rises to ``level``."""
-    peaks_L = memory.field("peaks")
-    per_day = BLOCKS_PER_DAY * 10.0 ** float(log10_p(np.array([level]), peaks_L, BLOCK_TAIL)[0])
-    tail = tail_of(peaks_L, BLOCK_TAIL)
-    widest = tail.scale * (1.0 + ONE_SIDED_95 / math.sqrt(max(tail.count, 1e-3)))
-    at_most = BLOCKS_PER_DAY * tail.share * math.exp(-max(level - tail.start, 0.0) / widest)
+    counts_L, share, chances = _alarms(memory)
+    tail = tail_of(counts_L, share)
+    per_day = chances * 10.0 ** float(log10_p(np.array([level]), counts_L, share)[0])
+    num_blocks = tail_of(memory.field("peaks"), BLOCK_TAIL).count
+    widest = tail.scale * (1.0 + ONE_SIDED_95 / math.sqrt(max(num_blocks, 1e-3)))
+    at_most = chances * tail.share * math.exp(-max(level - tail.start, 0.0) / widest)
     return Rate(per_day, max(at_most, per_day))
 
 
 def level_for(per_day: float, memory: Normality) -> float:
     """The level that normal video reaches ``per_day`` times a day, by the best estimate; inverse of ``rate_of``."""
-    tail = tail_of(memory.field("peaks"), BLOCK_TAIL)
-    share = min(per_day / BLOCKS_PER_DAY, tail.share)
-    return tail.start + tail.scale * math.log(tail.share / share)
+    counts_L, share, chances = _alarms(memory)
+    tail = tail_of(counts_L, share)
+    wanted = min(per_day / chances, tail.share)
+    return tail.start + tail.scale * math.log(tail.share / wanted)
+
+
+def _alarms(memory: Normality) -> tuple[Float64, float, float]:
+    """What alarms are reckoned from: counts, the share in their tail, and how many chances of one a day has."""
+    peaks_L, levels_L = memory.field("peaks"), memory.field("levels")
+    if tail_of(peaks_L, BLOCK_TAIL).count >= LEAST_BLOCKS or not levels_L.any():
+        return peaks_L, BLOCK_TAIL, BLOCKS_PER_DAY
+    return levels_L, FRAME_TAIL, CHANCES_PER_DAY

@@ -145,3 +145,17 @@ def test_nothing_counted_gives_finite_numbers():
     assert math.isfinite(level_for(1.0, memory))
     assert np.isfinite(log10_p(np.array([-9.0, 0.0, 9.0]), memory.field("levels"))).all()
     assert rate_of(0.0, memory).at_most >= rate_of(0.0, memory).per_day
+
+
+def test_of_few_blocks_frames_tell_where_the_threshold_is():
+    """One block that is higher than the two others says nothing of a day's highest."""
+    draw = np.random.default_rng(4)
+    levels = draw.normal(0, 0.5, 360)
+    memory = memory_of(evidence(), np.array([0.4, 0.5, 2.4]))
+    memory.field("levels")[...] = histogram(levels)
+    level = level_for(1.0, memory)
+    assert levels.max() < level < 4.0
+    assert rate_of(level, memory).per_day == pytest.approx(1.0, rel=1e-6)
+    assert rate_of(level, memory).at_most > 30
+    memory.field("peaks")[...] = histogram(draw.gumbel(1.0, 0.4, 100))
+    assert level_for(1.0, memory) != level
