@@ -10,8 +10,14 @@ pytest_plugins = ["tests.services"]
 # Before the first import of torch: processes that test side by side, and their children, would fight for the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# How fast an example is made or run says how busy the machine is.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How fast an example is made or run says how busy the machine is. Where a change is judged, its examples are the same
+# each time, so that it is judged by what it changed; whoever works on the code sees new ones at each run.
+settings.register_profile(
+    "untimed",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=os.environ.get("REQUIRE_SERVICES") == "1",
+)
 settings.load_profile("untimed")
 
 SERVICE_FIXTURES = {"kafka_server", "kafka_bootstrap", "redis_server", "redis_url", "own_kafka", "own_redis"}

@@ -106,7 +106,8 @@ class FilmClock:
         """``is_rate_given``: somebody said the rate, so that stamps are not looked at."""
         self._step_s = 1 / fps
         self._is_rate_given = is_rate_given
-        self._last_ms: float | None = None
+        self._last_ms = math.nan
+        self._has_begun = False
         self._now_s = 0.0
         self._index = 0
         self.previous_s = 0.0
@@ -115,7 +116,8 @@ class FilmClock:
         """Time of the next frame, and how many before it were lost, which is known only where there was damage."""
         self.previous_s = self._now_s
         last_ms, self._last_ms = self._last_ms, pts_ms if math.isfinite(pts_ms) else self._last_ms
-        if last_ms is None:
+        if not self._has_begun:
+            self._has_begun = True
             return self._now_s, 0
         step_s = (pts_ms - last_ms) / 1000
         runs = math.isfinite(step_s) and _SHORTEST_STEP_S <= step_s <= _LONGEST_STEP_S

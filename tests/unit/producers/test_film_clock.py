@@ -56,6 +56,11 @@ def test_after_a_stamp_that_is_none_the_last_true_one_counts() -> None:
     assert seen((0, False), (100, False), (math.nan, False), (300, False)) == [(0, 0), (0.1, 0), (0.2, 0), (0.4, 0)]
 
 
+@pytest.mark.parametrize("none", [math.nan, math.inf, -math.inf])
+def test_a_first_stamp_that_is_none_is_the_beginning_all_the_same(none: float) -> None:
+    assert seen((none, False), (700, False), (900, False)) == [(0, 0), (0.1, 0), (0.3, 0)]
+
+
 def test_a_rate_that_was_given_wins_over_every_stamp_and_damage_still_leaves_its_hole() -> None:
     stamps = [(0, False), (7, False), (700, False), (1000, True), (1001, False)]
     assert seen(*stamps, is_rate_given=True) == [(0, 0), (0.1, 0), (0.2, 0), (0.5, 2), (0.6, 0)]
