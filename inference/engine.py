@@ -16,6 +16,7 @@ from inference.backends.choose import TORCH, Choice, open_backend
 from inference.backends.torch import TorchBackend, torch_device
 from inference.formats import ClipFormat, FrameFormat
 from inference.motion import newest_speeds, no_speeds
+from inference.scoring import speed_of
 from memory_store.normality import PLACE_CELLS
 from memory_store.proposal import ItemSums
 from networks.measures import CELL_PX
@@ -175,8 +176,7 @@ def engine_of(bundle: Bundle, device: str = "auto", threads: int | None = None, 
     manifest, network = bundle.manifest, network_of(bundle)
     frame = FrameFormat(manifest.width, manifest.height, manifest.channels)
     backend = open_backend(choice, network, torch_device(device), threads)
-    has_use = bundle.calibration.speed_scale or bundle.calibration.memory
-    motion = newest_speeds if has_use else no_speeds
+    motion = no_speeds if speed_of(bundle.calibration) == "ignored" else newest_speeds
     return Engine(Predictor(network, frame, device, threads, manifest.frame_stride, backend, motion), bundle)
 
 

@@ -77,7 +77,7 @@ class Seen:
     def __len__(self) -> int:
         return len(self.errors_FRS)
 
-    def __getitem__(self, which: slice) -> "Seen":
+    def __getitem__(self, which: slice | Int64) -> "Seen":
         return Seen(self.errors_FRS[which], self.speeds_FRS[which], self.grey_FPQ[which], self.psnr_db_F[which])
 
 
@@ -118,8 +118,8 @@ def remember(seen: Seen, at_s: float) -> Normality:
         frames=num_frames,
         psnr=np.array([psnr_db_F.sum(), np.square(psnr_db_F).sum()]),
         speeds=_speed_counts(seen.speeds_FRS),
-        errors=_moments(errors_FPQ),
-        background=np.stack([grey_FPQ.sum(axis=0), np.square(grey_FPQ).sum(axis=0)], axis=-1),
+        errors=moments(errors_FPQ),
+        background=moments(grey_FPQ)[..., 1:],
     )
 
 
@@ -198,6 +198,12 @@ def _most(values_FPQ: Float64) -> Float64:
     return np.asarray(np.partition(values_FN, -most, axis=1)[:, -most:].mean(axis=1))
 
 
+def moments(values_F: Float64) -> Float64:
+    """Count, sum and sum of squares over frames, (..., 3), of values (F, ...)."""
+    counts = np.full(values_F.shape[1:], float(len(values_F)))
+    return np.stack([counts, values_F.sum(axis=0), np.square(values_F).sum(axis=0)], axis=-1)
+
+
 def level_bins(levels_F: Float64) -> Int64:
     """Bins of ``Normality.levels`` that levels belong to."""
     share_F = (levels_F - LEVEL_FROM) / (LEVEL_TO - LEVEL_FROM)
@@ -227,12 +233,6 @@ def _surprises(counts_RB: Float64) -> Float64:
     beyond_RB = BEYOND * np.cumsum(~np.isfinite(surprise_RB), axis=1)
     with_end = np.where(np.isfinite(surprise_RB), surprise_RB, fastest_R1 + beyond_RB) if camera_B.any() else seen_RB
     return np.concatenate([with_end, with_end[:, -1:] + (BEYOND if camera_B.any() else 0.0)], axis=1)
-
-
-def _moments(values_FPQ: Float64) -> Float64:
-    """Count, sum and sum of squares of each place, (P, Q, 3)."""
-    counts_PQ = np.full(values_FPQ.shape[1:], float(len(values_FPQ)))
-    return np.stack([counts_PQ, values_FPQ.sum(axis=0), np.square(values_FPQ).sum(axis=0)], axis=-1)
 
 
 def _shrunk(counts_PQ: Float64, sums_PQ: Float64, squares_PQ: Float64, least: float) -> tuple[Float64, Float64]:

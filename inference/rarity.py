@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inference.evidence import Evidence, level_bins
+from inference.evidence import Evidence, level_bins, moments
 from memory_store.normality import LEVEL_FROM, LEVEL_TO, NUM_LEVEL_BINS, Normality
 from schemas.arrays import Float64
 
@@ -68,9 +68,7 @@ class Tail:
 
 def evidence_moments(evidence: Evidence) -> Float64:
     """What frames add to ``Normality.evidence``, (3, 3)."""
-    values_EF = np.stack([evidence.motion_F, evidence.place_F, evidence.background_F])
-    counts_E = np.full(len(values_EF), float(values_EF.shape[1]))
-    return np.stack([counts_E, values_EF.sum(axis=1), np.square(values_EF).sum(axis=1)], axis=-1)
+    return moments(np.stack([evidence.motion_F, evidence.place_F, evidence.background_F], axis=-1))
 
 
 def joint(evidence: Evidence, memory: Normality, side_weight: float = SIDE_WEIGHT) -> Float64:

@@ -66,12 +66,14 @@ def newest_of(store: BankReader, bank_id: str) -> Bank:
     return found
 
 
-def kept_version(store: BankReader, newest: Bank, version: int) -> Bank:
-    """A version of the bank whose newest one is given, across epochs.
+def kept_version(store: BankReader, newest: Bank, version: int | None) -> Bank:
+    """A version of the bank whose newest one is given, across epochs; None = the newest itself.
 
     Raises:
         FatalError: there was never such a version, it is no longer kept, or its items are of another bundle.
     """
+    if version is None:
+        return newest
     found = newest if version == newest.version else store.read_version(newest.bank_id, version)
     name = f"v{version} of bank '{newest.bank_id}'"
     if found is None:

@@ -54,8 +54,7 @@ def fork_bank(
     settings = run.settings(CoordinatorSettings, {"store.url": store})
     by = signature(author, reason)
     with open_store(settings.store, EVERY_VERSION) as banks:
-        newest = newest_of(banks, bank)
-        source = newest if version is None else kept_version(banks, newest, version)
+        source = kept_version(banks, newest_of(banks, bank), version)
         print_bank(fork(banks, source, new, by), output)
 
 
@@ -77,8 +76,7 @@ def export_bank(
     from memory_store.bank_file import write_bank_file  # noqa: PLC0415 - needs an extra
 
     with open_store(settings.store, EVERY_VERSION) as banks:
-        newest = newest_of(banks, bank)
-        source = newest if version is None else kept_version(banks, newest, version)
+        source = kept_version(banks, newest_of(banks, bank), version)
         entry = entry_of(source, banks.log(bank, ALL_ENTRIES))
     if entry is None:  # the store has lost its log
         change = signature(None).change("restore", "exported without its entry, which the log lacks")

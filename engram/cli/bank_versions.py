@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -25,7 +25,7 @@ from engram.cli.options import StoreOption
 from engram.cli.output import Output, OutputOption, print_json_line, print_table
 from memory_store.bank import Bank
 from memory_store.comparison import Comparison, compare
-from memory_store.interventions import SHORT, kept_version, newest_of, roll_back
+from memory_store.interventions import SHORT, Signature, kept_version, newest_of, roll_back
 from memory_store.store import BankStore
 from memory_store.verification import ALL_ENTRIES, Verification
 from memory_store.verification import verify as verify_bank
@@ -79,7 +79,7 @@ def diff(
     with open_store(settings.store, EVERY_VERSION) as banks:
         newest = newest_of(banks, bank)
         one = kept_version(banks, newest, before)
-        other = newest if after is None else kept_version(banks, newest, after)
+        other = kept_version(banks, newest, after)
         entries = banks.log(bank, ALL_ENTRIES)
     found = compare(one, other, entries, None if bundle is None else _anchor(bundle, newest))
     if output == "json":
@@ -131,10 +131,7 @@ def freeze(
     Example: engram bank freeze lobby --reason "the doors are being rebuilt"
     """
     settings = run.settings(CoordinatorSettings, {"store.url": store})
-    by = signature(author, _said(reason))
-    with open_store(settings.store, EVERY_VERSION) as banks:
-        is_new = banks.freeze(bank, by.change("freeze"), by.at) is not None
-        _print_state(banks, bank, is_new, output)
+    _switch("freeze", settings, bank, signature(author, _said(reason)), output)
 
 
 def thaw(
@@ -150,10 +147,7 @@ def thaw(
     Example: engram bank thaw lobby --reason "the doors are done"
     """
     settings = run.settings(CoordinatorSettings, {"store.url": store})
-    by = signature(author, _said(reason))
-    with open_store(settings.store, EVERY_VERSION) as banks:
-        is_new = banks.unfreeze(bank, by.change("thaw"), by.at) is not None
-        _print_state(banks, bank, is_new, output)
+    _switch("thaw", settings, bank, signature(author, _said(reason)), output)
 
 
 def verify(
@@ -186,6 +180,15 @@ def verify(
             print("the store has no banks")
     if any(one.faults for one in found):
         raise typer.Exit(EXIT_FAULT)
+
+
+def _switch(
+    action: Literal["freeze", "thaw"], settings: CoordinatorSettings, bank_id: str, by: Signature, output: Output
+) -> None:
+    with open_store(settings.store, EVERY_VERSION) as banks:
+        switch = banks.freeze if action == "freeze" else banks.unfreeze
+        is_new = switch(bank_id, by.change(action), by.at) is not None
+        _print_state(banks, bank_id, is_new, output)
 
 
 def _said(reason: str) -> str:

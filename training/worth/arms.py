@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inference.error_map import line_of, weighed
-from inference.evidence import Seen, expectation, patch_means, remember, with_parent
+from inference.evidence import expectation, patch_means, remember, with_parent
 from inference.rarity import level_for, log10_p, rate_of
 from memory_store.normality import Normality, merge_all
 from schemas.arrays import Float64, Int64, UInt8
@@ -171,7 +171,7 @@ def poison(scenes: Sequence[Scene]) -> Iterator[Row]:
         if not (half and _both_classes(judged)):
             continue
         clean = learn(scene.normal)
-        abnormal = [_only(take.seen, np.flatnonzero(take.labels_F)) for take in half if take.labels_F is not None]
+        abnormal = [take.seen[np.flatnonzero(take.labels_F)] for take in half if take.labels_F is not None]
         taught = merge_all([remember(seen, AT_S) for seen in abnormal if len(seen)], FOR_EVER)
         dose = POISON_SHARE * clean.num_frames / max(taught.num_frames, 1.0)
         poisoned = merge_all([clean, taught.scaled(dose)], FOR_EVER)
@@ -317,10 +317,6 @@ def _noise(own: Normality) -> Normality:
         flat = own.field(name).reshape(-1, own.field(name).shape[-1])
         noise.field(name)[...] = draw.permutation(flat).reshape(own.field(name).shape)
     return noise
-
-
-def _only(seen: Seen, frames: Int64) -> Seen:
-    return Seen(seen.errors_FRS[frames], seen.speeds_FRS[frames], seen.grey_FPQ[frames], seen.psnr_db_F[frames])
 
 
 def _labels(scene: Scene) -> list[UInt8]:
