@@ -101,7 +101,7 @@ class StateTopic:
     """
 
     def __init__(self, connection: KafkaConnection, topic: str, topics: KafkaTopics) -> None:
-        self._topic = topic
+        self.topic = topic
         self._topics = topics
         self._consumer = lone_consumer(connection, SkipCount())
         self._readings: dict[Claim, _Reading] = {}
@@ -121,7 +121,7 @@ class StateTopic:
             self._begin({claim: point for claim, point in claims.items() if claim not in self._readings})
             self._read_on(time.monotonic() + _SLICE_S)
         except KafkaError as error:
-            raise translate(error, f"reading states from '{self._topic}'") from error
+            raise translate(error, f"reading states from '{self.topic}'") from error
         done = {claim: reading for claim, reading in self._readings.items() if reading.is_done}
         for claim, reading in done.items():
             del self._readings[claim]
@@ -135,8 +135,8 @@ class StateTopic:
     def _begin(self, claims: Mapping[Claim, Checkpoint | None]) -> None:
         if not claims:
             return
-        partitions = {TopicPartition(self._topic, claim.partition): claim for claim in claims}
-        topic_id = self._topics.id_of(self._topic)
+        partitions = {TopicPartition(self.topic, claim.partition): claim for claim in claims}
+        topic_id = self._topics.id_of(self.topic)
         ends = self._topics.ends(list(partitions))
         stable = self._consumer.end_offsets(list(partitions), timeout_ms=_ANSWER_MS)
         starts = self._consumer.beginning_offsets(list(partitions), timeout_ms=_ANSWER_MS)

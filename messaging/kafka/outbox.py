@@ -3,6 +3,9 @@
 Each transaction holds the records, the states (records too) and the input offsets, with the group generation that the
 claims belong to: the broker refuses offsets of an older one. After any error the producer is thrown away, because a
 used one would carry the offsets of a failed transaction over into the next; the new one aborts what the old one left.
+A broker that was killed may forget to tell the group coordinator of that abort, and would then take the offsets for
+valid with our next commit (Kafka 4.3); so each producer begins with an empty transaction of the group that it aborts.
+
 States that lie far behind in the log go along, so that the next owner need not look for them there (``states``).
 
 A fenced outbox connects again at the next commit: the broker also fences a writer whose transaction has timed out, and
@@ -15,7 +18,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kafka import KafkaProducer
+from kafka import KafkaProducer, OffsetAndMetadata
 from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 from kafka.future import Future
 from kafka.structs import ConsumerGroupMetadata
@@ -24,7 +27,7 @@ from messaging.dead_letters import is_letter, shortened
 from messaging.kafka.connection import KafkaConnection, KafkaOptions
 from messaging.kafka.errors import is_fenced, translate
 from messaging.kafka.marks import offsets_of
-from messaging.kafka.producer import cause_of, commit_transaction, discard, send_offsets
+from messaging.kafka.producer import abort_transaction, cause_of, commit_transaction, discard, send_offsets
 from messaging.kafka.subscription import KafkaSubscription
 from messaging.ports import OutRecord, Progress, Record, TooLargeError
 from messaging.sizes import payload_bytes
@@ -149,11 +152,26 @@ class KafkaOutbox:
                 max_request_size=4 * self._options.max_message_bytes,
             )
             producer.init_transactions()
+            self._give_up_offsets(producer, timeout_s)
         except KafkaError as error:
             if producer is not None:
                 discard(producer, _DISCARD_S)
             raise translate(error, f"starting transactions of writer '{self._writer_id}'") from error
         return producer
+
+    def _give_up_offsets(self, producer: KafkaProducer, timeout_s: float) -> None:
+        """Have the group coordinator forget whatever offsets a transaction of this writer has left pending.
+
+        What is aborted for it is an offset of a partition that the group does not read.
+        """
+        unread = self._subscription.unread
+        if unread is None:
+            return
+        deadline = time.monotonic() + timeout_s
+        producer.begin_transaction()
+        nothing = {unread: OffsetAndMetadata(0, "", -1)}
+        send_offsets(producer, nothing, ConsumerGroupMetadata(self._subscription.group), _left_s(deadline))
+        abort_transaction(producer, _left_s(deadline))
 
     def _replace(self, was_fenced: bool) -> None:
         """Throw the producer away. A new one aborts its open transaction at once, unless another writer has done so."""

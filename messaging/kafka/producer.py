@@ -34,6 +34,14 @@ def commit_transaction(producer: KafkaProducer, timeout_s: float) -> None:
         raise KafkaTimeoutError(f"the transaction was not committed within {timeout_s:.0f} s")
 
 
+def abort_transaction(producer: KafkaProducer, timeout_s: float) -> None:
+    """``abort_transaction`` with a deadline."""
+    result = producer._transaction_manager.begin_abort()
+    producer._sender.wakeup()
+    if not result.wait(timeout_ms=timeout_s * 1000):
+        raise KafkaTimeoutError(f"the transaction was not aborted within {timeout_s:.0f} s")
+
+
 def cause_of(producer: KafkaProducer, error: KafkaError) -> BaseException:
     """The error that put a transactional producer out of action, where ``error`` only says that it is."""
     cause: BaseException | None = producer._transaction_manager.last_error

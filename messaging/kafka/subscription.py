@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
+from kafka import TopicPartition
 from kafka.structs import ConsumerGroupMetadata
 
 from messaging.kafka.connection import KafkaOptions
@@ -20,10 +21,14 @@ class KafkaSubscription:
 
     Attributes:
         scope: within which the ids of its outboxes are told apart.
+        group: its name.
+        unread: a partition that nobody of the group reads, see ``outbox``; None without a state topic.
     """
 
     def __init__(self, membership: Membership, options: KafkaOptions) -> None:
         self.scope = membership.scope
+        self.group = str(membership.consumer.config["group_id"])
+        self.unread = None if membership.states is None else TopicPartition(membership.states.topic, 0)
         self._options = options
         # Who has states commits soon after each record; others (a coordinator's rounds) need many before they can.
         has_states = membership.states is not None

@@ -88,7 +88,8 @@ def wait_for_line(process: "subprocess.Popen[str]", *wanted: str) -> str:
 def test_a_killed_broker_comes_back_and_nothing_is_lost_or_repeated(
     kafka: LocalKafka, make_bus: MakeBus, names: Names
 ) -> None:
-    """Between two transactions: Kafka 4.3, killed within one, may keep its offsets though it aborts it."""
+    """Killed within a transaction, Kafka 4.3 may keep its offsets though it aborts it, unless the next writer begins
+    with an abort of its own: then scores of a commit were missing in one run of four."""
     bus = make_bus(commit_timeout_s=6.0, delivery_timeout_s=120.0)
     with running(Worker(bus, names, names.group)) as worker:
         publish_frames(bus, names, KEYS, range(1, 51))
@@ -100,7 +101,6 @@ def test_a_killed_broker_comes_back_and_nothing_is_lost_or_repeated(
                 publisher.publish(OutRecord(names.frames, f"camera-{key}", str(number).encode()), answers.append)
             if number == 100:
                 assert publisher.flush(30)
-                assert wait_for_scores(bus, names, KEYS * 100, 60) == perfect(KEYS, 100)
                 kafka.kill()
             if number == 200:
                 kafka.start()
