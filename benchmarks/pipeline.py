@@ -72,7 +72,7 @@ def _pipeline(engine: Engine, images: list[np.ndarray], num_frames: int) -> floa
         publisher.publish(frame_record(TOPICS.frames, index, jpegs[index % len(jpegs)], fps))
     with tempfile.TemporaryDirectory() as folder:
         store = SqliteStore(Path(folder) / "banks.db")
-        banks = BankCache(store, InitialBank(engine.bundle.digest, engine.bundle.items_MC))
+        banks = BankCache(store, InitialBank.of_bundle(engine.bundle))
         worker = Worker(bus, engine, banks, WorkerOptions("bench", topics=TOPICS, max_batch=BATCH), utc_now)
         seconds = _until_done(worker, num_frames)
         store.close()

@@ -55,12 +55,14 @@ class InitialItems:
         bundle_digest: of the bundle.
         items_MC: the bank, float32; (0, 0) for a network that keeps what it knows in its weights.
         places_per_frame: most queries that one frame can hold against it.
+        calibration: what normal footage scores.
     """
 
     model: str
     bundle_digest: str
     items_MC: Float32
     places_per_frame: int
+    calibration: Calibration
 
 
 def load_bundle(path: Path) -> Bundle:
@@ -74,19 +76,20 @@ def load_bundle(path: Path) -> Bundle:
         manifest,
         {name: values.astype(np.float32) for name, values in _tensors(path, manifest, WEIGHTS).items()},
         _items(path, manifest),
-        parsed(Calibration, path / CALIBRATION, _checked(path, manifest, CALIBRATION)),
+        _calibration(path, manifest),
         digest,
     )
 
 
 def load_initial_bank(path: Path) -> InitialItems:
-    """Read only the initial bank and the digest, which is all a coordinator needs.
+    """Read all but the weights, which is what a coordinator needs.
 
     Raises:
-        BundleError: as ``load_bundle``, for these two files.
+        BundleError: as ``load_bundle``, for these files.
     """
     manifest, digest = _manifest(path)
-    return InitialItems(manifest.model, digest, _items(path, manifest), manifest.places_per_frame)
+    items_MC, calibration = _items(path, manifest), _calibration(path, manifest)
+    return InitialItems(manifest.model, digest, items_MC, manifest.places_per_frame, calibration)
 
 
 def save_bundle(path: Path, bundle: Bundle, half_weights: bool = False) -> Bundle:
@@ -125,6 +128,10 @@ def half_rounded(weights: Mapping[str, Float32]) -> dict[str, Float32]:
 def _manifest(path: Path) -> tuple[Manifest, str]:
     content = read(path / MANIFEST)
     return parsed(Manifest, path / MANIFEST, content), sha256(content)
+
+
+def _calibration(path: Path, manifest: Manifest) -> Calibration:
+    return parsed(Calibration, path / CALIBRATION, _checked(path, manifest, CALIBRATION))
 
 
 def _items(path: Path, manifest: Manifest) -> Float32:

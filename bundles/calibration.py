@@ -90,6 +90,8 @@ class Calibration(_Frozen):
         speed_scale: that errors are weighed with; None = speeds do not count. See ``inference.error_map``.
         memory: counts that frames are held against instead of all the above; None = there are none. See
             ``inference.standard``.
+        memory_frames: as so many frames they stand behind what a camera's own bank has counted: few where they are of
+            several other cameras; None = all of them, they are of this one.
         gate_threshold: a frame may teach the memory if its regular score is below.
         num_frames: frames it was fitted on.
         cameras: names of the cameras the footage came from, where there are several; or "any".
@@ -106,6 +108,7 @@ class Calibration(_Frozen):
     feature_weight: Annotated[float, Field(ge=0)]
     speed_scale: SpeedScale | None = None
     memory: NormalCounts | None = None
+    memory_frames: Annotated[float, Field(ge=0)] | None = None
     gate_threshold: Annotated[float, Field(ge=0)]
     num_frames: Annotated[int, Field(ge=2)]
     cameras: tuple[str, ...] | Literal["any"] = "any"

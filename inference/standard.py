@@ -14,8 +14,18 @@ import numpy as np
 from bundles.calibration import Calibration, NormalCounts
 from inference.engine import ClipResult
 from inference.error_map import PATCH_STEP, Irregularity, weigh_errors
-from inference.evidence import Evidence, Expectation, Seen, ask, expectation, motion_map, patch_means
-from inference.rarity import SMOOTHING_S, joint, level_for, log10_p
+from inference.evidence import (
+    Evidence,
+    Expectation,
+    Seen,
+    ask,
+    expectation,
+    motion_map,
+    patch_means,
+    remember,
+    with_parent,
+)
+from inference.rarity import SMOOTHING_S, evidence_moments, histogram, joint, level_for, log10_p
 from inference.scoring import (
     EXIT_SHARE,
     FrameMeasures,
@@ -49,10 +59,56 @@ class Standard(Protocol):
         """Anomaly scores that open and close an event, for so many false alarms a day of one camera."""
         ...
 
+    @property
+    def seconds_seen(self) -> float:
+        """Of normal video that it rests on."""
+        ...
+
+
+MAX_STANDARDS = 1024
+"""Kept ready; each is of one version of one bank, about 40 KiB."""
+
+
+class Standards:
+    """What frames are judged by, for each version of a bank: its own counts, with the bundle's behind them.
+
+    Args:
+        calibration: of the bundle.
+
+    Raises:
+        BundleError: it holds counts that cannot be what frames gave.
+    """
+
+    def __init__(self, calibration: Calibration) -> None:
+        self._calibration = calibration
+        self._parent = None if calibration.memory is None else normality_of(calibration.memory)
+        self._made: dict[str, Standard] = {}
+
+    @property
+    def grid(self) -> Grid | None:
+        """Of the counts that a bank of this bundle has; None = it has none, and is judged without."""
+        return None if self._parent is None else self._parent.grid
+
+    def of(self, digest: str, counted: Normality | None) -> Standard:
+        """By the bank with this digest, whose counts these are."""
+        found = self._made.pop(digest, None) or self._make(counted)
+        self._made[digest] = found
+        if len(self._made) > MAX_STANDARDS:
+            del self._made[next(iter(self._made))]
+        return found
+
+    def _make(self, counted: Normality | None) -> Standard:
+        if self._parent is None:
+            return ByLine(self._calibration)
+        own = Normality.empty(self._parent.grid) if counted is None else counted
+        frames = self._calibration.memory_frames
+        behind = with_parent(own, self._parent, self._parent.num_frames if frames is None else frames)
+        return ByMemory.of(behind, self._calibration.fps)
+
 
 @lru_cache(maxsize=16)
 def standard_of(calibration: Calibration) -> Standard:
-    """Make a calibration ready to judge by; made once for each.
+    """Make a calibration ready to judge by, all by itself; made once for each.
 
     Raises:
         BundleError: it holds counts that cannot be what frames gave.
@@ -79,6 +135,11 @@ class ByLine:
     def thresholds(self, per_day: float, fps: float) -> tuple[float, float]:
         """See ``Standard``."""
         return thresholds_for(self.calibration, per_day, fps)
+
+    @property
+    def seconds_seen(self) -> float:
+        """See ``Standard``."""
+        return self.calibration.footage_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +172,7 @@ class ByMemory:
 
     def score(self, measures: FrameMeasures, smoothing: Smoothing | None) -> LiveScore:
         """See ``Standard``."""
-        numbers = (np.log(measures.patch_error), measures.place_error, measures.background)
-        x = float(joint(Evidence(*(np.array([number]) for number in numbers)), self.memory)[0])
+        x = float(joint(_evidence([measures]), self.memory)[0])
         after = smoothed(smoothing or USUAL, x, smoothing_weight(self.fps, SMOOTHING_S))
         rarity = self._log10_p(after.level)
         return LiveScore(score_of(rarity), rarity, after)
@@ -122,8 +182,40 @@ class ByMemory:
         rarity = self._log10_p(level_for(per_day, self.memory))
         return score_of(rarity), score_of(EXIT_SHARE * rarity)
 
+    @property
+    def seconds_seen(self) -> float:
+        """See ``Standard``."""
+        return self.memory.num_frames / self.fps
+
     def _log10_p(self, level: float) -> float:
         return float(log10_p(np.array([level]), self.memory.field("levels"))[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a frame adds to a memory: what was measured, and what came of it when it was scored."""
+
+    result: ClipResult
+    measures: FrameMeasures
+    level: float
+
+
+def remembered(looks: Sequence[Look], peaks: Sequence[float], at_s: float) -> Normality:
+    """Counts of some frames, as of ``at_s``, and of the highest levels of the blocks that end with them."""
+    memory = remember(seen_of([look.result for look in looks]), at_s)
+    memory.field("evidence")[...] = evidence_moments(_evidence([look.measures for look in looks]))
+    memory.field("levels")[...] = histogram(np.array([look.level for look in looks]))
+    if peaks:
+        memory.field("peaks")[...] = histogram(np.array(peaks))
+    return memory
+
+
+def _evidence(measures: Sequence[FrameMeasures]) -> Evidence:
+    return Evidence(
+        np.log([one.patch_error for one in measures]),
+        np.array([one.place_error for one in measures]),
+        np.array([one.background for one in measures]),
+    )
 
 
 def seen_of(results: Sequence[ClipResult]) -> Seen:

@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from memory_store.normality import Grid, Normality
 from schemas.arrays import Float32
-from schemas.codec import decode_items, encode_items, items_digest
+from schemas.codec import content_digest, decode_content, encode_items, items_digest
 from schemas.errors import DamagedError, FatalError
 from schemas.messages import BankHeader
 
@@ -37,10 +38,12 @@ class Bank:
         version: 0 is the bundle's initial bank; each commit adds one.
         epoch: made anew whenever the bank is created or restored; see ``next_epoch`` and ``epoch_order``.
         bundle_digest: the bundle whose encoder the items belong to.
-        items_MC: float32, read-only for good (it lies over immutable bytes).
+        items_MC: float32, read-only for good (it lies over immutable bytes); (0, 0) where the network has none.
         committed_at: when this version was written, UTC.
         frozen: whether updates were switched off when it was read.
-        digest: SHA-256 of the items' bytes, computed here.
+        normality: what has been normal here, as counts; None where the bundle judges without.
+        digest: of all content, see ``schemas.codec``, computed here.
+        items_digest: of the items alone; proposals are computed against these.
     """
 
     bank_id: str
@@ -50,24 +53,38 @@ class Bank:
     items_MC: Float32
     committed_at: datetime
     frozen: bool = False
+    normality: Normality | None = None
     digest: str = field(init=False)
+    items_digest: str = field(init=False)
 
     def __post_init__(self) -> None:
         if self.items_MC.ndim != 2 or not np.isfinite(self.items_MC).all():
             text = f"items must be a finite (M, C) array, got shape {self.items_MC.shape}; bank '{self.bank_id}'"
             raise FatalError(f"{text} v{self.version}; load the bundle or the bank again")
-        frozen_MC = np.frombuffer(encode_items(self.items_MC), dtype="<f4").reshape(self.items_MC.shape)
+        items = encode_items(self.items_MC)
+        frozen_MC = np.frombuffer(items, dtype="<f4").reshape(self.items_MC.shape)
         object.__setattr__(self, "items_MC", frozen_MC)
-        object.__setattr__(self, "digest", items_digest(frozen_MC))
+        object.__setattr__(self, "items_digest", items_digest(frozen_MC))
+        if self.normality is None:
+            object.__setattr__(self, "digest", self.items_digest)
+        else:
+            header, counts = self.normality.to_wire()
+            object.__setattr__(self, "digest", content_digest(items, counts, header))
+
+    @property
+    def kind(self) -> tuple[str, tuple[int, ...], Grid | None]:
+        """What banks must share for one to take the other's place: bundle, shape of the items, grid of the counts."""
+        return self.bundle_digest, self.items_MC.shape, None if self.normality is None else self.normality.grid
 
     @property
     def age_order(self) -> tuple[int, str, int]:
         """Sorts the versions of one bank from oldest to newest, across restores."""
         return (*epoch_order(self.epoch), self.version)
 
-    def followed_by(self, items_MC: Float32, committed_at: datetime) -> "Bank":
-        """The next version in the same epoch."""
-        return Bank(self.bank_id, self.version + 1, self.epoch, self.bundle_digest, items_MC, committed_at)
+    def followed_by(self, items_MC: Float32, committed_at: datetime, normality: Normality | None = None) -> "Bank":
+        """The next version in the same epoch; with the same counts if none are given."""
+        after = replace(self, version=self.version + 1, items_MC=items_MC, committed_at=committed_at, frozen=False)
+        return after if normality is None else replace(after, normality=normality)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +240,7 @@ def _continues(before: AuditEntry, entry: AuditEntry) -> bool:
 def to_wire(bank: Bank, entry: AuditEntry) -> tuple[BankHeader, bytes]:
     """Header and value of the bank as a record."""
     num_items, item_dim = bank.items_MC.shape
+    of, counts = (None, b"") if bank.normality is None else bank.normality.to_wire()
     header = BankHeader(
         bank_id=bank.bank_id,
         version=bank.version,
@@ -234,8 +252,9 @@ def to_wire(bank: Bank, entry: AuditEntry) -> tuple[BankHeader, bytes]:
         item_dim=item_dim,
         committed_at=bank.committed_at,
         audit=entry.to_json(),
+        normality=of,
     )
-    return header, encode_items(bank.items_MC)
+    return header, encode_items(bank.items_MC) + counts
 
 
 def from_wire(header: BankHeader, value: bytes | None, frozen: bool = False) -> Bank:
@@ -244,10 +263,10 @@ def from_wire(header: BankHeader, value: bytes | None, frozen: bool = False) -> 
     Raises:
         BadMessageError: the value does not fit its header.
     """
-    items_MC = decode_items(header, value)
-    return Bank(
-        header.bank_id, header.version, header.epoch, header.bundle_digest, items_MC, header.committed_at, frozen
-    )
+    items_MC, counts = decode_content(header, value)
+    normality = None if header.normality is None else Normality.from_wire(header.normality, counts)
+    written_at, bundle = header.committed_at, header.bundle_digest
+    return Bank(header.bank_id, header.version, header.epoch, bundle, items_MC, written_at, frozen, normality)
 
 
 def next_epoch(*known: str | None) -> str:

@@ -79,7 +79,7 @@ def kept_version(store: BankReader, newest: Bank, version: int | None) -> Bank:
     if found is None:
         what = "does not exist yet" if version > newest.version else "is no longer kept"
         raise FatalError(f"a version must be one that the store has, {name} {what}; it has {_told(store, newest)}")
-    if (found.bundle_digest, found.items_MC.shape) != (newest.bundle_digest, newest.items_MC.shape):
+    if found.kind != newest.kind:
         text = f"a version must be of the bank's bundle {newest.bundle_digest[:SHORT]}, {newest.items_MC.shape}"
         raise FatalError(f"{text}; {name} is of {found.bundle_digest[:SHORT]}, {found.items_MC.shape}")
     return found
@@ -144,11 +144,12 @@ def replace_items(store: BankStore, bank_id: str, source: Bank, change: Change, 
     """
     for _ in range(ATTEMPTS):
         newest = newest_of(store, bank_id)
-        if (newest.bundle_digest, newest.items_MC.shape) != (source.bundle_digest, source.items_MC.shape):
+        if newest.kind != source.kind:
             text = f"items must be of the bundle of bank '{bank_id}', {newest.bundle_digest[:SHORT]}"
             raise FatalError(f"{text}, they are of {source.bundle_digest[:SHORT]}; make a bank of another name of them")
         epoch = next_epoch(newest.epoch)
-        bank = replace(newest, version=newest.version + 1, epoch=epoch, items_MC=source.items_MC, committed_at=at)
+        version, items_MC, normality = newest.version + 1, source.items_MC, source.normality
+        bank = replace(newest, version=version, epoch=epoch, items_MC=items_MC, normality=normality, committed_at=at)
         change = replace(change, moved=distance_moved(newest.items_MC, source.items_MC))
         try:
             store.restore(RestoreRequest(bank, newest, change))

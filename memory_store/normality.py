@@ -25,6 +25,7 @@ import numpy as np
 
 from schemas.arrays import Float64
 from schemas.errors import BadMessageError
+from schemas.messages import NormalityHeader
 
 NUM_SPEED_BINS = 18
 SPEED_FLOOR_PX = 0.25
@@ -121,6 +122,27 @@ class Normality:
                 raise BadMessageError("bad_payload", text)
             made.field(name)[...] = value
         return made
+
+    @classmethod
+    def from_wire(cls, header: NormalityHeader, value: bytes) -> "Normality":
+        """Inverse of ``to_wire``; read-only for good.
+
+        Raises:
+            BadMessageError: the length does not fit the header, or ``check`` fails.
+        """
+        grid = Grid(header.rows, header.columns)
+        if len(value) != 8 * grid.size:
+            text = f"counts of a grid of {grid.rows} x {grid.columns} must be {8 * grid.size} bytes, got {len(value)}"
+            raise BadMessageError("bad_payload", text)
+        found = cls(grid, -math.inf if header.at_s is None else header.at_s, np.frombuffer(value, "<f8"))
+        found.check()
+        return found
+
+    def to_wire(self) -> tuple[NormalityHeader, bytes]:
+        """What they are of, and the numbers as float64, little-endian."""
+        at_s = None if self.at_s == -math.inf else self.at_s
+        header = NormalityHeader(rows=self.grid.rows, columns=self.grid.columns, at_s=at_s)
+        return header, np.ascontiguousarray(self.values_N, "<f8").tobytes()
 
     def field(self, name: str) -> Float64:
         """A view of one field."""

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+from bundles.bundle import Bundle, InitialItems
+from bundles.calibration import Calibration
 from memory_store.bank import Bank
+from memory_store.normality import Grid, Normality
 from memory_store.store import BankReader
 from schemas.arrays import Float32
 from schemas.errors import BundleError, TransientError
@@ -29,21 +32,40 @@ class InitialBank:
         items_MC: unit length each; (0, 0) without a bank.
         places_per_frame: most queries that one frame can hold against it; None = not known here, nothing is judged
             by it.
+        grid: of the counts of normality; None = the bundle judges without.
     """
 
     bundle_digest: str
     items_MC: Float32
     places_per_frame: int | None = None
+    grid: Grid | None = None
+
+    @classmethod
+    def of_bundle(cls, bundle: Bundle) -> "InitialBank":
+        """Of a whole bundle."""
+        grid = _grid_of(bundle.calibration)
+        return cls(bundle.digest, bundle.items_MC, bundle.manifest.places_per_frame, grid)
+
+    @classmethod
+    def of_items(cls, items: InitialItems) -> "InitialBank":
+        """Of what a coordinator reads of a bundle."""
+        return cls(items.bundle_digest, items.items_MC, items.places_per_frame, _grid_of(items.calibration))
 
     @property
     def is_empty(self) -> bool:
-        """Whether the network keeps what it knows in its weights, so that there is nothing to share."""
-        return self.items_MC.size == 0
+        """Whether the bundle keeps all that it knows to itself, so that there is nothing to share."""
+        return self.items_MC.size == 0 and self.grid is None
 
     def as_bank(self, bank_id: str, epoch: str = INITIAL_EPOCH, committed_at: datetime | None = None) -> Bank:
         """Version 0 of bank ``bank_id``."""
         at = committed_at or datetime.fromtimestamp(0, timezone.utc)
-        return Bank(bank_id, 0, epoch, self.bundle_digest, self.items_MC, at)
+        nothing_seen = None if self.grid is None else Normality.empty(self.grid)
+        return Bank(bank_id, 0, epoch, self.bundle_digest, self.items_MC, at, normality=nothing_seen)
+
+
+def _grid_of(calibration: Calibration) -> Grid | None:
+    counted = calibration.memory
+    return None if counted is None else Grid(counted.rows, counted.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +148,8 @@ class BankCache:
             # Asked at the answer, not at the question: the pause between attempts does not shrink by the time-out.
             return _Copy(BankView(bank, "stale"), self._clock(), confirmed_at)
         now = self._clock()
-        if found is None:
-            return self._without_bank(bank_id, known, now, confirmed_at)
+        if found is None or (found.normality is None and self._initial.grid is not None):
+            return self._without_bank(bank_id, known, now, confirmed_at)  # or of an Engram that did not count yet
         self._check_fit(found)
         if known is not None and found.epoch == known.epoch and found.version < known.version:
             _log.warning("bank %s: the store went back from v%d to v%d", bank_id, known.version, found.version)
@@ -148,10 +170,11 @@ class BankCache:
 
     def _check_fit(self, bank: Bank) -> None:
         """Raise unless the bank belongs to this worker's bundle."""
-        wanted, shape = self._initial.bundle_digest, self._initial.items_MC.shape
-        if (bank.bundle_digest, bank.items_MC.shape) == (wanted, shape):
+        wanted = (self._initial.bundle_digest, self._initial.items_MC.shape, self._initial.grid)
+        if bank.kind == wanted:
             return
         raise BundleError(
-            f"a bank must fit the bundle: bundle {wanted} has items {shape}; bank '{bank.bank_id}' v{bank.version} has "
-            f"items {bank.items_MC.shape} of bundle {bank.bundle_digest}; use that bundle, or another bank"
+            f"a bank must fit the bundle: bundle {wanted[0]} has items {wanted[1]} and counts of {wanted[2]}; bank "
+            f"'{bank.bank_id}' v{bank.version} has items {bank.items_MC.shape} and counts of {bank.kind[2]} of bundle "
+            f"{bank.bundle_digest}; use that bundle, or another bank"
         )

@@ -3,9 +3,12 @@
 | message | value | header ``engram`` |
 |---|---|---|
 | frame | JPEG | ``FrameHeader`` JSON |
-| update proposal | running_max (M), sums (M, C), counts (M): float32 LE, in this order | ``ProposalHeader`` JSON |
-| bank | items (M, C) float32 little-endian | ``BankHeader`` JSON |
+| update proposal | running_max (M), sums (M, C), counts (M): float32 LE; normality | ``ProposalHeader`` JSON |
+| bank | items (M, C): float32 LE; normality | ``BankHeader`` JSON |
 | score, event | the message's JSON | (none; events: ``content-type``) |
+
+Normality is counts in float64 LE, as many as their grid asks for, see ``memory_store.normality``; none where the
+header names no grid.
 """
 
 import hashlib
@@ -16,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from schemas.arrays import Float32
 from schemas.errors import BadMessageError
-from schemas.messages import BankHeader, Message, ProposalHeader
+from schemas.messages import BankHeader, Message, NormalityHeader, ProposalHeader
 
 HEADER = "engram"
 EVENT_HEADERS: tuple[tuple[str, bytes], ...] = (("content-type", b"application/cloudevents+json"),)
@@ -104,8 +107,16 @@ def _shown(value: Any) -> str:
 
 
 def items_digest(items_MC: Float32) -> str:
-    """SHA-256 (hex) of the little-endian float32 bytes: the identity of a bank's content."""
+    """SHA-256 (hex) of the little-endian float32 bytes: the identity of items, which proposals name."""
     return hashlib.sha256(encode_items(items_MC)).hexdigest()
+
+
+def content_digest(items: bytes, counts: bytes = b"", of: NormalityHeader | None = None) -> str:
+    """SHA-256 (hex) of a bank's bytes and of what its counts are of: the identity of its content.
+
+    Without counts it is the ``items_digest``.
+    """
+    return hashlib.sha256(items + counts + (b"" if of is None else encode_message(of))).hexdigest()
 
 
 def encode_items(items_MC: Float32) -> bytes:
@@ -113,16 +124,17 @@ def encode_items(items_MC: Float32) -> bytes:
     return np.ascontiguousarray(items_MC, dtype="<f4").tobytes()
 
 
-def decode_items(header: BankHeader, value: bytes | None) -> Float32:
-    """Items (M, C) of a committed bank.
+def decode_content(header: BankHeader, value: bytes | None) -> tuple[Float32, bytes]:
+    """Items (M, C) of a committed bank, and the bytes of its counts.
 
     Raises:
         BadMessageError: ``bad_payload`` if length, digest or finiteness do not hold.
     """
-    items_MC = _floats(value, header.num_items * header.item_dim).reshape(header.num_items, header.item_dim)
-    if items_digest(items_MC) != header.digest:
-        raise BadMessageError("bad_payload", f"items of bank '{header.bank_id}' v{header.version} fail their digest")
-    return items_MC
+    flat, counts = _floats_first(value, header.num_items * header.item_dim, header.normality is not None)
+    items_MC = flat.reshape(header.num_items, header.item_dim)
+    if content_digest(encode_items(items_MC), counts, header.normality) != header.digest:
+        raise BadMessageError("bad_payload", f"bank '{header.bank_id}' v{header.version} fails its digest")
+    return items_MC, counts
 
 
 def encode_proposal_arrays(running_max_M: Float32, sums_MC: Float32, counts_M: Float32) -> bytes:
@@ -130,21 +142,22 @@ def encode_proposal_arrays(running_max_M: Float32, sums_MC: Float32, counts_M: F
     return b"".join(encode_items(part) for part in (running_max_M, sums_MC, counts_M))
 
 
-def decode_proposal_arrays(header: ProposalHeader, value: bytes | None) -> tuple[Float32, Float32, Float32]:
-    """Inverse of ``encode_proposal_arrays``.
+def decode_proposal_arrays(header: ProposalHeader, value: bytes | None) -> tuple[Float32, Float32, Float32, bytes]:
+    """Inverse of ``encode_proposal_arrays``, and the bytes of the counts of normality behind them.
 
     Raises:
         BadMessageError: ``bad_payload`` if the length does not fit the header or a number is not finite.
     """
     M, C = header.num_items, header.item_dim
-    flat = _floats(value, M * (C + 2))
-    return flat[:M], flat[M : M + M * C].reshape(M, C), flat[M + M * C :]
+    flat, counts = _floats_first(value, M * (C + 2), header.normality is not None)
+    return flat[:M], flat[M : M + M * C].reshape(M, C), flat[M + M * C :], counts
 
 
-def _floats(value: bytes | None, count: int) -> Float32:
-    if value is None or len(value) != 4 * count:
+def _floats_first(value: bytes | None, count: int, has_more: bool) -> tuple[Float32, bytes]:
+    """So many float32, and what lies behind them."""
+    if value is None or len(value) < 4 * count or (len(value) > 4 * count and not has_more):
         raise BadMessageError("bad_payload", f"value must have {4 * count} bytes, got {len(value or b'')}")
-    array = np.frombuffer(value, dtype="<f4").astype(np.float32, copy=False)
+    array = np.frombuffer(value, dtype="<f4", count=count).astype(np.float32, copy=False)
     if not np.isfinite(array).all():
         raise BadMessageError("bad_payload", "every number must be finite, got NaN or infinity")
-    return array
+    return array, value[4 * count :]

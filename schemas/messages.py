@@ -37,9 +37,9 @@ UtcTime = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Clock = Literal["ntp", "camera", "arrival", "media"]
 """Where ``captured_at`` comes from: a synchronised clock, the camera, the producer on arrival, or a file's timeline."""
 
-MemoryState = Literal["live", "frozen", "stale", "initial", "none"]
-"""live: the store's newest; frozen: updates switched off; stale: store away, last good copy; initial: as trained;
-none: the network has no bank to share."""
+MemoryState = Literal["live", "learning", "frozen", "stale", "initial", "none"]
+"""live: the store's newest; learning: it has not seen enough of the camera yet to judge it by, so no event opens;
+frozen: updates switched off; stale: store away, last good copy; initial: as trained; none: there is no bank."""
 
 EventPhase = Literal["start", "update", "end"]
 EndReason = Literal["cleared", "session_ended", "camera_lost", "timeout", "shutdown"]
@@ -193,14 +193,26 @@ class AnomalyEvent(Message):
     data: EventData
 
 
+class NormalityHeader(Message):
+    """What the counts behind a bank's or a proposal's items are of, see ``memory_store.normality``."""
+
+    rows: int = Field(ge=4, le=16384, description="cells of an image")
+    columns: int = Field(ge=4, le=16384)
+    at_s: float | None = Field(
+        ge=EARLIEST.timestamp(),
+        lt=LATEST.timestamp(),
+        description="capture time that weights refer to, seconds since 1970; null if nothing was seen yet",
+    )
+
+
 class ProposalHeader(Message):
-    """Header of an update proposal; the value holds running_max (M), sums (M, C) and counts (M), see ``codec``."""
+    """Header of an update proposal; the value holds running_max (M), sums (M, C), counts (M), and normality."""
 
     schema_version: Literal[1] = 1
     proposal_id: DerivedId = Field(description="<camera>:<session>:<first frame>-<last frame>; the same after a re-run")
     bank_id: Id
     base_version: Count
-    base_digest: Digest = Field(description="digest of the items the proposal was computed against")
+    base_digest: Digest = Field(description="digest of the items alone that the proposal was computed against")
     bundle_digest: Digest
     camera_id: Id
     session_id: Id
@@ -209,22 +221,24 @@ class ProposalHeader(Message):
     num_frames: int = Field(ge=1)
     captured_from: UtcTime
     captured_to: UtcTime
-    num_items: int = Field(ge=1, le=65536)
-    item_dim: int = Field(ge=1, le=65536)
+    num_items: int = Field(ge=0, le=65536)
+    item_dim: int = Field(ge=0, le=65536)
+    normality: NormalityHeader | None = Field(default=None, description="of the counts behind the items; null = none")
 
 
 class BankHeader(Message):
-    """Header of one committed bank version; the value holds the items, float32 (M, C), little-endian."""
+    """Header of one committed bank version; the value holds the items, float32 (M, C), and the counts of normality."""
 
     schema_version: Literal[1] = 1
     bank_id: Id
     version: Count
     epoch: Id = Field(description="made anew whenever the bank is created or restored; a lower version needs a new one")
     bundle_digest: Digest
-    digest: Digest = Field(description="SHA-256 of the item bytes")
+    digest: Digest = Field(description="SHA-256 of the value, and of what its counts are of")
     previous_digest: Digest | None
-    num_items: int = Field(ge=1, le=65536)
-    item_dim: int = Field(ge=1, le=65536)
+    num_items: int = Field(ge=0, le=65536)
+    item_dim: int = Field(ge=0, le=65536)
+    normality: NormalityHeader | None = Field(default=None, description="of the counts behind the items; null = none")
     committed_at: UtcTime
     audit: dict[str, Any] = Field(default_factory=dict, description="the audit entry of this commit")
 

@@ -4,15 +4,17 @@ Frames pass through here in log order per camera, whatever batch they were compu
 number of workers changes a result.
 """
 
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from bundles.bundle import Bundle
 from inference.engine import ClipResult
 from inference.error_map import Irregularity
-from inference.scoring import FrameMeasures
-from inference.standard import standard_of
+from inference.scoring import FrameMeasures, LiveScore
+from inference.standard import Look, Standard, Standards
+from memory_store.normality import Normality
 from messaging.dead_letters import dead_letter
 from messaging.ports import Delivery, OutRecord
 from schemas.codec import EVENT_HEADERS, encode_message
@@ -24,9 +26,15 @@ from workers.heatmap import heat_map, regions
 from workers.options import WorkerOptions
 from workers.output import Output, Tally
 from workers.partition import Admitted, Clip, Dead, SessionEnd, Skipped, Warming
-from workers.proposals import begin, extend, passes_gate, proposal_record
+from workers.proposals import Contribution, begin, block_after, extend, passes_gate, proposal_record
 from workers.tracker import BankRef, EventRules, Observation, Step, close, interrupted, step
 
+log = logging.getLogger(__name__)
+
+TEACHABLE = ("live", "initial", "learning")
+"""States of the memory in which frames may teach it."""
+LEARNING_PATIENCE = 4.0
+"""After so many times the wanted seconds of video a camera is judged, whether it was learned or not."""
 NO_MAP = HeatMap(rows=0, columns=0, values=())
 
 
@@ -37,6 +45,7 @@ class Finding:
     header: FrameHeader
     result: ClipResult
     bank: BankRef
+    standard: Standard
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +53,26 @@ class Assessor:
     """Turns admitted records and network results into the records of ``Output``. Holds no state of its own.
 
     Attributes:
-        bundle: gives the calibration, and names what the scores were computed with.
-        rules: event rules for a camera's frame rate.
+        bundle: names what the scores were computed with.
+        standards: what frames are judged by.
+        rules: event rules for a camera's frame rate and what it is judged by.
         clock: wall clock, for ``scored_at`` only.
     """
 
     options: WorkerOptions
     bundle: Bundle
-    rules: Callable[[float], EventRules]
+    standards: Standards
+    rules: Callable[[float, Standard], EventRules]
     clock: Callable[[], datetime]
 
-    def assess(self, admitted: Admitted, result: ClipResult | None, bank: BankRef | None, output: Output) -> None:
+    def assess(
+        self,
+        admitted: Admitted,
+        result: ClipResult | None,
+        bank: BankRef | None,
+        output: Output,
+        counted: Normality | None = None,
+    ) -> None:
         """Take one admitted record to its end.
 
         Args:
@@ -62,6 +80,7 @@ class Assessor:
             result: what the network measured on the clip.
             bank: the bank version that was read.
             output: where records, states and counts go.
+            counted: what the bank has counted; None if it does not count.
         """
         if admitted.delivery.is_replay:
             return
@@ -82,7 +101,8 @@ class Assessor:
                 assert bank is not None, "a clip needs a bank"
                 assert result is not None, "a clip needs a result"
                 self._enter(camera, header, output)
-                self._judge(admitted, Finding(header, result, bank), tally, output)
+                found = Finding(header, result, bank, self.standards.of(bank.digest, counted))
+                self._judge(admitted, self._as_known(camera, found), tally, output)
         output.claims.add(admitted.delivery.claim)
         output.tally.add(tally)
         if admitted.camera is not None:
@@ -106,7 +126,7 @@ class Assessor:
         """A record that is new: what was going on ends if this belongs to another session or to another time."""
         if camera.happening is not None and camera.happening.session_id != header.session_id:
             self.end_event(camera, "session_ended", output)
-        ended = interrupted(camera.happening, header.captured_at, header.fps, self.rules(header.fps))
+        ended = interrupted(camera.happening, header.captured_at, header.fps, self._rules(camera, header.fps))
         if ended is not None and header.kind == "frame":
             self._tell(camera, ended, output)
 
@@ -134,17 +154,57 @@ class Assessor:
             self._bury(clip.delivery, error, tally, output)
             return
         tally.scored += 1
-        standard = standard_of(self.bundle.calibration)
-        irregularity = standard.look(found.result)
-        live = standard.score(irregularity.measures, camera.smoothing)
+        camera.standard = found.standard
+        irregularity = found.standard.look(found.result)
+        live = found.standard.score(irregularity.measures, camera.smoothing)
         camera.smoothing = live.smoothing
-        rules = self.rules(found.header.fps)
-        seen = _observation(found, irregularity, live.anomaly_score, rules)
-        self._tell(camera, step(camera.happening, seen, rules), output)
+        if found.bank.memory_state != "learning" or camera.happening is not None:
+            rules = self._rules(camera, found.header.fps)
+            seen = _observation(found, irregularity, live.anomaly_score, rules)
+            self._tell(camera, step(camera.happening, seen, rules), output)
         score = self._score_record(found.header, found.bank, irregularity.measures, live.anomaly_score)
-        self._publish_score(score.model_copy(update={"proposed": self._propose(camera, found, output)}), output)
+        proposed = self._propose(camera, found, self._adds(camera, found, irregularity.measures, live), output)
+        self._publish_score(score.model_copy(update={"proposed": proposed}), output)
 
-    def _propose(self, camera: Camera, found: Finding, output: Output) -> bool:
+    def _as_known(self, camera: Camera, found: Finding) -> Finding:
+        """``learning`` while the bank has seen too little of the camera to judge it by, and may still see more.
+
+        Where nothing is learned though it should be (no coordinator runs) the camera is judged all the same.
+        """
+        options, at = self.options, found.header.captured_at
+        learns = options.updates and found.bank.memory_state in ("live", "initial")
+        if not learns or self.standards.grid is None or found.standard.seconds_seen >= options.learn_s:
+            return found
+        camera.learning_since = camera.learning_since or at
+        if at - camera.learning_since > timedelta(seconds=LEARNING_PATIENCE * options.learn_s):
+            self._warn_of_no_learning(camera, found)
+            return found
+        return replace(found, bank=replace(found.bank, memory_state="learning"))
+
+    def _warn_of_no_learning(self, camera: Camera, found: Finding) -> None:
+        if camera.is_told_of_no_learning:
+            return
+        camera.is_told_of_no_learning = True
+        log.warning(
+            "camera %s: bank %s knows %.0f s of the %.0f s it should learn, and learns no more: does a coordinator run"
+            " (engram coordinate)? The camera is judged by what there is",
+            camera.camera_id,
+            found.bank.bank_id,
+            found.standard.seconds_seen,
+            self.options.learn_s,
+        )
+
+    def _adds(self, camera: Camera, found: Finding, measures: FrameMeasures, live: LiveScore) -> Contribution:
+        """What a frame would contribute; the block of time that it belongs to goes on in any case."""
+        sums = found.result.sums
+        if self.standards.grid is None:
+            return Contribution(sums)
+        is_calm = camera.happening is None
+        camera.block, peak = block_after(camera.block, found.header, live.smoothing.level, is_calm)
+        look = Look(found.result, measures, live.smoothing.level)
+        return Contribution(sums, (look,), () if peak is None else (peak,))
+
+    def _propose(self, camera: Camera, found: Finding, adds: Contribution, output: Output) -> bool:
         """Through the gate into the camera's draft; whether the frame is in it."""
         if camera.draft is not None and not camera.draft.continued_by(found.header, found.bank):
             self.flush_draft(camera, output)
@@ -153,16 +213,24 @@ class Assessor:
                 camera.draft = None
                 output.tally.proposals["withdrawn"] += 1
             return False
-        passes = passes_gate(found.result.regular_score, self.bundle.calibration.gate_threshold)
-        if not (passes and self.options.updates and found.bank.memory_state in ("live", "initial")):
+        if not (self._passes(found) and self.options.updates and found.bank.memory_state in TEACHABLE):
             return False
         if camera.draft is None:
-            camera.draft = begin(found.header, found.bank, found.result.sums)
+            camera.draft = begin(found.header, found.bank, adds)
         else:
-            camera.draft = extend(camera.draft, found.header, found.result.sums)
+            camera.draft = extend(camera.draft, found.header, adds)
         if camera.draft.is_due(self.options.proposal_interval_s):
             self.flush_draft(camera, output)
         return True
+
+    def _passes(self, found: Finding) -> bool:
+        """Counts are gated by events alone: a gate on the score would cut off the tail that thresholds are made of."""
+        if self.standards.grid is not None:
+            return True
+        return passes_gate(found.result.regular_score, self.bundle.calibration.gate_threshold)
+
+    def _rules(self, camera: Camera, fps: float) -> EventRules:
+        return self.rules(fps, camera.standard or self.standards.of("", None))
 
     def _tell(self, camera: Camera, outcome: Step, output: Output) -> None:
         camera.happening = outcome.state
@@ -170,7 +238,7 @@ class Assessor:
             return
         scene = Scene(camera.camera_id, self.bundle.model, self.bundle.digest, self.options.worker_id)
         fps = camera.cursor.fps if camera.cursor is not None else 1.0
-        message = event_message(outcome.report, scene, self.rules(fps))
+        message = event_message(outcome.report, scene, self._rules(camera, fps))
         topic = self.options.topics.anomaly_events
         output.records.append(OutRecord(topic, camera.camera_id, encode_message(message), EVENT_HEADERS))
         output.tally.events[outcome.report.phase] += 1

@@ -16,12 +16,13 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from inference.scoring import Smoothing
+from inference.standard import Standard
 from schemas.errors import BadMessageError
 from schemas.messages import Count, FrameHeader, Id, UtcTime
 from workers.continuity import Position
 from workers.fit import Rate
 from workers.output import Tally
-from workers.proposals import Draft
+from workers.proposals import Block, Draft
 from workers.tracker import Happening
 from workers.windows import Window
 
@@ -82,6 +83,10 @@ class Camera:
         is_silent: whether it was noticed that nothing comes any more.
         twin_told_at_s: when it was last said that two send under its name.
         rate: at which its frames come.
+        block: highest level in the present block of time; one that changes hands is not counted.
+        learning_since: capture time of the first frame that its bank knew too little for.
+        is_told_of_no_learning: whether it was said that its bank learns nothing.
+        standard: what its newest frame was judged by.
     """
 
     camera_id: str
@@ -97,6 +102,10 @@ class Camera:
     is_silent: bool = False
     twin_told_at_s: float = float("-inf")
     rate: Rate | None = None
+    block: Block | None = None
+    learning_since: datetime | None = None
+    is_told_of_no_learning: bool = False
+    standard: Standard | None = None
 
     def state(self) -> CameraState | None:
         """What to hand on; None before the first frame."""

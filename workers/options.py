@@ -35,6 +35,7 @@ class WorkerOptions:
         max_batch, max_wait_s: a micro-batch goes to the network when it is full or this old.
         commit_interval_s: how often output and progress are made durable together.
         proposal_interval_s: capture time that one contribution to the memory spans.
+        learn_s: a camera whose bank rests on less normal video than this is not judged yet, so no event opens.
         max_staleness_s: skip frames captured longer ago (live use); None = take every frame.
         camera_timeout_s: a camera silent for so long is lost: its event ends, its window starts anew.
         camera_forget_s: a camera silent for so long is forgotten, with its counts.
@@ -54,6 +55,7 @@ class WorkerOptions:
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     commit_interval_s: float = 0.1
     proposal_interval_s: float = 1.0
+    learn_s: float = 60.0
     max_staleness_s: float | None = None
     camera_timeout_s: float = 30.0
     camera_forget_s: float = 3600.0

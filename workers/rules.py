@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from bundles.calibration import Calibration
 from inference.scoring import evidence, supported_false_alarms_per_day
-from inference.standard import standard_of
+from inference.standard import Standard
 from workers.options import EventOptions
 from workers.tracker import EventRules
 
@@ -23,12 +23,15 @@ def beyond_evidence(options: EventOptions, calibration: Calibration) -> str | No
     return f"{text} {evidence(calibration)}; the threshold for fewer is extrapolated: see how often it opens in truth"
 
 
-def event_rules(options: EventOptions, calibration: Calibration) -> Callable[[float], EventRules]:
-    """From frames a second to rules. ``enter`` alone may be set; ``exit`` then keeps its calibrated ratio to it."""
+def event_rules(options: EventOptions) -> Callable[[float, Standard], EventRules]:
+    """From frames a second, and what they are judged by, to rules.
 
-    @lru_cache(maxsize=64)
-    def rules(fps: float) -> EventRules:
-        enter, leave = standard_of(calibration).thresholds(options.target_false_alarms_per_day, fps)
+    ``enter`` alone may be set; ``exit`` then keeps its calibrated ratio to it.
+    """
+
+    @lru_cache(maxsize=1024)
+    def rules(fps: float, standard: Standard) -> EventRules:
+        enter, leave = standard.thresholds(options.target_false_alarms_per_day, fps)
         fixed = options.enter is not None or options.exit is not None
         chosen = enter if options.enter is None else options.enter
         told = asdict(options) | {

@@ -49,12 +49,17 @@ class EventRules:
 
 @dataclass(frozen=True, slots=True)
 class BankRef:
-    """The bank version a frame was scored with."""
+    """The bank version a frame was scored with.
+
+    Attributes:
+        items_digest: of its items alone; None in states of an older Engram, or where nothing is proposed.
+    """
 
     bank_id: Id
     version: Count
     digest: Digest
     memory_state: MemoryState
+    items_digest: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from datetime import datetime
 import numpy as np
 
 from inference.engine import ClipResult, Engine
+from inference.standard import Standards
 from memory_store.views import BankCache, BankView
 from messaging.ports import Bus, Claim, Delivery, Intake, Lost, OutRecord, TooLargeError
 from schemas.backoff import Backoff
@@ -75,8 +76,8 @@ class Worker:
         self._decoder = Decoder(
             engine.predictor.frame_format, options.limits, options.decode_threads, options.max_attempts
         )
-        rules = event_rules(options.events, engine.bundle.calibration)
-        self._assessor = Assessor(options, engine.bundle, rules, clock)
+        standards = Standards(engine.bundle.calibration)
+        self._assessor = Assessor(options, engine.bundle, standards, event_rules(options.events), clock)
         self._partitions: dict[Claim, Partition] = {}
         self._ahead: list[Arrival] = []
         self._output = Output()
@@ -209,7 +210,8 @@ class Worker:
         for record, bank in zip(admitted, banks, strict=True):
             self._watch_sender(record, now_s)
             result = next(results) if isinstance(record, Clip) else None
-            self._assessor.assess(record, result, _ref(bank), self._output)
+            counted = bank.bank.normality if bank else None
+            self._assessor.assess(record, result, _ref(bank), self._output, counted)
 
     def _bank(self, record: Admitted) -> BankView | None:
         """The bank version to score this record with."""
@@ -371,4 +373,5 @@ def _without(records: list[OutRecord], refused: OutRecord) -> list[OutRecord]:
 def _ref(view: BankView | None) -> BankRef | None:
     if view is None:
         return None
-    return BankRef(view.bank.bank_id, view.bank.version, view.bank.digest, view.memory_state)
+    bank = view.bank
+    return BankRef(bank.bank_id, bank.version, bank.digest, view.memory_state, bank.items_digest)

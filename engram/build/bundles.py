@@ -68,5 +68,5 @@ def warn_of_thin_evidence(events: EventsSection, calibration: Calibration) -> No
 
 def bank_cache(store: BankReader, engine: "Engine", memory: MemorySection) -> BankCache:
     """Cached banks that must fit the engine's bundle."""
-    initial = InitialBank(engine.bundle.digest, engine.bundle.items_MC)
+    initial = InitialBank.of_bundle(engine.bundle)
     return BankCache(store, initial, memory.refresh_interval_s, memory.max_age_s)

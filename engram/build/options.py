@@ -23,6 +23,7 @@ def coordinator_options(settings: CoordinatorSettings | WatchSettings) -> Coordi
         limits=ChangeLimits(
             section.change_budget_per_hour, section.max_anchor_distance, section.change_budget_per_round
         ),
+        half_life_s=settings.memory.half_life_h * 3600,
         lease_s=section.lease_s,
     )
 
@@ -45,6 +46,7 @@ def worker_options(settings: WorkerSettings | WatchSettings) -> "WorkerOptions":
         limits=DecodeLimits(section.max_frame_bytes, section.max_pixels),
         commit_interval_s=section.commit_interval_ms / 1000,
         proposal_interval_s=section.proposal_interval_s,
+        learn_s=settings.memory.learn_s,
         max_staleness_s=section.max_staleness_s,
         camera_timeout_s=section.camera_timeout_s,
         camera_forget_s=section.camera_forget_s,

@@ -101,12 +101,13 @@ def create(run: Invocation, bank: BankArgument, bundle: BundleOption = None, sto
 
     settings = run.settings(CoordinatorSettings, {"store.url": store, "worker.bundle": bundle})
     items = load_initial_bank(require_bundle(settings.worker.bundle))
-    if items.items_MC.size == 0:
+    initial = InitialBank.of_items(items)
+    if initial.is_empty:
         raise FatalError(f"a bank needs a network with a memory, '{items.model}' has none; name another bundle")
     with open_store(settings.store, settings.coordinator.history) as banks:
         if banks.read(bank) is not None:
             raise FatalError(f"to be made a bank must not exist, '{bank}' does; see 'engram bank show {bank}'")
         epoch = next_epoch()
-        made = InitialBank(items.bundle_digest, items.items_MC).as_bank(bank, epoch, utc_now())
+        made = initial.as_bank(bank, epoch, utc_now())
         change = Change("create", settings.coordinator.writer_id, "by an operator", epoch)
         print_bank(banks.create(made, change), "text")

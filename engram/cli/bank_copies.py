@@ -128,7 +128,7 @@ def _initial(bundle: Path) -> InitialBank:
     from bundles.bundle import load_initial_bank  # noqa: PLC0415 - needs an extra
 
     items = load_initial_bank(bundle)
-    return InitialBank(items.bundle_digest, items.items_MC)
+    return InitialBank.of_items(items)
 
 
 def _require_fit(file: Path, source: Bank, initial: InitialBank, limit: float) -> None:

@@ -10,6 +10,7 @@ from itertools import groupby
 import numpy as np
 
 from inference.engine import Engine
+from inference.standard import Standards
 from memory_store.bank import Bank
 from memory_store.store import BankReader
 from memory_store.views import InitialBank
@@ -66,8 +67,8 @@ class _Replay:
         self._banks = banks
         self._options = options
         self._output = Output()
-        rules = event_rules(options.events, engine.bundle.calibration)
-        self._assessor = Assessor(options, engine.bundle, rules, utc_now)
+        standards = Standards(engine.bundle.calibration)
+        self._assessor = Assessor(options, engine.bundle, standards, event_rules(options.events), utc_now)
 
     def partition(self, records: Sequence[Record]) -> None:
         """All records of one partition, in order."""
@@ -94,7 +95,9 @@ class _Replay:
         results = iter(found)
         for record, ref in zip(admitted, refs, strict=True):
             if ref is not None or not isinstance(record, Clip | Warming):  # what no score tells of was not scored
-                self._assessor.assess(record, next(results) if isinstance(record, Clip) else None, ref, self._output)
+                result = next(results) if isinstance(record, Clip) else None
+                counted = self._banks[ref.digest].normality if ref else None
+                self._assessor.assess(record, result, ref, self._output, counted)
 
     def _ref(self, record: Admitted) -> BankRef | None:
         if not isinstance(record, Clip | Warming):
@@ -108,7 +111,7 @@ class _Replay:
 
 def _banks(told: Sequence[FrameScore], store: BankReader, engine: Engine) -> dict[str, Bank]:
     """Every bank content that a score names, by digest."""
-    initial = InitialBank(engine.bundle.digest, engine.bundle.items_MC)
+    initial = InitialBank.of_bundle(engine.bundle)
     found: dict[str, Bank] = {}
     for bank_id, version, digest in {(score.bank_id, score.bank_version, score.bank_digest) for score in told}:
         bank = store.read_version(bank_id, version) or (initial.as_bank(bank_id) if version == 0 else None)

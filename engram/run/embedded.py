@@ -91,7 +91,7 @@ class Embedded:
         self._producer = Producer(feeds, self._bus.publisher(), ProducerOptions(self._topics.frames))
         options = replace(worker_options(settings), on_stop="end_events")
         self._worker = Worker(self._bus, engine, bank_cache(store, engine, settings.memory), options, utc_now)
-        initial = InitialBank(engine.bundle.digest, engine.bundle.items_MC, engine.bundle.manifest.places_per_frame)
+        initial = InitialBank.of_bundle(engine.bundle)
         self._coordinator = Coordinator(self._bus, store, initial, coordinator_options(settings))
         self._learns = settings.memory.updates and not initial.is_empty
         self._num_feeds = len(feeds)

@@ -25,7 +25,7 @@ def run_coordinator(settings: CoordinatorSettings, stop: threading.Event) -> Non
         FatalError: settings, bundle or store are beyond repair, or the bundle has no memory.
     """
     items = load_initial_bank(require_bundle(settings.worker.bundle))
-    initial = InitialBank(items.bundle_digest, items.items_MC, items.places_per_frame)
+    initial = InitialBank.of_items(items)
     if initial.is_empty:
         text = f"the network '{items.model}' keeps what it knows in its weights, there is no memory to coordinate"
         raise FatalError(f"{text}; its workers need no coordinator")

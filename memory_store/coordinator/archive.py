@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from memory_store.bank import Bank, from_wire
-from memory_store.coordinator.guards import Rejection, false_age, foreign_bundle, unfit_items
+from memory_store.coordinator.guards import Rejection, false_age, foreign_bundle, unfit
 from memory_store.views import InitialBank
 from messaging.ports import Record
 from schemas.codec import HEADER, decode_header
@@ -89,5 +89,5 @@ def flaw_of(bank: Bank, initial: InitialBank, anchor_limit: float | None) -> Rej
     return (
         foreign_bundle(bank.bundle_digest, initial.bundle_digest)
         or false_age(bank.epoch, bank.version)
-        or unfit_items(bank.items_MC, initial, anchor_limit)
+        or unfit(bank, initial, anchor_limit)
     )

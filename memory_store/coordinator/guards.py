@@ -6,12 +6,14 @@ Dimensions: M items, C channels.
 """
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Literal
 
 import numpy as np
 
 from memory_store.bank import Bank, epoch_order
 from memory_store.coordinator.options import CAMERA
+from memory_store.normality import Grid, Normality
 from memory_store.proposal import NEVER, ItemSums
 from memory_store.views import InitialBank
 from schemas.arrays import Float32, Float64
@@ -44,6 +46,10 @@ MAX_FRAMES_PER_S = 1000
 """The fastest that a frame's header can say."""
 BURST = 16
 """Frames that may come within one moment of a clock that counts arrivals."""
+CLOCK_SLACK = timedelta(minutes=5)
+"""So far ahead of ours a camera's clock may be."""
+MAX_PSNR_DB, MAX_GREY, MAX_LOG_ERROR, MAX_EVIDENCE = 200.0, 255.0, 40.0, 1e6
+"""Far beyond what is seen; they keep one forged frame from outweighing all others."""
 MAX_VERSION = 2**40
 """Versions that a restore may begin at; JSON and Lua count to 2**53."""
 MAX_EPOCHS_AHEAD = 1000
@@ -69,8 +75,8 @@ class EventSpan:
 
 
 def stale_base(header: ProposalHeader, bank: Bank) -> Rejection | None:
-    """A proposal is exact only against the items it was computed from."""
-    if header.base_digest == bank.digest:
+    """Sums are exact only against the items they were computed from; counts of normality add up whatever these are."""
+    if header.base_digest == bank.items_digest or header.normality is not None:
         return None
     return Rejection("stale_base", f"computed on v{header.base_version}, the bank is at v{bank.version}")
 
@@ -119,9 +125,58 @@ def false_claim(header: ProposalHeader) -> Rejection | None:
     return None
 
 
-def empty(sums: ItemSums) -> Rejection | None:
+def empty(sums: ItemSums, normality: Normality | None) -> Rejection | None:
     """What teaches nothing only stands in the way."""
-    return None if (sums.counts_M > 0).any() else Rejection("empty", "no query was assigned to any item")
+    if (sums.counts_M > 0).any() or (normality is not None and normality.num_frames > 0):
+        return None
+    return Rejection("empty", "no query was assigned to any item, and no frame was counted")
+
+
+def foreign_grid(normality: Normality | None, grid: Grid | None) -> Rejection | None:
+    """Counts are of the cells that the bundle's images have; without a memory there are none."""
+    found = None if normality is None else normality.grid
+    return None if found == grid else Rejection("bad_shape", f"counts must be of {grid}, they are of {found}")
+
+
+def ahead_of_time(header: ProposalHeader, now: datetime) -> Rejection | None:
+    """What is of tomorrow would make all that is of today weigh nothing."""
+    if header.captured_to <= now + CLOCK_SLACK:
+        return None
+    return Rejection("implausible", f"its frames are of {header.captured_to:%Y-%m-%dT%H:%M:%SZ}, which is yet to come")
+
+
+def implausible_counts(header: ProposalHeader, normality: Normality) -> Rejection | None:
+    """More than so many frames can be counted to, or numbers that no image gives.
+
+    Args:
+        header: says how many frames, and of when.
+        normality: checked by itself (``Normality.check``).
+    """
+    if not header.captured_from.timestamp() <= normality.at_s <= header.captured_to.timestamp():
+        return Rejection("implausible", "its counts are of another time than its frames")
+    most, cells = header.num_frames * (1 + UNIT_SLACK), normality.grid.columns
+    counts = {
+        "frames": (normality.field("frames"), most),
+        "levels": (normality.field("levels").sum(), most),
+        "peaks": (normality.field("peaks").sum(), most),
+        "speeds": (normality.field("speeds").sum(axis=1), most * cells),
+        "errors": (normality.field("errors")[..., 0], most),
+        "evidence": (normality.field("evidence")[..., 0], most),
+    }
+    for name, (found, limit) in counts.items():
+        if (np.asarray(found) > limit).any():
+            return Rejection("implausible", f"its '{name}' are of more than the {header.num_frames} frames it claims")
+    num_frames = normality.num_frames
+    squares = {
+        "psnr": (normality.field("psnr")[1], num_frames, MAX_PSNR_DB),
+        "background": (normality.field("background")[..., 1], num_frames, MAX_GREY),
+        "errors": (normality.field("errors")[..., 2], normality.field("errors")[..., 0], MAX_LOG_ERROR),
+        "evidence": (normality.field("evidence")[..., 2], normality.field("evidence")[..., 0], MAX_EVIDENCE),
+    }
+    for name, (found, count, largest) in squares.items():
+        if (np.asarray(found) > np.asarray(count) * largest**2 * (1 + UNIT_SLACK)).any():
+            return Rejection("implausible", f"its '{name}' are larger than any image gives")
+    return None
 
 
 def implausible(sums: ItemSums, most_queries: int | None = None) -> Rejection | None:
@@ -172,11 +227,13 @@ def not_unit(items_MC: Float32) -> Rejection | None:
     return Rejection("implausible", "an item is not of unit length")
 
 
-def unfit_items(items_MC: Float32, initial: InitialBank, limit: float | None) -> Rejection | None:
-    """What no update could have led to: another shape, lengths other than 1, or too far from the anchor."""
+def unfit(bank: Bank, initial: InitialBank, limit: float | None) -> Rejection | None:
+    """What no update could have led to: another shape or grid, lengths other than 1, or too far from the anchor."""
+    items_MC = bank.items_MC
     if items_MC.shape != initial.items_MC.shape:
         return Rejection("bad_shape", f"must be {initial.items_MC.shape}, got {items_MC.shape}")
-    return not_unit(items_MC) or anchor_distance(distance_to_anchor(items_MC, initial.items_MC), limit)
+    distance = distance_to_anchor(items_MC, initial.items_MC)
+    return foreign_grid(bank.normality, initial.grid) or not_unit(items_MC) or anchor_distance(distance, limit)
 
 
 def false_age(epoch: str, version: int) -> Rejection | None:
@@ -225,10 +282,10 @@ def anchor_distance(distance: float, limit: float | None) -> Rejection | None:
 
 
 def distance_moved(before_MC: Float32, after_MC: Float32) -> float:
-    """Mean Euclidean distance of the items to where they were; 0 to 2 for unit items."""
-    return float(np.linalg.norm(after_MC - before_MC, axis=1).mean())
+    """Mean Euclidean distance of the items to where they were; 0 to 2 for unit items, 0 where there are none."""
+    return float(np.linalg.norm(after_MC - before_MC, axis=1).mean()) if before_MC.size else 0.0
 
 
 def distance_to_anchor(items_MC: Float32, anchor_MC: Float32) -> float:
-    """Largest Euclidean distance of an item to its trained self; 0 to 2 for unit items."""
-    return float(np.linalg.norm(items_MC - anchor_MC, axis=1).max())
+    """Largest Euclidean distance of an item to its trained self; 0 to 2 for unit items, 0 where there are none."""
+    return float(np.linalg.norm(items_MC - anchor_MC, axis=1).max(initial=0.0))

@@ -23,7 +23,7 @@ from memory_store.coordinator.guards import (
     distance_to_anchor,
     frozen,
     too_far_ahead,
-    unfit_items,
+    unfit,
 )
 from memory_store.coordinator.options import CAMERA, CoordinatorOptions
 from memory_store.coordinator.outgoing import Outgoing, bank_record
@@ -195,15 +195,23 @@ class BankKeeper:
         return self._store.create(bank, self._change("create", "first proposal", bank.epoch))
 
     def _healed(self, found: Bank) -> Bank:
-        """``found``, or the trained items in its place if no update could have led there."""
+        """``found``, or the trained bank in its place if no update could have led there."""
         if found.frozen or found.bundle_digest != self._initial.bundle_digest:
             return found
-        flaw = unfit_items(found.items_MC, self._initial, self._options.limits.anchor_distance)
+        flaw = self._flaw(found)
         if flaw is None:
             return found
-        _log.warning("bank %s v%d: back to the trained items, %s", found.bank_id, found.version, flaw.detail)
-        trained = replace(found, version=found.version + 1, items_MC=self._initial.items_MC)
-        return self._written(trained, found, f"the trained items, since v{found.version} was unfit: {flaw.detail}")
+        trained = self._initial.as_bank(found.bank_id)
+        kept = replace(found, version=found.version + 1, normality=trained.normality)
+        if found.normality is None and self._flaw(kept) is None:  # of an Engram that did not count yet
+            _log.info("bank %s v%d: counts of normality are added to its items", found.bank_id, found.version)
+            return self._written(kept, found, f"the items of v{found.version}, from here on with counts of normality")
+        _log.warning("bank %s v%d: back to the trained bank, %s", found.bank_id, found.version, flaw.detail)
+        whole = replace(kept, items_MC=trained.items_MC)
+        return self._written(whole, found, f"the trained bank, since v{found.version} was unfit: {flaw.detail}")
+
+    def _flaw(self, found: Bank) -> Rejection | None:
+        return unfit(found, self._initial, self._options.limits.anchor_distance)
 
     def _restored(self, best: Bank, found: Bank | None, source: str) -> Bank:
         what = f"the store had v{found.version} of epoch {found.epoch}" if found else "the store had none"

@@ -70,6 +70,7 @@ class CoordinatorOptions:
         max_banks: banks known beyond which none is made any more, but by an operator.
         rules: how proposals wait.
         limits: how far a bank may go.
+        half_life_s: after so much capture time what was counted weighs half.
         lease_s: a standby takes over when the leader was silent for so long.
         refresh_s: how often the store is looked at for changes made by others.
         send_timeout_s: longest wait for the broker to confirm.
@@ -87,6 +88,7 @@ class CoordinatorOptions:
     max_banks: int = 100
     rules: RoundRules = field(default_factory=RoundRules)
     limits: ChangeLimits = field(default_factory=ChangeLimits)
+    half_life_s: float = 604_800.0
     lease_s: float = 10.0
     refresh_s: float = 1.0
     send_timeout_s: float = 10.0

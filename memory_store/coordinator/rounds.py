@@ -3,8 +3,11 @@
 Pure: the clock comes as a number of seconds, decisions go out as values.
 
 A round of a bank opens with the arrival of its oldest held proposal and gathers for ``round_s``; the youngest of those
-then wait out ``quarantine_s``. What arrives in that time is held too: if the round commits it has become stale, if not
-it is part of the next one.
+then wait out ``quarantine_s``. What arrives in that time is held too: if the round commits its sums have become stale,
+if not it is part of the next one.
+
+Time is the clock's, or the camera's where that runs faster: of a recording that is read in a minute an hour has passed
+when its frames say so.
 """
 
 from collections import Counter
@@ -14,8 +17,12 @@ from dataclasses import dataclass
 from memory_store.coordinator.guards import EventSpan, Rejection, camera_event
 from memory_store.coordinator.options import RoundRules
 from memory_store.coordinator.positions import Place
+from memory_store.normality import Normality
 from memory_store.proposal import ItemSums
 from schemas.messages import ProposalHeader
+
+MAX_SESSIONS = 10_000
+"""Of which the newest proposal is remembered; names can be made up."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,7 +30,7 @@ class Held:
     """A proposal in quarantine.
 
     Attributes:
-        header, sums: what it says.
+        header, sums, normality: what it says.
         received_at: seconds of the coordinator's clock.
         place: where it was read, for whoever must be told what became of it.
         identity: its id and the digest of its content; who writes first under an id does not own it.
@@ -34,6 +41,7 @@ class Held:
     received_at: float
     place: Place
     identity: str
+    normality: Normality | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +129,7 @@ class Rounds:
     def __init__(self, rules: RoundRules) -> None:
         self._rules = rules
         self._held: dict[str, Held] = {}
+        self._newest: dict[tuple[str, str], Held] = {}  # by camera and session, by the camera's time
         self._by_bank: dict[str, dict[str, Held]] = {}
         self._by_camera: dict[str, dict[str, Held]] = {}
 
@@ -149,6 +158,7 @@ class Rounds:
         """
         if held.identity in self:
             return [Rejected(held, Rejection("duplicate", f"{held.identity} is held already"))]
+        self._note_newest(held)
         for index, key in self._indices(held):
             index.setdefault(key, {})[held.identity] = held
         self._held[held.identity] = held
@@ -192,14 +202,30 @@ class Rounds:
         held = self.of_bank(bank_id)
         if not held:
             return []
-        opened_at, wait_s = held[0].received_at, self._rules.wait_s
-        if self._rules.round_s == 0:
-            gathered = held[:1]
-        else:
-            gathered = [item for item in held if item.received_at <= opened_at + self._rules.round_s]
-        settles_at = opened_at + self._rules.round_s + wait_s
+        round_s, wait_s = self._rules.round_s, self._rules.wait_s
         seen_until = now if wait_s == 0 else min(now, complete_until)
-        return gathered if seen_until >= settles_at else []
+        if seen_until >= held[0].received_at + round_s + wait_s:
+            gathered = [item for item in held if item.received_at <= held[0].received_at + round_s]
+        elif self._age_s(held[0], seen_until) >= round_s + wait_s:
+            gathered = [item for item in held if self._age_s(item, seen_until) >= wait_s]
+        else:
+            return []
+        return gathered[:1] if round_s == 0 else gathered
+
+    def _age_s(self, held: Held, seen_until: float) -> float:
+        """Seconds that the camera has gone on for since, as far as all that was in the log then has been received."""
+        newest = self._newest.get((held.header.camera_id, held.header.session_id))
+        if newest is None or newest.received_at > seen_until:
+            return 0.0
+        return (newest.header.captured_to - held.header.captured_to).total_seconds()
+
+    def _note_newest(self, held: Held) -> None:
+        key = held.header.camera_id, held.header.session_id
+        known = self._newest.pop(key, None)
+        is_newer = known is None or held.header.captured_to > known.header.captured_to
+        self._newest[key] = held if is_newer or known is None else known
+        while len(self._newest) > MAX_SESSIONS:
+            del self._newest[next(iter(self._newest))]
 
     def _surplus(self, newcomer: Held) -> Held:
         """Whose turn it is to leave: the newest of the camera that holds the most, or else the newcomer.

@@ -14,12 +14,15 @@ from memory_store.coordinator.counts import CoordinatorSnapshot
 from memory_store.coordinator.guards import (
     EventSpan,
     Rejection,
+    ahead_of_time,
     bad_shape,
     empty,
     false_claim,
     foreign_bundle,
+    foreign_grid,
     frozen,
     implausible,
+    implausible_counts,
     not_finite,
     stale_base,
     unknown_bank,
@@ -30,6 +33,7 @@ from memory_store.coordinator.outgoing import Outgoing
 from memory_store.coordinator.positions import Place, Positions
 from memory_store.coordinator.rounds import EventBook, Held, Rejected, Rounds
 from memory_store.coordinator.settling import change_of, settle
+from memory_store.normality import Normality
 from memory_store.proposal import ItemSums
 from memory_store.views import InitialBank
 from messaging.dead_letters import dead_letter
@@ -190,7 +194,10 @@ class Tenure:
             or bad_shape(sums, self._initial.items_MC.shape)
             or not_finite(sums)
             or false_claim(header)
-            or empty(sums)
+            or ahead_of_time(header, self._keeper.now())
+            or foreign_grid(held.normality, self._initial.grid)
+            or empty(sums, held.normality)
+            or (held.normality and implausible_counts(header, held.normality))
             or implausible(sums, None if places is None else places * header.num_frames)
         )
         if flaw is None:
@@ -246,11 +253,11 @@ class Tenure:
         """Commit what may be of a round; the bank afterwards."""
         keeper = self._keeper
         limits = self._options.limits.after(keeper.spent(bank.bank_id))
-        settled = settle(bank, self._initial.items_MC, round_, limits)
-        if settled.items_MC is not None:
+        settled = settle(bank, self._initial.items_MC, round_, limits, self._options.half_life_s)
+        if settled.accepted:
             change = change_of(bank, settled, self._options.coordinator_id)
             self._attempt = _Attempt(bank.bank_id, change.commit_id, tuple(settled.accepted))
-            outcome = keeper.commit(bank.followed_by(settled.items_MC, keeper.now()), change)
+            outcome = keeper.commit(bank.followed_by(settled.items_MC, keeper.now(), settled.normality), change)
             self._attempt = None
             if outcome.status == "frozen":
                 return keeper.renewed(bank.bank_id)
@@ -298,9 +305,10 @@ def _proposal(record: Record, place: Place, now: float) -> Held:
         BadMessageError: it cannot be.
     """
     header = decode_header(ProposalHeader, record.header(HEADER), record.key, "bank_id")
-    sums = ItemSums(*decode_proposal_arrays(header, record.value))
+    *arrays, counts = decode_proposal_arrays(header, record.value)
+    normality = None if header.normality is None else Normality.from_wire(header.normality, counts)
     content = hashlib.sha256(encode_message(header) + (record.value or b"")).hexdigest()
-    return Held(header, sums, now, place, f"{header.proposal_id}#{content[:32]}")
+    return Held(header, ItemSums(*arrays), now, place, f"{header.proposal_id}#{content[:32]}", normality)
 
 
 def _bound(remembered: dict[str, Any]) -> None:

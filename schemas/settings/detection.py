@@ -29,6 +29,14 @@ class MemorySection(Section):
         description="bank of a camera; '{camera_id}' gives each its own, a plain name shares one among all",
     )
     updates: bool = Field(default=True, description="propose updates from normal frames; false freezes the memory")
+    learn_s: float = Field(
+        default=60.0,
+        ge=0,
+        description="normal video that a camera's bank must rest on before events open; until then it is learning",
+    )
+    half_life_h: float = Field(
+        default=168.0, gt=0, description="hours of capture time after which what was counted as normal weighs half"
+    )
     refresh_interval_s: Seconds = Field(
         default=1.0, description="how often a worker asks the store for a newer version"
     )

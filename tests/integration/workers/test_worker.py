@@ -257,7 +257,7 @@ def test_normal_frames_propose_what_the_paper_would_write(site: Site) -> None:
     expected = ItemSums.empty(6, 16)
     for result in results:
         expected = expected.merge(result.sums)
-    arrays = decode_proposal_arrays(first, records[0].value)
+    arrays = decode_proposal_arrays(first, records[0].value)[:3]
     assert np.abs(ItemSums(*arrays).updated(site.bundle.items_MC) - expected.updated(site.bundle.items_MC)).max() < 1e-6
 
 

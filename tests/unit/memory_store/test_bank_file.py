@@ -121,7 +121,7 @@ def header(metadata: dict[str, str], **changed: object) -> dict[str, str]:
         (lambda meta, items: (meta, {"items": items[0]}), "its items have shape (6,)"),
         (lambda meta, items: (meta, {"items": items[:3]}), "its header says (4, 6), it has (3, 6)"),
         (lambda meta, items: (meta, {"items": items.T.copy()}), "its header says (4, 6), it has (6, 4)"),
-        (lambda meta, items: (meta, {"items": items[::-1].copy()}), "fail their digest"),
+        (lambda meta, items: (meta, {"items": items[::-1].copy()}), "fails its digest"),
         (lambda meta, items: (meta, {"items": items * np.nan}), "must be finite"),
         (lambda meta, items: (meta | {"sha256": "0" * 64}, {"items": items}), "fail their SHA-256"),
         (lambda meta, items: (meta | {"header": "{}"}, {"items": items}), "JSON object with schema_version"),

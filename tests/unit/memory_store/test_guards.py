@@ -24,7 +24,7 @@ from memory_store.coordinator.guards import (
     implausible,
     not_finite,
     stale_base,
-    unfit_items,
+    unfit,
     unknown_bank,
 )
 from memory_store.proposal import ItemSums
@@ -160,8 +160,8 @@ def test_the_frames_claimed_must_fit_their_numbers_and_their_time(claim: dict[st
 
 
 def test_what_teaches_nothing_is_empty() -> None:
-    assert empty(GOOD) is None
-    assert reason(empty(ItemSums.empty(4, 6))) == "empty"
+    assert empty(GOOD, None) is None
+    assert reason(empty(ItemSums.empty(4, 6), None)) == "empty"
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,8 @@ def test_only_the_settings_name_a_bank(bank_id: str, template: str, known: bool)
     ],
 )
 def test_items_that_no_update_leads_to_are_unfit(items_MC: np.ndarray, why: str | None) -> None:
-    assert reason(unfit_items(items_MC, InitialBank(BANK.bundle_digest, BANK.items_MC), 0.5)) == why
+    bank = replace(BANK, items_MC=items_MC)
+    assert reason(unfit(bank, InitialBank(BANK.bundle_digest, BANK.items_MC), 0.5)) == why
 
 
 @pytest.mark.parametrize("epoch", ["zzzz", "initial", "99999999", "9" * 40 + "-" + "0" * 16, "00000000-" + "0" * 16])

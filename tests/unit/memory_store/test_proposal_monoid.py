@@ -87,7 +87,7 @@ def test_merging_survives_the_wire_bit_for_bit() -> None:
     bank = a_bank()
     sums = sums_of(unit_rows(3, 20, 6), bank.items_MC)
     value = encode_proposal_arrays(sums.running_max_M, sums.sums_MC, sums.counts_M)
-    read = ItemSums(*decode_proposal_arrays(header_for(bank), value))
+    read = ItemSums(*decode_proposal_arrays(header_for(bank), value)[:3])
     np.testing.assert_array_equal(read.sums_MC, sums.sums_MC)
     np.testing.assert_array_equal(read.merge(sums).sums_MC, sums.merge(sums).sums_MC)
 

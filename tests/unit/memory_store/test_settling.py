@@ -18,11 +18,12 @@ from memory_store.proposal import ItemSums, merge_all
 from tests.unit.memory_store.proposals import a_bank, held_for, sums_of, unit_rows
 
 BANK = a_bank()
+HALF_LIFE_S = 3600.0
 ANY = ChangeLimits(None, None, None)
 
 
 def settled_on(round_: Sequence[Held], limits: ChangeLimits = ANY, bank: Bank = BANK) -> Settled:
-    return settle(bank, BANK.items_MC, round_, limits)
+    return settle(bank, BANK.items_MC, round_, limits, HALF_LIFE_S)
 
 
 def gentle(camera_id: str, first: int = 0) -> Held:
@@ -41,13 +42,13 @@ def wild(camera_id: str) -> Held:
 
 def test_nothing_gives_nothing() -> None:
     settled = settled_on([])
-    assert (settled.items_MC, settled.accepted, settled.rejected) == (None, (), [])
+    assert settled.items_MC is BANK.items_MC
+    assert (settled.accepted, settled.rejected) == ([], [])
 
 
 def test_all_together_give_the_merged_update() -> None:
     round_ = [held_for(BANK, f"cam{seed}", seed=seed) for seed in range(5)]
     settled = settled_on(round_)
-    assert settled.items_MC is not None
     np.testing.assert_allclose(settled.items_MC, merge_all([held.sums for held in round_]).updated(BANK.items_MC))
     assert len(settled.accepted) == 5
     assert not settled.rejected
@@ -65,13 +66,12 @@ def test_a_wild_proposal_is_left_out_and_the_others_go_on(limits: ChangeLimits, 
     settled = settled_on([gentle("cam1"), wild("cam2"), gentle("cam3")], limits)
     assert [held.header.camera_id for held in settled.accepted] == ["cam1", "cam3"]
     assert [(item.held.header.camera_id, item.rejection.reason) for item in settled.rejected] == [("cam2", reason)]
-    assert settled.items_MC is not None
     np.testing.assert_allclose(settled.items_MC, BANK.items_MC, atol=1e-6)
 
 
 def test_a_spent_budget_stops_every_round_that_moves() -> None:
     settled = settled_on([wild("cam1")], ChangeLimits(1.0, None, None).after(1.0))
-    assert settled.items_MC is None
+    assert not settled.accepted
     assert [item.rejection.reason for item in settled.rejected] == ["change_budget"]
 
 
@@ -122,7 +122,7 @@ def test_a_limit_that_is_just_reached_is_broken(limits: ChangeLimits) -> None:
 def test_an_update_that_comes_out_as_no_items_is_refused() -> None:
     away = replace(held_for(BANK), sums=replace(sums_of(BANK.items_MC, BANK.items_MC), sums_MC=-BANK.items_MC))
     settled = settled_on([away])
-    assert settled.items_MC is None
+    assert not settled.accepted
     assert [item.rejection.reason for item in settled.rejected] == ["implausible"]
 
 
@@ -152,7 +152,8 @@ def test_a_round_that_comes_exactly_to_a_limit_breaks_it(name: str, seed: int) -
     reached = free.anchor_distance if name == "anchor_distance" else free.moved
     assert reached > 0
     strict = settled_on([held], replace(ANY, **{name: reached}))
-    assert (strict.items_MC, strict.accepted) == (None, ())
+    assert strict.items_MC is BANK.items_MC
+    assert not strict.accepted
     expected = "anchor_distance" if name == "anchor_distance" else "change_budget"
     assert [item.rejection.reason for item in strict.rejected] == [expected]
     loose = settled_on([held], replace(ANY, **{name: np.nextafter(reached, 3.0)}))
@@ -164,9 +165,9 @@ def test_an_item_exactly_one_from_its_trained_self_is_too_far() -> None:
     items_MC = np.array([[0.5, 0.5, 0.5, 0.5]], np.float32)  # unit length, at 60 degrees: distance 1, exactly
     bank = Bank("lobby", 3, BANK.epoch, BANK.bundle_digest, items_MC, BANK.committed_at)
     idle = replace(held_for(bank), sums=ItemSums.empty(1, 4))
-    settled = settle(bank, anchor_MC, [idle], replace(ANY, anchor_distance=1.0))
+    settled = settle(bank, anchor_MC, [idle], replace(ANY, anchor_distance=1.0), HALF_LIFE_S)
     assert [item.rejection.reason for item in settled.rejected] == ["anchor_distance"]
-    assert settle(bank, anchor_MC, [idle], ANY).anchor_distance == 1.0
+    assert settle(bank, anchor_MC, [idle], ANY, HALF_LIFE_S).anchor_distance == 1.0
 
 
 @pytest.mark.parametrize("name", LIMITED)
@@ -186,7 +187,6 @@ def test_what_is_within_the_limit_alone_may_be_beyond_it_together(name: str) -> 
     assert (settled.moved, settled.anchor_distance) == (settled_on([one]).moved, settled_on([one]).anchor_distance)
     expected = settled_on([one]).items_MC
     assert expected is not None
-    assert settled.items_MC is not None
     np.testing.assert_array_equal(settled.items_MC, expected)
 
 

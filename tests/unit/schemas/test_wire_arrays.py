@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.arrays import Float32
-from schemas.codec import decode_items, decode_proposal_arrays, encode_items, encode_proposal_arrays, items_digest
+from schemas.codec import decode_content, decode_proposal_arrays, encode_items, encode_proposal_arrays, items_digest
 from schemas.errors import BadMessageError
 from schemas.messages import BankHeader, ProposalHeader
 
@@ -85,10 +85,11 @@ def test_the_digest_of_items_is_sha_256_of_their_bytes() -> None:
 @settings(max_examples=30, deadline=None)
 def test_items_come_back_bit_for_bit(shape: tuple[int, int], seed: int) -> None:
     items_MC = any_numbers(seed, *shape)
-    found_MC = decode_items(bank_header(items_MC), encode_items(items_MC))
+    found_MC, counts = decode_content(bank_header(items_MC), encode_items(items_MC))
     assert found_MC.dtype == np.float32
     assert found_MC.shape == items_MC.shape
     assert found_MC.tobytes() == items_MC.tobytes()
+    assert counts == b""
 
 
 @pytest.mark.parametrize("bit", range(0, 8 * 24, 5))
@@ -96,19 +97,19 @@ def test_no_bit_of_the_items_can_be_changed_unnoticed(bit: int) -> None:
     value = bytearray(encode_items(ITEMS_MC))
     value[bit // 8] ^= 1 << bit % 8
     with pytest.raises(BadMessageError) as refused:
-        decode_items(bank_header(ITEMS_MC), bytes(value))
+        decode_content(bank_header(ITEMS_MC), bytes(value))
     assert refused.value.reason == "bad_payload"
 
 
 def test_items_that_fail_their_digest_are_named_with_bank_and_version() -> None:
-    with pytest.raises(BadMessageError, match=r"'lobby' v7 fail their digest"):
-        decode_items(bank_header(ITEMS_MC, digest="0" * 64), encode_items(ITEMS_MC))
+    with pytest.raises(BadMessageError, match=r"'lobby' v7 fails its digest"):
+        decode_content(bank_header(ITEMS_MC, digest="0" * 64), encode_items(ITEMS_MC))
 
 
 @pytest.mark.parametrize("value", [None, b"", b"\0" * 20, b"\0" * 23, b"\0" * 25, b"\0" * 28, b"\0" * 48])
 def test_items_of_another_length_are_refused_with_both_lengths(value: bytes | None) -> None:
     with pytest.raises(BadMessageError, match=rf"must have 24 bytes, got {len(value or b'')}$") as refused:
-        decode_items(bank_header(ITEMS_MC), value)
+        decode_content(bank_header(ITEMS_MC), value)
     assert refused.value.reason == "bad_payload"
 
 
@@ -117,7 +118,7 @@ def test_items_that_are_not_finite_are_refused_though_their_digest_holds(number:
     items_MC = ITEMS_MC.copy()
     items_MC[1, 2] = number
     with pytest.raises(BadMessageError, match="must be finite") as refused:
-        decode_items(bank_header(items_MC), encode_items(items_MC))
+        decode_content(bank_header(items_MC), encode_items(items_MC))
     assert refused.value.reason == "bad_payload"
 
 
@@ -129,7 +130,8 @@ def test_the_arrays_of_a_proposal_come_back_each_in_its_place(shape: tuple[int, 
     given_arrays = [any_numbers(seed + number, *size) for number, size in enumerate(sizes)]
     value = encode_proposal_arrays(*given_arrays)
     assert len(value) == 4 * num_items * (item_dim + 2)
-    found = decode_proposal_arrays(proposal_header(*shape), value)
+    *found, counts = decode_proposal_arrays(proposal_header(*shape), value)
+    assert counts == b""
     assert [array.shape for array in found] == list(sizes)
     assert [array.tobytes() for array in found] == [array.tobytes() for array in given_arrays]
 

@@ -9,6 +9,7 @@ import pytest
 
 from inference.engine import ClipResult
 from inference.formats import ClipFormat
+from inference.standard import ByLine, Standards
 from memory_store.proposal import ItemSums
 from messaging.ports import OutRecord
 from schemas.codec import HEADER, decode_message
@@ -16,11 +17,12 @@ from schemas.errors import BadMessageError
 from schemas.messages import AnomalyEvent, FrameHeader, FrameScore, ProposalHeader
 from tests.small_bundle import small_bundle
 from tests.unit.workers.arriving import START, delivery, header
-from workers.assessment import Assessor
+from workers.assessment import Assessor, Finding
 from workers.camera import Camera
 from workers.options import EventOptions, WorkerOptions
 from workers.output import Output
 from workers.partition import Clip, Dead, SessionEnd, Skipped, Warming
+from workers.proposals import Contribution
 from workers.rules import event_rules
 from workers.tracker import BankRef
 from workers.windows import Window
@@ -35,7 +37,7 @@ def assessor(threshold: float = 1.0, **changes: object) -> Assessor:
     bundle = replace(BUNDLE, calibration=calibration)
     events = EventOptions(enter=0.5, exit=0.4, min_duration_s=0.2, merge_gap_s=1.0)
     options = replace(WorkerOptions("w1", events=events, proposal_interval_s=1.0), **changes)  # type: ignore[arg-type]
-    return Assessor(options, bundle, event_rules(events, calibration), lambda: START)
+    return Assessor(options, bundle, Standards(calibration), event_rules(events), lambda: START)
 
 
 def result(regular_score: float = 0.5, error: float = CALM, finite: bool = True) -> ClipResult:
@@ -99,14 +101,9 @@ def test_the_gate_lets_pass_what_is_below_its_threshold_only(
     calibration = BUNDLE.calibration.model_copy(update={"gate_threshold": threshold, "speed_scale": None})
     judge = replace(assessor(), bundle=replace(BUNDLE, calibration=calibration))
     output = Output()
-    assert judge._propose(of, _found(regular_score), output) == passes
+    found = Finding(header(0), result(regular_score), BANK, ByLine(calibration))
+    assert judge._propose(of, found, Contribution(found.result.sums), output) == passes
     assert (of.draft is not None) == passes
-
-
-def _found(regular_score: float):
-    from workers.assessment import Finding
-
-    return Finding(header(0), result(regular_score), BANK)
 
 
 def test_normal_frames_teach_and_the_score_says_so() -> None:

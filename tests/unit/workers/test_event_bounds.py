@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from inference.scoring import thresholds_for
+from inference.standard import ByLine
 from tests.small_bundle import small_bundle
 from tests.unit.workers.test_tracker import BANK, RULES, START, run, seen
 from workers.continuity import longest_step
@@ -148,7 +149,7 @@ def test_what_is_set_stands_and_what_is_not_keeps_its_calibrated_ratio(
 ) -> None:
     calibrated = thresholds_for(CALIBRATION, 1.0, fps)
     options = EventOptions(enter=enter, exit=leave, target_false_alarms_per_day=1.0)
-    rules = event_rules(options, CALIBRATION)(fps)
+    rules = event_rules(options)(fps, ByLine(CALIBRATION))
     assert rules.enter == (calibrated[0] if enter is None else enter)
     wanted = calibrated[1] / calibrated[0] * rules.enter if leave is None else leave
     assert rules.exit == pytest.approx(min(rules.enter, wanted))

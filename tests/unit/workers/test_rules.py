@@ -3,42 +3,45 @@
 import pytest
 
 from inference.scoring import supported_false_alarms_per_day, thresholds_for
+from inference.standard import ByLine
 from tests.unit.workers.test_camera import CALIBRATION
 from workers.options import EventOptions
 from workers.rules import beyond_evidence, event_rules
 
 
 def test_unset_bounds_come_from_the_calibration_and_the_target() -> None:
-    rules = event_rules(EventOptions(target_false_alarms_per_day=10), CALIBRATION)(10.0)
+    rules = event_rules(EventOptions(target_false_alarms_per_day=10))(10.0, ByLine(CALIBRATION))
     assert (rules.enter, rules.exit) == thresholds_for(CALIBRATION, 10, 10.0)
     assert (rules.method, rules.target_false_alarms_per_day) == ("calibrated", 10)
 
 
 def test_more_false_alarms_allowed_is_a_lower_threshold() -> None:
-    strict, loose = (event_rules(EventOptions(target_false_alarms_per_day=n), CALIBRATION)(10.0) for n in (1, 100))
+    strict, loose = (
+        event_rules(EventOptions(target_false_alarms_per_day=n))(10.0, ByLine(CALIBRATION)) for n in (1, 100)
+    )
     assert loose.enter < strict.enter
     assert loose.exit < strict.exit
 
 
 def test_set_bounds_are_kept_and_called_fixed() -> None:
-    rules = event_rules(EventOptions(enter=0.9, exit=0.2), CALIBRATION)(10.0)
+    rules = event_rules(EventOptions(enter=0.9, exit=0.2))(10.0, ByLine(CALIBRATION))
     assert (rules.enter, rules.exit, rules.method, rules.target_false_alarms_per_day) == (0.9, 0.2, "fixed", None)
 
 
 def test_enter_alone_takes_exit_along() -> None:
-    calibrated = event_rules(EventOptions(), CALIBRATION)(10.0)
-    rules = event_rules(EventOptions(enter=calibrated.enter / 2), CALIBRATION)(10.0)
+    calibrated = event_rules(EventOptions())(10.0, ByLine(CALIBRATION))
+    rules = event_rules(EventOptions(enter=calibrated.enter / 2))(10.0, ByLine(CALIBRATION))
     assert rules.exit == pytest.approx(calibrated.exit / 2)
 
 
 def test_exit_is_never_above_enter() -> None:
-    rules = event_rules(EventOptions(exit=0.99), CALIBRATION)(10.0)
+    rules = event_rules(EventOptions(exit=0.99))(10.0, ByLine(CALIBRATION))
     assert rules.exit <= rules.enter
 
 
 def test_lengths_pass_through() -> None:
     options = EventOptions(min_duration_s=1, merge_gap_s=2, update_interval_s=3, max_duration_s=4)
-    rules = event_rules(options, CALIBRATION)(25.0)
+    rules = event_rules(options)(25.0, ByLine(CALIBRATION))
     assert (rules.min_duration_s, rules.merge_gap_s, rules.update_interval_s, rules.max_duration_s) == (1, 2, 3, 4)
 
 

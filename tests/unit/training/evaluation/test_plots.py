@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from bundles.bundle import save_bundle
+from inference.standard import standard_of
 from schemas.errors import FatalError
 from tests.small_bundle import small_bundle
 from tests.unit.training.labelled_scene import write_scene
@@ -127,7 +128,7 @@ def test_the_line_over_the_scores_is_the_threshold_that_its_legend_names(found: 
 def opening_score(found: Evaluation, target: float) -> float:
     """Where ``engram watch`` opens an event: the worker's own rules, at the rate that it asks of a camera."""
     options = EventOptions(target_false_alarms_per_day=target)
-    return event_rules(options, found.bundle.calibration)(found.bundle.manifest.fps).enter
+    return event_rules(options)(found.bundle.manifest.fps, standard_of(found.bundle.calibration)).enter
 
 
 @pytest.mark.parametrize("target", [1.0, 1440.0])

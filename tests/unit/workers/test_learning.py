@@ -1,0 +1,232 @@
+"""A worker that judges by what the bank has counted, and adds to it: it learns first, and its thresholds follow."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from bundles.calibration import Calibration
+from inference.engine import ClipResult
+from inference.formats import ClipFormat
+from inference.rarity import level_for
+from inference.standard import Standards
+from memory_store.normality import Normality, merge_all
+from schemas.codec import HEADER, decode_message, decode_proposal_arrays
+from schemas.messages import AnomalyEvent, FrameHeader, FrameScore, ProposalHeader
+from tests.looks import FPS, odd, remembered, results
+from tests.small_bundle import small_bundle
+from tests.unit.workers.arriving import START, delivery, header
+from workers.assessment import LEARNING_PATIENCE, Assessor
+from workers.camera import Camera
+from workers.options import EventOptions, WorkerOptions
+from workers.output import Output
+from workers.partition import Clip
+from workers.proposals import Block, block_after
+from workers.rules import event_rules
+from workers.tracker import BankRef
+from workers.windows import Window
+
+LEARN_S = 10.0
+BANK = BankRef("cam1", 1, "ab" * 32, "live", "cd" * 32)
+
+
+@pytest.fixture(scope="module")
+def parent() -> Calibration:
+    """Of other cameras: it stands for two seconds behind what a camera's own bank has counted."""
+    return remembered().model_copy(update={"memory_frames": 2 * FPS})
+
+
+def assessor(calibration: Calibration, **changed: object) -> Assessor:
+    events = EventOptions(min_duration_s=0.2, merge_gap_s=1.0)
+    options = WorkerOptions("w1", events=events, proposal_interval_s=1.0, learn_s=LEARN_S)
+    options = replace(options, **changed)  # type: ignore[arg-type]
+    bundle = replace(small_bundle(), calibration=calibration)
+    return Assessor(options, bundle, Standards(calibration), event_rules(events), lambda: START)
+
+
+def play(
+    judge: Assessor,
+    of: Camera,
+    seen: Sequence[ClipResult],
+    counted: Normality | None,
+    bank: BankRef = BANK,
+    first: int = 0,
+) -> Output:
+    if counted is not None:
+        bank = replace(bank, digest=hashlib.sha256(counted.values_N.tobytes()).hexdigest())
+    output = Output()
+    for index, result in enumerate(seen, first):
+        told = header(index)
+        clip = Clip(delivery(index, told), of, told, np.zeros((1, 3, 4, 1), np.uint8), continues=index > 0)
+        judge.assess(clip, result, bank, output, counted)
+    return output
+
+
+def camera() -> Camera:
+    return Camera("cam1", Window(ClipFormat(1)))
+
+
+def of_topic(output: Output, topic: str) -> list[bytes | None]:
+    return [record.value for record in output.records if record.topic == topic]
+
+
+def states(output: Output) -> list[str]:
+    return [decode_message(FrameScore, value).memory_state for value in of_topic(output, "frame-scores")]
+
+
+def events(output: Output) -> list[AnomalyEvent]:
+    return [decode_message(AnomalyEvent, value) for value in of_topic(output, "anomaly-events")]
+
+
+def proposals(output: Output) -> list[tuple[ProposalHeader, Normality]]:
+    found = []
+    for record in output.records:
+        if record.topic == "memory-updates":
+            told = decode_message(ProposalHeader, dict(record.headers)[HEADER])
+            assert told.normality is not None
+            found.append((told, Normality.from_wire(told.normality, decode_proposal_arrays(told, record.value)[3])))
+    return found
+
+
+def learned(judge: Assessor, seconds: float = 2 * LEARN_S) -> Normality:
+    """What a bank has counted after so much of the camera's normal video."""
+    output = play(judge, camera(), results(round(seconds * FPS), seed=7), Normality.empty(judge.standards.grid))  # type: ignore[arg-type]
+    return merge_all([counts for _, counts in proposals(output)], float("inf"))
+
+
+WILD = [odd(result, speed=30.0, error=50.0, grey=80.0) for result in results(20, seed=9)]
+
+
+def test_a_new_camera_is_learned_before_it_is_judged(parent: Calibration) -> None:
+    judge = assessor(parent)
+    output = play(judge, camera(), WILD, Normality.empty(judge.standards.grid))  # type: ignore[arg-type]
+    assert set(states(output)) == {"learning"}
+    assert not events(output)
+    assert proposals(output)[0][0].num_frames > 0
+
+
+def test_once_learned_the_same_frames_are_an_event(parent: Calibration) -> None:
+    judge = assessor(parent)
+    counted = learned(judge)
+    of = camera()
+    calm = play(judge, of, results(30, seed=8), counted)
+    assert set(states(calm)) == {"live"}
+    assert not events(calm)
+    wild = play(judge, of, WILD, counted, first=30)
+    assert [event.data.phase for event in events(wild)][:1] == ["start"]
+    assert events(wild)[0].data.provenance.bank_digest == hashlib.sha256(counted.values_N.tobytes()).hexdigest()
+
+
+def test_a_bundle_of_the_camera_itself_needs_no_learning() -> None:
+    own = remembered()
+    judge = assessor(own)
+    output = play(judge, camera(), results(5, seed=8), Normality.empty(judge.standards.grid))  # type: ignore[arg-type]
+    assert set(states(output)) == {"live"}
+
+
+@pytest.mark.parametrize("state", ["frozen", "stale"])
+def test_where_nothing_can_be_learned_the_camera_is_judged_by_what_there_is(parent: Calibration, state: str) -> None:
+    judge = assessor(parent)
+    bank = replace(BANK, memory_state=state)  # type: ignore[arg-type]
+    output = play(judge, camera(), WILD, Normality.empty(judge.standards.grid), bank)  # type: ignore[arg-type]
+    assert set(states(output)) == {state}
+    assert events(output)
+    assert not proposals(output)
+
+
+def test_without_updates_nothing_is_learned_either(parent: Calibration) -> None:
+    judge = assessor(parent, updates=False)
+    output = play(judge, camera(), results(5, seed=8), Normality.empty(judge.standards.grid))  # type: ignore[arg-type]
+    assert set(states(output)) == {"live"}
+    assert not proposals(output)
+
+
+def test_who_waits_in_vain_for_a_coordinator_is_told_once_and_judged(
+    parent: Calibration, caplog: pytest.LogCaptureFixture
+) -> None:
+    judge, of = assessor(parent), camera()
+    nothing = Normality.empty(judge.standards.grid)  # type: ignore[arg-type]
+    last = round(LEARNING_PATIENCE * LEARN_S * FPS)
+    play(judge, of, results(2, seed=8), nothing, first=0)
+    output = play(judge, of, results(5, seed=8), nothing, first=last - 1)
+    assert states(output) == ["learning"] * 2 + ["live"] * 3
+    assert [record.message for record in caplog.records if "does a coordinator run" in record.message] == [
+        record.message for record in caplog.records
+    ]
+    assert len(caplog.records) == 1
+
+
+def test_a_contribution_counts_its_frames_and_nothing_else(parent: Calibration) -> None:
+    judge = assessor(parent)
+    output = play(judge, camera(), results(40, seed=7), Normality.empty(judge.standards.grid))  # type: ignore[arg-type]
+    for told, counts in proposals(output):
+        assert counts.num_frames == told.num_frames
+        assert counts.at_s == told.captured_to.timestamp()
+        assert counts.field("levels").sum() == told.num_frames
+        np.testing.assert_array_equal(counts.field("evidence")[:, 0], told.num_frames)
+        assert told.base_digest == BANK.items_digest
+
+
+def test_frames_around_an_event_are_not_counted(parent: Calibration) -> None:
+    judge = assessor(parent)
+    counted, of = learned(judge), camera()
+    before = play(judge, of, results(5, seed=8), counted)
+    wild = play(judge, of, WILD, counted, first=5)
+    assert not proposals(before)
+    assert wild.tally.proposals["withdrawn"] == 1
+    assert not any(decode_message(FrameScore, value).proposed for value in of_topic(wild, "frame-scores")[5:])
+
+
+def test_scores_and_thresholds_follow_what_was_counted(parent: Calibration) -> None:
+    judge = assessor(parent)
+    calm = learned(judge)
+    restless = Normality(calm.grid, calm.at_s, calm.values_N.copy())
+    restless.field("levels")[...] = np.roll(calm.field("levels"), 20)  # each level more than a spread higher
+    seen = results(30, seed=8)
+
+    def highest(counts: Normality) -> float:
+        told = of_topic(play(judge, camera(), seen, counts), "frame-scores")
+        return max(decode_message(FrameScore, value).anomaly_score or 0.0 for value in told)
+
+    assert highest(restless) < highest(calm)
+    assert level_for(1.0, restless) > level_for(1.0, calm)
+
+
+def test_standards_are_made_once_for_each_content(parent: Calibration) -> None:
+    standards = Standards(parent)
+    nothing = Normality.empty(standards.grid)  # type: ignore[arg-type]
+    assert standards.of("a", nothing) is standards.of("a", nothing)
+    assert standards.of("b", nothing) is not standards.of("a", nothing)
+    assert standards.of("a", nothing).seconds_seen == pytest.approx(2.0)
+
+
+def feed(levels: Sequence[float], calm: Sequence[bool] | None = None, pause_s: float = 0.0) -> list[float | None]:
+    block: Block | None = None
+    peaks = []
+    for index, level in enumerate(levels):
+        told: FrameHeader = header(index, pause_s=pause_s)
+        block, peak = block_after(block, told, level, calm[index] if calm else True)
+        peaks.append(peak)
+    return peaks
+
+
+def test_each_block_of_ten_seconds_gives_its_highest_level_once() -> None:
+    levels = np.random.default_rng(0).normal(size=250)
+    found = feed(levels.tolist())
+    assert [peak for peak in found if peak is not None] == [levels[:100].max(), levels[100:200].max()]
+    assert found[100] is not None and found[200] is not None
+
+
+def test_a_block_with_an_event_or_a_gap_in_it_counts_for_nothing() -> None:
+    calm = [index != 50 for index in range(101)]
+    assert feed([0.0] * 101, calm)[100] is None
+    assert feed([0.0] * 51, pause_s=5.1)[-1] is None  # begins in the middle of a block
+
+
+def test_blocks_lie_where_capture_time_puts_them() -> None:
+    begun = header(0, pause_s=9.95)
+    block, peak = block_after(None, begun, 1.0, True)
+    assert (block.number, peak) == (int((START + timedelta(seconds=9.95)).timestamp() // 10), None)
