@@ -123,11 +123,22 @@ def remember(seen: Seen, at_s: float) -> Normality:
     )
 
 
-def with_parent(own: Normality, parent: Normality | None, frames: float = PARENT_FRAMES) -> Normality:
-    """A memory that its parent's counts stand behind, as so many frames: alone where it has seen nothing."""
+def with_parent(
+    own: Normality, parent: Normality | None, frames: float = PARENT_FRAMES, trusted: float = 1.0
+) -> Normality:
+    """A memory that its parent's counts stand behind, as so many frames: alone where it has seen nothing.
+
+    Args:
+        own: of the camera.
+        parent: of others, or of its footage.
+        frames: that the parent counts as.
+        trusted: share of that for what the parent's frames scored, see ``inference.rarity.trust``.
+    """
     if parent is None or parent.num_frames == 0:
         return own
     behind = parent.scaled(frames / parent.num_frames)
+    for name in ("evidence", "levels", "peaks"):
+        behind.field(name)[...] *= trusted
     return Normality(own.grid, own.at_s, own.values_N + behind.values_N)
 
 

@@ -30,6 +30,8 @@ BLOCKS_PER_DAY = 86_400.0 / BLOCK_S
 FRAME_TAIL = 0.05
 BLOCK_TAIL = 0.5
 """Shares of normal frames and blocks that the exponential tails describe; below, what was counted does."""
+TRUST_S = 600.0
+"""Of a camera's normal video, from which on a memory scores it as it always will; before, levels are too high."""
 MIN_SPREAD = 1e-3
 LEAST_BLOCKS = 10
 """Blocks in a tail from which its scale can be told; of fewer, frames tell, with one chance a smoothing time."""
@@ -64,6 +66,14 @@ class Tail:
     share: float
     scale: float
     count: float
+
+
+def trust(seconds_seen: float) -> float:
+    """Weight of evidences and levels by a memory of so much video: what it says when young must not set its thresholds.
+
+    A share of ``TRUST_S``, at most 1, so that later frames outweigh the first ones by themselves.
+    """
+    return min(1.0, seconds_seen / TRUST_S)
 
 
 def evidence_moments(evidence: Evidence) -> Float64:

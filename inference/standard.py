@@ -6,6 +6,7 @@ anomaly score, and a rate of false alarms into bounds on it. A worker and the ev
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import lru_cache
 from typing import Protocol
 
@@ -25,7 +26,7 @@ from inference.evidence import (
     remember,
     with_parent,
 )
-from inference.rarity import SMOOTHING_S, evidence_moments, histogram, joint, level_for, log10_p
+from inference.rarity import SMOOTHING_S, evidence_moments, histogram, joint, level_for, log10_p, trust
 from inference.scoring import (
     EXIT_SHARE,
     FrameMeasures,
@@ -42,6 +43,21 @@ from schemas.errors import BadMessageError, BundleError
 
 USUAL = Smoothing(0.0)
 """What goes before a session's first frame: one value alone, not smoothed yet, would pass for rare too often."""
+
+
+class Stage(IntEnum):
+    """What a memory still has to learn of a camera before it can judge it."""
+
+    COUNTS = 0
+    """what there is: speeds, errors, grey levels"""
+    EVIDENCE = 1
+    """how far normal frames are from that"""
+    LEVELS = 2
+    """how often that adds up to how much"""
+    KNOWN = 3
+
+
+NUM_STAGES = 3
 
 
 class Standard(Protocol):
@@ -62,6 +78,10 @@ class Standard(Protocol):
     @property
     def seconds_seen(self) -> float:
         """Of normal video that it rests on."""
+        ...
+
+    def stage(self, learn_s: float) -> Stage:
+        """How far a camera is known that ``learn_s`` of normal video are wanted of."""
         ...
 
 
@@ -101,9 +121,9 @@ class Standards:
         if self._parent is None:
             return ByLine(self._calibration)
         own = Normality.empty(self._parent.grid) if counted is None else counted
-        frames = self._calibration.memory_frames
-        behind = with_parent(own, self._parent, self._parent.num_frames if frames is None else frames)
-        return ByMemory.of(behind, self._calibration.fps)
+        frames, fps = self._calibration.memory_frames, self._calibration.fps
+        as_many = self._parent.num_frames if frames is None else frames
+        return ByMemory.of(with_parent(own, self._parent, as_many, trust(as_many / fps)), fps)
 
 
 @lru_cache(maxsize=16)
@@ -140,6 +160,10 @@ class ByLine:
     def seconds_seen(self) -> float:
         """See ``Standard``."""
         return self.calibration.footage_s
+
+    def stage(self, learn_s: float) -> Stage:  # noqa: ARG002
+        """See ``Standard``. A line is fitted beforehand."""
+        return Stage.KNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,26 +211,50 @@ class ByMemory:
         """See ``Standard``."""
         return self.memory.num_frames / self.fps
 
+    def stage(self, learn_s: float) -> Stage:
+        """See ``Standard``. Each stage takes a third of the time, and rests on the one before."""
+        wanted = learn_s / NUM_STAGES * self.fps
+        if self.memory.num_frames < wanted:
+            return Stage.COUNTS
+        trusted = wanted * trust(wanted / self.fps)
+        if self.memory.field("evidence")[0, 0] < trusted:
+            return Stage.EVIDENCE
+        return Stage.LEVELS if self.memory.field("levels").sum() < trusted else Stage.KNOWN
+
     def _log10_p(self, level: float) -> float:
         return float(log10_p(np.array([level]), self.memory.field("levels"))[0])
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a frame adds to a memory: what was measured, and what came of it when it was scored."""
+    """What a frame adds to a memory: what was measured, and what came of it when it was scored.
+
+    Attributes:
+        result: what was measured.
+        measures: evidences.
+        level: of the frame.
+        peak: highest level of the block that has ended with it, if one has.
+        trusted: weight of evidences and levels, see ``inference.rarity.trust``.
+        stage: of what it was scored by: evidences count from ``EVIDENCE`` on, levels from ``LEVELS`` on.
+    """
 
     result: ClipResult
     measures: FrameMeasures
     level: float
+    peak: float | None
+    trusted: float
+    stage: Stage
 
 
-def remembered(looks: Sequence[Look], peaks: Sequence[float], at_s: float) -> Normality:
-    """Counts of some frames, as of ``at_s``, and of the highest levels of the blocks that end with them."""
-    memory = remember(seen_of([look.result for look in looks]), at_s)
-    memory.field("evidence")[...] = evidence_moments(_evidence([look.measures for look in looks]))
-    memory.field("levels")[...] = histogram(np.array([look.level for look in looks]))
-    if peaks:
-        memory.field("peaks")[...] = histogram(np.array(peaks))
+def remembered(looks: Sequence[Look], at_s: float) -> Normality:
+    """Counts of some frames, all scored by one standard, as of ``at_s``."""
+    memory, stage, trusted = remember(seen_of([look.result for look in looks]), at_s), looks[0].stage, looks[0].trusted
+    if stage >= Stage.EVIDENCE:
+        memory.field("evidence")[...] = trusted * evidence_moments(_evidence([look.measures for look in looks]))
+    if stage >= Stage.LEVELS:
+        memory.field("levels")[...] = trusted * histogram(np.array([look.level for look in looks]))
+        peaks = np.array([look.peak for look in looks if look.peak is not None], np.float64)
+        memory.field("peaks")[...] = trusted * histogram(peaks)
     return memory
 
 

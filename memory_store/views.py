@@ -19,6 +19,8 @@ _log = logging.getLogger(__name__)
 
 MAX_COPIES = 1024
 """Banks may be named after cameras, and anybody can make up a camera; those not asked for longest go."""
+LEARNING_SLACK = 2.0
+"""Learning takes longer than the video it wants, by what versions take to be written and read."""
 INITIAL_EPOCH = "initial"
 """Epoch of a bank that no store has seen yet."""
 
@@ -33,23 +35,40 @@ class InitialBank:
         places_per_frame: most queries that one frame can hold against it; None = not known here, nothing is judged
             by it.
         grid: of the counts of normality; None = the bundle judges without.
+        fps: frames a second.
+        parent_frames: that the bundle's own counts stand for.
     """
 
     bundle_digest: str
     items_MC: Float32
     places_per_frame: int | None = None
     grid: Grid | None = None
+    fps: float = 1.0
+    parent_frames: float = 0.0
 
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> "InitialBank":
         """Of a whole bundle."""
-        grid = _grid_of(bundle.calibration)
-        return cls(bundle.digest, bundle.items_MC, bundle.manifest.places_per_frame, grid)
+        return cls._of(bundle.digest, bundle.items_MC, bundle.manifest.places_per_frame, bundle.calibration)
 
     @classmethod
     def of_items(cls, items: InitialItems) -> "InitialBank":
         """Of what a coordinator reads of a bundle."""
-        return cls(items.bundle_digest, items.items_MC, items.places_per_frame, _grid_of(items.calibration))
+        return cls._of(items.bundle_digest, items.items_MC, items.places_per_frame, items.calibration)
+
+    @classmethod
+    def _of(cls, digest: str, items_MC: Float32, places: int, calibration: Calibration) -> "InitialBank":
+        if calibration.memory is None:
+            return cls(digest, items_MC, places)
+        grid, frames = Grid(calibration.memory.rows, calibration.memory.columns), calibration.memory_frames
+        stands_for = float(calibration.num_frames) if frames is None else frames
+        return cls(digest, items_MC, places, grid, calibration.fps, stands_for)
+
+    def is_learning(self, bank: Bank, learn_s: float) -> bool:
+        """Whether a bank is still making the acquaintance of its camera, so that no events open (about)."""
+        if bank.normality is None:
+            return False
+        return bank.normality.num_frames + self.parent_frames < LEARNING_SLACK * learn_s * self.fps
 
     @property
     def is_empty(self) -> bool:
@@ -61,11 +80,6 @@ class InitialBank:
         at = committed_at or datetime.fromtimestamp(0, timezone.utc)
         nothing_seen = None if self.grid is None else Normality.empty(self.grid)
         return Bank(bank_id, 0, epoch, self.bundle_digest, self.items_MC, at, normality=nothing_seen)
-
-
-def _grid_of(calibration: Calibration) -> Grid | None:
-    counted = calibration.memory
-    return None if counted is None else Grid(counted.rows, counted.columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from bundles.bundle import Bundle
 from inference.engine import ClipResult
 from inference.error_map import Irregularity
+from inference.rarity import trust
 from inference.scoring import FrameMeasures, LiveScore
-from inference.standard import Look, Standard, Standards
+from inference.standard import Look, Stage, Standard, Standards
 from memory_store.normality import Normality
 from messaging.dead_letters import dead_letter
 from messaging.ports import Delivery, OutRecord
@@ -26,7 +27,7 @@ from workers.heatmap import heat_map, regions
 from workers.options import WorkerOptions
 from workers.output import Output, Tally
 from workers.partition import Admitted, Clip, Dead, SessionEnd, Skipped, Warming
-from workers.proposals import Contribution, begin, block_after, extend, passes_gate, proposal_record
+from workers.proposals import begin, block_after, extend, passes_gate, proposal_record
 from workers.tracker import BankRef, EventRules, Observation, Step, close, interrupted, step
 
 log = logging.getLogger(__name__)
@@ -163,7 +164,7 @@ class Assessor:
             seen = _observation(found, irregularity, live.anomaly_score, rules)
             self._tell(camera, step(camera.happening, seen, rules), output)
         score = self._score_record(found.header, found.bank, irregularity.measures, live.anomaly_score)
-        proposed = self._propose(camera, found, self._adds(camera, found, irregularity.measures, live), output)
+        proposed = self._propose(camera, found, self._look(camera, found, irregularity.measures, live), output)
         self._publish_score(score.model_copy(update={"proposed": proposed}), output)
 
     def _as_known(self, camera: Camera, found: Finding) -> Finding:
@@ -173,7 +174,7 @@ class Assessor:
         """
         options, at = self.options, found.header.captured_at
         learns = options.updates and found.bank.memory_state in ("live", "initial")
-        if not learns or self.standards.grid is None or found.standard.seconds_seen >= options.learn_s:
+        if not learns or self.standards.grid is None or found.standard.stage(options.learn_s) is Stage.KNOWN:
             return found
         camera.learning_since = camera.learning_since or at
         if at - camera.learning_since > timedelta(seconds=LEARNING_PATIENCE * options.learn_s):
@@ -194,17 +195,15 @@ class Assessor:
             self.options.learn_s,
         )
 
-    def _adds(self, camera: Camera, found: Finding, measures: FrameMeasures, live: LiveScore) -> Contribution:
-        """What a frame would contribute; the block of time that it belongs to goes on in any case."""
-        sums = found.result.sums
+    def _look(self, camera: Camera, found: Finding, measures: FrameMeasures, live: LiveScore) -> Look | None:
+        """What a frame would have counted; the block of time that it belongs to goes on in any case."""
         if self.standards.grid is None:
-            return Contribution(sums)
-        is_calm = camera.happening is None
-        camera.block, peak = block_after(camera.block, found.header, live.smoothing.level, is_calm)
-        look = Look(found.result, measures, live.smoothing.level)
-        return Contribution(sums, (look,), () if peak is None else (peak,))
+            return None
+        level, is_calm, by = live.smoothing.level, camera.happening is None, found.standard
+        camera.block, peak = block_after(camera.block, found.header, level, is_calm)
+        return Look(found.result, measures, level, peak, trust(by.seconds_seen), by.stage(self.options.learn_s))
 
-    def _propose(self, camera: Camera, found: Finding, adds: Contribution, output: Output) -> bool:
+    def _propose(self, camera: Camera, found: Finding, look: Look | None, output: Output) -> bool:
         """Through the gate into the camera's draft; whether the frame is in it."""
         if camera.draft is not None and not camera.draft.continued_by(found.header, found.bank):
             self.flush_draft(camera, output)
@@ -216,9 +215,9 @@ class Assessor:
         if not (self._passes(found) and self.options.updates and found.bank.memory_state in TEACHABLE):
             return False
         if camera.draft is None:
-            camera.draft = begin(found.header, found.bank, adds)
+            camera.draft = begin(found.header, found.bank, found.result.sums, look)
         else:
-            camera.draft = extend(camera.draft, found.header, adds)
+            camera.draft = extend(camera.draft, found.header, found.result.sums, look)
         if camera.draft.is_due(self.options.proposal_interval_s):
             self.flush_draft(camera, output)
         return True

@@ -27,7 +27,6 @@ class Draft:
 
     Attributes:
         looks: the frames for the memory of normality; none where the bundle has none.
-        peaks: highest levels of the blocks that ended in it.
     """
 
     bank: BankRef
@@ -39,7 +38,6 @@ class Draft:
     captured_to: datetime
     sums: ItemSums
     looks: tuple[Look, ...] = ()
-    peaks: tuple[float, ...] = ()
 
     def continued_by(self, header: FrameHeader, bank: BankRef) -> bool:
         """Whether a frame may join: same session, same bank content."""
@@ -58,31 +56,21 @@ def passes_gate(regular_score: float, threshold: float) -> bool:
     return regular_score < threshold
 
 
-@dataclass(frozen=True, slots=True)
-class Contribution:
-    """What one frame adds."""
-
-    sums: ItemSums
-    looks: tuple[Look, ...] = ()
-    peaks: tuple[float, ...] = ()
-
-
-def begin(header: FrameHeader, bank: BankRef, adds: Contribution) -> Draft:
+def begin(header: FrameHeader, bank: BankRef, sums: ItemSums, look: Look | None = None) -> Draft:
     """A draft of one frame."""
     at, index = header.captured_at, header.frame_index
-    return Draft(bank, header.session_id, index, index, 1, at, at, adds.sums, adds.looks, adds.peaks)
+    return Draft(bank, header.session_id, index, index, 1, at, at, sums, () if look is None else (look,))
 
 
-def extend(draft: Draft, header: FrameHeader, adds: Contribution) -> Draft:
+def extend(draft: Draft, header: FrameHeader, sums: ItemSums, look: Look | None = None) -> Draft:
     """One more frame."""
     return replace(
         draft,
         last_frame=header.frame_index,
         num_frames=draft.num_frames + 1,
         captured_to=header.captured_at,
-        sums=draft.sums.merge(adds.sums),
-        looks=(*draft.looks, *adds.looks),
-        peaks=(*draft.peaks, *adds.peaks),
+        sums=draft.sums.merge(sums),
+        looks=draft.looks if look is None else (*draft.looks, look),
     )
 
 
@@ -121,7 +109,7 @@ def proposal_record(draft: Draft, camera_id: str, bundle_digest: str, topic: str
     num_items, item_dim = draft.sums.sums_MC.shape
     of, counts = None, b""
     if draft.looks:
-        of, counts = remembered(draft.looks, draft.peaks, draft.captured_to.timestamp()).to_wire()
+        of, counts = remembered(draft.looks, draft.captured_to.timestamp()).to_wire()
     header = ProposalHeader(
         proposal_id=f"{camera_id}:{draft.session_id}:{draft.first_frame}-{draft.last_frame}",
         bank_id=draft.bank.bank_id,

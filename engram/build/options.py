@@ -24,6 +24,7 @@ def coordinator_options(settings: CoordinatorSettings | WatchSettings) -> Coordi
             section.change_budget_per_hour, section.max_anchor_distance, section.change_budget_per_round
         ),
         half_life_s=settings.memory.half_life_h * 3600,
+        learn_s=settings.memory.learn_s,
         lease_s=section.lease_s,
     )
 

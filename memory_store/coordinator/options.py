@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from schemas.topics import TopicNames
 
 CAMERA = "{camera_id}"
+LEARNING_ROUND_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,10 @@ class RoundRules:
     event_memory_s: float = 600.0
     max_event_s: float = 86_400.0
     max_events: int = 10_000
+
+    def while_learning(self) -> "RoundRules":
+        """For a bank without which no event opens: nothing can speak against its proposals, and it is waited for."""
+        return replace(self, round_s=min(self.round_s, LEARNING_ROUND_S), quarantine_s=0.0)
 
     @property
     def wait_s(self) -> float:
@@ -71,6 +76,7 @@ class CoordinatorOptions:
         rules: how proposals wait.
         limits: how far a bank may go.
         half_life_s: after so much capture time what was counted weighs half.
+        learn_s: seconds of normal video that are wanted of a camera; until then its rounds are short.
         lease_s: a standby takes over when the leader was silent for so long.
         refresh_s: how often the store is looked at for changes made by others.
         send_timeout_s: longest wait for the broker to confirm.
@@ -89,6 +95,7 @@ class CoordinatorOptions:
     rules: RoundRules = field(default_factory=RoundRules)
     limits: ChangeLimits = field(default_factory=ChangeLimits)
     half_life_s: float = 604_800.0
+    learn_s: float = 60.0
     lease_s: float = 10.0
     refresh_s: float = 1.0
     send_timeout_s: float = 10.0

@@ -190,7 +190,7 @@ class Rounds:
         self.remove([item.held for item in found])
         return found
 
-    def due(self, bank_id: str, now: float, complete_until: float) -> Sequence[Held]:
+    def due(self, bank_id: str, now: float, complete_until: float, rules: RoundRules | None = None) -> Sequence[Held]:
         """The proposals of a bank's round if it is to be settled now, else none.
 
         Args:
@@ -198,11 +198,13 @@ class Rounds:
             now: seconds.
             complete_until: until when all that was in the log has been received; an event that is still on its way
                 must be able to stop a proposal, so a quarantine passes only up to this point.
+            rules: of this bank, if it has its own.
         """
         held = self.of_bank(bank_id)
         if not held:
             return []
-        round_s, wait_s = self._rules.round_s, self._rules.wait_s
+        rules = rules or self._rules
+        round_s, wait_s = rules.round_s, rules.wait_s
         seen_until = now if wait_s == 0 else min(now, complete_until)
         if seen_until >= held[0].received_at + round_s + wait_s:
             gathered = [item for item in held if item.received_at <= held[0].received_at + round_s]

@@ -28,7 +28,7 @@ from memory_store.coordinator.guards import (
     unknown_bank,
 )
 from memory_store.coordinator.keeper import BankKeeper
-from memory_store.coordinator.options import CoordinatorOptions
+from memory_store.coordinator.options import CoordinatorOptions, RoundRules
 from memory_store.coordinator.outgoing import Outgoing
 from memory_store.coordinator.positions import Place, Positions
 from memory_store.coordinator.rounds import EventBook, Held, Rejected, Rounds
@@ -233,9 +233,13 @@ class Tenure:
         if any(stale_base(held.header, bank) for held in self._rounds.of_bank(bank_id)):
             bank = self._keeper.renewed(bank_id)  # a worker may have seen a version that we have not
         self._reject_unfit(bank)
-        while round_ := self._rounds.due(bank_id, now, self._complete_until):
+        while round_ := self._rounds.due(bank_id, now, self._complete_until, self._rules(bank)):
             bank = self._settle(bank, round_)
             self._reject_unfit(bank)
+
+    def _rules(self, bank: Bank) -> RoundRules:
+        rules = self._options.rules
+        return rules.while_learning() if self._initial.is_learning(bank, self._options.learn_s) else rules
 
     def _reject_unfit(self, bank: Bank) -> None:
         digest = self._initial.bundle_digest

@@ -22,7 +22,6 @@ from workers.camera import Camera
 from workers.options import EventOptions, WorkerOptions
 from workers.output import Output
 from workers.partition import Clip, Dead, SessionEnd, Skipped, Warming
-from workers.proposals import Contribution
 from workers.rules import event_rules
 from workers.tracker import BankRef
 from workers.windows import Window
@@ -102,7 +101,7 @@ def test_the_gate_lets_pass_what_is_below_its_threshold_only(
     judge = replace(assessor(), bundle=replace(BUNDLE, calibration=calibration))
     output = Output()
     found = Finding(header(0), result(regular_score), BANK, ByLine(calibration))
-    assert judge._propose(of, found, Contribution(found.result.sums), output) == passes
+    assert judge._propose(of, found, None, output) == passes
     assert (of.draft is not None) == passes
 
 

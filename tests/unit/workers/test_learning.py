@@ -11,8 +11,9 @@ import pytest
 from bundles.calibration import Calibration
 from inference.engine import ClipResult
 from inference.formats import ClipFormat
-from inference.rarity import level_for
-from inference.standard import Standards
+from inference.rarity import level_for, trust
+from inference.standard import Stage, Standards
+from memory_store.coordinator.guards import implausible_counts
 from memory_store.normality import Normality, merge_all
 from schemas.codec import HEADER, decode_message, decode_proposal_arrays
 from schemas.messages import AnomalyEvent, FrameHeader, FrameScore, ProposalHeader
@@ -91,10 +92,18 @@ def proposals(output: Output) -> list[tuple[ProposalHeader, Normality]]:
     return found
 
 
-def learned(judge: Assessor, seconds: float = 2 * LEARN_S) -> Normality:
-    """What a bank has counted after so much of the camera's normal video."""
-    output = play(judge, camera(), results(round(seconds * FPS), seed=7), Normality.empty(judge.standards.grid))  # type: ignore[arg-type]
-    return merge_all([counts for _, counts in proposals(output)], float("inf"))
+def learned(judge: Assessor, num_rounds: int = 4) -> Normality:
+    """What a bank has counted after some rounds of five seconds, each scored by what was known before it."""
+    counted = nothing(judge)
+    for number in range(num_rounds):
+        output = play(judge, camera(), results(50, seed=70 + number), counted)
+        counted = merge_all([counted, *(counts for _, counts in proposals(output))], float("inf"))
+    return counted
+
+
+def nothing(judge: Assessor) -> Normality:
+    assert judge.standards.grid is not None
+    return Normality.empty(judge.standards.grid)
 
 
 WILD = [odd(result, speed=30.0, error=50.0, grey=80.0) for result in results(20, seed=9)]
@@ -102,7 +111,7 @@ WILD = [odd(result, speed=30.0, error=50.0, grey=80.0) for result in results(20,
 
 def test_a_new_camera_is_learned_before_it_is_judged(parent: Calibration) -> None:
     judge = assessor(parent)
-    output = play(judge, camera(), WILD, Normality.empty(judge.standards.grid))  # type: ignore[arg-type]
+    output = play(judge, camera(), WILD, nothing(judge))
     assert set(states(output)) == {"learning"}
     assert not events(output)
     assert proposals(output)[0][0].num_frames > 0
@@ -123,7 +132,7 @@ def test_once_learned_the_same_frames_are_an_event(parent: Calibration) -> None:
 def test_a_bundle_of_the_camera_itself_needs_no_learning() -> None:
     own = remembered()
     judge = assessor(own)
-    output = play(judge, camera(), results(5, seed=8), Normality.empty(judge.standards.grid))  # type: ignore[arg-type]
+    output = play(judge, camera(), results(5, seed=8), nothing(judge))
     assert set(states(output)) == {"live"}
 
 
@@ -131,7 +140,7 @@ def test_a_bundle_of_the_camera_itself_needs_no_learning() -> None:
 def test_where_nothing_can_be_learned_the_camera_is_judged_by_what_there_is(parent: Calibration, state: str) -> None:
     judge = assessor(parent)
     bank = replace(BANK, memory_state=state)  # type: ignore[arg-type]
-    output = play(judge, camera(), WILD, Normality.empty(judge.standards.grid), bank)  # type: ignore[arg-type]
+    output = play(judge, camera(), WILD, nothing(judge), bank)
     assert set(states(output)) == {state}
     assert events(output)
     assert not proposals(output)
@@ -139,7 +148,7 @@ def test_where_nothing_can_be_learned_the_camera_is_judged_by_what_there_is(pare
 
 def test_without_updates_nothing_is_learned_either(parent: Calibration) -> None:
     judge = assessor(parent, updates=False)
-    output = play(judge, camera(), results(5, seed=8), Normality.empty(judge.standards.grid))  # type: ignore[arg-type]
+    output = play(judge, camera(), results(5, seed=8), nothing(judge))
     assert set(states(output)) == {"live"}
     assert not proposals(output)
 
@@ -148,10 +157,9 @@ def test_who_waits_in_vain_for_a_coordinator_is_told_once_and_judged(
     parent: Calibration, caplog: pytest.LogCaptureFixture
 ) -> None:
     judge, of = assessor(parent), camera()
-    nothing = Normality.empty(judge.standards.grid)  # type: ignore[arg-type]
     last = round(LEARNING_PATIENCE * LEARN_S * FPS)
-    play(judge, of, results(2, seed=8), nothing, first=0)
-    output = play(judge, of, results(5, seed=8), nothing, first=last - 1)
+    play(judge, of, results(2, seed=8), nothing(judge), first=0)
+    output = play(judge, of, results(5, seed=8), nothing(judge), first=last - 1)
     assert states(output) == ["learning"] * 2 + ["live"] * 3
     assert [record.message for record in caplog.records if "does a coordinator run" in record.message] == [
         record.message for record in caplog.records
@@ -159,15 +167,32 @@ def test_who_waits_in_vain_for_a_coordinator_is_told_once_and_judged(
     assert len(caplog.records) == 1
 
 
-def test_a_contribution_counts_its_frames_and_nothing_else(parent: Calibration) -> None:
+def stages(judge: Assessor) -> list[Stage]:
+    return [judge.standards.of(str(number), learned(judge, number)).stage(LEARN_S) for number in range(4)]
+
+
+def test_a_camera_is_learned_in_stages_each_by_what_the_one_before_has_taught(parent: Calibration) -> None:
+    assert stages(assessor(parent)) == [Stage.COUNTS, Stage.EVIDENCE, Stage.LEVELS, Stage.KNOWN]
+
+
+@pytest.mark.parametrize(("num_rounds", "num_evidence", "num_levels"), [(0, 0.0, 0.0), (1, 1.0, 0.0), (2, 1.0, 1.0)])
+def test_a_contribution_counts_its_frames_as_far_as_their_scores_can_be_trusted(
+    parent: Calibration, num_rounds: int, num_evidence: float, num_levels: float
+) -> None:
     judge = assessor(parent)
-    output = play(judge, camera(), results(40, seed=7), Normality.empty(judge.standards.grid))  # type: ignore[arg-type]
-    for told, counts in proposals(output):
+    counted = learned(judge, num_rounds)
+    trusted = trust(judge.standards.of(f"{num_rounds}", counted).seconds_seen)
+    for told, counts in proposals(play(judge, camera(), results(40, seed=7), counted)):
         assert counts.num_frames == told.num_frames
         assert counts.at_s == told.captured_to.timestamp()
-        assert counts.field("levels").sum() == told.num_frames
-        np.testing.assert_array_equal(counts.field("evidence")[:, 0], told.num_frames)
+        assert counts.field("levels").sum() == pytest.approx(num_levels * trusted * told.num_frames)
+        assert counts.field("evidence")[:, 0] == pytest.approx(num_evidence * trusted * told.num_frames)
         assert told.base_digest == BANK.items_digest
+        assert implausible_counts(told, counts) is None
+
+
+def test_what_is_scored_when_little_is_known_weighs_little() -> None:
+    assert [trust(seconds) for seconds in (0.0, 60.0, 600.0, 6000.0)] == [0.0, 0.1, 1.0, 1.0]
 
 
 def test_frames_around_an_event_are_not_counted(parent: Calibration) -> None:
@@ -197,10 +222,12 @@ def test_scores_and_thresholds_follow_what_was_counted(parent: Calibration) -> N
 
 def test_standards_are_made_once_for_each_content(parent: Calibration) -> None:
     standards = Standards(parent)
-    nothing = Normality.empty(standards.grid)  # type: ignore[arg-type]
-    assert standards.of("a", nothing) is standards.of("a", nothing)
-    assert standards.of("b", nothing) is not standards.of("a", nothing)
-    assert standards.of("a", nothing).seconds_seen == pytest.approx(2.0)
+    grid = standards.grid
+    assert grid is not None
+    empty = Normality.empty(grid)
+    assert standards.of("a", empty) is standards.of("a", empty)
+    assert standards.of("b", empty) is not standards.of("a", empty)
+    assert standards.of("a", empty).seconds_seen == pytest.approx(2.0)
 
 
 def feed(levels: Sequence[float], calm: Sequence[bool] | None = None, pause_s: float = 0.0) -> list[float | None]:

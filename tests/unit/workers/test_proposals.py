@@ -6,7 +6,7 @@ from memory_store.proposal import ItemSums
 from schemas.codec import HEADER, decode_message, decode_proposal_arrays
 from schemas.messages import ProposalHeader
 from tests.unit.workers.arriving import header
-from workers.proposals import Contribution, begin, extend, proposal_record
+from workers.proposals import begin, extend, proposal_record
 from workers.tracker import BankRef
 
 BANK = BankRef("shared", 4, "ab" * 32, "live")
@@ -22,23 +22,23 @@ def sums(seed: int) -> ItemSums:
 
 
 def test_frames_merge_by_the_monoid() -> None:
-    draft = begin(header(4), BANK, Contribution(sums(0)))
+    draft = begin(header(4), BANK, sums(0))
     for index in (5, 6):
-        draft = extend(draft, header(index), Contribution(sums(index)))
+        draft = extend(draft, header(index), sums(index))
     expected = sums(0).merge(sums(5)).merge(sums(6))
     assert np.array_equal(draft.sums.sums_MC, expected.sums_MC)
     assert (draft.first_frame, draft.last_frame, draft.num_frames) == (4, 6, 3)
 
 
 def test_it_is_due_after_its_share_of_capture_time() -> None:
-    draft = begin(header(0), BANK, Contribution(sums(0)))
+    draft = begin(header(0), BANK, sums(0))
     assert draft.is_due(0.0)
-    assert not extend(draft, header(9), Contribution(sums(1))).is_due(1.0)
-    assert extend(draft, header(10), Contribution(sums(1))).is_due(1.0)
+    assert not extend(draft, header(9), sums(1)).is_due(1.0)
+    assert extend(draft, header(10), sums(1)).is_due(1.0)
 
 
 def test_another_session_or_another_bank_content_does_not_join() -> None:
-    draft = begin(header(0), BANK, Contribution(sums(0)))
+    draft = begin(header(0), BANK, sums(0))
     assert draft.continued_by(header(1), BANK)
     assert not draft.continued_by(header(1, session="s2"), BANK)
     assert not draft.continued_by(header(1), BankRef("shared", 5, "cd" * 32, "live"))
@@ -46,7 +46,7 @@ def test_another_session_or_another_bank_content_does_not_join() -> None:
 
 def test_the_record_travels_whole_under_the_banks_key() -> None:
     record = proposal_record(
-        extend(begin(header(4), BANK, Contribution(sums(0))), header(5), Contribution(sums(1))),
+        extend(begin(header(4), BANK, sums(0)), header(5), sums(1)),
         "cam1",
         "ef" * 32,
         "updates",
