@@ -7,7 +7,7 @@
 
 Each is counted in the camera's memory (``memory_store.normality``) by whoever scores its normal video. Neighbouring
 frames are not independent, so alarms are counted over blocks of ``BLOCK_S``: the highest level of each. Beyond what was
-seen, both distributions go on as exponentials; how far that may be trusted is said with the rate (``Rate``).
+seen, both distributions go on as exponentials (``Tail``); how far that may be trusted is said with the rate (``Rate``).
 
 Dimensions: F frames, L level bins.
 """
@@ -36,6 +36,11 @@ MIN_SPREAD = 1e-3
 LEAST_BLOCKS = 10
 """Blocks in a tail from which its scale can be told; of fewer, frames tell, with one chance a smoothing time."""
 CHANCES_PER_DAY = 86_400.0 / SMOOTHING_S
+PRIOR_TAIL = 10.0
+"""Observations that a tail's scale rests on before any was made: bounds how far a young memory mistrusts its own."""
+NEIGHBOURS = 5.0
+"""Frames that go up and down together, about ``SMOOTHING_S`` of them."""
+LN_10 = math.log(10.0)
 MIN_TAIL = 0.05
 """Least mean excess of a tail, in spreads: few frames may show none."""
 ONE_SIDED_95 = 1.645
@@ -57,15 +62,34 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """A distribution's upper end: P(level >= l) = share * exp(-(l - start) / scale) for l >= start.
+    """A distribution's upper end, an exponential whose scale is known from few observations, n.
 
-    ``count`` is how many observations lie beyond the start, each with its weight.
+    What is then to be expected of the next one is P(level >= l) = share * (1 + (l - start) / (n scale))^-n, the
+    posterior predictive, which is the heavier the less was seen and becomes share * exp(-(l - start) / scale).
+
+    Attributes:
+        start: level from which on it holds.
+        share: of all that was counted.
+        scale: mean excess.
+        count: how many observations lie beyond the start, each with its weight.
+        known: n; ``PRIOR_TAIL`` more than those of ``count`` that are independent.
     """
 
     start: float
     share: float
     scale: float
     count: float
+    known: float
+
+    def log10_p(self, levels_F: Float64) -> Float64:
+        """log10 of P(level >= l) for levels at or beyond the start."""
+        excess_F = np.maximum(levels_F - self.start, 0.0)
+        return np.asarray(math.log10(self.share) - self.known * np.log1p(excess_F / (self.known * self.scale)) / LN_10)
+
+    def level_at(self, p: float) -> float:
+        """The level that is reached with probability ``p``; inverse of ``log10_p``."""
+        ratio = self.share / min(p, self.share)
+        return self.start + self.known * self.scale * math.expm1(math.log(ratio) / self.known)
 
 
 def trust(seconds_seen: float) -> float:
@@ -105,33 +129,43 @@ def block_peaks(levels_F: Float64, fps: float) -> Float64:
     return np.asarray(levels_F[: whole * size].reshape(whole, size).max(axis=1))
 
 
-def tail_of(counts_L: Float64, share: float) -> Tail:
-    """The highest ``share`` of what was counted; the highest bin at least, however much lies in it."""
+def tail_of(counts_L: Float64, share: float, neighbours: float = 1.0) -> Tail:
+    """The highest ``share`` of what was counted; the highest bin at least, however much lies in it.
+
+    Args:
+        counts_L: of levels.
+        share: of them that the tail is to hold.
+        neighbours: so many of them go up and down together.
+    """
     total = counts_L.sum()
     at_least_L = counts_L[::-1].cumsum()[::-1]
     highest = int(np.flatnonzero(counts_L)[-1]) if counts_L.any() else 0
-    first = min(highest, int(np.argmax(at_least_L <= max(share * total, 1.0))))
+    first = min(highest, int(np.argmax(at_least_L <= share * total)))
     start, count = LEVEL_FROM + first * BIN, float(at_least_L[first])
     middles_L = LEVEL_FROM + (np.arange(NUM_LEVEL_BINS) + 0.5) * BIN
     excess = float(((middles_L - start) * counts_L)[first:].sum()) / max(count, 1e-9)
-    return Tail(start, count / total if total else 1.0, max(excess, MIN_TAIL), count)
+    scale, known = max(excess, MIN_TAIL), PRIOR_TAIL + count / neighbours
+    return Tail(start, count / total if total else 1.0, scale, count, known)
 
 
-def log10_p(levels_F: Float64, counts_L: Float64, share: float = FRAME_TAIL) -> Float64:
-    """log10 of the share of what was counted that reaches each level, (F,), <= 0; never underflows."""
-    tail = tail_of(counts_L, share)
-    beyond_F = math.log10(tail.share) - (levels_F - tail.start) / tail.scale / math.log(10.0)
+def frame_tail(memory: Normality) -> Tail:
+    """Of the levels of normal frames."""
+    return tail_of(memory.field("levels"), FRAME_TAIL, NEIGHBOURS)
+
+
+def log10_p(levels_F: Float64, memory: Normality) -> Float64:
+    """log10 of the share of normal frames that reach each level, (F,), <= 0; never underflows."""
+    counts_L, tail = memory.field("levels"), frame_tail(memory)
     at_least_L = np.append(counts_L[::-1].cumsum()[::-1], 0.0) / max(counts_L.sum(), 1e-9)
     edges = LEVEL_FROM + np.arange(NUM_LEVEL_BINS + 1) * BIN
     below_F = np.log10(np.maximum(np.interp(levels_F, edges, at_least_L), 1e-300))
-    return np.asarray(np.where(levels_F >= tail.start, beyond_F, below_F))
+    return np.asarray(np.where(levels_F >= tail.start, tail.log10_p(levels_F), below_F))
 
 
 def rate_of(level: float, memory: Normality) -> Rate:
     """How often a day of normal video the level rises to ``level``."""
-    counts_L, share, chances = _alarms(memory)
-    tail = tail_of(counts_L, share)
-    per_day = chances * 10.0 ** float(log10_p(np.array([level]), counts_L, share)[0])
+    tail, chances = _alarms(memory)
+    per_day = chances * 10.0 ** float(tail.log10_p(np.array([level]))[0])
     num_blocks = tail_of(memory.field("peaks"), BLOCK_TAIL).count
     widest = tail.scale * (1.0 + ONE_SIDED_95 / math.sqrt(max(num_blocks, 1e-3)))
     at_most = chances * tail.share * math.exp(-max(level - tail.start, 0.0) / widest)
@@ -140,15 +174,13 @@ def rate_of(level: float, memory: Normality) -> Rate:
 
 def level_for(per_day: float, memory: Normality) -> float:
     """The level that normal video reaches ``per_day`` times a day, by the best estimate; inverse of ``rate_of``."""
-    counts_L, share, chances = _alarms(memory)
-    tail = tail_of(counts_L, share)
-    wanted = min(per_day / chances, tail.share)
-    return tail.start + tail.scale * math.log(tail.share / wanted)
+    tail, chances = _alarms(memory)
+    return tail.level_at(per_day / chances)
 
 
-def _alarms(memory: Normality) -> tuple[Float64, float, float]:
-    """What alarms are reckoned from: counts, the share in their tail, and how many chances of one a day has."""
-    peaks_L, levels_L = memory.field("peaks"), memory.field("levels")
-    if tail_of(peaks_L, BLOCK_TAIL).count >= LEAST_BLOCKS or not levels_L.any():
-        return peaks_L, BLOCK_TAIL, BLOCKS_PER_DAY
-    return levels_L, FRAME_TAIL, CHANCES_PER_DAY
+def _alarms(memory: Normality) -> tuple[Tail, float]:
+    """What alarms are reckoned from, and how many chances of one a day has."""
+    blocks = tail_of(memory.field("peaks"), BLOCK_TAIL)
+    if blocks.count >= LEAST_BLOCKS or not memory.field("levels").any():
+        return blocks, BLOCKS_PER_DAY
+    return frame_tail(memory), CHANCES_PER_DAY

@@ -222,7 +222,7 @@ class ByMemory:
         return Stage.LEVELS if self.memory.field("levels").sum() < trusted else Stage.KNOWN
 
     def _log10_p(self, level: float) -> float:
-        return float(log10_p(np.array([level]), self.memory.field("levels"))[0])
+        return float(log10_p(np.array([level]), self.memory)[0])
 
 
 @dataclass(frozen=True, slots=True)

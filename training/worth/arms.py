@@ -153,7 +153,7 @@ def left_out(scenes: Sequence[Scene]) -> Iterator[Row]:
                 continue
             memory = learn(others)
             levels_F = levels_of(take, memory)
-            shares.append(float((log10_p(levels_F, memory.field("levels")) < np.log10(RARE)).mean()))
+            shares.append(float((log10_p(levels_F, memory) < np.log10(RARE)).mean()))
         if shares:
             note = f"mean of {len(shares)} videos, each left out in turn"
             yield Row(

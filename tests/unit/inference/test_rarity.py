@@ -10,6 +10,8 @@ from inference.rarity import (
     BLOCK_TAIL,
     BLOCKS_PER_DAY,
     FRAME_TAIL,
+    NEIGHBOURS,
+    PRIOR_TAIL,
     block_peaks,
     evidence_moments,
     histogram,
@@ -34,6 +36,12 @@ def memory_of(found, peaks=None):
     memory.field("evidence")[...] = evidence_moments(found)
     if peaks is not None:
         memory.field("peaks")[...] = histogram(peaks)
+    return memory
+
+
+def of_levels(levels):
+    memory = Normality.empty(GRID)
+    memory.field("levels")[...] = histogram(levels)
     return memory
 
 
@@ -64,18 +72,38 @@ def test_moments_add_up():
 
 def test_p_is_the_share_that_was_as_high():
     levels = np.random.default_rng(0).normal(0, 1, 200_000)
-    counts = histogram(levels)
+    memory = of_levels(levels)
     for level, p in [(0.0, 0.5), (1.0, 0.1587), (2.0, 0.0228)]:
-        assert 10 ** log10_p(np.array([level]), counts)[0] == pytest.approx(p, rel=0.12)
+        assert 10 ** log10_p(np.array([level]), memory)[0] == pytest.approx(p, rel=0.12)
 
 
 def test_p_falls_without_end_and_never_rises():
-    counts = histogram(np.random.default_rng(0).normal(0, 1, 5000))
-    p = log10_p(np.linspace(-3.9, 500, 4000), counts)
+    memory = of_levels(np.random.default_rng(0).normal(0, 1, 5000))
+    p = log10_p(np.linspace(-3.9, 500, 4000), memory)
     assert (np.diff(p) <= 1e-9).all()
     assert p[0] == pytest.approx(0, abs=1e-3)
     assert np.isfinite(p).all()
-    assert p[-1] < -50
+    assert p[-1] < -40
+
+
+def test_of_few_observations_a_tail_is_heavier_and_of_many_an_exponential():
+    levels = 1.0 + np.random.default_rng(0).exponential(0.5, 100_000)
+    few, many = (tail_of(histogram(levels[:count]), 0.5) for count in (20, 100_000))
+    assert few.known == PRIOR_TAIL + few.count
+    far = np.array([many.start + 4.0])
+    assert many.log10_p(far)[0] == pytest.approx(np.log10(many.share) - 4.0 / many.scale / np.log(10), rel=1e-2)
+    beyond = np.array([few.start + 8 * few.scale])
+    assert few.log10_p(beyond)[0] > np.log10(few.share) - 8 / np.log(10) + 0.5
+    for tail in (few, many):
+        for p in (0.4, 1e-3, 1e-6):
+            assert 10 ** tail.log10_p(np.array([tail.level_at(p)]))[0] == pytest.approx(p)
+
+
+def test_counts_that_weigh_little_have_a_tail_all_the_same():
+    levels = np.random.default_rng(0).normal(0, 1, 5000)
+    whole, faded = (tail_of(weight * histogram(levels), FRAME_TAIL, NEIGHBOURS) for weight in (1.0, 1e-3))
+    assert (faded.start, faded.scale) == (whole.start, pytest.approx(whole.scale))
+    assert faded.known < whole.known
 
 
 def test_the_tail_of_an_exponential_is_its_own():
@@ -113,7 +141,7 @@ def test_little_footage_promises_little():
     wide, narrow = (rate_of(level_for(1.0, memory), memory) for memory in (short, long))
     assert wide.per_day == pytest.approx(narrow.per_day) == pytest.approx(1.0)
     assert narrow.at_most < 1.3
-    assert wide.at_most > 5.0
+    assert wide.at_most > 4.0
 
 
 def test_one_block_alone_still_gives_a_threshold():
@@ -143,7 +171,7 @@ def test_peaks_of_one_level_are_a_tail_too(peaks):
 def test_nothing_counted_gives_finite_numbers():
     memory = Normality.empty(GRID)
     assert math.isfinite(level_for(1.0, memory))
-    assert np.isfinite(log10_p(np.array([-9.0, 0.0, 9.0]), memory.field("levels"))).all()
+    assert np.isfinite(log10_p(np.array([-9.0, 0.0, 9.0]), memory)).all()
     assert rate_of(0.0, memory).at_most >= rate_of(0.0, memory).per_day
 
 

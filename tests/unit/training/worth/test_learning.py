@@ -28,7 +28,7 @@ def test_levels_of_what_was_left_out_are_those_of_what_comes_later():
     """In-sample levels would be lower than those of video that the memory has not seen."""
     memory = learn([take("a", 600, 1.0, 0)])
     later = levels_of(take("b", 3000, 1.0, 1), memory)
-    p = 10 ** log10_p(later, memory.field("levels"))
+    p = 10 ** log10_p(later, memory)
     assert (p < 0.05).mean() == pytest.approx(0.05, abs=0.04)
 
 
