@@ -1,13 +1,27 @@
 """From settings to the options of each part; no part reads settings itself."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from memory_store.coordinator.options import ChangeLimits, CoordinatorOptions, RoundRules
+from bundles.calibration import Calibration
+from memory_store.coordinator.options import CAMERA, ChangeLimits, CoordinatorOptions, RoundRules
 from schemas.settings import CoordinatorSettings, WatchSettings, WorkerSettings
 from schemas.topics import TopicNames
 
 if TYPE_CHECKING:
     from workers.options import WorkerOptions
+
+
+S = TypeVar("S", CoordinatorSettings, WorkerSettings, WatchSettings)
+
+
+def with_banks_for(settings: S, calibration: Calibration) -> S:
+    """Settings in which each camera has a bank of its own, if what is normal is remembered by place and no bank is set.
+
+    What one camera sees at a place says nothing of another; the items of a network may be shared.
+    """
+    if calibration.memory is None or "bank_id" in settings.memory.model_fields_set:
+        return settings
+    return settings.model_copy(update={"memory": settings.memory.model_copy(update={"bank_id": CAMERA})})
 
 
 def coordinator_options(settings: CoordinatorSettings | WatchSettings) -> CoordinatorOptions:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from consumers.reader import EventReader, ScoreReader
 from engram.build.bundles import bank_cache
-from engram.build.options import coordinator_options, worker_options
+from engram.build.options import coordinator_options, with_banks_for, worker_options
 from engram.build.topics import topic_specs
 from engram.run.process import Crew
 from inference.engine import Engine
@@ -37,6 +37,7 @@ DRAIN_S = 10.0
 STALL_S = 60.0
 """A worker that finishes no frame for so long, with frames waiting, will not do so later."""
 END_S = 15.0
+SETTLE_S = 10.0
 
 
 class Listener(Protocol):
@@ -78,6 +79,7 @@ class Embedded:
     def __init__(
         self, settings: WatchSettings, engine: Engine, store: BankStore, feeds: Sequence[CameraFeed], listener: Listener
     ) -> None:
+        settings = with_banks_for(settings, engine.bundle.calibration)
         self._settings = settings
         self._store = store
         self._listener = listener
@@ -103,9 +105,9 @@ class Embedded:
         Raises:
             EngramError: a part failed, or the worker stands still.
         """
-        ending = threading.Event()
+        ending, all_learned = threading.Event(), threading.Event()
         if self._learns:
-            self._crew.start("coordinator", lambda: self._coordinator.run(ending))
+            self._crew.start("coordinator", lambda: self._coordinator.run(all_learned))
         self._crew.start("worker", lambda: self._worker.run(ending))
         self._crew.start("producer", self._producer.run)
         try:
@@ -113,6 +115,10 @@ class Embedded:
         finally:
             self._producer.request_stop()
             ending.set()
+            late = self._crew.join(END_S, "worker", "producer")
+            if self._learns and not late and not self._must_give_up():
+                self._learn_the_rest()
+            all_learned.set()
             late = self._crew.join(END_S)
             self._tell(0.0)
             self._bus.close()
@@ -137,6 +143,12 @@ class Embedded:
                 return
             if not self._crew.is_running("producer"):
                 patience.require_progress(self._worker.snapshot().tally.received)
+
+    def _learn_the_rest(self) -> None:
+        """What the last rounds hold becomes part of the memory: the next run goes on from there."""
+        published = self._worker.snapshot().tally.proposals["published"]
+        if not self._coordinator.settle_the_rest(published, SETTLE_S):
+            log.warning("the last contributions to the memory were not settled within %.0f s, they are lost", SETTLE_S)
 
     def _must_give_up(self) -> bool:
         """A producer that failed has sent its other cameras' frames all the same; they are scored first."""

@@ -6,7 +6,7 @@ import threading
 from bundles.bundle import load_initial_bank
 from engram.build.adapters import open_bus, open_store, open_store_for_worker
 from engram.build.bundles import require_bundle
-from engram.build.options import coordinator_options, worker_options
+from engram.build.options import coordinator_options, with_banks_for, worker_options
 from engram.run.process import connected
 from memory_store.coordinator.coordinator import Coordinator
 from memory_store.store import BankReader
@@ -25,6 +25,7 @@ def run_coordinator(settings: CoordinatorSettings, stop: threading.Event) -> Non
         FatalError: settings, bundle or store are beyond repair, or the bundle has no memory.
     """
     items = load_initial_bank(require_bundle(settings.worker.bundle))
+    settings = with_banks_for(settings, items.calibration)
     initial = InitialBank.of_items(items)
     if initial.is_empty:
         text = f"the network '{items.model}' keeps what it knows in its weights, there is no memory to coordinate"
@@ -48,6 +49,7 @@ def run_worker(settings: WorkerSettings, stop: threading.Event) -> None:
     from workers.worker import Worker  # noqa: PLC0415
 
     engine = load_engine(settings.worker)
+    settings = with_banks_for(settings, engine.bundle.calibration)
     with open_bus(settings.kafka) as bus, open_store_for_worker(settings.store) as store:
         if connected(bus.existing_topics, stop) is None or stop.is_set():
             return  # told to stop while the network was loading: joining the group would only cost the others

@@ -100,12 +100,13 @@ class Crew:
         """Whether the function called ``name`` has raised."""
         return name in self._errors
 
-    def join(self, timeout_s: float) -> tuple[str, ...]:
-        """Wait for all; the names of those that did not end by the deadline."""
+    def join(self, timeout_s: float, *names: str) -> tuple[str, ...]:
+        """Wait for those named, or for all; the names of those that did not end by the deadline."""
         deadline_s = time.monotonic() + timeout_s
-        for thread in self._threads.values():
+        awaited = {name: thread for name, thread in self._threads.items() if not names or name in names}
+        for thread in awaited.values():
             thread.join(max(0.0, deadline_s - time.monotonic()))
-        return tuple(name for name, thread in self._threads.items() if thread.is_alive())
+        return tuple(name for name, thread in awaited.items() if thread.is_alive())
 
     def raise_error(self) -> None:
         """Raise what the first failing function raised, if one did."""

@@ -78,6 +78,7 @@ class Coordinator:
         self._pause_s = FIRST_PAUSE_S
         self._not_before = float("-inf")
         self._snapshot = CoordinatorSnapshot()
+        self._is_ending = False
 
     def run(self, stop: threading.Event) -> None:
         """Coordinate until ``stop`` is set.
@@ -110,6 +111,26 @@ class Coordinator:
         self._snapshot = self._look()
         self._tell()
         return busy
+
+    def settle_the_rest(self, num_proposals: int, timeout_s: float) -> bool:
+        """After the last frame of a recording: settle what is held at once, whatever rounds and quarantine say.
+
+        Called from another thread than ``run``'s, when all that could speak against a proposal has been published.
+
+        Args:
+            num_proposals: that were published in all.
+            timeout_s: after which it is given up.
+
+        Returns:
+            whether every one was decided.
+        """
+        self._is_ending = True
+        deadline, pause = self._clock() + timeout_s, threading.Event()
+        while self._clock() < deadline:
+            if self._snapshot.received >= num_proposals and self._snapshot.held == 0:
+                return True
+            pause.wait(0.02)
+        return False
 
     def step_back(self) -> None:
         """Give back what is undecided, leave the group, let a standby take over at once."""
@@ -170,6 +191,7 @@ class Coordinator:
         self._not_before = self._clock() + self._options.work_interval_s
         if self._clock() >= self._renew_at:
             self._keep_the_lead()
+        self._tenure.is_ending = self._is_ending
         self._tenure.work()
         self._trouble = None
         self._backoff.reset()

@@ -91,7 +91,7 @@ class CoordinatorOptions:
     topics: TopicNames
     group: str = "engram-coordinators"
     bank_id: str = "shared"
-    max_banks: int = 100
+    max_banks: int = 1000
     rules: RoundRules = field(default_factory=RoundRules)
     limits: ChangeLimits = field(default_factory=ChangeLimits)
     half_life_s: float = 604_800.0

@@ -28,7 +28,7 @@ from memory_store.coordinator.guards import (
     unknown_bank,
 )
 from memory_store.coordinator.keeper import BankKeeper
-from memory_store.coordinator.options import CoordinatorOptions, RoundRules
+from memory_store.coordinator.options import CoordinatorOptions
 from memory_store.coordinator.outgoing import Outgoing
 from memory_store.coordinator.positions import Place, Positions
 from memory_store.coordinator.rounds import EventBook, Held, Rejected, Rounds
@@ -70,6 +70,9 @@ class Tenure:
         outgoing: to the broker.
         counts: what is counted into.
         clock: seconds, monotonic.
+
+    Attributes:
+        is_ending: nothing more will come that could speak against what is held, so it is settled at once.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Tenure:
         clock: Callable[[], float],
     ) -> None:
         self.subscription = subscription
+        self.is_ending = False
         self._options = options
         self._initial = initial
         self._partitions = partitions
@@ -233,13 +237,17 @@ class Tenure:
         if any(stale_base(held.header, bank) for held in self._rounds.of_bank(bank_id)):
             bank = self._keeper.renewed(bank_id)  # a worker may have seen a version that we have not
         self._reject_unfit(bank)
-        while round_ := self._rounds.due(bank_id, now, self._complete_until, self._rules(bank)):
+        while round_ := self._due(bank, now):
             bank = self._settle(bank, round_)
             self._reject_unfit(bank)
 
-    def _rules(self, bank: Bank) -> RoundRules:
+    def _due(self, bank: Bank, now: float) -> Sequence[Held]:
+        if self.is_ending:
+            return self._rounds.of_bank(bank.bank_id)
         rules = self._options.rules
-        return rules.while_learning() if self._initial.is_learning(bank, self._options.learn_s) else rules
+        if self._initial.is_learning(bank, self._options.learn_s):
+            rules = rules.while_learning()
+        return self._rounds.due(bank.bank_id, now, self._complete_until, rules)
 
     def _reject_unfit(self, bank: Bank) -> None:
         digest = self._initial.bundle_digest

@@ -26,7 +26,8 @@ class MemorySection(Section):
     bank_id: str = Field(
         default="shared",
         pattern=r"^([A-Za-z0-9]|\{camera_id\})([A-Za-z0-9._-]|\{camera_id\})*$",
-        description="bank of a camera; '{camera_id}' gives each its own, a plain name shares one among all",
+        description="bank of a camera; '{camera_id}' gives each its own, a plain name shares one among all; if none is "
+        "set, each has its own where the bundle remembers what is normal by place",
     )
     updates: bool = Field(default=True, description="propose updates from normal frames; false freezes the memory")
     learn_s: float = Field(
@@ -167,7 +168,7 @@ class CoordinatorSection(Section):
         default=0.05, gt=0, description="a bank moves less than this in one commit, as its items' mean distance"
     )
     max_banks: int = Field(
-        default=100, ge=1, description="banks beyond which none is made for a new camera; an operator can make more"
+        default=1000, ge=1, description="banks beyond which none is made for a new camera; an operator can make more"
     )
     guard_frames: int = Field(
         default=10, ge=0, description="frames before and after an event that must not teach either"

@@ -13,6 +13,7 @@ from memory_store.bank import Bank, first_broken_link, next_epoch
 from memory_store.store import BankStore, CommitRequest, RestoreRequest
 from schemas.errors import FatalError, OwnershipLostError, SettingsError, StaleVersionError, TransientError
 from tests.contract.memory_store.banks import FAR_S, KEPT, NOW, change, commit_next, first_bank, items, leased
+from tests.unit.memory_store.counted import counting_bank, counts
 from tests.unit.memory_store.proposals import FREEZE, THAW
 
 
@@ -308,3 +309,17 @@ def test_a_lease_of_the_lead_fences_the_commits_of_whoever_lost_it(store: BankSt
     with pytest.raises(OwnershipLostError, match="fenced"):
         store.commit(CommitRequest(lost, lobby.followed_by(items(1), NOW), change("late")))
     assert store.commit(CommitRequest(taken, lobby.followed_by(items(2), NOW), change("led"))).status == "applied"
+
+
+@pytest.mark.parametrize("num_items", [4, 0])
+def test_counts_are_kept_with_the_items_bit_for_bit(store: BankStore, num_items: int) -> None:
+    first = replace(counting_bank(num_items=num_items), bank_id="dock")
+    store.create(first, change("created", "create"))
+    counted = first.followed_by(first.items_MC, NOW, counts(9))
+    store.commit(CommitRequest(leased(store, "dock"), counted, change("counted")))
+    for found in (store.read("dock"), store.read_version("dock", 1)):
+        assert found is not None and found.normality is not None
+        assert (found.digest, found.kind) == (counted.digest, counted.kind)
+        np.testing.assert_array_equal(found.normality.values_N, counts(9).values_N)
+    before = store.read_version("dock", 0)
+    assert before is not None and before.digest == first.digest

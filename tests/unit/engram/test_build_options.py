@@ -4,9 +4,11 @@ from dataclasses import MISSING, fields
 
 import pytest
 
-from engram.build.options import coordinator_options, worker_options
+from engram.build.options import coordinator_options, with_banks_for, worker_options
 from schemas.settings import CoordinatorSettings, WatchSettings, WorkerSettings
 from schemas.settings.detection import EventsSection
+from tests.looks import remembered
+from tests.small_bundle import small_bundle
 from workers.options import EventOptions
 from workers.tracker import EventRules
 
@@ -23,7 +25,7 @@ def test_every_worker_and_event_setting_is_used() -> None:
     settings = WorkerSettings.model_validate(
         {
             "kafka": {"topic_prefix": "p.", "group": "g"},
-            "memory": {"bank_id": "{camera_id}", "updates": False},
+            "memory": {"bank_id": "{camera_id}", "updates": False, "learn_s": 7},
             "worker": {
                 "worker_id": "w9",
                 "max_batch": 3,
@@ -73,7 +75,7 @@ def test_sites_on_one_broker_have_groups_of_their_own(kafka: dict[str, str], gro
 def test_coordinator_settings_are_used_by_both_kinds_of_process() -> None:
     values = {
         "kafka": {"topic_prefix": "p."},
-        "memory": {"bank_id": "of-{camera_id}"},
+        "memory": {"bank_id": "of-{camera_id}", "learn_s": 7, "half_life_h": 2},
         "coordinator": {
             "writer_id": "c9",
             "lease_s": 3,
@@ -92,6 +94,19 @@ def test_coordinator_settings_are_used_by_both_kinds_of_process() -> None:
     assert (options.rules.round_s, options.rules.quarantine_s, options.rules.guard_frames) == (5, 2, 7)
     assert (options.bank_id, options.max_banks, options.limits.moved_per_round) == ("of-{camera_id}", 9, 0.25)
     assert (options.limits.moved_per_hour, options.limits.anchor_distance) == (4, 0.5)
+    assert (options.learn_s, options.half_life_s) == (7, 7200)
+
+
+@pytest.mark.parametrize(
+    ("given", "remembers", "bank_id"),
+    [({}, True, "{camera_id}"), ({}, False, "shared"), ({"bank_id": "shared"}, True, "shared")],
+)
+def test_each_camera_has_a_bank_of_its_own_where_places_are_remembered(
+    given: dict[str, str], remembers: bool, bank_id: str
+) -> None:
+    settings = WorkerSettings.model_validate({"memory": given})
+    calibration = remembered() if remembers else small_bundle().calibration
+    assert with_banks_for(settings, calibration).memory.bank_id == bank_id
 
 
 def test_the_default_group_of_workers_bears_the_prefix_and_a_group_that_was_set_is_kept() -> None:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -98,12 +99,7 @@ def test_a_network_without_a_memory_needs_no_coordinator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bus: InProcessBus
 ) -> None:
     known = load_initial_bank(shipped_bundle())
-    empty = SimpleNamespace(
-        model="mpn",
-        bundle_digest=known.bundle_digest,
-        items_MC=known.items_MC[:0, :0],
-        places_per_frame=known.places_per_frame,
-    )
+    empty = replace(known, model="mpn", items_MC=known.items_MC[:0, :0])
     monkeypatch.setattr(fleet, "load_initial_bank", lambda _: empty)
     with pytest.raises(FatalError, match=r"the network 'mpn' keeps what it knows in its weights.*need no coordinator"):
         run_coordinator(CoordinatorSettings.model_validate(values(tmp_path)), threading.Event())

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from memory_store.bank import Bank, Change, next_epoch
+from memory_store.normality import Grid
 from memory_store.store import CommitRequest, RestoreRequest
 from memory_store.stores.sqlite import SqliteStore
 from memory_store.views import BankCache, InitialBank
 from schemas.codec import items_digest
 from schemas.errors import BundleError, TransientError
+from tests.unit.memory_store.counted import GRID, counting_bank, counts
 from tests.unit.memory_store.proposals import BUNDLE, FREEZE, NOW, a_bank, unit_rows
 
 INITIAL = InitialBank(BUNDLE, unit_rows(0, 4, 6))
@@ -200,3 +202,27 @@ def test_names_that_are_made_up_do_not_cost_memory_for_ever(
         clock.now += 0.01
         cache.view(f"made-up-{number}")
     assert sorted(cache._copies) == ["made-up-7", "made-up-8", "made-up-9"]
+
+
+def test_a_bank_that_does_not_count_yet_is_waited_for_and_the_bundles_own_is_read(
+    store: CountingStore, clock: Clock
+) -> None:
+    store.create(a_bank(bank_id="lobby"), CHANGE)
+    view = BankCache(store, replace(INITIAL, grid=GRID), clock=clock).view("lobby")
+    assert view.memory_state == "initial"
+    assert view.bank.normality is not None and view.bank.normality.num_frames == 0
+
+
+def test_a_network_without_items_reads_what_was_counted(store: CountingStore, clock: Clock) -> None:
+    initial = InitialBank(BUNDLE, np.zeros((0, 0), np.float32), grid=GRID)
+    bank = replace(counting_bank(num_items=0), normality=counts(9))
+    store.create(bank, CHANGE)
+    view = BankCache(store, initial, clock=clock).view("lobby")
+    assert view.memory_state == "live"
+    assert view.bank.digest == bank.digest
+
+
+def test_counts_of_another_grid_do_not_fit(store: CountingStore, clock: Clock) -> None:
+    store.create(counting_bank(), CHANGE)
+    with pytest.raises(BundleError, match="counts of Grid"):
+        BankCache(store, replace(INITIAL, grid=Grid(8, 8)), clock=clock).view("lobby")

@@ -17,6 +17,7 @@ from memory_store.coordinator.guards import MAX_EPOCHS_AHEAD
 from memory_store.coordinator.keeper import BankKeeper
 from memory_store.coordinator.options import ChangeLimits, CoordinatorOptions
 from memory_store.coordinator.outgoing import Outgoing
+from memory_store.normality import Grid, Normality
 from memory_store.store import CommitOutcome, CommitRequest, RestoreRequest
 from memory_store.stores.sqlite import SqliteStore
 from memory_store.views import InitialBank
@@ -25,6 +26,7 @@ from schemas.codec import HEADER, decode_header
 from schemas.errors import OwnershipLostError, TransientError
 from schemas.messages import BankHeader
 from schemas.topics import TopicNames
+from tests.unit.memory_store.counted import GRID
 from tests.unit.memory_store.proposals import BUNDLE, FREEZE, NOW, THAW, unit_rows
 
 INITIAL = InitialBank(BUNDLE, unit_rows(0, 4, 6))
@@ -343,3 +345,25 @@ def test_only_a_bank_of_ours_that_may_be_taught_is_healed(bench: Bench, left_alo
     found = bench.keeper().current("lobby")
     assert found.version == (5 if left_alone is None else 4)
     assert (found.digest == ruined.digest) == (left_alone is not None)
+
+
+def test_a_bank_of_an_engram_that_did_not_count_keeps_its_items_and_begins_to(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = bench.create()
+    monkeypatch.setattr("tests.unit.memory_store.test_keeper.INITIAL", replace(INITIAL, grid=GRID))
+    found = bench.keeper().current("lobby")
+    assert found.version == made.version + 1
+    assert found.items_digest == made.digest
+    assert found.normality is not None and found.normality.num_frames == 0
+    (*_, entry) = bench.store.log("lobby")
+    assert entry.change.action == "restore"
+    assert "from here on with counts" in entry.change.reason
+
+
+def test_counts_of_another_grid_make_a_bank_unfit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.create(normality=Normality.empty(Grid(8, 8)))
+    monkeypatch.setattr("tests.unit.memory_store.test_keeper.INITIAL", replace(INITIAL, grid=GRID))
+    found = bench.keeper().current("lobby")
+    assert found.normality is not None and found.normality.grid == GRID
+    assert "the trained bank" in bench.store.log("lobby")[-1].change.reason

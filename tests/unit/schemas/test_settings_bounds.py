@@ -39,6 +39,8 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     "log.level": (["debug", "info", "warning", "error"], ["INFO", "trace"]),
     "log.format": (["text", "json"], ["xml"]),
     "memory.bank_id": (["shared", "9", "{camera_id}", "a{camera_id}b{camera_id}"], ["", ".a", "{bank}", "a b", "a}"]),
+    "memory.learn_s": ([0, 3600], [-1]),
+    "memory.half_life_h": ([SMALL, 8760], [0]),
     "memory.refresh_interval_s": ([SMALL], [0]),
     "memory.max_age_s": ([SMALL], [0]),
     "producer.fps": ([SMALL, 240], [0, 240.1]),
