@@ -32,7 +32,9 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 }
 
 
-def small_bundle(seed: int = 0, gate_threshold: float | None = None, model: str = "mnad-prediction") -> Bundle:
+def small_bundle(
+    seed: int = 0, gate_threshold: float | None = None, model: str = "mnad-prediction", remembers: bool = False
+) -> Bundle:
     """32 x 24 grey. Its scores mean nothing, but they are computed for real."""
     manifest = Manifest(
         model=model,
@@ -46,7 +48,7 @@ def small_bundle(seed: int = 0, gate_threshold: float | None = None, model: str 
         training_data_digest="0" * 64,
         software="tests",
     )
-    calibration = _calibration(model, seed)
+    calibration = _calibration(model, seed, remembers)
     if gate_threshold is not None:
         calibration = calibration.model_copy(update={"gate_threshold": gate_threshold})
     network = _network(model, seed)
@@ -67,14 +69,15 @@ def jpeg(camera: str, index: int, size: tuple[int, int] = (64, 48)) -> bytes:
 
 
 @lru_cache
-def _calibration(model: str, seed: int) -> Calibration:
+def _calibration(model: str, seed: int, remembers: bool) -> Calibration:
     """Fitted as the real one is: by the engine and the scorer, on calm frames."""
     network = _network(model, seed)
     predictor = Predictor(network, FrameFormat(WIDTH, HEIGHT, 1), device="cpu")
     videos = [_calm_clips(camera, predictor) for camera in CALM_CAMERAS]
     items_MC = _items(network, seed)
     results = [predictor.infer(clips, np.repeat(items_MC[None], len(clips), axis=0)) for clips in videos]
-    return calibrate(results, FPS, StatisticOptions()).calibration
+    statistic = StatisticOptions(speed="remembered") if remembers else StatisticOptions()
+    return calibrate(results, FPS, statistic).calibration
 
 
 def _calm_clips(camera: str, predictor: Predictor) -> list[NDArray[np.uint8]]:
