@@ -30,7 +30,7 @@ def event_rules(options: EventOptions) -> Callable[[float, Standard], EventRules
     """
 
     @lru_cache(maxsize=1024)
-    def rules(fps: float, standard: Standard) -> EventRules:
+    def cached(fps: float, standard: Standard) -> EventRules:
         enter, leave = standard.thresholds(options.target_false_alarms_per_day, fps)
         fixed = options.enter is not None or options.exit is not None
         chosen = enter if options.enter is None else options.enter
@@ -41,5 +41,8 @@ def event_rules(options: EventOptions) -> Callable[[float, Standard], EventRules
             "target_false_alarms_per_day": None if fixed else options.target_false_alarms_per_day,
         }
         return EventRules(**told)
+
+    def rules(fps: float, standard: Standard) -> EventRules:
+        return cached(fps, standard)
 
     return rules

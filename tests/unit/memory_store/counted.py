@@ -33,7 +33,7 @@ def counts(num_frames: int = 10, seed: int = 0, late_s: float = 0.0) -> Normalit
         NOW.timestamp() + late_s,
         frames=float(num_frames),
         psnr=np.array([psnr_F.sum(), np.square(psnr_F).sum()]),
-        speeds=draw.integers(0, num_frames, (GRID.rows, 18)) * 8.0 / 18.0,
+        speeds=(draw.integers(0, num_frames, (GRID.rows, 18)) * 8.0 / 18.0).astype(np.float64),
         errors=moments(errors_FPQ),
         background=moments(grey_FPQ)[..., 1:],
         evidence=moments(evidence_FE),

@@ -67,7 +67,7 @@ def test_no_count_is_changed_unnoticed() -> None:
     forged[-5] ^= 1
     with pytest.raises(BadMessageError, match="fails its digest"):
         from_wire(header, bytes(forged))
-    later = header.model_copy(update={"normality": header.normality.model_copy(update={"at_s": 5.0})})  # type: ignore[union-attr]
+    later = header.model_copy(update={"normality": header.normality.model_copy(update={"at_s": 5.0})})
     with pytest.raises(BadMessageError, match="fails its digest"):
         from_wire(later, value)
 
