@@ -1,10 +1,12 @@
-"""One version of a bank as one file: safetensors, with the tensor ``items`` and, as metadata, what goes over the wire.
+"""One version of a bank as one file: safetensors, with ``items`` and what goes over the wire as metadata.
+
+The tensor ``normality`` is there as well if the bank counts.
 
 | metadata | holds |
 |---|---|
 | ``engram-bank`` | version of this format, 1 |
 | ``header`` | ``BankHeader`` JSON, with the audit entry |
-| ``sha256`` | of that JSON and the items' bytes: tells damage and careless edits; it is no signature |
+| ``sha256`` | of that JSON and the tensors' bytes: tells damage and careless edits; it is no signature |
 """
 
 import hashlib
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_tensors
 
@@ -23,7 +26,7 @@ from schemas.messages import BankHeader
 
 FORMAT, HEADER, SHA256 = "engram-bank", "header", "sha256"
 FORMAT_VERSION = 1
-ITEMS = "items"
+ITEMS, NORMALITY = "items", "normality"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +43,13 @@ def write_bank_file(path: Path, bank: Bank, entry: AuditEntry) -> None:
     Raises:
         FatalError: it exists, or cannot be written.
     """
-    header, items = to_wire(bank, entry)
+    header, value = to_wire(bank, entry)
     text = encode_message(header)
-    metadata = {FORMAT: str(FORMAT_VERSION), HEADER: text.decode(), SHA256: _sha256(text, items)}
-    content = save_tensors({ITEMS: np.asarray(bank.items_MC, dtype="<f4")}, metadata)
+    metadata = {FORMAT: str(FORMAT_VERSION), HEADER: text.decode(), SHA256: _sha256(text, value)}
+    tensors: dict[str, NDArray[Any]] = {ITEMS: np.asarray(bank.items_MC, dtype="<f4")}
+    if bank.normality is not None:
+        tensors[NORMALITY] = np.ascontiguousarray(bank.normality.values_N, dtype="<f8")
+    content = save_tensors(tensors, metadata)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("xb")
@@ -66,27 +72,28 @@ def read_bank_file(path: Path) -> Exported:
         DamagedError: it is not what was written.
         FatalError: it cannot be read, is none of ours, or is of another version of the format.
     """
-    metadata, items_MC = _opened(path)
+    metadata, items_MC, counts = _opened(path)
     _require_version(path, metadata)
     if set(metadata) != {FORMAT, HEADER, SHA256}:
         raise _damaged(path, f"its metadata are {sorted(metadata)}")
-    text, items = metadata[HEADER].encode(), encode_items(items_MC)
+    text, value = metadata[HEADER].encode(), encode_items(items_MC) + counts
     try:
         header = decode_message(BankHeader, text)
         if (header.num_items, header.item_dim) != items_MC.shape:
             raise _damaged(path, f"its header says ({header.num_items}, {header.item_dim}), it has {items_MC.shape}")
-        bank = from_wire(header, items)
+        bank = from_wire(header, value)
         entry = AuditEntry.from_json(header.audit)
     except BadMessageError as error:
         raise _damaged(path, str(error)) from error
-    if _sha256(text, items) != metadata[SHA256]:
+    if _sha256(text, value) != metadata[SHA256]:
         raise _damaged(path, "header and items fail their SHA-256")
     if (entry.version, entry.epoch, entry.digest) != (bank.version, bank.epoch, bank.digest):
         raise _damaged(path, f"its entry is of v{entry.version}, its items of v{bank.version}")
     return Exported(bank, entry)
 
 
-def _opened(path: Path) -> tuple[dict[str, str], Any]:
+def _opened(path: Path) -> tuple[dict[str, str], Any, bytes]:
+    """Metadata, items and the bytes of the counts."""
     if not path.is_file():
         raise FatalError(f"'{path}' must be a file that 'engram bank export' wrote, there is none")
     try:
@@ -94,16 +101,17 @@ def _opened(path: Path) -> tuple[dict[str, str], Any]:
             metadata, names = file.metadata() or {}, set(file.keys())
             if FORMAT not in metadata:
                 raise _not_ours(path, "it is safetensors without a bank's header")
-            if names != {ITEMS} or file.get_slice(ITEMS).get_dtype() != "F32":
+            if not {ITEMS} <= names <= {ITEMS, NORMALITY} or file.get_slice(ITEMS).get_dtype() != "F32":
                 raise _damaged(path, f"it has {sorted(names)} in place of float32 '{ITEMS}'")
             items_MC = file.get_tensor(ITEMS)
+            counts = file.get_tensor(NORMALITY).astype("<f8").tobytes() if NORMALITY in names else b""
     except SafetensorError as error:
         raise _not_ours(path, f"it is no safetensors, or cut short: {error}") from error
     except OSError as error:
         raise FatalError(f"'{path}' must be a file that we may read: {error}") from error
     if items_MC.ndim != 2:
         raise _damaged(path, f"its items have shape {items_MC.shape}")
-    return metadata, items_MC
+    return metadata, items_MC, counts
 
 
 def _require_version(path: Path, metadata: dict[str, str]) -> None:
@@ -116,8 +124,8 @@ def _require_version(path: Path, metadata: dict[str, str]) -> None:
     raise FatalError(f"{text}: an older Engram wrote it; export the bank again with this one")
 
 
-def _sha256(header: bytes, items: bytes) -> str:
-    return hashlib.sha256(header + items).hexdigest()
+def _sha256(header: bytes, value: bytes) -> str:
+    return hashlib.sha256(header + value).hexdigest()
 
 
 def _not_ours(path: Path, why: str) -> FatalError:

@@ -22,6 +22,7 @@ class Comparison:
         moved_M: distance of each item from the one to the other.
         anchor_before_M: of each item of ``before`` to the bundle's; None without a bundle.
         anchor_after_M: the same of ``after``.
+        counted: frames that ``after`` counts more than ``before``, each with its weight; None where banks do not count.
         entries: those that led from the older to the newer version, oldest first, its own included.
         is_whole: whether the log still reaches back to the older version.
     """
@@ -31,6 +32,7 @@ class Comparison:
     moved_M: Float32
     anchor_before_M: Float32 | None
     anchor_after_M: Float32 | None
+    counted: float | None
     entries: tuple[AuditEntry, ...]
     is_whole: bool
 
@@ -53,6 +55,7 @@ def compare(before: Bank, after: Bank, log: Sequence[AuditEntry], anchor_MC: Flo
         _distances(before.items_MC, after.items_MC),
         None if anchor_MC is None else _distances(before.items_MC, anchor_MC),
         None if anchor_MC is None else _distances(after.items_MC, anchor_MC),
+        _counted(before, after),
         between,
         first is not None and last is not None,
     )
@@ -62,6 +65,12 @@ def _place(bank: Bank, log: Sequence[AuditEntry]) -> int | None:
     """Index of the entry that wrote ``bank``."""
     written = entry_of(bank, log)
     return next((index for index, entry in enumerate(log) if entry is written), None)
+
+
+def _counted(before: Bank, after: Bank) -> float | None:
+    if before.normality is None or after.normality is None:
+        return None
+    return after.normality.num_frames - before.normality.num_frames
 
 
 def _distances(left_MC: Float32, right_MC: Float32) -> Float32:

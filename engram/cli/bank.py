@@ -7,7 +7,7 @@ import typer
 from engram.build.adapters import open_store
 from engram.build.bundles import require_bundle
 from engram.cli import bank_copies, bank_versions
-from engram.cli.bank_facts import BankArgument, entries_json, facts, print_bank, print_entries, state
+from engram.cli.bank_facts import BankArgument, PlotOption, entries_json, facts, print_bank, print_entries, state
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import BundleOption, StoreOption
 from engram.cli.output import OutputOption, print_json_line, print_table
@@ -55,11 +55,17 @@ def list_banks(run: Invocation, store: StoreOption = None, output: OutputOption 
 
 
 def show(
-    run: Invocation, bank: BankArgument = "shared", store: StoreOption = None, output: OutputOption = "text"
+    run: Invocation,
+    bank: BankArgument = "shared",
+    plot: PlotOption = None,
+    store: StoreOption = None,
+    output: OutputOption = "text",
 ) -> None:
     """Show the newest version of a bank.
 
-    Example: engram bank show shared
+    Example: engram bank show lobby
+
+    With a picture of what it has counted as normal: engram bank show lobby --plot lobby.png
     """
     settings = run.settings(CoordinatorSettings, {"store.url": store})
     with open_store(settings.store) as banks:
@@ -68,6 +74,12 @@ def show(
     if found is None:
         raise FatalError(f"bank '{bank}' must exist, the store has {list(known)}; 'engram coordinate' creates it")
     print_bank(found, output)
+    if plot is not None:
+        from engram.cli.bank_picture import draw_normality  # noqa: PLC0415 - needs an extra
+
+        draw_normality(found, plot)
+        if output == "text":
+            print(f"drawn: {plot}")
 
 
 def log(

@@ -4,6 +4,8 @@ import getpass
 import os
 import socket
 from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,12 +13,14 @@ import typer
 from engram.cli.output import Output, print_json_line, print_table
 from memory_store.bank import AuditEntry, Bank
 from memory_store.interventions import MAX_AUTHOR, Signature
+from memory_store.normality import Normality
 from schemas.messages import utc_now
 
 BankArgument = Annotated[str, typer.Argument(metavar="BANK", help="Name of the bank.")]
 AuthorOption = Annotated[
     str | None, typer.Option("--author", help="Who does this, for the audit log. Default: user@host.")
 ]
+PlotOption = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw a picture, to a PNG or SVG.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the audit log.")]
 LOG_COLUMNS = ("version", "action", "committed", "frames", "cameras", "moved", "from anchor", "author", "reason")
 EVERY_VERSION = 10**9
@@ -45,7 +49,16 @@ def facts(bank: Bank) -> dict[str, object]:
         "epoch": bank.epoch,
         "digest": bank.digest,
         "bundle_digest": bank.bundle_digest,
+        **_counted(bank.normality),
     }
+
+
+def _counted(normality: Normality | None) -> dict[str, object]:
+    """What a bank has counted as normal; nothing of a bank that does not count."""
+    if normality is None:
+        return {}
+    seen_at = None if normality.num_frames == 0 else datetime.fromtimestamp(normality.at_s, timezone.utc).isoformat()
+    return {"frames_counted": round(normality.num_frames, 1), "last_seen": seen_at}
 
 
 def state(bank: Bank) -> str:

@@ -12,6 +12,7 @@ from engram.cli.bank_facts import (
     EVERY_VERSION,
     AuthorOption,
     BankArgument,
+    PlotOption,
     ReasonOption,
     entries_json,
     facts,
@@ -37,9 +38,6 @@ BeforeArgument = Annotated[int, typer.Argument(metavar="A", min=0, help="One ver
 AfterArgument = Annotated[int | None, typer.Argument(metavar="B", min=0, help="The other. Default: the newest.")]
 AnchorOption = Annotated[
     Path | None, typer.Option("--bundle", help="Folder of the bank's bundle: also tells how far items are from it.")
-]
-PlotOption = Annotated[
-    Path | None, typer.Option("--plot", metavar="FILE", help="Draw a bar for each item, to a PNG or SVG.")
 ]
 ToOption = Annotated[int, typer.Option("--to", metavar="N", min=0, help="Version whose items come back.")]
 AnyBankArgument = Annotated[str | None, typer.Argument(metavar="BANK", help="Name of the bank.")]
@@ -221,8 +219,9 @@ def _comparison_json(found: Comparison) -> dict[str, Any]:
         "bank_id": found.before.bank_id,
         "before": facts(found.before),
         "after": facts(found.after),
-        "moved_mean": float(found.moved_M.mean()),
-        "moved_max": float(found.moved_M.max()),
+        "moved_mean": float(found.moved_M.mean()) if found.moved_M.size else 0.0,
+        "moved_max": float(found.moved_M.max(initial=0.0)),
+        "frames_counted": found.counted,
         "items": items,
         "entries": entries_json(found.entries),
         "is_whole": found.is_whole,
@@ -240,6 +239,21 @@ def _rows(found: Comparison) -> list[tuple[float, float | None, float | None]]:
 def _print_comparison(found: Comparison) -> None:
     names = f"v{found.before.version}", f"v{found.after.version}"
     title = f"bank {found.before.bank_id}, {names[0]} to {names[1]}"
+    if found.counted is not None:
+        print(f"{title}: {found.counted:+,.1f} frames counted as normal, faded ones subtracted")
+    if found.moved_M.size:
+        _print_moves(found, title, names)
+    print_entries("what led from the one to the other", found.entries)
+    frames: Counter[str] = Counter()
+    for entry in found.entries:
+        frames.update(dict(entry.change.cameras))
+    if frames:
+        print("frames by camera: " + ", ".join(f"{camera} {count}" for camera, count in frames.most_common()))
+    if not found.is_whole:
+        print("older entries are no longer in the log")
+
+
+def _print_moves(found: Comparison, title: str, names: tuple[str, str]) -> None:
     mean, most, farthest = found.moved_M.mean(), found.moved_M.max(), found.moved_M.argmax()
     print(f"{title}: items moved {mean:.4f} on average, {most:.4f} at most (item {farthest})")
     order = (-found.moved_M).argsort(kind="stable")[:MOST_ITEMS]
@@ -249,14 +263,6 @@ def _print_comparison(found: Comparison) -> None:
     used = 2 if found.anchor_before_M is None else 4
     which = f"the {len(shown)} items that moved most, of {len(rows)}"
     print_table(which, columns[:used], [row[:used] for row in shown])
-    print_entries("what led from the one to the other", found.entries)
-    frames: Counter[str] = Counter()
-    for entry in found.entries:
-        frames.update(dict(entry.change.cameras))
-    if frames:
-        print("frames by camera: " + ", ".join(f"{camera} {count}" for camera, count in frames.most_common()))
-    if not found.is_whole:
-        print("older entries are no longer in the log")
 
 
 def _print_state(banks: BankStore, bank_id: str, is_new: bool, output: Output) -> None:

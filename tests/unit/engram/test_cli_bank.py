@@ -4,6 +4,7 @@ import json
 from datetime import datetime, timezone
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -16,6 +17,7 @@ from memory_store.bank import Bank, Change, next_epoch
 from memory_store.proposal import normalised
 from memory_store.store import CommitRequest
 from schemas.settings.connections import StoreSection
+from tests.unit.memory_store.counted import counting_bank, counts
 
 runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
 NOW = datetime(2026, 3, 1, tzinfo=timezone.utc)
@@ -93,3 +95,34 @@ def test_an_operator_makes_a_bank_once(tmp_path: Path) -> None:
     again = runner.invoke(app, arguments)
     assert again.exit_code == 2
     assert "'dock' does" in again.stderr
+
+
+@pytest.fixture
+def counting(tmp_path: Path) -> str:
+    """A store with bank 'lobby', without items, that has counted ten frames in version 1."""
+    made = f"sqlite:///{tmp_path / 'counted.db'}"
+    with open_store(StoreSection(url=made)) as store:
+        first = store.create(counting_bank(num_items=0), Change("create", "c1", "as trained", "create-1"))
+        lease = store.acquire("lobby", "c1", 10.0)
+        assert lease is not None
+        change = Change("update", "c1", "round", "commit-1", 1, 10, 1, (("lobby", 10),))
+        store.commit(CommitRequest(lease, first.followed_by(first.items_MC, NOW, counts(10)), change))
+    return made
+
+
+def test_what_a_bank_has_counted_is_shown_drawn_and_compared(counting: str, tmp_path: Path) -> None:
+    picture = tmp_path / "lobby.png"
+    shown = runner.invoke(app, ["bank", "show", "lobby", "--store", counting, "--plot", str(picture), "-o", "json"])
+    assert json.loads(shown.stdout)["frames_counted"] == 10
+    assert json.loads(shown.stdout)["last_seen"] == "2026-05-04T12:00:00+00:00"
+    assert cv2.imread(str(picture)).std() > 10
+    compared = runner.invoke(app, ["bank", "diff", "lobby", "0", "--store", counting])
+    assert compared.exit_code == 0
+    assert "+10.0 frames counted as normal" in compared.stdout
+
+
+def test_a_bank_that_has_counted_nothing_cannot_be_drawn(url: str, tmp_path: Path) -> None:
+    result = runner.invoke(app, ["bank", "show", "shared", "--store", url, "--plot", str(tmp_path / "a.png")])
+    assert result.exit_code != 0
+    assert "must have counted frames, 'shared' v1 has not" in result.stderr
+    assert not (tmp_path / "a.png").exists()

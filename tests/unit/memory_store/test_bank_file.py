@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import save as save_tensors
 
 from memory_store.bank import Bank, Change, entry_for
 from memory_store.bank_file import _sha256, read_bank_file, write_bank_file
 from schemas.codec import encode_items
 from schemas.errors import DamagedError, FatalError
+from tests.unit.memory_store.counted import counting_bank, counts
 from tests.unit.memory_store.proposals import a_bank, unit_rows
 
 CHANGE = Change("update", "c1", "round", "id1", 2, 20, 1, (("cam1", 20),), 0.1, 0.2)
@@ -157,3 +159,24 @@ def test_damage_is_told_from_another_format(file: Path) -> None:
     with pytest.raises(FatalError) as caught:
         read_bank_file(file)
     assert not isinstance(caught.value, DamagedError)
+
+
+@pytest.mark.parametrize("num_items", [4, 0])
+def test_counts_travel_with_the_items(tmp_path: Path, num_items: int) -> None:
+    bank = replace(counting_bank(num_items=num_items), normality=counts(9), version=7)
+    entry = entry_for(bank, Change("update", "c1", "round", "1"), None, None)
+    write_bank_file(tmp_path / "counted.bank", bank, entry)
+    found = read_bank_file(tmp_path / "counted.bank").bank
+    assert (found.digest, found.kind) == (bank.digest, bank.kind)
+
+
+def test_a_count_that_was_edited_is_noticed(tmp_path: Path) -> None:
+    bank = replace(counting_bank(), normality=counts(9), version=7)
+    path = tmp_path / "counted.bank"
+    write_bank_file(path, bank, entry_for(bank, Change("update", "c1", "round", "1"), None, None))
+    with safe_open(path, framework="numpy") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors["normality"][0] += 1.0
+    path.write_bytes(save_tensors(tensors, metadata))
+    with pytest.raises(DamagedError):
+        read_bank_file(path)
