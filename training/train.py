@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from bundles.bundle import Bundle, half_rounded, save_bundle
 from bundles.manifest import Manifest
 from inference.engine import Predictor, weights_of
+from inference.evidence import PARENT_FRAMES
 from inference.formats import ClipFormat, FrameFormat
 from inference.scoring import evidence
 from networks.mpn import Mpn
@@ -158,7 +159,10 @@ def _calibrated(network: VideoNetwork, items_MC: Float32, material: Material, op
     predictor = Predictor(network, material.frame, options.device, options.threads, material.clip.stride)
     results = measure_videos(predictor, material.footage, material.split.held_back, items_MC)
     found = calibrate(results, material.fps, material.preset.statistic)
-    return replace(found, calibration=found.calibration.model_copy(update={"cameras": material.cameras or "any"}))
+    told: dict[str, object] = {"cameras": material.cameras or "any"}
+    if len(material.cameras) > 1 and found.calibration.memory is not None:
+        told["memory_frames"] = PARENT_FRAMES  # of several cameras, so of each it knows little
+    return replace(found, calibration=found.calibration.model_copy(update=told))
 
 
 def _manifest(material: Material, options: TrainOptions) -> Manifest:
