@@ -2,8 +2,9 @@
 
 PYTHON := .venv/bin/python
 SETUP := deploy/local/setup.sh
-# How many processes test side by side, each with a Kafka and a Redis of its own; 0 = one, without pytest-xdist.
-PROCESSES ?= 2
+# How many processes test side by side, each with a Kafka and a Redis of its own; 0 = one, without pytest-xdist. More than
+# there are cores on a small machine: half the time a test of real servers waits for them.
+PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-python setup-services demo stack-demo test check static bench clean

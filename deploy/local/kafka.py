@@ -63,15 +63,14 @@ class LocalKafka(LocalServer):
         jars = self._jars or kafka_jars()
         properties = self.folder / "server.properties"
         properties.write_text("".join(f"{key}={value}\n" for key, value in self._properties().items()))
+        quick = [str(java), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]  # a small node gains nothing by the others
         class_path = ["-cp", f"{jars}/*"]  # Java itself expands the star
         if not (self._data / "meta.properties").exists():
-            self._format([str(java), *class_path], properties)
+            self._format([*quick, *class_path], properties)
         return [
-            str(java),
+            *quick,
             "-Xms64m",
             f"-Xmx{self._settings.heap_mb}m",
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
             "-XX:+ExitOnOutOfMemoryError",
             "-Djava.awt.headless=true",
             f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}",

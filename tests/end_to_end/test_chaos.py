@@ -4,9 +4,7 @@ Whatever happens, every record that reached the log comes to exactly one end, an
 topics alone: a score, a dead letter, or a count in its camera's state.
 """
 
-import json
 import re
-import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -22,20 +20,18 @@ from engram.build.adapters import open_bus, open_store
 from engram.build.bundles import shipped_bundle
 from engram.build.topics import topic_specs
 from engram.demo.fleet import Fleet
-from engram.demo.progress import Progress
-from messaging.dead_letters import SOURCE
-from messaging.ports import Bus, OutRecord, Record
-from schemas.codec import HEADER, decode_message
-from schemas.errors import BadMessageError
-from schemas.messages import FrameHeader, FrameScore
+from messaging.ports import Bus, OutRecord
+from schemas.codec import HEADER
 from schemas.settings import AllSettings, load_settings
 from schemas.settings.layers import as_environment
 from schemas.topics import TopicNames
+from tests.end_to_end.ledger import Deadline, Ledger
 
 CAMERAS = {"gate": 301, "west": 302, "north": 303, "south": 304}
 SECONDS = 40.0
 FPS = 5.0
-DEADLINE_S = 240.0
+DAY_S = 420.0
+"""For all that is waited for until the fleet is told to end; the test's own time-out leaves room for what follows."""
 READ_S = 60.0
 FOREIGN: Sequence[tuple[str, bytes | None, tuple[tuple[str, bytes], ...]]] = (
     ("gate", b"not a JPEG", ()),
@@ -101,7 +97,7 @@ def put_foreign_records(bus: Bus, topics: TopicNames) -> None:
 
 def live_through(place: Place, fleet: Fleet, bus: Bus) -> list[str]:
     """The day. Returns the names of the producers, which have ended."""
-    progress = Progress(bus, place.topics.frame_scores, DEADLINE_S, threading.Event())
+    ledger, deadline = Ledger(bus, place.topics), Deadline(DAY_S)
     num_started: Counter[str] = Counter()
     alive: dict[str, str] = {}
 
@@ -114,15 +110,17 @@ def live_through(place: Place, fleet: Fleet, bus: Bus) -> list[str]:
         fleet.kill(alive[worker_id])
         start_worker(worker_id)
 
+    def look() -> None:
+        fleet.require_running(["coordinator", *alive.values()])
+
     def wait_scored(more: int) -> None:
-        progress.wait_scored(
-            progress.num_scored + more, lambda: fleet.require_running(["coordinator", *alive.values()])
-        )
+        wanted = ledger.scored.total() + more
+        ledger.follow(lambda: ledger.scored.total() >= wanted, look, deadline)
 
     fleet.start("coordinator", ["coordinate"])
     start_worker("worker-1")
     start_worker("worker-2")
-    fleet.wait_until_logged(list(alive.values()), "is ours", DEADLINE_S)
+    fleet.wait_until_logged(list(alive.values()), "is ours", deadline.left_s)
     sources = [f"synthetic://walkway?seed={seed}&seconds={SECONDS:g}&fps={FPS:g}" for seed in CAMERAS.values()]
     named = [part for camera in CAMERAS for part in ("--camera", camera)]
     fleet.start("cameras", ["produce", *sources, *named])
@@ -143,68 +141,15 @@ def live_through(place: Place, fleet: Fleet, bus: Bus) -> list[str]:
     replace("worker-1")
     producers = ["cameras", "twin"]
     for name in producers:
-        fleet.wait(name, DEADLINE_S)
-    wait_until_accounted(place, bus, fleet, ["coordinator", *alive.values()])
+        fleet.wait(name, deadline.left_s)
+    ledger.read_to_end(READ_S)  # all that was sent
+    ledger.follow(ledger.is_settled, look, deadline)
     codes = fleet.end(["coordinator", *alive.values()])
     assert not any(codes.values()), "\n".join(fleet.told(name) for name, code in codes.items() if code)
     return producers
 
 
-def wait_until_accounted(place: Place, bus: Bus, fleet: Fleet, running: Sequence[str]) -> None:
-    """Until as many ends as records are there; which they are is looked at afterwards."""
-    stop, waited = threading.Event(), 0.0
-    while accounted(place, bus).total() < len(read(bus, place.topics.frames)):
-        fleet.require_running(running)
-        assert waited < DEADLINE_S, f"{accounted(place, bus)} of {len(read(bus, place.topics.frames))} records"
-        stop.wait(1.0)
-        waited += 1.0
-
-
-def read(bus: Bus, topic: str) -> Sequence[Record]:
-    reader = bus.reader([topic], from_beginning=True)
-    try:
-        return reader.read_to_end(READ_S)
-    finally:
-        reader.close()
-
-
-def scores_of(place: Place, bus: Bus) -> list[FrameScore]:
-    found = []
-    for record in read(bus, place.topics.frame_scores):
-        try:
-            found.append(decode_message(FrameScore, record.value))
-        except BadMessageError:
-            continue  # one of the foreign ones
-    return found
-
-
-def accounted(place: Place, bus: Bus) -> Counter[str]:
-    """What became of the records on ``frames``: scores, letters about them, and what the cameras' states count."""
-    ends: Counter[str] = Counter(scored=len(scores_of(place, bus)))
-    for letter in read(bus, place.topics.dead_letters):
-        source = (letter.header(SOURCE) or b"").decode()
-        ends["dead"] += source.startswith(f"{place.topics.frames}/")
-    states = {record.key: record.value for record in read(bus, place.topics.camera_states)}
-    for value in states.values():
-        try:
-            counts = json.loads(value or b"{}")["counts"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            continue  # one of the foreign ones
-        ends["ended"] += counts["session_ends"]
-        ends.update(counts["skipped"])
-    return ends
-
-
-def headers_of(records: Sequence[Record]) -> list[FrameHeader]:
-    found = []
-    for record in records:
-        try:
-            found.append(decode_message(FrameHeader, record.header(HEADER)))
-        except BadMessageError:
-            continue
-    return found
-
-
+@pytest.mark.timeout(900)
 def test_on_a_bad_day_every_frame_comes_to_one_end(place: Place, tmp_path: Path) -> None:
     with ExitStack() as opened:
         bus = opened.enter_context(open_bus(place.settings.kafka))
@@ -212,17 +157,17 @@ def test_on_a_bad_day_every_frame_comes_to_one_end(place: Place, tmp_path: Path)
         fleet = opened.enter_context(Fleet(tmp_path, place.environment))
         producers = live_through(place, fleet, bus)
 
-        records = read(bus, place.topics.frames)
-        ends = accounted(place, bus)
-        assert ends.total() == len(records), (ends, len(records))
-        assert ends["dead"] == len(FOREIGN)
-
-        scored = Counter((score.camera_id, score.session_id, score.frame_index) for score in scores_of(place, bus))
-        sent = {(one.camera_id, one.session_id, one.frame_index) for one in headers_of(records) if one.kind == "frame"}
-        assert not [key for key, count in scored.items() if count > 1]
-        assert scored.keys() <= sent
+        ledger = Ledger(bus, place.topics)  # read anew, now that all is over
+        ledger.read_to_end(READ_S)
+        assert not ledger.open(), ledger
+        assert len(ledger.letters) == ledger.letters.total() == len(FOREIGN), ledger
+        sent = {one.frame for one in ledger.sent if one.frame}
+        assert not [frame for frame, count in ledger.scored.items() if count > 1]
+        assert ledger.scored.keys() <= sent
         for camera in set(CAMERAS) - {"gate"}:  # nobody took their name, so nothing of theirs may be missing
-            assert {key for key in scored if key[0] == camera} == {key for key in sent if key[0] == camera}
+            assert {frame for frame in sent if frame[0] == camera} == {
+                frame for frame in ledger.scored if frame[0] == camera
+            }
 
         for name in producers:
             told = ACCOUNT.findall(fleet.log_path(name).read_text("utf-8"))

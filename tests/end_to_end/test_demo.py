@@ -10,7 +10,7 @@ from tests.end_to_end.conftest import Engram
 def test_the_demo_plays_compares_and_draws(engram: Engram, bundle: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     child = engram("demo", "--bundle", bundle, "--seconds", 12, "--out", out)
-    stdout, stderr = child.communicate(timeout=240)
+    stdout, stderr = child.communicate(timeout=120)
     assert child.returncode == 0, stderr
     assert "scored 232 of 240 frames" in stdout
     assert "injected anomalies" in stdout
@@ -26,7 +26,7 @@ def test_the_demo_plays_compares_and_draws(engram: Engram, bundle: Path, tmp_pat
 
 def test_a_demo_without_its_bundle_says_so(engram: Engram, tmp_path: Path) -> None:
     child = engram("demo", "--bundle", tmp_path / "nothing", "--out", tmp_path / "out")
-    _, stderr = child.communicate(timeout=240)
+    _, stderr = child.communicate(timeout=120)
     assert child.returncode == 2
     assert "manifest.json" in stderr.splitlines()[-1]
     assert not (tmp_path / "out").exists()

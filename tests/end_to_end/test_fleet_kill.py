@@ -1,4 +1,7 @@
-"""A fleet as processes over a real Kafka and a real Redis, with and without a worker killed half way."""
+"""A fleet as processes over a real Kafka and a real Redis, a worker of it killed half way.
+
+What it must come to is computed from the frames in the log, in one thread (``engram/demo/recompute.py``).
+"""
 
 import threading
 from collections.abc import Mapping
@@ -14,7 +17,7 @@ from memory_store.bank import first_broken_link
 from schemas.messages import FrameScore
 
 SECONDS = 20.0
-DEADLINE_S = 150.0
+DEADLINE_S = 120.0
 Numbers = dict[tuple[str, str, int], tuple[float | None, ...]]
 
 
@@ -40,18 +43,20 @@ def largest_difference(first: Numbers, second: Numbers) -> float:
     return max(abs(a - b) / max(1.0, abs(b)) for a, b in pairs if a is not None and b is not None)
 
 
+@pytest.mark.timeout(900)
 def test_with_the_bank_frozen_a_killed_worker_changes_no_score_and_no_event(
     addresses: Mapping[str, str], tmp_path: Path
 ) -> None:
-    calm = run(addresses, tmp_path / "calm", None, memory__updates=False)
-    hurt = run(addresses, tmp_path / "hurt", "worker-1", memory__updates=False)
-    assert all(check.ok for check in (*calm.checks(), *hurt.checks())), hurt.checks()
+    hurt = run(addresses, tmp_path, "worker-1", memory__updates=False)
+    assert all(check.ok for check in hurt.checks()), hurt.checks()
     assert {score.worker_id for score in hurt.scores} == {"worker-1", "worker-2"}
-    assert largest_difference(numbers(calm.scores), numbers(hurt.scores)) <= 1e-5
-    assert sorted(event.id for event in calm.events) == sorted(event.id for event in hurt.events)
-    assert calm.events
+    assert {score.bank_version for score in hurt.scores} == {0}
+    assert largest_difference(numbers(tuple(hurt.calm.scores.values())), numbers(hurt.scores)) <= 1e-5
+    assert sorted(event.id for event in hurt.calm.events) == sorted(event.id for event in hurt.events)
+    assert hurt.events
 
 
+@pytest.mark.timeout(900)
 def test_with_updates_on_every_score_can_be_computed_again_from_the_version_it_names(
     addresses: Mapping[str, str], tmp_path: Path
 ) -> None:

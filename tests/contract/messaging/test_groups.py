@@ -8,6 +8,7 @@ import pytest
 
 from messaging.ports import Bus, OutRecord, Progress
 from schemas.errors import BufferFullError, FatalError
+from tests.contract.messaging.conftest import SESSION_S
 from tests.contract.messaging.members import Member, together
 
 Topic = Callable[..., str]
@@ -104,8 +105,8 @@ def test_a_member_that_leaves_hands_over_at_once(bus: Bus, topic: Topic, fresh_n
     first, second = (Member(bus.subscription([name], group)) for _ in range(2))
     together([first, second], lambda: len(first.claims) == len(second.claims) == 1, "one claim each")
     first.subscription.close()
-    # Well below the session time-out of 30 s after which a silent member is put out.
-    second.until(lambda: len(second.claims) == 2, "the claims of the one that left", timeout_s=15)
+    # Long before the time-out of the session, after which a silent member is put out.
+    second.until(lambda: len(second.claims) == 2, "the claims of the one that left", timeout_s=SESSION_S / 2)
 
 
 def test_commits_under_ended_claims_are_skipped(bus: Bus, topic: Topic, fresh_name: Name) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from kafka.admin import KafkaAdminClient, ScramMechanism, UserScramCredentialUpsertion
+from typer.testing import CliRunner
 
 from deploy.local.wait import wait_until
+from engram.cli.app import app
 from messaging.kafka.bus import KafkaBus
 from messaging.kafka.connection import KafkaConnection
 from messaging.kafka.diagnosis import Contact, Fault, probe
@@ -207,9 +209,13 @@ def test_a_wrong_password_ends_every_command_with_2_and_one_line(
     assert "Traceback" not in done.stderr
 
 
-def test_a_name_that_nobody_knows_is_told_at_once_and_ends_the_producer_after_a_while() -> None:
-    done = call("produce", "synthetic://walkway?seed=1&seconds=1", ENGRAM_KAFKA__BOOTSTRAP_SERVERS=NOWHERE)
-    assert done.returncode == 2, done.stderr
+def test_a_name_that_nobody_knows_is_told_at_once_and_ends_the_producer_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("engram.run.process.MISDIRECTED_S", 1.0)
+    runner = CliRunner(env={"ENGRAM_KAFKA__BOOTSTRAP_SERVERS": NOWHERE})
+    done = runner.invoke(app, ["produce", "synthetic://walkway?seed=1&seconds=1"])
+    assert done.exit_code == 2, done.stderr
     assert "trying again" in done.stderr.splitlines()[0]
     assert NOWHERE.partition(":")[0] in done.stderr.splitlines()[0]
     assert "given up" in done.stderr.splitlines()[-1]

@@ -17,7 +17,7 @@ from schemas.messages import AnomalyEvent
 from tests.small_bundle import jpeg
 
 ROOT = Path(__file__).parents[3]
-DEADLINE_S = 200
+DEADLINE_S = 120
 runner = CliRunner()
 
 

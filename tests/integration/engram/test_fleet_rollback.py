@@ -22,7 +22,7 @@ from schemas.topics import TopicNames
 from tests.small_bundle import jpeg
 
 ROOT = Path(__file__).parents[3]
-DEADLINE_S = 200
+DEADLINE_S = 120
 NUM_FRAMES = 40
 WITHOUT_LIMITS = {
     "ENGRAM_COORDINATOR__ROUND_S": "0",

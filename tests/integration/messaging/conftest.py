@@ -40,11 +40,11 @@ def kafka(_faulty_kafka: LocalKafka) -> LocalKafka:
 
 @pytest.fixture
 def make_bus(kafka: LocalKafka) -> Iterator[Callable[..., KafkaBus]]:
-    """``make_bus(delivery_timeout_s=3)``: a bus with these options."""
+    """``make_bus(delivery_timeout_s=3)``: a bus with these options. No stall of a busy machine ends what it holds."""
     buses: list[KafkaBus] = []
 
     def make(**options: float) -> KafkaBus:
-        given = {"session_timeout_s": 3.0, "transaction_timeout_s": 3.0, **options}
+        given = {"session_timeout_s": 20.0, "transaction_timeout_s": 20.0, **options}
         buses.append(KafkaBus(KafkaConnection(kafka.bootstrap_servers), KafkaOptions(**given)))  # type: ignore[arg-type]
         return buses[-1]
 
