@@ -1,13 +1,32 @@
 """Everything that travels over a topic, as frozen models. ``codec`` turns them into bytes and back.
 
-Ids are plain text that is safe in topic keys, file names and Redis keys. Times are UTC with a zone. Every message has
-a ``schema_version``; a reader refuses versions newer than it knows instead of guessing.
+Ids are plain text that is safe in topic keys, file names and Redis keys. Times are UTC with a zone.
+
+Every message has a version, major.minor. The major is ``schema_version`` on the wire: a reader refuses one newer than
+it knows instead of guessing. The minor is ``Message.minor``: it counts what was added since, which a reader that does
+not know it passes over. So a field that is added has a default, nothing is taken away or gets another meaning within
+a major, and words of a ``Growing`` list are added freely. Who writes is held to the very fields and words below.
 """
 
+import re
 from datetime import datetime, timezone
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core.core_schema import CoreSchema, with_info_wrap_validator_function
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 DerivedId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,255}$")]
@@ -34,21 +53,55 @@ def _in_utc(value: datetime) -> datetime:
 
 UtcTime = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
-Clock = Literal["ntp", "camera", "arrival", "media"]
+READING = "reading"
+"""The validation context of a reader."""
+WORD = r"^[a-z][a-z0-9_]{0,31}$"
+Word = Annotated[str, StringConstraints(pattern=WORD)]
+
+
+class Growing:
+    """Of a list of words that minor versions add to: a reader may meet one that is not in it, a writer may not."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Let a reader take any word."""
+        return with_info_wrap_validator_function(_known_or_new, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Tell other readers the same."""
+        return {"type": "string", "pattern": WORD, "examples": handler(schema)["enum"]}
+
+
+def _known_or_new(value: Any, known: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+    try:
+        return known(value)
+    except ValidationError:
+        if info.context == READING and isinstance(value, str) and re.fullmatch(WORD, value):
+            return value
+        raise
+
+
+Clock = Annotated[Literal["ntp", "camera", "arrival", "media"], Growing()]
 """Where ``captured_at`` comes from: a synchronised clock, the camera, the producer on arrival, or a file's timeline."""
 
-MemoryState = Literal["live", "learning", "frozen", "stale", "initial", "none"]
+MemoryState = Annotated[Literal["live", "learning", "frozen", "stale", "initial", "none"], Growing()]
 """live: the store's newest; learning: it has not seen enough of the camera yet to judge it by, so no event opens;
 frozen: updates switched off; stale: store away, last good copy; initial: as trained; none: there is no bank."""
 
 EventPhase = Literal["start", "update", "end"]
-EndReason = Literal["cleared", "session_ended", "camera_lost", "timeout", "shutdown"]
+EndReason = Annotated[Literal["cleared", "session_ended", "camera_lost", "timeout", "shutdown"], Growing()]
 
 
 class Message(BaseModel):
-    """Base of all wire models: frozen, and an unknown field is an error."""
+    """Base of all wire models: frozen, and who makes one may not give it an unknown field; ``codec`` reads more.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    Attributes:
+        minor: of its version; raised with each addition.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, json_schema_serialization_defaults_required=True
+    )
+    minor: ClassVar[int] = 0
 
 
 class FrameHeader(Message):
@@ -138,7 +191,7 @@ class Threshold(Message):
 
     enter: Unit
     exit: Unit
-    method: Literal["calibrated", "fixed"]
+    method: Annotated[Literal["calibrated", "fixed"], Growing()]
     target_false_alarms_per_day: float | None
 
 
@@ -208,6 +261,7 @@ class NormalityHeader(Message):
 class ProposalHeader(Message):
     """Header of an update proposal; the value holds running_max (M), sums (M, C), counts (M), and normality."""
 
+    minor: ClassVar[int] = 1
     schema_version: Literal[1] = 1
     proposal_id: DerivedId = Field(description="<camera>:<session>:<first frame>-<last frame>; the same after a re-run")
     bank_id: Id
@@ -223,12 +277,13 @@ class ProposalHeader(Message):
     captured_to: UtcTime
     num_items: int = Field(ge=0, le=65536)
     item_dim: int = Field(ge=0, le=65536)
-    normality: NormalityHeader | None = Field(default=None, description="of the counts behind the items; null = none")
+    normality: NormalityHeader | None = Field(default=None, description="of the counts behind the items; null = none; since 1.1")
 
 
 class BankHeader(Message):
     """Header of one committed bank version; the value holds the items, float32 (M, C), and the counts of normality."""
 
+    minor: ClassVar[int] = 1
     schema_version: Literal[1] = 1
     bank_id: Id
     version: Count
@@ -238,9 +293,18 @@ class BankHeader(Message):
     previous_digest: Digest | None
     num_items: int = Field(ge=0, le=65536)
     item_dim: int = Field(ge=0, le=65536)
-    normality: NormalityHeader | None = Field(default=None, description="of the counts behind the items; null = none")
+    normality: NormalityHeader | None = Field(default=None, description="of the counts behind the items; null = none; since 1.1")
     committed_at: UtcTime
     audit: dict[str, Any] = Field(default_factory=dict, description="the audit entry of this commit")
+
+
+def versioned(kind: type[Message]) -> type[Message]:
+    """The message that has the version: ``kind`` itself, or what it envelops."""
+    if "schema_version" in kind.model_fields:
+        return kind
+    enveloped = kind.model_fields["data"].annotation
+    assert isinstance(enveloped, type) and issubclass(enveloped, Message), "a message has a version or envelops one"
+    return enveloped
 
 
 def utc_now() -> datetime:

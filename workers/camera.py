@@ -18,7 +18,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from inference.scoring import Smoothing
 from inference.standard import Standard
 from schemas.errors import BadMessageError
-from schemas.messages import Count, FrameHeader, Id, UtcTime
+from schemas.messages import READING, Count, FrameHeader, Id, UtcTime
 from workers.continuity import Position
 from workers.fit import Rate
 from workers.output import Tally
@@ -174,7 +174,9 @@ def decode_states(
     unreadable: dict[str, BadMessageError] = {}
     for camera_id, payload in payloads.items():
         try:
-            states[camera_id] = checked_state(_STATE.validate_json(payload), committed_offset, now)
+            states[camera_id] = checked_state(
+                _STATE.validate_json(payload, extra="ignore", context=READING), committed_offset, now
+            )
         except (ValidationError, BadMessageError) as error:
             why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
             text = f"state of camera '{camera_id:.64}' cannot be used, it starts anew: {why}"

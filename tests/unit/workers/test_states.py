@@ -1,5 +1,6 @@
 """What a camera's state is believed, and what is new to it, to the very moment; and what its sessions leave behind."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -194,3 +195,17 @@ def test_what_is_as_old_as_it_may_be_is_wanted() -> None:
     assert type(partition.admit(arrival(0, told), not_before, 0.0)).__name__ == "Warming"
     late = partition.admit(arrival(1, header(1)), header(1).captured_at + TICK, 0.0)
     assert (type(late).__name__, partition.next_offset) == ("Skipped", 2)
+
+
+def test_a_state_of_a_newer_engram_is_read_as_far_as_it_is_known() -> None:
+    """While a fleet is updated, cameras go to and fro between versions."""
+    told = json.loads(encode_state(state()))
+    for part in (told, told["cursor"], told["happening"], told["happening"]["peak"], told["happening"]["bank"]):
+        part["newer"] = [1]
+    told["happening"]["bank"]["memory_state"] = "rebuilding"
+    states, unreadable = decode_states({"gate": json.dumps(told).encode()}, 10, NOW)
+    assert not unreadable
+    happening = states["gate"].happening
+    assert happening is not None
+    assert happening.bank.memory_state == "rebuilding"
+    assert replace(states["gate"], happening=None) == state(happening=None)
