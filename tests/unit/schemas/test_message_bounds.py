@@ -20,6 +20,7 @@ from schemas.codec import (
     encode_message,
 )
 from schemas.errors import BadMessageError
+from schemas.export import json_schema
 from schemas.messages import (
     EARLIEST,
     LATEST,
@@ -100,7 +101,7 @@ def test_events_say_that_they_are_cloudevents() -> None:
     assert dict(EVENT_HEADERS) == {"content-type": b"application/cloudevents+json"}
     told = json.loads(encode_message(event(5, 9)))
     assert (told["specversion"], told["datacontenttype"]) == ("1.0", "application/json")
-    assert told["dataschema"] == "urn:engram:schema:anomaly-event:1"
+    assert told["dataschema"] == json_schema("anomaly-event-data")["$id"]
 
 
 OUTSIDE: dict[str, list[tuple[str, Any]]] = {
