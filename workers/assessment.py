@@ -108,6 +108,7 @@ class Assessor:
         output.tally.add(tally)
         if admitted.camera is not None:
             admitted.camera.counts.add(tally)
+            admitted.camera.is_overlooked = admitted.camera.is_overlooked and isinstance(admitted, Skipped | Dead)
             output.dirty.add((admitted.delivery.claim, admitted.camera.camera_id))
 
     def end_event(self, camera: Camera, reason: EndReason, output: Output) -> None:
@@ -127,7 +128,8 @@ class Assessor:
         """A record that is new: what was going on ends if this belongs to another session or to another time."""
         if camera.happening is not None and camera.happening.session_id != header.session_id:
             self.end_event(camera, "session_ended", output)
-        ended = interrupted(camera.happening, header.captured_at, header.fps, self._rules(camera, header.fps))
+        rules = self._rules(camera, header.fps)
+        ended = interrupted(camera.happening, header.captured_at, header.fps, rules, lost_by(camera))
         if ended is not None and header.kind == "frame":
             self._tell(camera, ended, output)
 
@@ -282,6 +284,11 @@ class Assessor:
             worker_id=self.options.worker_id,
             scored_at=self.clock(),
         )
+
+
+def lost_by(camera: Camera) -> EndReason:
+    """Who is to blame where an event breaks off: frames that nobody read in time were the workers' to read."""
+    return "worker_lost" if camera.is_overlooked else "camera_lost"
 
 
 def _observation(found: Finding, measures: FrameMeasures, anomaly_score: float) -> Observation:

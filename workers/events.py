@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from schemas.messages import READING, AnomalyEvent, EventData, EventPhase, FrameSpan, Provenance, Threshold
+from schemas.messages import (
+    MAX_GAPS,
+    READING,
+    AnomalyEvent,
+    EventData,
+    EventPhase,
+    FrameSpan,
+    Provenance,
+    Threshold,
+)
 from workers.severity import severity_of
 from workers.tracker import EventRules, Happening, Report
 
@@ -72,7 +81,7 @@ def _data(event_id: str, report: Report, scene: Scene, rules: EventRules) -> Eve
         severity=None if happening.peak.rarity is None else severity_of(happening.peak.rarity, rules),
         clock=happening.clock,
         stretches=happening.stretches,
-        gaps=tuple(gap for gap in happening.gaps if gap.first <= happening.last_frame),
+        gaps=tuple(gap for gap in happening.gaps[:MAX_GAPS] if gap.first <= happening.last_frame),
         thumbnail=happening.thumbnail if report.shows_peak else None,
     )
 

@@ -28,6 +28,7 @@ class EventOptions:
     merge_gap_s: float = _DEFAULTS.merge_gap_s
     update_interval_s: float = _DEFAULTS.update_interval_s
     max_duration_s: float = _DEFAULTS.max_duration_s
+    cooldown_s: float = _DEFAULTS.cooldown_s
     warning_per_day: float = _DEFAULTS.warning_per_day
     critical_per_day: float = _DEFAULTS.critical_per_day
     thumbnail_px: int = _DEFAULTS.thumbnail_px

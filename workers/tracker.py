@@ -1,11 +1,12 @@
 """When an anomaly begins and ends: hysteresis, minimum length, merging. Pure: state and observation in, state out.
 
-    calm --score >= enter--> candidate --lasts min_duration--> open --below exit for merge_gap--> calm (end: cleared)
+    calm --score >= enter--> candidate --lasts min_duration--> open --below exit for a while--> calm (end: cleared)
                                   |                              |
                                   +--below exit--> calm          +--lasts max_duration--> calm (end: timeout)
 
 Time is capture time, so a replay gives the same events; where it breaks, an event ends (``interrupted``). An event that
-dips below ``exit`` and rises above ``enter`` again within ``merge_gap_s`` is one event.
+dips below ``exit`` and rises above ``enter`` again within ``merge_gap_s``, or ``cooldown_s`` if that is longer, is one
+event; how often it did is counted (``stretches``).
 """
 
 from dataclasses import dataclass, replace
@@ -39,7 +40,7 @@ MAX_CURVE_POINTS = 64
 
 @dataclass(frozen=True, slots=True)
 class EventRules:
-    """Bounds on the anomaly score, [0, 1], and on capture time."""
+    """Bounds on the anomaly score, [0, 1], and on capture time, see ``schemas.settings.detection.EventsSection``."""
 
     enter: float
     exit: float
@@ -49,8 +50,14 @@ class EventRules:
     max_duration_s: float
     method: Literal["calibrated", "fixed"] = "calibrated"
     target_false_alarms_per_day: float | None = None
+    cooldown_s: float = 0.0
     warning_per_day: float = 0.03
     critical_per_day: float = 0.0003
+
+    @property
+    def patience(self) -> timedelta:
+        """Calm for longer than this ends an event."""
+        return timedelta(seconds=max(self.merge_gap_s, self.cooldown_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +121,7 @@ class Happening:
         sequence: messages sent for this event so far.
         told_at: capture time of the newest message.
         told_peak: frame of the peak that the newest message told of.
-        newest_frame: the last frame scored; None in states of an older Engram.
+        newest_frame, newest_at: the last frame scored; None in states of an older Engram.
         gaps: the first frames without a score among those so far; some may lie behind ``last_frame``.
         stretches: anomalous stretches with calm frames between them.
     """
@@ -140,6 +147,7 @@ class Happening:
     clock: Word | None = None
     thumbnail: Thumbnail | None = None
     newest_frame: Count | None = None
+    newest_at: UtcTime | None = None
     gaps: tuple[FrameGap, ...] = ()
     stretches: Annotated[int, Field(ge=1)] = 1
 
@@ -181,7 +189,7 @@ def step(state: Happening | None, seen: Observation, rules: EventRules) -> Step:
     if state is None or not state.is_open:
         return Step(None)
     calmer = replace(_observe(state, seen), num_calm=state.num_calm + 1)
-    if seen.captured_at - state.last_at > timedelta(seconds=rules.merge_gap_s):
+    if seen.captured_at - state.last_at > rules.patience:
         return close(calmer, "cleared", seen.captured_at)
     return Step(calmer)
 
@@ -198,17 +206,27 @@ def close(state: Happening | None, reason: EndReason, at: datetime) -> Step:
     return Step(None, Report("end", replace(state, sequence=state.sequence + 1), at, reason))
 
 
-def interrupted(state: Happening | None, at: datetime, fps: float, rules: EventRules) -> Step | None:
+def interrupted(
+    state: Happening | None, at: datetime, fps: float, rules: EventRules, lost: EndReason = "camera_lost"
+) -> Step | None:
     """The end of what is going on, if time breaks before a frame captured at ``at``; None if the frame belongs to it.
 
-    Silence is not evidence: an event does not reach over more of it than two stretches may be apart to be one event.
+    Silence is not evidence: an event reaches over no more of it than two stretches may be apart without a cool-down.
+
+    Args:
+        state: what is going on.
+        at: capture time of the next frame.
+        fps: frames a second of its camera.
+        rules: bounds.
+        lost: the reason, if the anomaly was going on until the silence.
     """
     if state is None:
         return None
-    longest = max(timedelta(seconds=rules.merge_gap_s), longest_step(fps))
-    if timedelta(0) <= at - state.last_at <= longest:
+    silence = max(timedelta(seconds=rules.merge_gap_s), longest_step(fps))
+    calm = max(rules.patience, longest_step(fps))
+    if timedelta(0) <= at - state.last_at <= calm and at - (state.newest_at or state.last_at) <= silence:
         return None
-    return close(state, "camera_lost" if state.num_calm == 0 else "cleared", state.last_at)
+    return close(state, lost if state.num_calm == 0 else "cleared", state.last_at)
 
 
 def _anomalous(state: Happening, rules: EventRules) -> Step:
@@ -282,6 +300,7 @@ def _observe(state: Happening, seen: Observation) -> Happening:
         current_score=seen.score,
         bank=seen.bank,
         newest_frame=seen.frame_index,
+        newest_at=seen.captured_at,
         gaps=_gaps(state, seen.frame_index),
     )
 

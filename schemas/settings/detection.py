@@ -131,6 +131,11 @@ class EventsSection(Section):
     target_false_alarms_per_day: Seconds = Field(default=1.0, description="of one camera, for the calibrated threshold")
     min_duration_s: float = Field(default=0.3, ge=0, description="shorter stretches are no event")
     merge_gap_s: float = Field(default=2.0, ge=0, description="stretches closer than this are one event")
+    cooldown_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="what comes back so soon joins the event and is counted, and alarms not anew; ends come later by it",
+    )
     update_interval_s: Seconds = Field(default=1.0, description="time between updates of an open event")
     max_duration_s: Seconds = Field(default=300.0, description="a longer event ends with reason timeout")
     warning_per_day: Seconds = Field(

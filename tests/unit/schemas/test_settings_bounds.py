@@ -71,6 +71,7 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     "events.merge_gap_s": ([0], [-SMALL]),
     "events.update_interval_s": ([SMALL], [0]),
     "events.max_duration_s": ([SMALL], [0]),
+    "events.cooldown_s": ([0], [-SMALL]),
     "events.warning_per_day": ([SMALL], [0]),
     "events.critical_per_day": ([SMALL], [0]),
     "events.thumbnail_px": ([0, 1024], [-1, 1025]),

@@ -264,3 +264,51 @@ def test_what_is_drawn_of_the_peak_stays_with_it() -> None:
         state = step(state, drawn, RULES).state
     assert state is not None
     assert (state.thumbnail, state.heat_map, state.clock) == (picture, HEAT, "ntp")
+
+
+COOL = replace(RULES, cooldown_s=5.0)
+
+
+def test_what_comes_back_within_the_cool_down_joins_the_event_and_is_counted() -> None:
+    flapping = ([0.9] * 5 + [0.1] * 30) * 3 + [0.1] * 40
+    reports, state = run(flapping, COOL)
+    assert state is None
+    assert [report.phase for report in reports if report.phase != "update"] == ["start", "end"]
+    end = reports[-1]
+    assert (end.happening.stretches, end.happening.last_frame, end.end_reason) == (3, 74, "cleared")
+    assert end.happening.num_scored == 75, "calm frames between stretches are frames of the event"
+    assert [report.phase for report in run(flapping, RULES)[0]] == ["start", "end"] * 3, "without, each is its own"
+
+
+def test_a_cool_down_bounds_how_often_a_camera_alarms() -> None:
+    """Flapping for ten minutes gives an event every ``max_duration_s``, not one every few seconds."""
+    reports, _ = run(([0.9] * 5 + [0.1] * 30) * 170, replace(COOL, max_duration_s=60.0))
+    starts = [report.at for report in reports if report.phase == "start"]
+    assert len(starts) <= 10
+    assert all(later - earlier >= timedelta(seconds=60) for earlier, later in pairwise(starts))
+
+
+def test_updates_are_never_closer_than_their_interval() -> None:
+    reports, _ = run(([0.9] * 3 + [0.1] * 2) * 60, COOL)
+    told = [report.at for report in reports if report.phase != "end"]
+    assert all(later - earlier >= timedelta(seconds=RULES.update_interval_s) for earlier, later in pairwise(told))
+
+
+def test_a_cool_down_reaches_over_calm_frames_and_not_over_silence() -> None:
+    _, calm = run([0.9] * 6 + [0.1] * 30, COOL)
+    assert calm is not None
+    assert calm.newest_at is not None
+    assert interrupted(calm, calm.newest_at + timedelta(seconds=0.9), 10.0, COOL) is None
+    broken = interrupted(calm, calm.newest_at + timedelta(seconds=1.1), 10.0, COOL)
+    assert broken is not None
+    assert broken.report is not None
+    assert broken.report.end_reason == "cleared"
+
+
+def test_who_is_to_blame_for_a_silence_is_told() -> None:
+    _, state = run([0.9] * 6)
+    assert state is not None
+    ended = interrupted(state, state.last_at + timedelta(hours=1), 10.0, RULES, "worker_lost")
+    assert ended is not None
+    assert ended.report is not None
+    assert ended.report.end_reason == "worker_lost"
