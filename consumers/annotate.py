@@ -84,13 +84,14 @@ def _enlarged(image_HW3: Image) -> Image:
 
 
 def _with_heat(picture: Image, heat_map: HeatMap) -> Image:
-    """Blend red over the picture, as strongly as the heat map says (at most 60 %)."""
+    """Blend red over the picture, as strongly as the heat map says, at most 60 %: on the common scale from half on."""
     if not heat_map.values:
         return picture
     grid = np.asarray(heat_map.values, np.uint8).reshape(heat_map.rows, heat_map.columns)
     height, width = picture.shape[:2]
     heat_HW = np.asarray(cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC), np.float32) / 255.0
-    weight_HW1 = 0.6 * heat_HW[..., None] ** 2
+    full = 1.0 if heat_map.scale == "peak" else 0.5
+    weight_HW1 = 0.6 * np.clip(heat_HW[..., None] / full, 0.0, 1.0) ** 2
     blended = picture * (1 - weight_HW1) + np.asarray(RED, np.float32) * weight_HW1
     return np.asarray(np.rint(blended), np.uint8)
 

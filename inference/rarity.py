@@ -107,12 +107,17 @@ def evidence_moments(evidence: Evidence) -> Float64:
 
 def joint(evidence: Evidence, memory: Normality, side_weight: float = SIDE_WEIGHT) -> Float64:
     """The number x of each frame, (F,); 0 is usual, high = irregular."""
+    motion_F, place_F, background_F = spreads_above(evidence, memory)
+    return np.asarray(motion_F + side_weight * (place_F.clip(min=0.0) + background_F.clip(min=0.0)))
+
+
+def spreads_above(evidence: Evidence, memory: Normality) -> Float64:
+    """How many spreads motion, place and background lie above normal: z above, (3, F)."""
     counts, sums, squares = np.moveaxis(memory.field("evidence"), -1, 0)
     means = sums / np.maximum(counts, 1e-9)
     spreads = np.sqrt(np.maximum(squares / np.maximum(counts, 1e-9) - np.square(means), 0.0)) + MIN_SPREAD
     values_EF = np.stack([evidence.motion_F, evidence.place_F, evidence.background_F])
-    motion_F, place_F, background_F = (values_EF - means[:, None]) / spreads[:, None]
-    return np.asarray(motion_F + side_weight * (place_F.clip(min=0.0) + background_F.clip(min=0.0)))
+    return np.asarray((values_EF - means[:, None]) / spreads[:, None])
 
 
 def histogram(levels_F: Float64) -> Float64:

@@ -170,9 +170,12 @@ def supported_false_alarms_per_day(calibration: Calibration) -> float:
     confidence; the tail of the distribution may be right further out, but nothing that was seen says so. At most one
     false alarm a block is told.
     """
-    block_s = max(BLOCK_S, calibration.smoothing_s)
-    num_blocks = math.floor(calibration.footage_s / block_s)
-    return SECONDS_PER_DAY / block_s * min(1.0, MOST_EXPECTED / max(1, num_blocks))
+    return supported_by(calibration.footage_s, max(BLOCK_S, calibration.smoothing_s))
+
+
+def supported_by(footage_s: float, block_s: float) -> float:
+    """The same for footage of so many seconds, of which blocks of ``block_s`` are independent."""
+    return SECONDS_PER_DAY / block_s * min(1.0, MOST_EXPECTED / max(1, math.floor(footage_s / block_s)))
 
 
 def evidence(calibration: Calibration) -> str:

@@ -12,6 +12,7 @@ header names no grid.
 """
 
 import hashlib
+import re
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,11 +20,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from schemas.arrays import Float32
 from schemas.errors import BadMessageError
-from schemas.messages import BankHeader, Message, NormalityHeader, ProposalHeader
+from schemas.messages import READING, BankHeader, Message, NormalityHeader, ProposalHeader, versioned
 
 HEADER = "engram"
 EVENT_HEADERS: tuple[tuple[str, bytes], ...] = (("content-type", b"application/cloudevents+json"),)
 MAX_HEADER_BYTES = 16 * 1024
+TYPE_MAJOR = r"dev\.engram\.[a-z.]+\.v([0-9]{1,9})"
+"""How the type of an event ends."""
 
 M = TypeVar("M", bound=Message)
 
@@ -44,13 +47,16 @@ def encode_header(message: Message) -> tuple[tuple[str, bytes], ...]:
 def decode_message(kind: type[M], payload: bytes | None) -> M:
     """Parse and validate JSON bytes. Whatever the bytes are, the outcome is a message or this one error.
 
+    What a newer minor version has added passes: fields that this one does not know are left out, words that it does not
+    know are taken where a list of words may grow.
+
     Raises:
         BadMessageError: ``missing_header``, ``foreign`` (not our JSON), ``future_version`` or ``invalid_message``.
     """
     if payload is None:
         raise BadMessageError("missing_header", f"a {kind.__name__} must be in header '{HEADER}', there is none")
     try:
-        return kind.model_validate_json(payload)
+        return kind.model_validate_json(payload, extra="ignore", context=READING)
     except ValidationError as error:
         raise _explain(kind, payload, error) from error
 
@@ -75,7 +81,7 @@ def _explain(kind: type[Message], payload: bytes, error: ValidationError) -> Bad
         content: Any = _ANYTHING.validate_json(payload)  # bounded in depth, unlike the standard library's
     except ValueError:
         return BadMessageError("foreign", f"a {kind.__name__} must be JSON, got {payload[:60]!r}")
-    known, version = _versions(kind, content)
+    known, version = _majors(kind, content)
     if version is None:
         return BadMessageError("foreign", f"a {kind.__name__} must be a JSON object with schema_version")
     if isinstance(version, int) and version > known:
@@ -88,15 +94,17 @@ def _explain(kind: type[Message], payload: bytes, error: ValidationError) -> Bad
     )
 
 
-def _versions(kind: type[Message], content: Any) -> tuple[int, Any]:
-    """The version this reader knows and the one that came (None: not ours): of the message, or of what it envelops."""
-    field = kind.model_fields.get("schema_version")
-    if field is None and "data" in kind.model_fields:
-        enveloped = kind.model_fields["data"].annotation
-        assert isinstance(enveloped, type) and issubclass(enveloped, Message), "an envelope holds one message"
-        return _versions(enveloped, content.get("data") if isinstance(content, dict) else None)
-    assert field is not None, "every message has a version"
-    return int(field.default), content.get("schema_version") if isinstance(content, dict) else None
+def _majors(kind: type[Message], content: Any) -> tuple[int, Any]:
+    """The major version this reader knows and the one that came (None: not ours).
+
+    That of an envelope is of what it envelops, or what its type says, if that is newer.
+    """
+    known = int(versioned(kind).model_fields["schema_version"].default)
+    whole = content if isinstance(content, dict) else {}
+    part = whole if versioned(kind) is kind else whole.get("data")
+    version = part.get("schema_version") if isinstance(part, dict) else None
+    typed = re.fullmatch(TYPE_MAJOR, str(whole.get("type"))[:200]) if part is not whole else None
+    return known, int(typed[1]) if typed and int(typed[1]) > known else version
 
 
 def _shown(value: Any) -> str:

@@ -7,7 +7,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from schemas.messages import AnomalyEvent, BankHeader, FrameHeader, FrameScore, ProposalHeader
+from schemas.messages import (
+    AnomalyEvent,
+    BankHeader,
+    EventData,
+    FrameHeader,
+    FrameScore,
+    Message,
+    ProposalHeader,
+    versioned,
+)
 from schemas.settings import (
     AllSettings,
     ConsumerSettings,
@@ -17,11 +26,13 @@ from schemas.settings import (
 )
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+ID_PREFIX = "urn:engram:schema:"
 
 MODELS: Mapping[str, type[BaseModel]] = {
     "frame-header": FrameHeader,
     "frame-score": FrameScore,
     "anomaly-event": AnomalyEvent,
+    "anomaly-event-data": EventData,
     "proposal-header": ProposalHeader,
     "bank-header": BankHeader,
     "settings": AllSettings,
@@ -34,8 +45,30 @@ MODELS: Mapping[str, type[BaseModel]] = {
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """The schema of ``MODELS[name]``, as a reader of that message should hold it."""
-    return {"$schema": DIALECT, **MODELS[name].model_json_schema()}
+    """The schema of ``MODELS[name]``: of a message as it is written, as a reader should hold it; of settings as read.
+
+    A message's schema names its version, asks for all that this version writes, and lets more pass.
+    """
+    model = MODELS[name]
+    if issubclass(model, Message):
+        written = _open(model.model_json_schema(mode="serialization"))
+        return {"$schema": DIALECT, "$id": f"{ID_PREFIX}{name}:{version_of(model)}", **written}
+    return {"$schema": DIALECT, **model.model_json_schema()}
+
+
+def version_of(kind: type[Message]) -> str:
+    """``major.minor``; that of an envelope is of what it envelops."""
+    versions = versioned(kind)
+    return f"{versions.model_fields['schema_version'].default}.{versions.minor}"
+
+
+def _open(schema: Any) -> Any:
+    """``schema`` without its bans on what a newer minor version adds."""
+    if isinstance(schema, list):
+        return [_open(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _open(part) for key, part in schema.items() if (key, part) != ("additionalProperties", False)}
 
 
 def schema_text(name: str) -> str:

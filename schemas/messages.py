@@ -1,13 +1,31 @@
 """Everything that travels over a topic, as frozen models. ``codec`` turns them into bytes and back.
 
-Ids are plain text that is safe in topic keys, file names and Redis keys. Times are UTC with a zone. Every message has
-a ``schema_version``; a reader refuses versions newer than it knows instead of guessing.
+Ids are plain text that is safe in topic keys, file names and Redis keys. Times are UTC with a zone.
+
+Every message has a version, major.minor. The major is ``schema_version`` on the wire: a reader refuses one newer than
+it knows instead of guessing. The minor is ``Message.minor``: it counts what was added since, which a reader that does
+not know it passes over. So a field that is added has a default, nothing is taken away or gets another meaning within
+a major, and words of a ``Growing`` list are added freely. Who writes is held to the very fields and words below.
 """
 
+import re
 from datetime import datetime, timezone
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic.json_schema import JsonSchemaValue
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 DerivedId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,255}$")]
@@ -34,21 +52,61 @@ def _in_utc(value: datetime) -> datetime:
 
 UtcTime = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
-Clock = Literal["ntp", "camera", "arrival", "media"]
+READING = "reading"
+"""The validation context of a reader."""
+WORD = r"^[a-z][a-z0-9_]{0,31}$"
+Word = Annotated[str, StringConstraints(pattern=WORD)]
+
+
+def _known_or_new(value: Any, known: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+    try:
+        return known(value)
+    except ValidationError:
+        if info.context == READING and isinstance(value, str) and re.fullmatch(WORD, value):
+            return value
+        raise
+
+
+class Growing(WrapValidator):
+    """Of a list of words that minor versions add to: a reader may meet one that is not in it, a writer may not."""
+
+    def __init__(self) -> None:
+        super().__init__(_known_or_new)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Tell other readers the same."""
+        return {"type": "string", "pattern": WORD, "examples": handler(schema)["enum"]}
+
+
+Clock = Annotated[Literal["ntp", "camera", "arrival", "media"], Growing()]
 """Where ``captured_at`` comes from: a synchronised clock, the camera, the producer on arrival, or a file's timeline."""
 
-MemoryState = Literal["live", "learning", "frozen", "stale", "initial", "none"]
+MemoryState = Annotated[Literal["live", "learning", "frozen", "stale", "initial", "none"], Growing()]
 """live: the store's newest; learning: it has not seen enough of the camera yet to judge it by, so no event opens;
 frozen: updates switched off; stale: store away, last good copy; initial: as trained; none: there is no bank."""
 
+Severity = Annotated[Literal["info", "warning", "critical"], Growing()]
+MAX_THUMBNAIL_BYTES = 20 * 1024
+"""As base64."""
+MAX_GAPS = 16
+
 EventPhase = Literal["start", "update", "end"]
-EndReason = Literal["cleared", "session_ended", "camera_lost", "timeout", "shutdown"]
+EndReason = Annotated[
+    Literal["cleared", "session_ended", "camera_lost", "timeout", "shutdown", "worker_lost"], Growing()
+]
 
 
 class Message(BaseModel):
-    """Base of all wire models: frozen, and an unknown field is an error."""
+    """Base of all wire models: frozen, and who makes one may not give it an unknown field; ``codec`` reads more.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    Attributes:
+        minor: of its version; raised with each addition.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, json_schema_serialization_defaults_required=True
+    )
+    minor: ClassVar[int] = 0
 
 
 class FrameHeader(Message):
@@ -98,6 +156,14 @@ class FrameSpan(Message):
     first: Count
     last: Count
     scored: Count
+    missing: Count = Field(default=0, description="from first to last, those that have no score; since 1.1")
+
+
+class FrameGap(Message):
+    """Frames within an event that have no score, both ends included: they never came, or came after a break."""
+
+    first: Count
+    last: Count
 
 
 class ScorePoint(Message):
@@ -105,6 +171,25 @@ class ScorePoint(Message):
 
     frame_index: Count
     anomaly_score: Unit
+
+
+class EvidenceValue(Message):
+    """What one question put to the memory of normality said, in spreads above normal (standard deviations)."""
+
+    name: Annotated[Literal["motion", "place", "background"], Growing()] = Field(
+        description="motion: moves unusually for its place; place: looks unlike what is usual at its place;"
+        " background: something is there that is not there else"
+    )
+    spreads: float
+
+
+class Rarity(Message):
+    """How often normal video would be as unusual, by the calibration."""
+
+    per_day: float = Field(ge=0, description="best estimate for one camera; beyond the footage, extrapolated")
+    at_most_per_day: float = Field(ge=0, description="with 95 % confidence")
+    extrapolated: bool = Field(description="rarer than the normal video of the calibration can vouch for")
+    words: str = Field(max_length=200, description="the same for a person")
 
 
 class Peak(Message):
@@ -116,21 +201,41 @@ class Peak(Message):
     psnr_db: float
     feature_distance: float
     regular_score: float
+    evidence: tuple[EvidenceValue, ...] = Field(
+        default=(), max_length=16, description="where the bundle has a memory to ask; since 1.1"
+    )
+    rarity: Rarity | None = Field(default=None, description="since 1.1")
+
+
+Scale = Literal["peak", "common"]
 
 
 class Region(Message):
-    """A part of the image that stood out at the peak; box = x, y, width, height in fractions of the image."""
+    """A part of the image that stood out at the peak, worst first; box = x, y, width, height in fractions."""
 
     box: tuple[Unit, Unit, Unit, Unit]
-    score: Unit
+    score: Unit = Field(description="of its worst patch, on the scale of the heat map, 255 being 1")
 
 
 class HeatMap(Message):
-    """The peak frame's prediction error on a coarse grid; 255 = the worst patch of that frame. Rows top to bottom."""
+    """Where the peak frame is unusual, on a coarse grid; rows top to bottom.
+
+    On the ``common`` scale a value v is the same in every event: its patch lies 4 v / (255 - v) spreads above the worst
+    patch of a usual frame; 0 is as high as that, or below. On the scale of its ``peak`` (1.0) 255 is the frame's worst.
+    """
 
     rows: Count
     columns: Count
     values: tuple[Annotated[int, Field(ge=0, le=255)], ...]
+    scale: Annotated[Scale, Growing()] = Field(default="peak", description="since 1.1")
+
+
+class Thumbnail(Message):
+    """The peak frame as the camera sent it, made small, with the regions' boxes drawn."""
+
+    width: int = Field(ge=1, le=8192)
+    height: int = Field(ge=1, le=8192)
+    jpeg_base64: str = Field(max_length=MAX_THUMBNAIL_BYTES, pattern=r"^[A-Za-z0-9+/]+={0,2}$")
 
 
 class Threshold(Message):
@@ -138,7 +243,7 @@ class Threshold(Message):
 
     enter: Unit
     exit: Unit
-    method: Literal["calibrated", "fixed"]
+    method: Annotated[Literal["calibrated", "fixed"], Growing()]
     target_false_alarms_per_day: float | None
 
 
@@ -156,7 +261,9 @@ class Provenance(Message):
 
 
 class EventData(Message):
-    """State of one event at one phase. Each phase carries the whole state, so any one of them can be read alone."""
+    """State of one event at one phase. Each carries the whole state (but see ``thumbnail``) and can be read alone."""
+
+    minor: ClassVar[int] = 1
 
     schema_version: Literal[1] = 1
     event_id: DerivedId = Field(description="<camera>:<session>:<first frame>; the same after a re-run")
@@ -175,6 +282,18 @@ class EventData(Message):
     curve: tuple[ScorePoint, ...]
     threshold: Threshold
     provenance: Provenance
+    severity: Severity | None = Field(default=None, description="by how rare the peak is, so it never falls; since 1.1")
+    clock: Word | None = Field(default=None, description="where the camera's times come from, as in frames; since 1.1")
+    stretches: int = Field(
+        default=1, ge=1, description="anomalous stretches that were near enough to be one event; since 1.1"
+    )
+    gaps: tuple[FrameGap, ...] = Field(
+        default=(), max_length=MAX_GAPS, description="the first of them; frames.missing counts all; since 1.1"
+    )
+    thumbnail: Thumbnail | None = Field(
+        default=None,
+        description="in the start, the end, updates with a new peak; none where pictures are off; since 1.1",
+    )
 
 
 class AnomalyEvent(Message):
@@ -187,7 +306,7 @@ class AnomalyEvent(Message):
     subject: str
     time: UtcTime = Field(description="capture time of the frame that caused this message")
     datacontenttype: Literal["application/json"] = "application/json"
-    dataschema: str = "urn:engram:schema:anomaly-event:1"
+    dataschema: str = Field(default="urn:engram:schema:anomaly-event-data:1.1", max_length=256)
     partitionkey: Id
     sequence: str = Field(pattern=r"^\d{20}$")
     data: EventData
@@ -208,6 +327,7 @@ class NormalityHeader(Message):
 class ProposalHeader(Message):
     """Header of an update proposal; the value holds running_max (M), sums (M, C), counts (M), and normality."""
 
+    minor: ClassVar[int] = 1
     schema_version: Literal[1] = 1
     proposal_id: DerivedId = Field(description="<camera>:<session>:<first frame>-<last frame>; the same after a re-run")
     bank_id: Id
@@ -223,12 +343,15 @@ class ProposalHeader(Message):
     captured_to: UtcTime
     num_items: int = Field(ge=0, le=65536)
     item_dim: int = Field(ge=0, le=65536)
-    normality: NormalityHeader | None = Field(default=None, description="of the counts behind the items; null = none")
+    normality: NormalityHeader | None = Field(
+        default=None, description="of the counts behind the items; null = none; since 1.1"
+    )
 
 
 class BankHeader(Message):
     """Header of one committed bank version; the value holds the items, float32 (M, C), and the counts of normality."""
 
+    minor: ClassVar[int] = 1
     schema_version: Literal[1] = 1
     bank_id: Id
     version: Count
@@ -238,9 +361,20 @@ class BankHeader(Message):
     previous_digest: Digest | None
     num_items: int = Field(ge=0, le=65536)
     item_dim: int = Field(ge=0, le=65536)
-    normality: NormalityHeader | None = Field(default=None, description="of the counts behind the items; null = none")
+    normality: NormalityHeader | None = Field(
+        default=None, description="of the counts behind the items; null = none; since 1.1"
+    )
     committed_at: UtcTime
     audit: dict[str, Any] = Field(default_factory=dict, description="the audit entry of this commit")
+
+
+def versioned(kind: type[Message]) -> type[Message]:
+    """The message that has the version: ``kind`` itself, or what it envelops."""
+    if "schema_version" in kind.model_fields:
+        return kind
+    enveloped = kind.model_fields["data"].annotation
+    assert isinstance(enveloped, type) and issubclass(enveloped, Message), "a message has a version or envelops one"
+    return enveloped
 
 
 def utc_now() -> datetime:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from bundles.bundle import Bundle
 from inference.engine import ClipResult
-from inference.error_map import Irregularity
+from inference.explaining import explainer_of
 from inference.rarity import trust
 from inference.scoring import FrameMeasures, LiveScore
 from inference.standard import Look, Stage, Standard, Standards
@@ -23,12 +23,12 @@ from schemas.errors import BadMessageError
 from schemas.messages import EndReason, FrameHeader, FrameScore, HeatMap, Peak
 from workers.camera import Camera
 from workers.events import Scene, event_message
-from workers.heatmap import heat_map, regions
 from workers.options import WorkerOptions
 from workers.output import Output, Tally
 from workers.partition import Admitted, Clip, Dead, SessionEnd, Skipped, Warming
 from workers.proposals import begin, block_after, extend, passes_gate, proposal_record
-from workers.tracker import BankRef, EventRules, Observation, Step, close, interrupted, step
+from workers.sighting import sighted
+from workers.tracker import BankRef, EventRules, Observation, Sight, Step, close, interrupted, is_peak, step
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ TEACHABLE = ("live", "initial", "learning")
 """States of the memory in which frames may teach it."""
 LEARNING_PATIENCE = 4.0
 """After so many times the wanted seconds of video a camera is judged, whether it was learned or not."""
-NO_MAP = HeatMap(rows=0, columns=0, values=())
+NOTHING_SEEN = Sight(HeatMap(rows=0, columns=0, values=(), scale="common"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,7 @@ class Assessor:
         output.tally.add(tally)
         if admitted.camera is not None:
             admitted.camera.counts.add(tally)
+            admitted.camera.is_overlooked = admitted.camera.is_overlooked and isinstance(admitted, Skipped | Dead)
             output.dirty.add((admitted.delivery.claim, admitted.camera.camera_id))
 
     def end_event(self, camera: Camera, reason: EndReason, output: Output) -> None:
@@ -127,7 +128,8 @@ class Assessor:
         """A record that is new: what was going on ends if this belongs to another session or to another time."""
         if camera.happening is not None and camera.happening.session_id != header.session_id:
             self.end_event(camera, "session_ended", output)
-        ended = interrupted(camera.happening, header.captured_at, header.fps, self._rules(camera, header.fps))
+        rules = self._rules(camera, header.fps)
+        ended = interrupted(camera.happening, header.captured_at, header.fps, rules, lost_by(camera))
         if ended is not None and header.kind == "frame":
             self._tell(camera, ended, output)
 
@@ -161,7 +163,11 @@ class Assessor:
         camera.smoothing = live.smoothing
         if found.bank.memory_state != "learning" or camera.happening is not None:
             rules = self._rules(camera, found.header.fps)
-            seen = _observation(found, irregularity, live.anomaly_score, rules)
+            seen = _observation(found, irregularity.measures, live.anomaly_score)
+            if is_peak(camera.happening, live.anomaly_score, rules):
+                explainer = explainer_of(found.standard, self.bundle.calibration)
+                frame = found.header, clip.delivery.record.value or b""
+                seen = sighted(seen, irregularity, live, explainer, frame, self.options.events.thumbnail_px)
             self._tell(camera, step(camera.happening, seen, rules), output)
         score = self._score_record(found.header, found.bank, irregularity.measures, live.anomaly_score)
         proposed = self._propose(camera, found, self._look(camera, found, irregularity.measures, live), output)
@@ -280,17 +286,20 @@ class Assessor:
         )
 
 
-def _observation(found: Finding, irregularity: Irregularity, anomaly_score: float, rules: EventRules) -> Observation:
-    """What the tracker sees. The map is drawn only where it can matter, which is on few frames."""
+def lost_by(camera: Camera) -> EndReason:
+    """Who is to blame where an event breaks off: frames that nobody read in time were the workers' to read."""
+    return "worker_lost" if camera.is_overlooked else "camera_lost"
+
+
+def _observation(found: Finding, measures: FrameMeasures, anomaly_score: float) -> Observation:
+    """What the tracker sees of a frame, but for what is told of a peak."""
+    header = found.header
     peak = Peak(
-        frame_index=found.header.frame_index,
-        captured_at=found.header.captured_at,
+        frame_index=header.frame_index,
+        captured_at=header.captured_at,
         anomaly_score=anomaly_score,
-        psnr_db=irregularity.measures.psnr_db,
-        feature_distance=irregularity.measures.feature_distance,
-        regular_score=irregularity.measures.regular_score,
+        psnr_db=measures.psnr_db,
+        feature_distance=measures.feature_distance,
+        regular_score=measures.regular_score,
     )
-    if anomaly_score < rules.exit:
-        return Observation(found.header.session_id, peak, NO_MAP, (), found.bank)
-    map_RS = irregularity.map_RS
-    return Observation(found.header.session_id, peak, heat_map(map_RS), regions(map_RS), found.bank)
+    return Observation(header.session_id, peak, NOTHING_SEEN, found.bank, header.clock)

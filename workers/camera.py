@@ -11,14 +11,14 @@ ids, times and numbers are checked, a state from the future or about records tha
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from inference.scoring import Smoothing
 from inference.standard import Standard
 from schemas.errors import BadMessageError
-from schemas.messages import Count, FrameHeader, Id, UtcTime
+from schemas.messages import READING, Count, FrameHeader, Id, UtcTime
 from workers.continuity import Position
 from workers.fit import Rate
 from workers.output import Tally
@@ -81,6 +81,7 @@ class Camera:
     Attributes:
         seen_at_s: when its newest record was handled, on the worker's clock.
         is_silent: whether it was noticed that nothing comes any more.
+        is_overlooked: whether the log deleted records, perhaps of it, before they were read, since its newest one.
         twin_told_at_s: when it was last said that two send under its name.
         rate: at which its frames come.
         block: highest level in the present block of time; one that changes hands is not counted.
@@ -100,6 +101,7 @@ class Camera:
     draft: Draft | None = None
     seen_at_s: float = 0.0
     is_silent: bool = False
+    is_overlooked: bool = False
     twin_told_at_s: float = float("-inf")
     rate: Rate | None = None
     block: Block | None = None
@@ -174,12 +176,37 @@ def decode_states(
     unreadable: dict[str, BadMessageError] = {}
     for camera_id, payload in payloads.items():
         try:
-            states[camera_id] = checked_state(_STATE.validate_json(payload), committed_offset, now)
+            states[camera_id] = checked_state(
+                _STATE.validate_json(payload, extra="ignore", context=READING), committed_offset, now
+            )
         except (ValidationError, BadMessageError) as error:
             why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
             text = f"state of camera '{camera_id:.64}' cannot be used, it starts anew: {why}"
             unreadable[camera_id] = BadMessageError("bad_state", text)
     return states, unreadable
+
+
+_HAPPENING: TypeAdapter[Happening] = TypeAdapter(Happening)
+_CAMERA_ID: TypeAdapter[str] = TypeAdapter(Id)
+_ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+def left_open(camera_id: str, payload: bytes) -> Happening | None:
+    """The open event that a state tells of which cannot be used otherwise, so that it can be ended; None if none."""
+    try:
+        _CAMERA_ID.validate_python(camera_id)
+        told = _ANYTHING.validate_json(payload)
+        happening = told.get("happening") if isinstance(told, dict) else None
+        found = _HAPPENING.validate_python(happening, extra="ignore", context=READING)
+    except ValidationError:
+        return None
+    return found if found.is_open and is_plausible(found) else None
+
+
+def is_plausible(happening: Happening) -> bool:
+    """Whether a tracker can have come to this state."""
+    length = happening.last_frame - happening.first_frame + 1
+    return 1 <= length < 2**52 and happening.num_scored <= length and happening.num_calm < 2**52
 
 
 def checked_state(state: CameraState, committed_offset: int, now: datetime) -> CameraState:
@@ -196,6 +223,8 @@ def checked_state(state: CameraState, committed_offset: int, now: datetime) -> C
         times.append(state.last.captured_at)
     if state.happening is not None:
         times += [state.happening.started_at, state.happening.last_at]
+        if not is_plausible(state.happening):
+            raise BadMessageError("bad_state", "its event must hold the frames it counts")
     if any(time is not None and time > now + CLOCK_SLACK for time in times):
         raise BadMessageError("bad_state", f"its times must lie before {now + CLOCK_SLACK:%Y-%m-%dT%H:%MZ}")
     if len(state.cursor.closed_sessions) > REMEMBERED_SESSIONS:

@@ -3,8 +3,18 @@
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from schemas.messages import AnomalyEvent, EventData, EventPhase, FrameSpan, Provenance, Threshold
-from workers.tracker import EventRules, Report
+from schemas.messages import (
+    MAX_GAPS,
+    READING,
+    AnomalyEvent,
+    EventData,
+    EventPhase,
+    FrameSpan,
+    Provenance,
+    Threshold,
+)
+from workers.severity import severity_of
+from workers.tracker import EventRules, Happening, Report
 
 SOFTWARE = f"engram {version('engram')}"
 
@@ -55,7 +65,7 @@ def _data(event_id: str, report: Report, scene: Scene, rules: EventRules) -> Eve
         last_at=happening.last_at,
         ended_at=happening.last_at if phase == "end" else None,
         end_reason=report.end_reason,
-        frames=FrameSpan(first=happening.first_frame, last=happening.last_frame, scored=happening.num_scored),
+        frames=_frames(happening),
         current_score=happening.current_score,
         peak=happening.peak,
         heat_map=happening.heat_map,
@@ -67,14 +77,30 @@ def _data(event_id: str, report: Report, scene: Scene, rules: EventRules) -> Eve
             method=rules.method,
             target_false_alarms_per_day=rules.target_false_alarms_per_day,
         ),
-        provenance=Provenance(
-            model=scene.model,
-            bundle_digest=scene.bundle_digest,
-            bank_id=happening.bank.bank_id,
-            bank_version=happening.bank.version,
-            bank_digest=happening.bank.digest,
-            memory_state=happening.bank.memory_state,
-            worker_id=scene.worker_id,
-            software=SOFTWARE,
-        ),
+        provenance=_provenance(happening, scene),
+        severity=None if happening.peak.rarity is None else severity_of(happening.peak.rarity, rules),
+        clock=happening.clock,
+        stretches=happening.stretches,
+        gaps=tuple(gap for gap in happening.gaps[:MAX_GAPS] if gap.first <= happening.last_frame),
+        thumbnail=happening.thumbnail if report.shows_peak else None,
     )
+
+
+def _frames(happening: Happening) -> FrameSpan:
+    first, last, scored = happening.first_frame, happening.last_frame, happening.num_scored
+    return FrameSpan(first=first, last=last, scored=scored, missing=max(0, last - first + 1 - scored))
+
+
+def _provenance(happening: Happening, scene: Scene) -> Provenance:
+    told = {
+        "model": scene.model,
+        "bundle_digest": scene.bundle_digest,
+        "bank_id": happening.bank.bank_id,
+        "bank_version": happening.bank.version,
+        "bank_digest": happening.bank.digest,
+        "memory_state": happening.bank.memory_state,
+        "worker_id": scene.worker_id,
+        "software": SOFTWARE,
+    }
+    # As a reader: the event may have been begun by a newer worker, which has words that this one does not know.
+    return Provenance.model_validate(told, context=READING)

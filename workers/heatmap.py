@@ -1,29 +1,46 @@
-"""Where in the image a frame stood out: a coarse map for people, and boxes for programs."""
+"""Where in the image a frame stood out: a coarse map for people, and boxes for programs.
+
+Both on one scale for all events: v = z / (z + ``HALF_AT``) of the spreads z that a patch lies above the worst patch of
+a usual frame (``inference.explaining``), 0 below. It never saturates, so that of two places the worse is always seen.
+"""
 
 import cv2
 import numpy as np
 
-from schemas.arrays import Float32
+from schemas.arrays import Float32, Float64
 from schemas.messages import HeatMap, Region
 
 REGION_LEVEL = 0.5
-"""A region is a connected group of patches with at least this share of the worst patch's error."""
+"""A region is a connected group of patches with at least this share of the worst patch's irregularity."""
 MAX_REGIONS = 5
+HALF_AT = 4.0
+"""Spreads at half of the scale."""
 
 
-def heat_map(map_RS: Float32) -> HeatMap:
-    """Quantise a map of irregularity, >= 0, to 0..255; 255 = the worst patch of this frame."""
+def heat_map(spreads_RS: Float64) -> HeatMap:
+    """Quantise a map of spreads to 0..255."""
+    rows, columns = spreads_RS.shape
+    levels = np.rint(255 * _levels(spreads_RS)).astype(int)
+    return HeatMap(rows=rows, columns=columns, values=tuple(levels.ravel().tolist()), scale="common")
+
+
+def regions(map_RS: Float32, spreads_RS: Float64) -> tuple[Region, ...]:
+    """Boxes around connected groups of high patches, worst first; box = x, y, width, height in [0, 1].
+
+    Behind the first, only what is worse than usual is a region.
+
+    Args:
+        map_RS: irregularity of patches, >= 0.
+        spreads_RS: the same in spreads.
+    """
+    worst = float(map_RS.max())
+    if worst <= 0:
+        return ()
     rows, columns = map_RS.shape
-    levels = np.rint(255 * _relative(map_RS)).astype(int)
-    return HeatMap(rows=rows, columns=columns, values=tuple(levels.ravel().tolist()))
-
-
-def regions(map_RS: Float32) -> tuple[Region, ...]:
-    """Boxes around connected groups of high patches, worst first; box = x, y, width, height in [0, 1]."""
-    relative_RS = _relative(map_RS)
-    rows, columns = relative_RS.shape
-    high_RS = (relative_RS >= REGION_LEVEL).astype(np.uint8)
+    high_RS = (map_RS >= REGION_LEVEL * worst).astype(np.uint8)
     count, labels_RS, stats, _ = cv2.connectedComponentsWithStats(high_RS, connectivity=8)
+    levels_RS = _levels(spreads_RS)
+    worst_first = sorted(range(1, count), key=lambda label: -float(map_RS[labels_RS == label].max()))
     found = [
         Region(
             box=(
@@ -32,13 +49,13 @@ def regions(map_RS: Float32) -> tuple[Region, ...]:
                 float(stats[label, cv2.CC_STAT_WIDTH] / columns),
                 float(stats[label, cv2.CC_STAT_HEIGHT] / rows),
             ),
-            score=float(relative_RS[labels_RS == label].max()),
+            score=float(levels_RS[labels_RS == label].max()),
         )
-        for label in range(1, count)
+        for label in worst_first
     ]
-    return tuple(sorted(found, key=lambda region: -region.score)[:MAX_REGIONS])
+    return tuple(region for n, region in enumerate(found[:MAX_REGIONS]) if n == 0 or region.score > 0)
 
 
-def _relative(map_RS: Float32) -> Float32:
-    worst = float(map_RS.max())
-    return map_RS / worst if worst > 0 else np.zeros_like(map_RS)
+def _levels(spreads_RS: Float64) -> Float64:
+    above_RS = np.maximum(spreads_RS, 0.0)
+    return np.asarray(above_RS / (above_RS + HALF_AT))

@@ -13,7 +13,13 @@ _DEFAULTS = EventsSection()
 
 @dataclass(frozen=True, slots=True)
 class EventOptions:
-    """How events are cut from scores; ``enter`` and ``exit`` None = from the calibration and the target rate."""
+    """How events are cut from scores, and what they hold.
+
+    Attributes:
+        enter, exit: None = from the calibration and the target rate.
+        warning_per_day, critical_per_day: an event whose peak is so rare or rarer on normal video has this severity.
+        thumbnail_px: longest side of the peak's picture in events; 0 = no picture.
+    """
 
     enter: float | None = _DEFAULTS.enter
     exit: float | None = _DEFAULTS.exit
@@ -22,6 +28,10 @@ class EventOptions:
     merge_gap_s: float = _DEFAULTS.merge_gap_s
     update_interval_s: float = _DEFAULTS.update_interval_s
     max_duration_s: float = _DEFAULTS.max_duration_s
+    cooldown_s: float = _DEFAULTS.cooldown_s
+    warning_per_day: float = _DEFAULTS.warning_per_day
+    critical_per_day: float = _DEFAULTS.critical_per_day
+    thumbnail_px: int = _DEFAULTS.thumbnail_px
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ def event_rules(options: EventOptions) -> Callable[[float, Standard], EventRules
             "method": "fixed" if fixed else "calibrated",
             "target_false_alarms_per_day": None if fixed else options.target_false_alarms_per_day,
         }
+        del told["thumbnail_px"]  # what an event shows has no say in when it is one
         return EventRules(**told)
 
     def rules(fps: float, standard: Standard) -> EventRules:

@@ -1,11 +1,12 @@
 """When an anomaly begins and ends: hysteresis, minimum length, merging. Pure: state and observation in, state out.
 
-    calm --score >= enter--> candidate --lasts min_duration--> open --below exit for merge_gap--> calm (end: cleared)
+    calm --score >= enter--> candidate --lasts min_duration--> open --below exit for a while--> calm (end: cleared)
                                   |                              |
                                   +--below exit--> calm          +--lasts max_duration--> calm (end: timeout)
 
 Time is capture time, so a replay gives the same events; where it breaks, an event ends (``interrupted``). An event that
-dips below ``exit`` and rises above ``enter`` again within ``merge_gap_s`` is one event.
+dips below ``exit`` and rises above ``enter`` again within ``merge_gap_s``, or ``cooldown_s`` if that is longer, is one
+event; how often it did is counted (``stretches``).
 """
 
 from dataclasses import dataclass, replace
@@ -15,18 +16,22 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from schemas.messages import (
+    MAX_GAPS,
     Count,
     Digest,
     EndReason,
     EventPhase,
+    FrameGap,
     HeatMap,
     Id,
     MemoryState,
     Peak,
     Region,
     ScorePoint,
+    Thumbnail,
     Unit,
     UtcTime,
+    Word,
 )
 from workers.continuity import longest_step
 
@@ -35,7 +40,7 @@ MAX_CURVE_POINTS = 64
 
 @dataclass(frozen=True, slots=True)
 class EventRules:
-    """Bounds on the anomaly score, [0, 1], and on capture time."""
+    """Bounds on the anomaly score, [0, 1], and on capture time, see ``schemas.settings.detection.EventsSection``."""
 
     enter: float
     exit: float
@@ -45,6 +50,14 @@ class EventRules:
     max_duration_s: float
     method: Literal["calibrated", "fixed"] = "calibrated"
     target_false_alarms_per_day: float | None = None
+    cooldown_s: float = 0.0
+    warning_per_day: float = 0.03
+    critical_per_day: float = 0.0003
+
+    @property
+    def patience(self) -> timedelta:
+        """Calm for longer than this ends an event."""
+        return timedelta(seconds=max(self.merge_gap_s, self.cooldown_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +76,23 @@ class BankRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Sight:
+    """What is to be seen on a frame: where it is unusual, and its picture, if pictures are wanted."""
+
+    heat_map: HeatMap
+    regions: tuple[Region, ...] = ()
+    thumbnail: Thumbnail | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
-    """One scored frame as the tracker sees it. ``heat_map`` and ``regions`` matter only where the score peaks."""
+    """One scored frame as the tracker sees it. ``sight`` matters only where the score peaks (``is_peak``)."""
 
     session_id: str
     peak: Peak
-    heat_map: HeatMap
-    regions: tuple[Region, ...]
+    sight: Sight
     bank: BankRef
+    clock: str
 
     @property
     def frame_index(self) -> int:
@@ -98,6 +120,10 @@ class Happening:
         num_calm: frames scored since ``last_frame``; above 0 the score is below ``exit`` and the merge gap runs.
         sequence: messages sent for this event so far.
         told_at: capture time of the newest message.
+        told_peak: frame of the peak that the newest message told of.
+        newest_frame, newest_at: the last frame scored; None in states of an older Engram.
+        gaps: the first frames without a score among those so far; some may lie behind ``last_frame``.
+        stretches: anomalous stretches with calm frames between them.
     """
 
     session_id: Id
@@ -117,16 +143,30 @@ class Happening:
     is_open: bool = False
     sequence: Count = 0
     told_at: UtcTime | None = None
+    told_peak: Count | None = None
+    clock: Word | None = None
+    thumbnail: Thumbnail | None = None
+    newest_frame: Count | None = None
+    newest_at: UtcTime | None = None
+    gaps: tuple[FrameGap, ...] = ()
+    stretches: Annotated[int, Field(ge=1)] = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Something to tell: ``happening`` is the event's state at this phase, ``at`` the capture time that caused it."""
+    """Something to tell.
+
+    Attributes:
+        happening: the event's state at this phase.
+        at: the capture time that caused it.
+        shows_peak: whether its picture belongs to it: an update of the same peak leaves it out.
+    """
 
     phase: EventPhase
     happening: Happening
     at: datetime
     end_reason: EndReason | None = None
+    shows_peak: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +177,26 @@ class Step:
     report: Report | None = None
 
 
+def is_peak(state: Happening | None, score: float, rules: EventRules) -> bool:
+    """Whether a frame with this score begins something or becomes the peak of what is going on."""
+    return score >= _bound(state, rules) and (state is None or score > state.peak.anomaly_score)
+
+
 def step(state: Happening | None, seen: Observation, rules: EventRules) -> Step:
     """Advance one camera's tracker by one scored frame."""
-    in_streak = state is not None and state.num_calm == 0
-    if seen.score >= (rules.exit if in_streak else rules.enter):
+    if seen.score >= _bound(state, rules):
         return _anomalous(_begin(seen) if state is None else _extend(state, seen), rules)
     if state is None or not state.is_open:
         return Step(None)
     calmer = replace(_observe(state, seen), num_calm=state.num_calm + 1)
-    if seen.captured_at - state.last_at > timedelta(seconds=rules.merge_gap_s):
+    if seen.captured_at - state.last_at > rules.patience:
         return close(calmer, "cleared", seen.captured_at)
     return Step(calmer)
+
+
+def _bound(state: Happening | None, rules: EventRules) -> float:
+    """The score from which on a frame is anomalous: the lower one within a stretch."""
+    return rules.exit if state is not None and state.num_calm == 0 else rules.enter
 
 
 def close(state: Happening | None, reason: EndReason, at: datetime) -> Step:
@@ -157,17 +206,27 @@ def close(state: Happening | None, reason: EndReason, at: datetime) -> Step:
     return Step(None, Report("end", replace(state, sequence=state.sequence + 1), at, reason))
 
 
-def interrupted(state: Happening | None, at: datetime, fps: float, rules: EventRules) -> Step | None:
+def interrupted(
+    state: Happening | None, at: datetime, fps: float, rules: EventRules, lost: EndReason = "camera_lost"
+) -> Step | None:
     """The end of what is going on, if time breaks before a frame captured at ``at``; None if the frame belongs to it.
 
-    Silence is not evidence: an event does not reach over more of it than two stretches may be apart to be one event.
+    Silence is not evidence: an event reaches over no more of it than two stretches may be apart without a cool-down.
+
+    Args:
+        state: what is going on.
+        at: capture time of the next frame.
+        fps: frames a second of its camera.
+        rules: bounds.
+        lost: the reason, if the anomaly was going on until the silence.
     """
     if state is None:
         return None
-    longest = max(timedelta(seconds=rules.merge_gap_s), longest_step(fps))
-    if timedelta(0) <= at - state.last_at <= longest:
+    silence = max(timedelta(seconds=rules.merge_gap_s), longest_step(fps))
+    calm = max(rules.patience, longest_step(fps))
+    if timedelta(0) <= at - state.last_at <= calm and at - (state.newest_at or state.last_at) <= silence:
         return None
-    return close(state, "camera_lost" if state.num_calm == 0 else "cleared", state.last_at)
+    return close(state, lost if state.num_calm == 0 else "cleared", state.last_at)
 
 
 def _anomalous(state: Happening, rules: EventRules) -> Step:
@@ -184,8 +243,9 @@ def _anomalous(state: Happening, rules: EventRules) -> Step:
 
 
 def _tell(phase: EventPhase, state: Happening) -> Step:
-    told = replace(state, sequence=state.sequence + 1, told_at=state.last_at)
-    return Step(told, Report(phase, told, state.last_at))
+    peak = state.peak.frame_index
+    told = replace(state, sequence=state.sequence + 1, told_at=state.last_at, told_peak=peak)
+    return Step(told, Report(phase, told, state.last_at, shows_peak=peak != state.told_peak))
 
 
 def _begin(seen: Observation) -> Happening:
@@ -198,9 +258,11 @@ def _begin(seen: Observation) -> Happening:
             last_at=seen.captured_at,
             current_score=seen.score,
             peak=seen.peak,
-            heat_map=seen.heat_map,
-            regions=seen.regions,
+            heat_map=seen.sight.heat_map,
+            regions=seen.sight.regions,
+            thumbnail=seen.sight.thumbnail,
             bank=seen.bank,
+            clock=seen.clock,
             num_scored=1,
         ),
         seen,
@@ -208,18 +270,44 @@ def _begin(seen: Observation) -> Happening:
 
 
 def _extend(state: Happening, seen: Observation) -> Happening:
-    num_scored = state.num_scored + state.num_calm + 1
-    longer = replace(state, last_frame=seen.frame_index, last_at=seen.captured_at, num_scored=num_scored, num_calm=0)
+    longer = replace(
+        state,
+        last_frame=seen.frame_index,
+        last_at=seen.captured_at,
+        num_scored=state.num_scored + state.num_calm + 1,
+        num_calm=0,
+        stretches=state.stretches + (state.num_calm > 0),
+    )
     if seen.score > state.peak.anomaly_score:
-        longer = replace(longer, peak=seen.peak, heat_map=seen.heat_map, regions=seen.regions)
+        sight = seen.sight
+        longer = replace(
+            longer, peak=seen.peak, heat_map=sight.heat_map, regions=sight.regions, thumbnail=sight.thumbnail
+        )
     return _observe(longer, seen)
 
 
 def _observe(state: Happening, seen: Observation) -> Happening:
-    """Note the newest score and bank; thin the curve out to every second point whenever it is full."""
+    """Note the newest score, bank and gap; thin the curve out to every second point whenever it is full."""
     curve, stride = state.curve, state.curve_stride
     if (seen.frame_index - state.first_frame) % stride == 0:
         curve = (*curve, ScorePoint(frame_index=seen.frame_index, anomaly_score=seen.score))
     if len(curve) > MAX_CURVE_POINTS:
         curve, stride = curve[::2], stride * 2
-    return replace(state, curve=curve, curve_stride=stride, current_score=seen.score, bank=seen.bank)
+    return replace(
+        state,
+        curve=curve,
+        curve_stride=stride,
+        current_score=seen.score,
+        bank=seen.bank,
+        newest_frame=seen.frame_index,
+        newest_at=seen.captured_at,
+        gaps=_gaps(state, seen.frame_index),
+    )
+
+
+def _gaps(state: Happening, frame_index: int) -> tuple[FrameGap, ...]:
+    """With the frames that are missing before the one just scored."""
+    expected = frame_index if state.newest_frame is None else state.newest_frame + 1
+    if frame_index <= expected or len(state.gaps) == MAX_GAPS:
+        return state.gaps
+    return (*state.gaps, FrameGap(first=expected, last=frame_index - 1))

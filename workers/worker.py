@@ -17,13 +17,13 @@ import numpy as np
 from inference.engine import ClipResult, Engine
 from inference.standard import Standards
 from memory_store.views import BankCache, BankView
-from messaging.ports import Bus, Claim, Delivery, Intake, Lost, OutRecord, TooLargeError
+from messaging.ports import Assigned, Bus, Claim, Delivery, Intake, Lost, OutRecord, TooLargeError
 from schemas.backoff import Backoff
 from schemas.errors import EngramError, OwnershipLostError, TransientError
 from schemas.messages import EndReason
 from workers.arrivals import Arrival, Decoder
-from workers.assessment import Assessor
-from workers.camera import Camera, decode_states, encode_state
+from workers.assessment import Assessor, lost_by
+from workers.camera import Camera, decode_states, encode_state, left_open
 from workers.fit import image_misfits, misfits, noted
 from workers.options import WorkerOptions
 from workers.output import Output, Tally
@@ -177,6 +177,8 @@ class Worker:
             num_unhandled,
             lost.first_offset + lost.num_records - num_unhandled,
         )
+        for camera in self._partitions[lost.claim].cameras.values():
+            camera.is_overlooked = True
         self._output.tally.lost += num_unhandled
         self._output.claims.add(lost.claim)
 
@@ -194,7 +196,17 @@ class Worker:
                 assigned, states, self._engine.predictor.clip_format, self._monotonic()
             )
             self._partitions[assigned.claim] = partition
+            for camera_id in unreadable:
+                self._end_orphan(assigned, camera_id)
             log.info("partition %d is ours from offset %d", assigned.claim.partition, assigned.committed_offset)
+
+    def _end_orphan(self, assigned: Assigned, camera_id: str) -> None:
+        """A state that cannot be used may tell of an event that is open: it gets its end all the same."""
+        happening = left_open(camera_id, assigned.states[camera_id])
+        if happening is not None:
+            camera = self._partitions[assigned.claim].camera(camera_id)
+            camera.happening = happening
+            self._forget_camera(assigned.claim, camera, "worker_lost")
 
     def _process(self, arrivals: list[Arrival]) -> None:
         """Windows, then the network on all clips at once, then scores and events, each in log order."""
@@ -311,13 +323,13 @@ class Worker:
         for claim, camera in self._cameras():
             silent_s = self._complete_until_s - camera.seen_at_s
             if silent_s > self._options.camera_forget_s:
-                self._forget_camera(claim, camera)
+                self._forget_camera(claim, camera, lost_by(camera))
             elif silent_s > self._options.camera_timeout_s and not camera.is_silent:
                 camera.is_silent = True
                 camera.window.clear()
                 camera.smoothing = None
                 self._assessor.flush_draft(camera, self._output)
-                self._end_event(claim, camera, "camera_lost")
+                self._end_event(claim, camera, lost_by(camera))
                 self._output.claims.add(claim)
 
     def _bound_cameras(self) -> None:
@@ -334,11 +346,11 @@ class Worker:
             num_surplus,
         )
         for claim, camera in sorted(self._cameras(), key=lambda place: place[1].seen_at_s)[:num_surplus]:
-            self._forget_camera(claim, camera)
+            self._forget_camera(claim, camera, lost_by(camera))
 
-    def _forget_camera(self, claim: Claim, camera: Camera) -> None:
+    def _forget_camera(self, claim: Claim, camera: Camera, reason: EndReason) -> None:
         self._assessor.flush_draft(camera, self._output)
-        self._end_event(claim, camera, "camera_lost")
+        self._end_event(claim, camera, reason)
         del self._partitions[claim].cameras[camera.camera_id]
         topic = self._options.topics.camera_states
         self._output.tombstones.append(OutRecord(topic, camera.camera_id, None, partition=claim.partition))

@@ -4,9 +4,9 @@ from schemas.messages import AnomalyEvent
 
 
 def event_line(event: AnomalyEvent) -> str:
-    """Time, camera, phase, frames, score; for the end also how long it was and why it ended.
+    """Time, camera, phase, frames, score, how rare; for the end also how long it was and why it ended.
 
-    >>> # 08:00:10.500Z cam1 start  frames 105-105 score 0.970 peak 0.970  cam1:s1:105
+    >>> # 08:00:10.500Z cam1 start  frames 105-105 score 0.970 peak 0.970  cam1:s1:105  info, as unusual as ...
     """
     data = event.data
     time = event.time.strftime("%H:%M:%S.%f")[:-3] + "Z"
@@ -14,6 +14,8 @@ def event_line(event: AnomalyEvent) -> str:
         f"{time} {data.camera_id} {data.phase:<6} frames {data.frames.first}-{data.frames.last} "
         f"score {data.current_score:.3f} peak {data.peak.anomaly_score:.3f}  {data.event_id}"
     )
+    if data.severity is not None and data.peak.rarity is not None and data.phase != "update":
+        text += f"  {data.severity}, {data.peak.rarity.words}"
     if data.phase == "end":
         duration_s = (data.last_at - data.started_at).total_seconds()
         text += f"  {duration_s:.1f} s, {data.end_reason}"

@@ -2,12 +2,14 @@
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from consumers.reader import EventReader, followed
+from consumers.snapshots import save_snapshots
 from engram.build.adapters import open_bus
 from engram.cli.event_lines import event_line
 from engram.cli.invocation import Invocation, command
@@ -21,6 +23,9 @@ from schemas.topics import TopicNames
 
 BeginningOption = Annotated[bool, typer.Option("--from-beginning", help="With --follow: print the old ones first.")]
 CameraOption = Annotated[list[str] | None, typer.Option("--camera", help="Only this camera; may be repeated.")]
+SnapshotsOption = Annotated[
+    Path | None, typer.Option("--snapshots", help="Write the picture of each event into this folder.")
+]
 TIMEOUT_S = 30.0
 
 log = logging.getLogger(__name__)
@@ -36,6 +41,7 @@ def events(
     follow: FollowOption = False,
     from_beginning: BeginningOption = False,
     camera: CameraOption = None,
+    snapshots: SnapshotsOption = None,
     bootstrap_servers: BootstrapOption = None,
     topic_prefix: PrefixOption = None,
     output: OutputOption = "text",
@@ -55,13 +61,19 @@ def events(
         reader = EventReader(opened, camera or ())
         try:
             if not follow:
-                print_events(in_order(reader.read_to_end(TIMEOUT_S)), output)
+                _pass_on(in_order(reader.read_to_end(TIMEOUT_S)), output, snapshots)
             for found in followed(reader.read, stop) if follow else ():
-                print_events(found, output)
+                _pass_on(found, output, snapshots)
         finally:
             reader.close()
             if reader.counts.bad:
                 log.warning("skipped messages that could not be read: %s", reader.counts.told_bad())
+
+
+def _pass_on(messages: Sequence[AnomalyEvent], output: Output, snapshots: Path | None) -> None:
+    if snapshots is not None:
+        save_snapshots(messages, snapshots)
+    print_events(messages, output)
 
 
 def opened_reader(bus: Bus, topic: str, from_beginning: bool, stop: threading.Event | None) -> Reader | None:

@@ -132,8 +132,20 @@ class EventsSection(Section):
     target_false_alarms_per_day: Seconds = Field(default=1.0, description="of one camera, for the calibrated threshold")
     min_duration_s: float = Field(default=0.3, ge=0, description="shorter stretches are no event")
     merge_gap_s: float = Field(default=2.0, ge=0, description="stretches closer than this are one event")
+    cooldown_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="what comes back so soon joins the event and is counted, and alarms not anew; ends come later by it",
+    )
     update_interval_s: Seconds = Field(default=1.0, description="time between updates of an open event")
     max_duration_s: Seconds = Field(default=300.0, description="a longer event ends with reason timeout")
+    warning_per_day: Seconds = Field(
+        default=0.03, description="an event is a warning if normal video is as unusual so often a day, or more rarely"
+    )
+    critical_per_day: Seconds = Field(default=0.0003, description="the same for critical: 0.0003 is once in nine years")
+    thumbnail_px: int = Field(
+        default=320, ge=0, le=1024, description="longest side of the peak frame's picture in an event; 0 = no picture"
+    )
 
     @model_validator(mode="after")
     def _exit_is_not_above_enter(self) -> "EventsSection":

@@ -22,6 +22,7 @@ from schemas.messages import AnomalyEvent
 from schemas.settings.connections import KafkaSection
 from schemas.topics import TopicNames
 from tests.unit.consumers.samples import event
+from tests.unit.consumers.test_snapshots import FIRST, PEAK, shown
 
 NAMES = TopicNames.with_prefix("site.")
 
@@ -82,6 +83,14 @@ def test_events_for_programs_are_the_messages_themselves(bus: InProcessBus) -> N
     tell(bus, START, OTHER)
     done = call("events", "-o", "json")
     assert [AnomalyEvent.model_validate_json(line) for line in done.stdout.splitlines()] == [START, OTHER]
+
+
+def test_the_pictures_of_events_are_written_beside_what_is_printed(bus: InProcessBus, tmp_path: Path) -> None:
+    tell(bus, shown(START, FIRST), OTHER, shown(END, PEAK))
+    done = call("events", "--snapshots", tmp_path / "pictures")
+    assert (done.exit_code, done.stdout.count("\n")) == (0, 3)
+    (path,) = (tmp_path / "pictures").rglob("*.jpg")
+    assert path.read_bytes() == PEAK
 
 
 def test_only_the_cameras_that_are_named(bus: InProcessBus) -> None:

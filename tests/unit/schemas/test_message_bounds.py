@@ -20,10 +20,10 @@ from schemas.codec import (
     encode_message,
 )
 from schemas.errors import BadMessageError
+from schemas.export import json_schema
 from schemas.messages import (
     EARLIEST,
     LATEST,
-    AnomalyEvent,
     BankHeader,
     EventData,
     FrameHeader,
@@ -101,7 +101,7 @@ def test_events_say_that_they_are_cloudevents() -> None:
     assert dict(EVENT_HEADERS) == {"content-type": b"application/cloudevents+json"}
     told = json.loads(encode_message(event(5, 9)))
     assert (told["specversion"], told["datacontenttype"]) == ("1.0", "application/json")
-    assert told["dataschema"] == "urn:engram:schema:anomaly-event:1"
+    assert told["dataschema"] == json_schema("anomaly-event-data")["$id"]
 
 
 OUTSIDE: dict[str, list[tuple[str, Any]]] = {
@@ -112,7 +112,7 @@ OUTSIDE: dict[str, list[tuple[str, Any]]] = {
         *[("camera_id", wrong) for wrong in ("", ".x", "-x", "_x", "a b", "a/b", "a:b", "a\n", "ä", "a" * 65)],
         *[("session_id", wrong) for wrong in ("", "a:b", "a" * 65)],
         ("kind", "still"),
-        ("clock", "sundial"),
+        ("clock", "sun dial"),
         ("schema_version", 0),
     ],
     "score": [
@@ -121,14 +121,14 @@ OUTSIDE: dict[str, list[tuple[str, Any]]] = {
         *[(key, wrong) for key in ("bank_digest", "bundle_digest") for wrong in ("0" * 63, "0" * 65, "A" * 64)],
         *[(key, "a:b") for key in ("camera_id", "session_id", "bank_id", "worker_id")],
         ("status", "cold"),
-        ("memory_state", "warm"),
+        ("memory_state", "Warm"),
         ("scored_at", "yesterday"),
         ("proposed", "perhaps"),
     ],
     "event starts": [
         *[("sequence", wrong) for wrong in ("1", "1" * 19, "1" * 21, "-" + "1" * 19, "1" * 19 + "x")],
         *[("id", wrong) for wrong in ("", ":a", "a" * 257, "a b")],
-        ("type", "dev.engram.anomaly.start.v2"),
+        *[("type", wrong) for wrong in ("dev.engram.anomaly.start.v0", "dev.engram.anomaly.pause.v1", "start", 7)],
         ("specversion", "1.1"),
         ("datacontenttype", "text/plain"),
         ("partitionkey", "a:b"),
@@ -197,17 +197,6 @@ def test_every_field_that_has_no_default_must_be_there(name: str) -> None:
         elif about.is_required():
             with pytest.raises(BadMessageError, match=rf"{kind.__name__}\.{field}: Field required"):
                 decode_message(kind, payload)
-
-
-@pytest.mark.parametrize("path", ["", "data", "data.frames", "data.peak", "data.threshold", "data.provenance"])
-def test_no_part_of_an_event_may_have_a_field_more(path: str) -> None:
-    told = json.loads(encode_message(event(5, 9)))
-    part = told
-    for step in path.split(".") if path else ():
-        part = part[step]
-    part["surplus"] = 1
-    with pytest.raises(BadMessageError, match=rf"AnomalyEvent\.{'.'.join([*filter(None, [path]), 'surplus'])}: "):
-        decode_message(AnomalyEvent, json.dumps(told).encode())
 
 
 @pytest.mark.parametrize("values", [(0, 0, 0, 256), (0, 0, -1, 0)])
@@ -305,7 +294,7 @@ def test_the_key_is_held_against_the_field_that_is_named_and_both_are_told(named
 def test_long_and_odd_things_are_told_in_part() -> None:
     """A dead letter's header and the log take what is said here, so it is bounded whatever came."""
     told = json.loads(encode_message(FRAME))
-    for wrong in ({"x" * 5000: 1}, {"fps": "y" * 5000}, {"camera_id": ["z"] * 5000}):
+    for wrong in ({"fps": "y" * 5000}, {"clock": "c" * 5000}, {"camera_id": ["z"] * 5000}):
         with pytest.raises(BadMessageError) as refused:
             decode_message(FrameHeader, json.dumps(told | wrong).encode())
         assert len(str(refused.value)) < 600

@@ -1,5 +1,6 @@
 """The second half of a frame's way, with plain values: what is scored, told, proposed, buried and counted."""
 
+import base64
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -15,7 +16,7 @@ from messaging.ports import OutRecord
 from schemas.codec import HEADER, decode_message
 from schemas.errors import BadMessageError
 from schemas.messages import AnomalyEvent, FrameHeader, FrameScore, ProposalHeader
-from tests.small_bundle import small_bundle
+from tests.small_bundle import jpeg, small_bundle
 from tests.unit.workers.arriving import START, delivery, header
 from workers.assessment import Assessor, Finding
 from workers.camera import Camera
@@ -302,3 +303,36 @@ def test_a_warming_score_says_what_it_would_have_been_read_from_and_no_number() 
     assert (score.bank_id, score.bank_version, score.bank_digest) == (BANK.bank_id, BANK.version, BANK.digest)
     assert (score.anomaly_score, score.psnr_db, score.regular_score, score.proposed) == (None, None, None, False)
     assert (score.frame_index, score.worker_id, score.bundle_digest) == (5, "w1", BUNDLE.digest)
+
+
+def wild_event(jpeg: bytes, longest_px: int = 320) -> AnomalyEvent:
+    of, judge, output = camera(), assessor(), Output()
+    judge = replace(
+        judge, options=replace(judge.options, events=replace(judge.options.events, thumbnail_px=longest_px))
+    )
+    for index in range(8):
+        told = header(index, size=(64, 48))
+        record = replace(delivery(index, told).record, value=jpeg)
+        admitted = replace(clip(of, told), delivery=replace(delivery(index, told), record=record))
+        judge.assess(admitted, result(error=WILD), BANK, output)
+    return events(output)[0]
+
+
+def test_an_event_shows_its_peak_frame_and_says_how_rare_it_is() -> None:
+    data = wild_event(jpeg("cam1", 3)).data
+    assert data.thumbnail is not None
+    assert (data.thumbnail.width, data.thumbnail.height) == (64, 48)
+    assert base64.b64decode(data.thumbnail.jpeg_base64).startswith(b"\xff\xd8\xff")
+    assert data.peak.rarity is not None
+    assert data.peak.rarity.extrapolated
+    assert "here" in data.peak.rarity.words
+    assert (data.severity, data.clock, data.heat_map.scale) == ("critical", "media", "common")
+    assert max(data.heat_map.values) > 200
+    assert data.regions[0].score == pytest.approx(max(data.heat_map.values) / 255, abs=0.01)
+
+
+def test_no_picture_leaves_where_pictures_are_off_or_cannot_be_made() -> None:
+    assert wild_event(jpeg("cam1", 3), longest_px=0).data.thumbnail is None
+    broken = wild_event(b"no JPEG").data
+    assert broken.thumbnail is None
+    assert broken.regions, "the rest is told all the same"

@@ -1,14 +1,17 @@
 """Event messages: CloudEvents whose ids follow from the data alone."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from inference.rarity import Rate
 from schemas.codec import decode_message, encode_message
-from schemas.messages import AnomalyEvent
-from tests.unit.workers.test_tracker import RULES, run
+from schemas.messages import AnomalyEvent, EndReason, EventData, EventPhase, FrameGap, Thumbnail
+from tests.unit.workers.test_tracker import BANK, RULES, run
 from workers.events import Scene, event_message
-from workers.tracker import Report
+from workers.severity import rarity_of
+from workers.tracker import Happening, Report
 
 SCENE = Scene("cam1", "mnad-prediction", "ab" * 32, "w1")
 
@@ -54,3 +57,37 @@ def test_it_is_a_cloud_event_in_json_and_comes_back_the_same(reports: list[Repor
     assert plain["time"].endswith("Z")
     assert decode_message(AnomalyEvent, encode_message(message)) == message
     assert len(encode_message(message)) < 64 * 1024
+
+
+def told(happening: Happening, phase: EventPhase = "update", shows_peak: bool = True) -> EventData:
+    reason: EndReason | None = "cleared" if phase == "end" else None
+    return event_message(Report(phase, happening, happening.last_at, reason, shows_peak), SCENE, RULES).data
+
+
+def test_frames_without_a_score_are_counted_and_the_gaps_within_the_event_named(reports: list[Report]) -> None:
+    gaps = (FrameGap(first=10, last=11), FrameGap(first=14, last=16), FrameGap(first=40, last=49))
+    happening = replace(reports[0].happening, first_frame=3, last_frame=30, num_scored=23, gaps=gaps)
+    data = told(happening)
+    assert (data.frames.scored, data.frames.missing) == (23, 5)
+    assert data.gaps == gaps[:2], "what is missing behind the last anomalous frame is not of the event"
+
+
+def test_the_picture_is_left_out_of_an_update_of_the_same_peak(reports: list[Report]) -> None:
+    picture = Thumbnail(width=4, height=3, jpeg_base64="AAAA")
+    happening = replace(reports[0].happening, thumbnail=picture)
+    assert told(happening).thumbnail == picture
+    assert told(happening, shows_peak=False).thumbnail is None
+
+
+def test_an_event_is_as_severe_as_its_peak_is_rare(reports: list[Report]) -> None:
+    rarity = rarity_of(Rate(1e-9, 1e-3), 1.0)
+    peak = reports[0].happening.peak.model_copy(update={"rarity": rarity})
+    data = told(replace(reports[0].happening, peak=peak, clock="ntp", stretches=2))
+    assert (data.severity, data.peak.rarity, data.clock, data.stretches) == ("critical", rarity, "ntp", 2)
+    assert told(reports[0].happening).severity is None, "of a state by an older Engram nobody knows"
+
+
+def test_an_event_that_a_newer_worker_began_is_told_in_its_words(reports: list[Report]) -> None:
+    bank = replace(BANK, memory_state="rebuilding")  # type: ignore[arg-type]
+    data = told(replace(reports[0].happening, bank=bank, clock="ptp"), "end")
+    assert (data.provenance.memory_state, data.clock) == ("rebuilding", "ptp")

@@ -1,5 +1,6 @@
 """What a camera's state is believed, and what is new to it, to the very moment; and what its sessions leave behind."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -25,6 +26,7 @@ from workers.camera import (
     checked_state,
     decode_states,
     encode_state,
+    left_open,
     skip_reason,
 )
 from workers.continuity import LONGEST_STEP_S, longest_step, position_of
@@ -194,3 +196,68 @@ def test_what_is_as_old_as_it_may_be_is_wanted() -> None:
     assert type(partition.admit(arrival(0, told), not_before, 0.0)).__name__ == "Warming"
     late = partition.admit(arrival(1, header(1)), header(1).captured_at + TICK, 0.0)
     assert (type(late).__name__, partition.next_offset) == ("Skipped", 2)
+
+
+def test_a_state_of_a_newer_engram_is_read_as_far_as_it_is_known() -> None:
+    """While a fleet is updated, cameras go to and fro between versions."""
+    told = json.loads(encode_state(state()))
+    for part in (told, told["cursor"], told["happening"], told["happening"]["peak"], told["happening"]["bank"]):
+        part["newer"] = [1]
+    told["happening"]["bank"]["memory_state"] = "rebuilding"
+    states, unreadable = decode_states({"gate": json.dumps(told).encode()}, 10, NOW)
+    assert not unreadable
+    happening = states["gate"].happening
+    assert happening is not None
+    assert happening.bank.memory_state == "rebuilding"
+    assert replace(states["gate"], happening=None) == state(happening=None)
+
+
+def open_state(**changed: Any) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(encode_state(state()))
+    assert told["happening"]["is_open"]
+    return told | {"happening": told["happening"] | changed}
+
+
+def test_an_open_event_is_found_in_a_state_that_cannot_be_used_otherwise() -> None:
+    for payload in (
+        json.dumps(open_state() | {"schema_version": 9}).encode(),
+        json.dumps(open_state() | {"cursor": None}).encode(),
+        json.dumps({"happening": open_state(newer=1)["happening"]}).encode(),
+    ):
+        assert decode_states({"gate": payload}, 10, NOW)[1]
+        assert left_open("gate", payload) == state().happening
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"[" * 1100 + b"]" * 1100,
+        b'{"happening": null}',
+        b'{"happening": {"is_open": true}}',
+        json.dumps(open_state(is_open=False)).encode(),
+        json.dumps(open_state(last_frame=2**53, first_frame=0, num_scored=1)).encode(),
+        json.dumps(open_state(first_frame=40)).encode(),
+        json.dumps(open_state(num_scored=10**6)).encode(),
+        json.dumps(open_state(session_id="../x")).encode(),
+    ],
+    ids=lambda payload: repr(payload[-30:]),
+)
+def test_what_no_tracker_can_have_written_is_no_open_event(payload: bytes) -> None:
+    assert left_open("gate", payload) is None
+
+
+def test_an_open_event_of_a_camera_that_can_be_none_is_left_alone() -> None:
+    payload = json.dumps(open_state()).encode()
+    assert left_open("gate", payload) is not None
+    for name in ("../gate", "é", "x" * 300, ""):
+        assert left_open(name, payload) is None
+
+
+@pytest.mark.parametrize("changed", [{"num_scored": 10**6}, {"first_frame": 2**53}, {"last_frame": 2**53 - 1}])
+def test_a_state_whose_event_counts_more_than_it_holds_is_not_believed(changed: dict[str, int]) -> None:
+    good = state()
+    assert good.happening is not None
+    assert not believed(replace(good, happening=replace(good.happening, **changed)))

@@ -1,5 +1,6 @@
 """Events: hysteresis, minimum length, merging, and always an end."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.messages import HeatMap, Peak
+from schemas.messages import MAX_GAPS, FrameGap, HeatMap, Peak, Thumbnail
 from workers.tracker import (
     MAX_CURVE_POINTS,
     BankRef,
@@ -15,8 +16,10 @@ from workers.tracker import (
     Happening,
     Observation,
     Report,
+    Sight,
     close,
     interrupted,
+    is_peak,
     step,
 )
 
@@ -25,12 +28,15 @@ BANK = BankRef("shared", 3, "0" * 64, "live")
 RULES = EventRules(enter=0.6, exit=0.4, min_duration_s=0.3, merge_gap_s=1.0, update_interval_s=1.0, max_duration_s=20.0)
 
 
+HEAT = HeatMap(rows=1, columns=1, values=(7,), scale="common")
+
+
 def seen(index: int, score: float, fps: float = 10.0) -> Observation:
     at = START + timedelta(seconds=index / fps)
     peak = Peak(
         frame_index=index, captured_at=at, anomaly_score=score, psnr_db=30.0, feature_distance=0.1, regular_score=0.01
     )
-    return Observation("s1", peak, HeatMap(rows=1, columns=1, values=(int(255 * score),)), (), BANK)
+    return Observation("s1", peak, Sight(HeatMap(rows=1, columns=1, values=(int(255 * score),))), BANK, "media")
 
 
 def run(scores: list[float], rules: EventRules = RULES) -> tuple[list[Report], Happening | None]:
@@ -214,3 +220,95 @@ def test_a_candidate_that_is_interrupted_vanishes() -> None:
     outcome = interrupted(state, state.last_at + timedelta(seconds=60), 10.0, RULES)
     assert outcome is not None
     assert outcome.state is None
+
+
+def test_frames_without_a_score_are_told_as_gaps_up_to_a_bound() -> None:
+    state: Happening | None = None
+    for index in [*range(5), 8, 9, 12]:
+        state = step(state, seen(index, 0.9), RULES).state
+    assert state is not None
+    assert state.gaps == (FrameGap(first=5, last=7), FrameGap(first=10, last=11))
+    for index in range(14, 14 + 4 * MAX_GAPS, 2):
+        state = step(state, seen(index, 0.9), replace(RULES, max_duration_s=1e6)).state
+        assert state is not None
+    assert len(state.gaps) == MAX_GAPS
+
+
+def test_what_came_back_after_a_dip_is_counted() -> None:
+    reports, _ = run([0.9] * 5 + [0.1] * 3 + [0.9] * 2 + [0.5] * 2 + [0.1] * 5 + [0.9] + [0.1] * 20)
+    assert reports[0].happening.stretches == 1
+    assert reports[-1].happening.stretches == 3
+
+
+def test_an_update_shows_the_peak_only_if_it_is_a_new_one() -> None:
+    reports, _ = run([0.7] * 15 + [0.8] + [0.7] * 25 + [0.0] * 20)
+    assert [report.phase for report in reports] == ["start", "update", "update", "update", "end"]
+    assert [report.shows_peak for report in reports] == [True, False, True, False, True]
+
+
+def test_a_frame_is_drawn_only_where_it_can_be_the_peak_of_something() -> None:
+    assert not is_peak(None, RULES.exit, RULES)
+    assert is_peak(None, RULES.enter, RULES)
+    _, streak = run([0.9] * 4)
+    _, calm = run([0.9] * 4 + [0.1])
+    assert not is_peak(streak, 0.9, RULES)
+    assert is_peak(streak, 0.91, RULES)
+    assert not is_peak(calm, 0.5, RULES)
+
+
+def test_what_is_drawn_of_the_peak_stays_with_it() -> None:
+    picture = Thumbnail(width=4, height=3, jpeg_base64="AAAA")
+    state: Happening | None = None
+    for index, score in enumerate([0.7, 0.9, 0.8]):
+        drawn = replace(seen(index, score), sight=Sight(HEAT, (), picture if index == 1 else None), clock="ntp")
+        state = step(state, drawn, RULES).state
+    assert state is not None
+    assert (state.thumbnail, state.heat_map, state.clock) == (picture, HEAT, "ntp")
+
+
+COOL = replace(RULES, cooldown_s=5.0)
+
+
+def test_what_comes_back_within_the_cool_down_joins_the_event_and_is_counted() -> None:
+    flapping = ([0.9] * 5 + [0.1] * 30) * 3 + [0.1] * 40
+    reports, state = run(flapping, COOL)
+    assert state is None
+    assert [report.phase for report in reports if report.phase != "update"] == ["start", "end"]
+    end = reports[-1]
+    assert (end.happening.stretches, end.happening.last_frame, end.end_reason) == (3, 74, "cleared")
+    assert end.happening.num_scored == 75, "calm frames between stretches are frames of the event"
+    assert [report.phase for report in run(flapping, RULES)[0]] == ["start", "end"] * 3, "without, each is its own"
+
+
+def test_a_cool_down_bounds_how_often_a_camera_alarms() -> None:
+    """Flapping for ten minutes gives an event every ``max_duration_s``, not one every few seconds."""
+    reports, _ = run(([0.9] * 5 + [0.1] * 30) * 170, replace(COOL, max_duration_s=60.0))
+    starts = [report.at for report in reports if report.phase == "start"]
+    assert len(starts) <= 10
+    assert all(later - earlier >= timedelta(seconds=60) for earlier, later in pairwise(starts))
+
+
+def test_updates_are_never_closer_than_their_interval() -> None:
+    reports, _ = run(([0.9] * 3 + [0.1] * 2) * 60, COOL)
+    told = [report.at for report in reports if report.phase != "end"]
+    assert all(later - earlier >= timedelta(seconds=RULES.update_interval_s) for earlier, later in pairwise(told))
+
+
+def test_a_cool_down_reaches_over_calm_frames_and_not_over_silence() -> None:
+    _, calm = run([0.9] * 6 + [0.1] * 30, COOL)
+    assert calm is not None
+    assert calm.newest_at is not None
+    assert interrupted(calm, calm.newest_at + timedelta(seconds=0.9), 10.0, COOL) is None
+    broken = interrupted(calm, calm.newest_at + timedelta(seconds=1.1), 10.0, COOL)
+    assert broken is not None
+    assert broken.report is not None
+    assert broken.report.end_reason == "cleared"
+
+
+def test_who_is_to_blame_for_a_silence_is_told() -> None:
+    _, state = run([0.9] * 6)
+    assert state is not None
+    ended = interrupted(state, state.last_at + timedelta(hours=1), 10.0, RULES, "worker_lost")
+    assert ended is not None
+    assert ended.report is not None
+    assert ended.report.end_reason == "worker_lost"
