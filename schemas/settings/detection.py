@@ -135,7 +135,7 @@ class EventsSection(Section):
     cooldown_s: float = Field(
         default=0.0,
         ge=0,
-        description="what comes back so soon joins the event and is counted, and alarms not anew; ends come later by it",
+        description="what comes back so soon joins the event, counted, and is no new alarm; ends come later by it",
     )
     update_interval_s: Seconds = Field(default=1.0, description="time between updates of an open event")
     max_duration_s: Seconds = Field(default=300.0, description="a longer event ends with reason timeout")
