@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,14 @@ def clips_and_items(network: VideoNetwork, count: int) -> tuple[np.ndarray, np.n
     return random.integers(0, 256, shape, dtype=np.uint8), items.astype(np.float32)
 
 
+@cache
+def network_and_program(variant: str) -> tuple[VideoNetwork, torch.export.ExportedProgram]:
+    """Traced once for all formats."""
+    name, changed = VARIANTS[variant]
+    network = small_network(name, **changed).eval()
+    return network, traced(network, frame_of(network))
+
+
 @pytest.mark.parametrize("kind", EXACT)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_network_in_every_format_measures_the_same(variant: str, kind: ExportFormat) -> None:
@@ -71,9 +80,7 @@ def test_every_network_in_every_format_measures_the_same(variant: str, kind: Exp
     pytest.importorskip("openvino", reason="pip install 'engram[export]'")
     from training.export.formats import onnx_files, openvino_files, openvino_model, torch_files
 
-    name, changed = VARIANTS[variant]
-    network = small_network(name, **changed).eval()
-    program = traced(network, frame_of(network))
+    network, program = network_and_program(variant)
     if kind == "openvino":
         files = openvino_files(openvino_model(program))
     else:
