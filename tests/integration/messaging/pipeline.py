@@ -109,6 +109,19 @@ def perfect(num_keys: int, num_frames: int) -> dict[str, list[str]]:
     return {f"camera-{key}": [f"{n}:{n}" for n in range(1, num_frames + 1)] for key in range(num_keys)}
 
 
+def departures(found: dict[str, list[str]], wanted: dict[str, list[str]]) -> str:
+    """Where each key leaves the right outcome: whether something is wrong, or only not there yet."""
+    told = []
+    for key, right in wanted.items():
+        scores = found.get(key, [])
+        alike = next((n for n, (one, other) in enumerate(zip(scores, right, strict=False)) if one != other), None)
+        if alike is not None:
+            told.append(f"{key} has {scores[alike]} for {right[alike]}")
+        elif len(scores) != len(right):
+            told.append(f"{key} has {len(scores)} of {len(right)}")
+    return "; ".join([*told, *(f"{key} is unknown" for key in found.keys() - wanted.keys())])
+
+
 def wait_for_scores(bus: Bus, names: Names, num_scores: int, timeout_s: float) -> dict[str, list[str]]:
     """Scores once there are as many; those there are at the deadline, for the assertion to show what is wrong."""
     deadline = time.monotonic() + timeout_s

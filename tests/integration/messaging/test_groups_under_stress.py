@@ -14,7 +14,14 @@ from messaging.ports import OutRecord, TopicSpec
 from schemas.errors import FatalError
 from tests.contract.messaging.members import Member, together
 from tests.integration.messaging.conftest import READY_S
-from tests.integration.messaging.pipeline import Names, Worker, perfect, publish_frames, wait_for_scores
+from tests.integration.messaging.pipeline import (
+    Names,
+    Worker,
+    departures,
+    perfect,
+    publish_frames,
+    wait_for_scores,
+)
 
 MakeBus = Callable[..., KafkaBus]
 KEYS = 8
@@ -57,6 +64,7 @@ class Storm:
             self.stop_oldest()
 
 
+@pytest.mark.timeout(900)
 def test_a_storm_of_rebalances_handles_each_frame_exactly_once(make_bus: MakeBus, names: Names) -> None:
     bus = make_bus()
     storm = Storm(make_bus, names)
@@ -69,12 +77,12 @@ def test_a_storm_of_rebalances_handles_each_frame_exactly_once(make_bus: MakeBus
             wait_for_scores(bus, names, int(share * KEYS * FRAMES), 60)
             storm.stop_oldest()
             storm.start_one()
-        found = wait_for_scores(bus, names, KEYS * FRAMES, 60)
+        found = wait_for_scores(bus, names, KEYS * FRAMES, 240)
     finally:
         storm.stop_all()
     feeding.join(60)
     assert storm.errors == []
-    assert found == perfect(KEYS, FRAMES)
+    assert found == perfect(KEYS, FRAMES), departures(found, perfect(KEYS, FRAMES))
     assert sum(worker.num_commits > 0 for worker in storm.workers) >= 3
 
 
