@@ -84,6 +84,8 @@ class Standard(Protocol):
         """How far a camera is known that ``learn_s`` of normal video are wanted of."""
         ...
 
+    def __hash__(self) -> int: ...
+
 
 MAX_STANDARDS = 1024
 """Kept ready; each is of one version of one bank, about 40 KiB."""

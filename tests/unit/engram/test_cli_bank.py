@@ -115,7 +115,9 @@ def test_what_a_bank_has_counted_is_shown_drawn_and_compared(counting: str, tmp_
     shown = runner.invoke(app, ["bank", "show", "lobby", "--store", counting, "--plot", str(picture), "-o", "json"])
     assert json.loads(shown.stdout)["frames_counted"] == 10
     assert json.loads(shown.stdout)["last_seen"] == "2026-05-04T12:00:00+00:00"
-    assert cv2.imread(str(picture)).std() > 10
+    drawn = cv2.imread(str(picture))
+    assert drawn is not None
+    assert drawn.std() > 10
     compared = runner.invoke(app, ["bank", "diff", "lobby", "0", "--store", counting])
     assert compared.exit_code == 0
     assert "+10.0 frames counted as normal" in compared.stdout
