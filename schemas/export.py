@@ -1,4 +1,4 @@
-"""JSON Schemas of every message and every process's settings, for readers in other languages and for editors."""
+"""JSON Schemas of every message and of settings, and an AsyncAPI document, for other languages and for editors."""
 
 import json
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from schemas.asyncapi import asyncapi_document
 from schemas.messages import (
     AnomalyEvent,
     BankHeader,
@@ -27,6 +28,7 @@ from schemas.settings import (
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 ID_PREFIX = "urn:engram:schema:"
+ASYNCAPI_NAME = "asyncapi"
 
 MODELS: Mapping[str, type[BaseModel]] = {
     "frame-header": FrameHeader,
@@ -73,13 +75,17 @@ def _open(schema: Any) -> Any:
 
 def schema_text(name: str) -> str:
     """The schema as it is written to its file; the same on every machine."""
-    return json.dumps(json_schema(name), indent=2, sort_keys=True) + "\n"
+    return _text(asyncapi_document() if name == ASYNCAPI_NAME else json_schema(name))
 
 
 def export_schemas(folder: Path) -> tuple[Path, ...]:
-    """Write one file per model into ``folder``, which is made when absent; the paths written."""
+    """Write one file per model, and the AsyncAPI document, into ``folder``, which is made when absent; the paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = tuple(folder / f"{name}.json" for name in MODELS)
-    for name, path in zip(MODELS, paths, strict=True):
+    paths = {name: folder / f"{name}.json" for name in (*MODELS, ASYNCAPI_NAME)}
+    for name, path in paths.items():
         path.write_text(schema_text(name), "utf-8")
-    return paths
+    return tuple(paths.values())
+
+
+def _text(document: Any) -> str:
+    return json.dumps(document, indent=2, sort_keys=True) + "\n"

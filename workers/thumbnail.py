@@ -63,7 +63,8 @@ def _shrunk(image: Image, longest_px: float) -> Image:
 
 def _with_boxes(image: Image, regions: Sequence[Region]) -> Image:
     """Red on black, so that a box is seen on whatever is behind it."""
-    picture, (height, width) = image.copy(), image.shape[:2]
+    height, width = image.shape[:2]
+    picture: Image = image.copy()
     for colour, thickness in ((BLACK, 3), (RED, 1)):
         for region in regions:
             x, y, w, h = region.box

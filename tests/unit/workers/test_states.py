@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from inference.formats import ClipFormat
 from messaging.ports import Assigned, Lost
+from schemas.codec import decode_message, encode_message
 from schemas.errors import BadMessageError
-from schemas.messages import FrameHeader
+from schemas.messages import AnomalyEvent, FrameHeader
 from tests.unit.workers.arriving import CLAIM, START, arrival, header
-from tests.unit.workers.test_tracker import run
+from tests.unit.workers.test_events import SCENE
+from tests.unit.workers.test_tracker import RULES, run, seen
 from workers.camera import (
     CLOCK_SLACK,
     REMEMBERED_SESSIONS,
@@ -30,7 +32,9 @@ from workers.camera import (
     skip_reason,
 )
 from workers.continuity import LONGEST_STEP_S, longest_step, position_of
+from workers.events import event_message
 from workers.partition import Partition, oldest_wanted
+from workers.tracker import close, interrupted, step
 
 NOW = START + timedelta(hours=1)
 TICK = timedelta(microseconds=1)
@@ -261,3 +265,45 @@ def test_a_state_whose_event_counts_more_than_it_holds_is_not_believed(changed: 
     good = state()
     assert good.happening is not None
     assert not believed(replace(good, happening=replace(good.happening, **changed)))
+
+
+ODD_COUNTS = st.sampled_from([0, 1, 5, 29, 30, 2**52, 2**53, 2**53 + 1, 10**400, -1, None, "x"])
+ODD_TIMES = st.sampled_from(["1970-01-01T00:00:00Z", "2199-12-31T23:59:59Z", START.isoformat(), "2300-01-01T00:00:00Z"])
+COUNTED = (
+    "first_frame",
+    "last_frame",
+    "num_scored",
+    "num_calm",
+    "sequence",
+    "told_peak",
+    "newest_frame",
+    "curve_stride",
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from((*COUNTED, "stretches")), ODD_COUNTS, max_size=4),
+    st.dictionaries(st.sampled_from(("started_at", "last_at", "told_at", "newest_at")), ODD_TIMES, max_size=3),
+    st.sampled_from([[], [{"first": 3, "last": 1}], [{"first": 0, "last": 2**53}] * 40]),
+)
+@settings(max_examples=200, deadline=None)
+def test_whatever_a_state_says_of_an_event_it_can_go_on_and_be_told(
+    counts: dict[str, Any], times: dict[str, Any], gaps: list[Any]
+) -> None:
+    """Anybody may have written it, and the worker must live."""
+    payload = json.dumps(open_state(**counts, **times, gaps=gaps)).encode()
+    states, _ = decode_states({"gate": payload}, 10, NOW)
+    restored = states["gate"].happening if states else None
+    for happening in (restored, left_open("gate", payload)):
+        if happening is None:
+            continue
+        outcomes = [
+            close(happening, "worker_lost", happening.last_at),
+            step(happening, seen(31, 0.95), RULES),
+            step(happening, seen(31, 0.0), RULES),
+            interrupted(happening, NOW, 10.0, RULES),
+        ]
+        for outcome in outcomes:
+            if outcome is not None and outcome.report is not None:
+                message = event_message(outcome.report, SCENE, RULES)
+                assert decode_message(AnomalyEvent, encode_message(message)) == message
