@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.letters import Wanted, find_letters, letter_of
-from consumers.reader import TELL_S, EventReader, ScoreReader, followed
+from consumers.reader import EventReader, ScoreReader, followed
+from consumers.sieve import TELL_S
 from messaging.dead_letters import dead_letter
 from messaging.inprocess.bus import InProcessBus
 from messaging.ports import OutRecord, Record, TopicSpec
