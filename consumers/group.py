@@ -73,9 +73,9 @@ class GroupReader(Generic[M]):
         return sum(map(len, self._open.values()))
 
     @property
-    def num_durable(self) -> int:
-        """Partitions that are ours, with a position of ours that is durable."""
-        return sum(partition.durable is not None for partition in self._partitions.values())
+    def num_partitions(self) -> int:
+        """Partitions that are ours."""
+        return len(self._partitions)
 
     def receive(self, timeout_s: float, max_records: int) -> list[Received[M]]:
         """The next messages, which are open from here on; empty at the deadline, or when all were left out.
@@ -85,6 +85,8 @@ class GroupReader(Generic[M]):
         """
         intake = self._subscription.receive(max_records, timeout_s)
         self._rebalance(intake)
+        if intake.assigned:
+            self.commit()  # a group that has just begun keeps its beginning, whatever happens next
         return [found for found in map(self._taken, intake.deliveries) if found is not None]
 
     def settle(self, received: Iterable[Received[M]]) -> None:
@@ -93,10 +95,7 @@ class GroupReader(Generic[M]):
             self._open.get((one.record.topic, one.record.partition), set()).discard(one.record.offset)
 
     def commit(self) -> None:
-        """Make durable how far messages were dealt with. A broker that is away is told; the next commit catches up.
-
-        A claim's first commit says where it begins, so that a group that begins with what is newest keeps its place.
-        """
+        """Make durable how far messages were dealt with. A broker that is away is told; the next commit catches up."""
         progress = self._progress()
         if not progress:
             return
