@@ -6,6 +6,7 @@ import typer
 
 from engram.cli import (
     ablate,
+    archive,
     bank,
     calibrate,
     config,
@@ -61,6 +62,7 @@ for module in (
     work,
     coordinate,
     events,
+    archive,
     dead_letters,
     topics,
     bank,
