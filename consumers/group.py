@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 M = TypeVar("M", bound=Message)
 Where = tuple[str, int]
 """Topic and partition."""
+Place = tuple[str, int, int]
+"""Topic, partition, offset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,11 @@ class Received(Generic[M]):
 
     message: M
     record: Record
+
+    @property
+    def place(self) -> Place:
+        """Where it stands in the log."""
+        return self.record.topic, self.record.partition, self.record.offset
 
 
 @dataclass(slots=True)
@@ -89,10 +96,10 @@ class GroupReader(Generic[M]):
             self.commit()  # a group that has just begun keeps its beginning, whatever happens next
         return [found for found in map(self._taken, intake.deliveries) if found is not None]
 
-    def settle(self, received: Iterable[Received[M]]) -> None:
-        """These messages were dealt with; the next ``commit`` may pass them."""
-        for one in received:
-            self._open.get((one.record.topic, one.record.partition), set()).discard(one.record.offset)
+    def settle(self, places: Iterable[Place]) -> None:
+        """The messages at these places were dealt with; the next ``commit`` may pass them."""
+        for topic, partition, offset in places:
+            self._open.get((topic, partition), set()).discard(offset)
 
     def commit(self) -> None:
         """Make durable how far messages were dealt with. A broker that is away is told; the next commit catches up."""

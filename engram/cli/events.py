@@ -98,7 +98,7 @@ def follow_group(
         while not stop.is_set():
             found = reader.receive(POLL_S, BATCH)
             _pass_on([one.message for one in found], output, snapshots)
-            reader.settle(found)
+            reader.settle(one.place for one in found)
             reader.commit()
     finally:
         reader.close()

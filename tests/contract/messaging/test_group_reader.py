@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 
-from consumers.group import GroupReader, Received
+from consumers.group import GroupReader, Place, Received
 from consumers.sieve import EventSieve
 from messaging.ports import Begin, Bus, OutRecord
 from schemas.codec import encode_message
@@ -38,6 +38,10 @@ def received(reader: GroupReader[AnomalyEvent], number: int) -> Found:
     return found
 
 
+def places(found: Found) -> list[Place]:
+    return [one.place for one in found]
+
+
 def messages(found: Found) -> list[AnomalyEvent]:
     return [one.message for one in found]
 
@@ -48,7 +52,7 @@ def test_what_was_settled_and_committed_does_not_come_again(bus: Bus, topic: Top
     first = follower(bus, name, group)
     reader_found = received(first, 3)
     assert messages(reader_found) == EVENTS[:3]
-    first.settle(reader_found)
+    first.settle(places(reader_found))
     first.commit()
     first.close()
     tell(bus, name, EVENTS[3:])
@@ -60,7 +64,7 @@ def test_the_position_waits_for_the_oldest_open_message(bus: Bus, topic: Topic, 
     tell(bus, name, EVENTS)
     first = follower(bus, name, group)
     found = received(first, 6)
-    first.settle([*found[:2], *found[3:]])
+    first.settle(places([*found[:2], *found[3:]]))
     assert first.num_open == 1
     first.commit()
     first.close()
@@ -73,7 +77,7 @@ def test_without_a_commit_all_come_again(bus: Bus, topic: Topic, fresh_name: Nam
     name, group = topic("events"), fresh_name("group")
     tell(bus, name, EVENTS)
     first = follower(bus, name, group)
-    first.settle(received(first, 6))
+    first.settle(places(received(first, 6)))
     first.close()
     assert messages(received(follower(bus, name, group), 6)) == EVENTS
 
@@ -85,7 +89,7 @@ def test_what_is_left_out_holds_nothing_up(bus: Bus, topic: Topic, fresh_name: N
     found = received(first, 2)
     assert messages(found) == EVENTS[:2]
     assert (first.counts.bad, first.counts.repeated) == ({"foreign": 1}, 1)
-    first.settle(found)
+    first.settle(places(found))
     first.commit()
     first.close()
     tell(bus, name, EVENTS[2:3])
@@ -110,7 +114,7 @@ def test_members_share_the_work_and_open_messages_go_over(bus: Bus, topic: Topic
     tell(bus, name, EVENTS)
     first = follower(bus, name, group)
     taken = received(first, 6)
-    first.settle(taken[:1])
+    first.settle(places(taken[:1]))
     first.commit()
     second = follower(bus, name, group)
     first.close()
@@ -123,7 +127,7 @@ def test_an_open_message_that_comes_again_is_handed_out_once(bus: Bus, topic: To
     subscription = bus.subscription([name], group)
     reader = GroupReader(subscription, EventSieve())
     found = received(reader, 3)
-    reader.settle(found[1:2])
+    reader.settle(places(found[1:2]))
     subscription.rewind()
     tell(bus, name, EVENTS[3:4])
     assert messages(received(reader, 1)) == EVENTS[3:4]
