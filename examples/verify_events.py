@@ -1,8 +1,9 @@
-"""A verifier: looks at each event once more, and adds what it found. Run it with: python examples/verify_events.py
+"""A verifier: looks at each event once more, and adds what it found.
 
-It reads ``anomaly-events`` as a consumer group and writes each message again into ``verified-events``, unchanged but for
-three CloudEvents extension attributes: ``verdict`` (confirmed, rejected, unsure), ``verdictby``, ``verdictreason``. The
-message and the group's position are one Kafka transaction, so each is verified exactly once, whatever happens.
+Run it with ``python examples/verify_events.py``. It reads ``anomaly-events`` as a consumer group and writes each
+message again into ``verified-events``, unchanged but for three CloudEvents extension attributes: ``verdict``
+(confirmed, rejected, unsure), ``verdictby``, ``verdictreason``. The message and the group's position are one Kafka
+transaction, so each is verified exactly once, whatever happens.
 
 Whoever wants verified events alone reads the other topic: engram notify RULES.toml --topic verified-events, engram
 archive run --topic verified-events. The first topic stays as it is: a verifier that is slow or wrong hides no alarm.
