@@ -114,8 +114,7 @@ class Archive:
         with self._translated("opening it", at_start=True):
             if mode == "write":
                 path.parent.mkdir(parents=True, exist_ok=True)
-            address = f"{path.absolute().as_uri()}?mode={'ro' if mode == 'read' else 'rwc'}"
-            self._connection = sqlite3.connect(address, uri=True, timeout=5.0, isolation_level=None)
+            self._connection = _connected(path, mode)
             try:
                 self._require_ours(mode == "write")
                 if mode == "write":
@@ -258,6 +257,21 @@ class Archive:
             raise FatalError(
                 f"the archive '{self._path}' must be a file in a folder that we may write: {error}"
             ) from error
+
+
+def _connected(path: Path, mode: Literal["read", "write"]) -> sqlite3.Connection:
+    address = f"{path.absolute().as_uri()}?mode={'ro' if mode == 'read' else 'rwc'}"
+    connection = sqlite3.connect(address, uri=True, timeout=5.0, isolation_level=None)
+    try:
+        connection.execute("PRAGMA schema_version")
+    except sqlite3.OperationalError as error:
+        if mode == "write" or "unable to open" not in str(error):
+            connection.close()
+            raise
+        # On a read-only disk the log beside the file cannot be made; nobody writes there either.
+        connection.close()
+        return sqlite3.connect(f"{address}&immutable=1", uri=True, isolation_level=None)
+    return connection
 
 
 def _conditions(query: Query) -> tuple[list[str], list[object]]:

@@ -1,6 +1,7 @@
 """Webhooks to a real HTTP server: what arrives, how it is signed, what each answer means."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from consumers.notify.rules import WebhookTarget
 from consumers.notify.webhook import MAX_RETRY_AFTER_S, Webhook, signature, signing_key
 from deploy.local.ports import free_port
 from deploy.local.wait import wait_until
+from tests.architecture.repository import ROOT
 from tests.http_receiver import Receiver, receiver
 from tests.unit.consumers.notify.facts import facts
 
@@ -132,3 +134,14 @@ def test_closing_cuts_a_call_that_waits(there: Receiver) -> None:
     assert len(errors) == 1
     with pytest.raises(NotTakenError, match="we are stopping"):
         target.tell(TOLD)
+
+
+def test_the_check_that_the_documentation_gives_is_right(there: Receiver) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "consumers.md").read_text(), re.DOTALL)
+    scope: dict[str, Any] = {}
+    exec(code, scope)
+    hook(there.url, secret="abc").tell(TOLD)
+    (request,) = there.requests
+    assert scope["is_genuine"](b"abc", request.headers, request.body)
+    assert not scope["is_genuine"](b"abd", request.headers, request.body)
+    assert not scope["is_genuine"](b"abc", request.headers, request.body + b" ")
