@@ -17,7 +17,7 @@ from consumers.reader import EventReader, ScoreReader
 from consumers.replay_folder import ReplayFolder
 from engram.build.adapters import open_store_for_worker
 from engram.build.bundles import bank_cache, load_engine, require_bundle
-from engram.build.options import worker_options
+from engram.build.options import with_banks_for, worker_options
 from engram.build.topics import topic_specs
 from engram.run.process import Crew
 from engram.run.replay_input import Counting, ReplayInput
@@ -138,6 +138,7 @@ def run_replay(
         EngramError: a part failed, or the replay was stopped.
     """
     engine = load_engine(settings.worker)
+    settings = with_banks_for(settings, engine.bundle.calibration)
     options = replace(
         worker_options(settings),
         on_stop="end_events",

@@ -12,7 +12,7 @@ import pytest
 from consumers.archive import VERSION, Archive, Query
 from consumers.archiving import FORGET_INTERVAL_S, Archiver
 from messaging.inprocess.bus import InProcessBus
-from messaging.ports import OutRecord, Reader, TopicSpec
+from messaging.ports import OutRecord, TopicSpec
 from schemas.codec import encode_message
 from schemas.errors import DamagedError, FatalError, TransientError
 from schemas.messages import AnomalyEvent
@@ -55,18 +55,8 @@ def tell(bus: InProcessBus, *messages: AnomalyEvent | bytes) -> None:
         bus.publisher().publish(OutRecord(TOPIC, key, value))
 
 
-def archiver(bus: InProcessBus, archive: Archive, **more: object) -> Archiver:
-    reader: Reader = bus.reader([TOPIC], from_beginning=True)
-    return Archiver(
-        reader,
-        archive,
-        TOPIC,
-        more.get("keep"),
-        lambda: at(0),
-        **(  # type: ignore[arg-type]
-            {"clock": more["clock"]} if "clock" in more else {}
-        ),
-    )
+def archiver(bus: InProcessBus, archive: Archive) -> Archiver:
+    return Archiver(bus.reader([TOPIC], from_beginning=True), archive, TOPIC, None, lambda: at(0))
 
 
 def found(archive: Archive, query: Query | None = None) -> list[str]:
