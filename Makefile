@@ -17,7 +17,7 @@ setup: setup-python setup-services ## all that the other targets need; a second 
 setup-python: ## Python packages, into .venv
 	@$(SETUP) python
 
-setup-services: ## Java, Maven and redis-server, where the system's package manager may be used
+setup-services: ## Java, Maven, redis-server and mosquitto, where the system's package manager may be used
 	@$(SETUP) services
 
 demo: setup-python ## synthetic video in, anomalies out; needs neither Kafka nor Redis

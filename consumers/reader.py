@@ -1,51 +1,23 @@
-"""Following the events and scores topics: validate, drop repeats, filter, count what was left out.
-
-Delivery may repeat a message (a producer's retry, a consumer that reads from an older position), so a message is taken
-once per identity, remembered in a bounded memory. A bad message is skipped and counted, never fatal: a reader must not
-be stopped by one record.
-"""
+"""Following the events and scores topics without a group: from the beginning, or from now on."""
 
 import logging
 import threading
 import time
-from abc import ABC, abstractmethod
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Generic, TypeVar
 
-from consumers.letters import printable
+from consumers.sieve import MEMORY, EventSieve, ReadCounts, ScoreSieve, Sieve
 from messaging.ports import Reader, Record
 from schemas.backoff import Backoff
-from schemas.codec import decode_message
-from schemas.errors import BadMessageError, TransientError
+from schemas.errors import TransientError
 from schemas.messages import AnomalyEvent, FrameScore, Message
 
 _log = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
-MEMORY = 100_000
-"""Identities remembered. An event has a few hundred messages at most, so this spans hundreds of events."""
 BATCH = 500
 POLL_S = 0.5
-TELL_S = 60.0
-"""At most so often a follower says of one reason that it skipped messages."""
-
-
-@dataclass(slots=True)
-class ReadCounts:
-    """What happened to the records so far; they add up: received = taken + repeated + filtered + all of bad."""
-
-    received: int = 0
-    taken: int = 0
-    repeated: int = 0
-    filtered: int = 0
-    bad: Counter[str] = field(default_factory=Counter)
-
-    def told_bad(self) -> str:
-        """What was skipped, for people; for example ``3 foreign, 1 future_version``."""
-        return ", ".join(f"{count} {reason}" for reason, count in self.bad.most_common())
 
 
 def followed(read: Callable[[float], Sequence[T]], stop: threading.Event) -> Iterator[Sequence[T]]:
@@ -68,33 +40,22 @@ def followed(read: Callable[[float], Sequence[T]], stop: threading.Event) -> Ite
         yield found
 
 
-class MessageReader(ABC, Generic[M]):
+class MessageReader(Generic[M]):
     """Turns records of one topic into messages. Not thread-safe: one follower, one reader.
 
     Args:
         reader: where records come from; closed by ``close``.
-        kind: the message's model.
-        camera_ids: only these cameras; empty = all.
-        memory: how many identities are remembered for dropping repeats.
-        clock: seconds that only grow.
+        sieve: what is taken from them.
     """
 
-    def __init__(
-        self,
-        reader: Reader,
-        kind: type[M],
-        camera_ids: Collection[str] = (),
-        memory: int = MEMORY,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, reader: Reader, sieve: Sieve[M]) -> None:
         self._reader = reader
-        self._kind = kind
-        self._camera_ids = frozenset(camera_ids)
-        self._memory = memory
-        self._clock = clock
-        self._told_at_s: dict[str, float] = {}
-        self._seen: OrderedDict[Hashable, None] = OrderedDict()
-        self.counts = ReadCounts()
+        self._sieve = sieve
+
+    @property
+    def counts(self) -> ReadCounts:
+        """What happened to the records so far."""
+        return self._sieve.counts
 
     def read(self, timeout_s: float, max_records: int = BATCH) -> list[M]:
         """The next messages; empty at the deadline, or when all that came was left out."""
@@ -112,57 +73,12 @@ class MessageReader(ABC, Generic[M]):
         """Release the reader."""
         self._reader.close()
 
-    @abstractmethod
-    def camera_of(self, message: M) -> str:
-        """The camera a message is about."""
-
-    @abstractmethod
-    def identity_of(self, message: M) -> Hashable:
-        """What two deliveries of the same message have in common."""
-
     def _taken(self, records: Sequence[Record]) -> list[M]:
-        decoded = (self._decoded(record) for record in records)
-        return [message for message in decoded if message is not None and self._is_wanted(message)]
-
-    def _decoded(self, record: Record) -> M | None:
-        self.counts.received += 1
-        try:
-            return decode_message(self._kind, record.value)
-        except BadMessageError as error:
-            self.counts.bad[error.reason] += 1
-            self._tell(record, error)
-            return None
-
-    def _tell(self, record: Record, error: BadMessageError) -> None:
-        """The first of each reason, and again once a minute: a topic full of foreign records must not fill the log."""
-        now_s = self._clock()
-        if now_s - self._told_at_s.get(error.reason, float("-inf")) < TELL_S:
-            return
-        self._told_at_s[error.reason] = now_s
-        place = f"{record.topic}/{record.partition}@{record.offset}"
-        _log.warning("skipped %s: %s (so far: %s)", place, printable(str(error)), self.counts.told_bad())
-
-    def _is_wanted(self, message: M) -> bool:
-        if self._camera_ids and self.camera_of(message) not in self._camera_ids:
-            self.counts.filtered += 1
-            return False
-        if not self._is_new(self.identity_of(message)):
-            self.counts.repeated += 1
-            return False
-        self.counts.taken += 1
-        return True
-
-    def _is_new(self, identity: Hashable) -> bool:
-        is_new = identity not in self._seen
-        self._seen[identity] = None
-        self._seen.move_to_end(identity)
-        if len(self._seen) > self._memory:
-            self._seen.popitem(last=False)
-        return is_new
+        return [message for message in map(self._sieve.take, records) if message is not None]
 
 
 class EventReader(MessageReader[AnomalyEvent]):
-    """Follows the events topic; a repeat has the same CloudEvents ``source`` and ``id``."""
+    """Follows the events topic; see ``EventSieve`` for the arguments."""
 
     def __init__(
         self,
@@ -171,19 +87,11 @@ class EventReader(MessageReader[AnomalyEvent]):
         memory: int = MEMORY,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(reader, AnomalyEvent, camera_ids, memory, clock)
-
-    def camera_of(self, message: AnomalyEvent) -> str:
-        """See ``MessageReader``."""
-        return message.data.camera_id
-
-    def identity_of(self, message: AnomalyEvent) -> Hashable:
-        """See ``MessageReader``."""
-        return message.source, message.id
+        super().__init__(reader, EventSieve(camera_ids, memory, clock))
 
 
 class ScoreReader(MessageReader[FrameScore]):
-    """Follows the scores topic; a repeat is of the same frame."""
+    """Follows the scores topic; see ``ScoreSieve`` for the arguments."""
 
     def __init__(
         self,
@@ -192,12 +100,4 @@ class ScoreReader(MessageReader[FrameScore]):
         memory: int = MEMORY,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(reader, FrameScore, camera_ids, memory, clock)
-
-    def camera_of(self, message: FrameScore) -> str:
-        """See ``MessageReader``."""
-        return message.camera_id
-
-    def identity_of(self, message: FrameScore) -> Hashable:
-        """See ``MessageReader``."""
-        return message.camera_id, message.session_id, message.frame_index
+        super().__init__(reader, ScoreSieve(camera_ids, memory, clock))

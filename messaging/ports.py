@@ -13,11 +13,17 @@ have no effect. The two ways to make progress durable:
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from schemas.errors import BadMessageError
 
 Headers = tuple[tuple[str, bytes], ...]
+
+Places = Mapping[tuple[str, int], int]
+"""Offsets by topic and partition."""
+
+Begin = Literal["oldest", "newest"]
+"""Where a group begins that has never committed a position: with all that is kept, or with what comes from now on."""
 
 UNREADABLE = "engram-unreadable"
 """Header that an adapter gives, with the reason, to a record whose content it could not read."""
@@ -228,6 +234,24 @@ class Reader(Protocol):
             TransientError: the end was not reached by the deadline.
         """
 
+    def seek(self, places: Places) -> Places:
+        """Go on at these offsets; partitions that are not named stay where they are.
+
+        Returns:
+            where those named go on in truth: later where retention deleted records, at the oldest one where the log
+            does not reach so far, because the topic was made again.
+
+        Raises:
+            TransientError: broker away.
+        """
+
+    def seek_time(self, timestamp_ms: int) -> None:
+        """Go on, in all partitions, at the first record that the log took at ``timestamp_ms`` (since 1970) or later.
+
+        Raises:
+            TransientError: broker away.
+        """
+
     def close(self) -> None:
         """Release."""
 
@@ -249,7 +273,9 @@ class Bus(Protocol):
     def publisher(self) -> Publisher:
         """A new publisher."""
 
-    def subscription(self, topics: Sequence[str], group: str, state_topic: str | None = None) -> Subscription:
+    def subscription(
+        self, topics: Sequence[str], group: str, state_topic: str | None = None, begin: Begin = "oldest"
+    ) -> Subscription:
         """Join ``group`` on ``topics``, which must exist.
 
         Args:
@@ -257,6 +283,8 @@ class Bus(Protocol):
             group: consumer group id.
             state_topic: compacted topic with as many partitions as the single subscribed topic; its partition p is
                 written by the owner of partition p, through an outbox, and handed to the next owner.
+            begin: where a partition begins of which the group has never committed a position. ``newest`` is a moment,
+                not a place: who must miss nothing from then on commits the offset that it was assigned.
 
         Raises:
             FatalError: a topic does not exist, or the state topic has another number of partitions.

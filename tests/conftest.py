@@ -20,7 +20,15 @@ settings.register_profile(
 )
 settings.load_profile("untimed")
 
-SERVICE_FIXTURES = {"kafka_server", "kafka_bootstrap", "redis_server", "redis_url", "own_kafka", "own_redis"}
+SERVICE_FIXTURES = {
+    "kafka_server",
+    "kafka_bootstrap",
+    "redis_server",
+    "redis_url",
+    "own_kafka",
+    "own_redis",
+    "own_mosquitto",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,11 +4,11 @@
   ENGRAM_TEST_REDIS (``redis://...``) name running ones to use instead.
 * ``kafka_server``, ``redis_server``: the shared servers themselves, always started here.
 * ``own_kafka``, ``own_redis``: for tests that kill, pause or restart. ``own_kafka`` is one broker per test module,
-  ready again at the start of each test; ``own_redis`` is fresh for each test.
+  ready again at the start of each test; ``own_redis`` and ``own_mosquitto`` are fresh for each test.
 * ``fresh_name``: a new name at each call, for topics, groups, banks and key prefixes.
 
 "All tests" are those of one process: with pytest-xdist each process has servers of its own.
-Where Java, Maven or redis-server is missing these tests skip; with REQUIRE_SERVICES=1 they fail.
+Where Java, Maven, redis-server or mosquitto is missing these tests skip; with REQUIRE_SERVICES=1 they fail.
 """
 
 import os
@@ -26,6 +26,7 @@ from deploy.local.kafka import KafkaSettings, LocalKafka
 from deploy.local.redis import LocalRedis
 from deploy.local.requirements import find_java, find_redis_server
 from schemas.errors import EngramError
+from tests.mosquitto import LocalMosquitto, find_mosquitto
 
 READY_TIMEOUT_S = 240.0
 # A broker killed by a test is kept out for its session timeout when it returns, hence the short one.
@@ -117,6 +118,22 @@ def own_kafka(_module_kafka: LocalKafka) -> LocalKafka:
 def own_redis(redis_requirements: None, tmp_path: Path) -> Iterator[LocalRedis]:
     """A Redis that the test may kill, pause and restart; empty at the start."""
     yield from running_redis(tmp_path / "own-redis")
+
+
+@pytest.fixture
+def own_mosquitto(tmp_path: Path) -> Iterator[LocalMosquitto]:
+    """An MQTT broker that the test may kill, pause and restart; it retains nothing at the start."""
+    try:
+        find_mosquitto()
+    except EngramError as error:
+        give_up(str(error))
+    server = LocalMosquitto(tmp_path / "own-mosquitto")
+    try:
+        server.start()
+        server.wait_ready(READY_TIMEOUT_S)
+        yield server
+    finally:
+        server.kill()
 
 
 @pytest.fixture

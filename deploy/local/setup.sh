@@ -2,12 +2,14 @@
 # Sets up a clone of this repository.
 #
 #   setup.sh python     the packages of the .[dev] extra into .venv
-#   setup.sh services   Java 17+, Maven and redis-server, by apt-get where it may be used; else it says what to type
+#   setup.sh services   Java 17+, Maven, redis-server and mosquitto, by apt-get where it may be used; else it says what
+#                       to type
 #
 # Settings, from the environment:
 #   SETUP_TORCH=auto     let uv choose the build of torch that suits this machine (default)
 #   SETUP_TORCH=plain    the build that the configured package index gives
 #   SETUP_PYTHON=python3.12   the Python to use
+#   SETUP_SBIN=/usr/sbin      where servers may lie outside of PATH
 #   REQUIRE_SERVICES=1   fail, instead of going on with a warning, when a service is missing
 set -eu
 
@@ -19,6 +21,7 @@ TORCH=${SETUP_TORCH:-auto}
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
 has() { command -v "$1" >/dev/null 2>&1; }
+has_server() { has "$1" || [ -x "${SETUP_SBIN:-/usr/sbin}/$1" ]; }
 
 # --- apt-get, as root or through sudo without a password --------------------------------------------------------------
 
@@ -119,6 +122,7 @@ missing_services() {
     has_java || printf ' default-jre-headless'
     has mvn || printf ' maven'
     has redis-server || printf ' redis-server'
+    has_server mosquitto || printf ' mosquitto'
 }
 
 setup_services() {
@@ -127,12 +131,13 @@ setup_services() {
         has_java || install_java || say "no Java 17 or later could be installed"
         has mvn || apt_install maven || say "Maven could not be installed"
         has redis-server || apt_install redis-server || say "redis-server could not be installed"
+        has_server mosquitto || apt_install mosquitto || say "mosquitto could not be installed"
     fi
     missing=$(missing_services)
     [ -n "$missing" ] || return 0
-    if [ "$(uname)" = Darwin ]; then line="brew install openjdk maven redis"; else line="sudo apt-get install -y$missing"; fi
-    [ "${REQUIRE_SERVICES:-0}" = 1 ] && fail "Kafka and Redis need more. Install it: $line"
-    say "tests that need Kafka or Redis will be skipped. To have them: $line"
+    if [ "$(uname)" = Darwin ]; then line="brew install openjdk maven redis mosquitto"; else line="sudo apt-get install -y$missing"; fi
+    [ "${REQUIRE_SERVICES:-0}" = 1 ] && fail "Kafka, Redis and MQTT need more. Install it: $line"
+    say "tests that need Kafka, Redis or MQTT will be skipped. To have them: $line"
 }
 
 case "${1:-}" in

@@ -6,6 +6,7 @@ import typer
 
 from engram.cli import (
     ablate,
+    archive,
     bank,
     calibrate,
     config,
@@ -17,7 +18,9 @@ from engram.cli import (
     events,
     export,
     memory_worth,
+    notify,
     produce,
+    replay,
     schemas,
     stack,
     topics,
@@ -61,6 +64,9 @@ for module in (
     work,
     coordinate,
     events,
+    archive,
+    notify,
+    replay,
     dead_letters,
     topics,
     bank,

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-from consumers.reader import EventReader, followed
+from consumers.group import GroupReader
+from consumers.reader import BATCH, POLL_S, EventReader, followed
+from consumers.sieve import EventSieve, ReadCounts
 from consumers.snapshots import save_snapshots
 from engram.build.adapters import open_bus
 from engram.cli.event_lines import event_line
@@ -16,7 +18,7 @@ from engram.cli.invocation import Invocation, command
 from engram.cli.options import BootstrapOption, FollowOption, PrefixOption, kafka_overrides
 from engram.cli.output import Output, OutputOption, print_json_line
 from engram.run.process import connected, stop_on_signals
-from messaging.ports import Bus, Reader
+from messaging.ports import Begin, Bus, Reader, Subscription
 from schemas.messages import AnomalyEvent
 from schemas.settings import ConsumerSettings
 from schemas.topics import TopicNames
@@ -25,6 +27,15 @@ BeginningOption = Annotated[bool, typer.Option("--from-beginning", help="With --
 CameraOption = Annotated[list[str] | None, typer.Option("--camera", help="Only this camera; may be repeated.")]
 SnapshotsOption = Annotated[
     Path | None, typer.Option("--snapshots", help="Write the picture of each event into this folder.")
+]
+GroupOption = Annotated[
+    str | None,
+    typer.Option(
+        "--group",
+        metavar="NAME",
+        help="Follow as a member of this consumer group, which knows how far it has printed: over a restart nothing is"
+        " missed. A new one begins now, or with --from-beginning.",
+    ),
 ]
 TIMEOUT_S = 30.0
 
@@ -42,18 +53,28 @@ def events(
     from_beginning: BeginningOption = False,
     camera: CameraOption = None,
     snapshots: SnapshotsOption = None,
+    group: GroupOption = None,
     bootstrap_servers: BootstrapOption = None,
     topic_prefix: PrefixOption = None,
     output: OutputOption = "text",
 ) -> None:
     """Print anomaly events: all that the topic holds, or with --follow those to come.
 
-    With -o json each line is one CloudEvents document. Repeats are dropped.
+    With -o json each line is one CloudEvents document. Repeats are dropped. With --group each is printed at least once,
+    whatever happens between: after a crash the last ones may come again, with the same source and id.
 
     Example: engram events --follow --camera gate -o json
+
+    None missed over a restart: engram events --group siren -o json
     """
     kafka = run.settings(ConsumerSettings, kafka_overrides(bootstrap_servers, topic_prefix)).kafka
     topic = TopicNames.with_prefix(kafka.topic_prefix).anomaly_events
+    if group is not None:
+        with open_bus(kafka) as bus, stop_on_signals() as stop:
+            subscription = opened_group(bus, topic, group, "oldest" if from_beginning else "newest", stop)
+            if subscription is not None:
+                follow_group(GroupReader(subscription, EventSieve(camera or ())), stop, output, snapshots)
+        return
     with open_bus(kafka) as bus, stop_on_signals() as stop:
         opened = opened_reader(bus, topic, from_beginning or not follow, stop if follow else None)
         if opened is None:
@@ -66,8 +87,33 @@ def events(
                 _pass_on(found, output, snapshots)
         finally:
             reader.close()
-            if reader.counts.bad:
-                log.warning("skipped messages that could not be read: %s", reader.counts.told_bad())
+            tell_skipped(reader.counts)
+
+
+def follow_group(
+    reader: GroupReader[AnomalyEvent], stop: threading.Event, output: Output, snapshots: Path | None = None
+) -> None:
+    """Print what the group has not seen, until ``stop`` is set; its position moves after the lines were written."""
+    try:
+        while not stop.is_set():
+            found = reader.receive(POLL_S, BATCH)
+            _pass_on([one.message for one in found], output, snapshots)
+            reader.settle(one.place for one in found)
+            reader.commit()
+    finally:
+        reader.close()
+        tell_skipped(reader.counts)
+
+
+def tell_skipped(counts: ReadCounts) -> None:
+    """Say at the end what could not be read, if anything."""
+    if counts.bad:
+        log.warning("skipped messages that could not be read: %s", counts.told_bad())
+
+
+def opened_group(bus: Bus, topic: str, group: str, begin: Begin, stop: threading.Event) -> Subscription | None:
+    """A membership of ``group``; a broker that is away is waited for. None if stopped before."""
+    return connected(lambda: bus.subscription([topic], group, begin=begin), stop)
 
 
 def _pass_on(messages: Sequence[AnomalyEvent], output: Output, snapshots: Path | None) -> None:

@@ -12,7 +12,7 @@ from messaging.inprocess.group import TopicPartition
 from messaging.inprocess.log import TopicLog
 from messaging.inprocess.members import InProcessOutbox, InProcessSubscription
 from messaging.inprocess.shared import SharedLog
-from messaging.ports import OutRecord, Record, Subscription, TopicSpec
+from messaging.ports import Begin, OutRecord, Places, Record, Subscription, TopicSpec
 from messaging.topics import check_partitions, check_state_topic, writer_scope
 from schemas.errors import FatalError
 
@@ -74,6 +74,23 @@ class InProcessReader:
         """See ``ports.Reader``."""
         yield self.read_to_end(timeout_s)
 
+    def seek(self, places: Places) -> Places:
+        """See ``ports.Reader``."""
+        with self._shared.changed:
+            logs = {(name, number): self._shared.topics[name].partitions[number] for name, number in places}
+            found = {
+                where: at if logs[where].start <= at <= logs[where].end else logs[where].start
+                for where, at in places.items()
+            }
+            self._read_from.update(found)
+            return found
+
+    def seek_time(self, timestamp_ms: int) -> None:
+        """See ``ports.Reader``."""
+        with self._shared.changed:
+            for name, number in self._read_from:
+                self._read_from[name, number] = self._shared.topics[name].partitions[number].first_since(timestamp_ms)
+
     def close(self) -> None:
         """See ``ports.Reader``."""
         with self._shared.changed:
@@ -124,12 +141,16 @@ class InProcessBus:
         self._open.append(publisher)
         return publisher
 
-    def subscription(self, topics: Sequence[str], group: str, state_topic: str | None = None) -> InProcessSubscription:
+    def subscription(
+        self, topics: Sequence[str], group: str, state_topic: str | None = None, begin: Begin = "oldest"
+    ) -> InProcessSubscription:
         """See ``ports.Bus``."""
         with self._shared.changed:
             counts = {name: len(self._shared.topic(name).partitions) for name in topics}
             if state_topic is not None:
                 check_state_topic(state_topic, len(self._shared.topic(state_topic).partitions), counts)
+            if begin == "newest":
+                self._shared.begin_at_ends(group, topics)
             subscription = InProcessSubscription(
                 self._shared, topics, self._shared.groups[group], state_topic, writer_scope(topics, group)
             )

@@ -59,6 +59,10 @@ class PartitionLog:
         first = max(position, self.start)
         return [self._records[offset] for offset in range(first, min(self.end, first + max_records))]
 
+    def first_since(self, timestamp_ms: int) -> int:
+        """Offset of the first record of this time or later; the end if there is none."""
+        return next((at for at, record in self._records.items() if record.timestamp_ms >= timestamp_ms), self.end)
+
     def newest_values(self) -> dict[str, bytes]:
         """Newest value per key; a tombstone removes its key."""
         return {

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from messaging.dead_letters import is_letter, shortened
-from messaging.inprocess.group import Group
+from messaging.inprocess.group import Group, Position
 from messaging.inprocess.log import NeededFrom, TopicLog
 from messaging.ports import OutRecord, TooLargeError
 from schemas.errors import BufferFullError, FatalError
@@ -31,6 +31,12 @@ class SharedLog:
         except KeyError:
             text = f"topic '{name}' must exist, there are {sorted(self.topics)}; run `engram topics create`"
             raise FatalError(text) from None
+
+    def begin_at_ends(self, group: str, topics: Sequence[str]) -> None:
+        """Let ``group`` begin with what comes from now on, where it has no position."""
+        for name in topics:
+            for number, log in enumerate(self.topic(name).partitions):
+                self.groups[group].positions.setdefault((name, number), Position(log.end, log.end))
 
     def append(self, records: Sequence[OutRecord]) -> None:
         """Add all records, or none.

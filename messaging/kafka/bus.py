@@ -12,7 +12,7 @@ from messaging.kafka.publisher import KafkaPublisher
 from messaging.kafka.reader import KafkaReader
 from messaging.kafka.subscription import KafkaSubscription
 from messaging.kafka.topics import GrowthWatch, KafkaTopics
-from messaging.ports import Subscription, TopicSpec
+from messaging.ports import Begin, Subscription, TopicSpec
 from messaging.topics import check_state_topic, writer_scope
 from schemas.errors import FatalError, TransientError
 
@@ -37,7 +37,9 @@ class KafkaBus:
         self._open.append(publisher)
         return publisher
 
-    def subscription(self, topics: Sequence[str], group: str, state_topic: str | None = None) -> KafkaSubscription:
+    def subscription(
+        self, topics: Sequence[str], group: str, state_topic: str | None = None, begin: Begin = "oldest"
+    ) -> KafkaSubscription:
         """See ``ports.Bus``."""
         wanted = [*topics, state_topic] if state_topic is not None else list(topics)
         began_with = self._require(wanted)
@@ -50,6 +52,7 @@ class KafkaBus:
             states=StateTopic(self._connection, state_topic, self._topics()) if state_topic else None,
             is_broker_there=self._is_broker_there,
             growth=GrowthWatch(self._topics(), began_with),
+            begin=begin,
         )
         subscription = KafkaSubscription(membership, self._options)
         self._open.append(subscription)

@@ -27,7 +27,7 @@ from messaging.kafka.marks import Checkpoint, read_mark
 from messaging.kafka.reader import lone_consumer
 from messaging.kafka.states import StateTable
 from messaging.kafka.topics import KafkaTopics
-from messaging.ports import Claim
+from messaging.ports import Begin, Claim
 
 _log = logging.getLogger(__name__)
 
@@ -61,18 +61,19 @@ class Start:
         return max(0, self.committed_offset - self.lost_from) if self.lost_from is not None else 0
 
 
-def find_start(consumer: KafkaConsumer, partition: TopicPartition) -> Start:
-    """Where ``partition`` begins for the consumer's group.
+def find_start(consumer: KafkaConsumer, partition: TopicPartition, begin: Begin = "oldest") -> Start:
+    """Where ``partition`` begins for the consumer's group; ``begin``: if it has no position.
 
     Raises:
         KafkaError: no answer in time, also while a transaction with offsets for the partition is open.
     """
     found = consumer.committed(partition, metadata=True, timeout_ms=_ANSWER_MS)
     oldest = consumer.beginning_offsets([partition], timeout_ms=_ANSWER_MS)[partition]
-    if found is None:
-        return Start(oldest, oldest)
-    mark = read_mark(found)
     end = consumer.end_offsets([partition], timeout_ms=_ANSWER_MS)[partition]
+    if found is None:
+        first = oldest if begin == "oldest" else end
+        return Start(first, first)
+    mark = read_mark(found)
     if not oldest <= mark.next_offset <= end:
         return Start(oldest, oldest, checkpoint=mark.checkpoint, lost_from=mark.next_offset)
     return Start(mark.next_offset, max(oldest, mark.replay_from), mark.attempts, mark.checkpoint)

@@ -21,7 +21,7 @@ from messaging.kafka.inbox import CommitRequest, Inbox
 from messaging.kafka.marks import Checkpoint, offsets_of
 from messaging.kafka.states import StateTable
 from messaging.kafka.topics import GrowthWatch
-from messaging.ports import Assigned, Claim, Lost
+from messaging.ports import Assigned, Begin, Claim, Lost
 from schemas.errors import FatalError, TransientError
 
 _log = logging.getLogger(__name__)
@@ -65,6 +65,7 @@ class Membership:
         states: where states come from; None without a state topic.
         is_broker_there: asked before an unstable group is given up.
         growth: notices that the topics were grown.
+        begin: where partitions begin that the group has no position of.
     """
 
     consumer: KafkaConsumer
@@ -73,6 +74,7 @@ class Membership:
     states: StateTopic | None
     is_broker_there: Callable[[], bool]
     growth: GrowthWatch
+    begin: Begin = "oldest"
 
 
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -224,7 +226,7 @@ class PollThread(threading.Thread):
         for partition in claims:
             self._inbox.alive()  # each answer may take as long as the broker lets us wait
             try:
-                starts[partition] = find_start(self._consumer, partition)
+                starts[partition] = find_start(self._consumer, partition, self._membership.begin)
             except (
                 KafkaTimeoutError,
                 RetriableError,

@@ -12,7 +12,7 @@ from messaging.kafka.decoding import SkipCount, read_patiently
 from messaging.kafka.diagnosis import reaching
 from messaging.kafka.errors import translate, translated
 from messaging.kafka.topics import GrowthWatch
-from messaging.ports import Record
+from messaging.ports import Places, Record
 from schemas.errors import FatalError, TransientError
 
 _BATCH = 1000
@@ -87,6 +87,29 @@ class KafkaReader:
             if left_s <= 0:
                 raise TransientError(f"the end of {behind} was not reached within {timeout_s:.0f} s; try again")
             yield self.read(_BATCH, min(left_s, 0.2))
+
+    def seek(self, places: Places) -> Places:
+        """See ``ports.Reader``."""
+        wanted = {TopicPartition(topic, number): offset for (topic, number), offset in places.items()}
+        if not wanted:
+            return {}
+        with translated("finding where to go on"):
+            oldest = self._consumer.beginning_offsets(list(wanted), timeout_ms=self._timeout_ms)
+            ends = self._consumer.end_offsets(list(wanted), timeout_ms=self._timeout_ms)
+            for partition, offset in wanted.items():
+                wanted[partition] = offset if oldest[partition] <= offset <= ends[partition] else oldest[partition]
+                self._consumer.seek(partition, wanted[partition])
+        return {(partition.topic, partition.partition): offset for partition, offset in wanted.items()}
+
+    def seek_time(self, timestamp_ms: int) -> None:
+        """See ``ports.Reader``."""
+        with translated("finding the records of a time"):
+            asked = dict.fromkeys(self._partitions, timestamp_ms)
+            found = self._consumer.offsets_for_times(asked, timeout_ms=self._timeout_ms)
+            ends = self._consumer.end_offsets(self._partitions, timeout_ms=self._timeout_ms)
+            for partition, end in ends.items():
+                first = found.get(partition)
+                self._consumer.seek(partition, end if first is None or first.offset < 0 else first.offset)
 
     def close(self) -> None:
         """See ``ports.Reader``."""

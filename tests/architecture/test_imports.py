@@ -11,7 +11,12 @@ import pytest
 
 from tests.architecture.repository import ROOT, imported_by, modules_of, packages, pyproject, source_files
 
-HOME_OF = {"kafka": {"messaging"}, "redis": {"memory_store"}, "torch": {"networks", "inference", "training", "engram"}}
+HOME_OF = {
+    "kafka": {"messaging"},
+    "redis": {"memory_store"},
+    "paho": {"consumers"},
+    "torch": {"networks", "inference", "training", "engram"},
+}
 
 # Refuses the names given as first argument, imports the modules given as second.
 IMPORT_WITHOUT = """
@@ -57,6 +62,7 @@ BASE = import_names(pyproject()["project"]["dependencies"])
 COORDINATOR = of_extra("coordinator")
 WORKER = of_extra("worker")
 TRAIN = of_extra("train")
+NOTIFY = of_extra("notify")
 BACKENDS = of_extra("openvino") | of_extra("onnx")
 EXPORT = BACKENDS | of_extra("export")
 OF_ONE_BACKEND = {"inference.backends.onnx", "inference.backends.openvino"}
@@ -127,7 +133,7 @@ def test_the_command_line_starts_on_an_edge_device() -> None:
         ("networks", BASE | COORDINATOR | WORKER),
         ("inference", BASE | COORDINATOR | WORKER | BACKENDS),
         ("workers", BASE | COORDINATOR | WORKER),
-        ("consumers", BASE | COORDINATOR | TRAIN),
+        ("consumers", BASE | COORDINATOR | TRAIN | NOTIFY),
         ("training", BASE | COORDINATOR | WORKER | TRAIN | EXPORT),
         ("engram", BASE | COORDINATOR | WORKER | TRAIN),
     ],

@@ -197,3 +197,15 @@ def test_closing_wakes_a_waiting_receiver(bus: Bus, topic: Topic, fresh_name: Na
     with pytest.raises(FatalError, match="closed"):
         member.subscription.receive(1, 0.1)
     member.subscription.close()  # once more does no harm
+
+
+def test_a_group_may_begin_with_what_is_newest(bus: Bus, topic: Topic, fresh_name: Name) -> None:
+    name, group = topic("events"), fresh_name("group")
+    publish(bus, name, 3)
+    member = Member(bus.subscription([name], group, begin="newest")).until_owning(1)
+    assert member.assigned[0].committed_offset == 3
+    member.subscription.commit([Progress(member.claims[name, 0], 3, 3)])
+    member.subscription.close()
+    publish(bus, name, 2, first=3)
+    again = Member(bus.subscription([name], group, begin="newest")).until_received(2)
+    assert again.values() == [b"3", b"4"]

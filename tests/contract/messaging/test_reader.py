@@ -91,3 +91,40 @@ def test_a_closed_reader_refuses(bus: Bus, topic: Topic) -> None:
     reader.close()
     with pytest.raises(FatalError, match="closed"):
         reader.read(1, 0.1)
+
+
+def test_a_reader_goes_on_where_it_is_told(bus: Bus, topic: Topic) -> None:
+    name = topic("events", 2)
+    publish(bus, name, [b"%d" % number for number in range(6)])
+    reader = bus.reader([name], from_beginning=True)
+    (partition,) = {record.partition for record in reader.read_to_end(20)}
+    other = 1 - partition
+    assert reader.seek({(name, partition): 4, (name, other): 0}) == {(name, partition): 4, (name, other): 0}
+    assert [record.value for record in reader.read_to_end(20)] == [b"4", b"5"]
+    assert reader.seek({}) == {}
+    assert list(reader.read_to_end(20)) == []
+    assert reader.seek({(name, partition): 6}) == {(name, partition): 6}
+    assert list(reader.read_to_end(20)) == []
+
+
+def test_beyond_the_end_of_a_log_reading_starts_over(bus: Bus, topic: Topic) -> None:
+    """The topic was deleted and made again: what it holds now has not been read."""
+    name = topic("events")
+    publish(bus, name, [b"1", b"2"])
+    reader = bus.reader([name], from_beginning=False)
+    assert reader.seek({(name, 0): 1000}) == {(name, 0): 0}
+    assert [record.value for record in reader.read_to_end(20)] == [b"1", b"2"]
+
+
+def test_a_reader_goes_on_at_a_time(bus: Bus, topic: Topic) -> None:
+    name = topic("events", 2)
+    publish(bus, name, [b"1", b"2"], "a")
+    publish(bus, name, [b"3"], "b")
+    reader = bus.reader([name], from_beginning=True)
+    newest_ms = max(record.timestamp_ms for record in reader.read_to_end(20))
+    reader.seek_time(newest_ms + 60_000)
+    assert list(reader.read_to_end(20)) == []
+    reader.seek_time(newest_ms)
+    assert b"3" in {record.value for record in reader.read_to_end(20)}
+    reader.seek_time(0)
+    assert sorted(record.value or b"" for record in reader.read_to_end(20)) == [b"1", b"2", b"3"]

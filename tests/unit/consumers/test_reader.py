@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.letters import Wanted, find_letters, letter_of
-from consumers.reader import TELL_S, EventReader, ScoreReader, followed
+from consumers.reader import EventReader, ScoreReader, followed
+from consumers.sieve import TELL_S
 from messaging.dead_letters import dead_letter
 from messaging.inprocess.bus import InProcessBus
-from messaging.ports import OutRecord, Record, TopicSpec
+from messaging.ports import OutRecord, Places, Record, TopicSpec
 from schemas.codec import encode_message
 from schemas.errors import BadMessageError, TransientError
 from schemas.messages import AnomalyEvent, FrameScore
@@ -182,6 +183,13 @@ class Given:
     def batches_to_end(self, timeout_s: float) -> Iterator[Sequence[Record]]:
         """All of them at once."""
         yield self._records
+
+    def seek(self, places: Places) -> Places:
+        """Nowhere else."""
+        return places
+
+    def seek_time(self, timestamp_ms: int) -> None:
+        """Nowhere else."""
 
     def close(self) -> None:
         """Nothing."""

@@ -34,7 +34,7 @@ def put(folder: Path, command: str, script: str) -> None:
 def setup(what: str, path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["sh", str(SCRIPT), what],
-        env={"PATH": str(path), **environment},
+        env={"PATH": str(path), "SETUP_SBIN": "/nowhere", **environment},
         capture_output=True,
         text=True,
         timeout=60,
@@ -51,13 +51,13 @@ def test_missing_services_are_named_and_let_pass(bare_path: Path) -> None:
     done = setup("services", bare_path)
     assert done.returncode == 0
     assert "will be skipped" in done.stderr
-    assert "sudo apt-get install -y default-jre-headless maven redis-server" in done.stderr
+    assert "sudo apt-get install -y default-jre-headless maven redis-server mosquitto" in done.stderr
 
 
 def test_missing_services_fail_where_they_are_required(bare_path: Path) -> None:
     done = setup("services", bare_path, REQUIRE_SERVICES="1")
     assert done.returncode == 1
-    assert "sudo apt-get install -y default-jre-headless maven redis-server" in done.stderr
+    assert "sudo apt-get install -y default-jre-headless maven redis-server mosquitto" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,7 @@ def test_nothing_is_said_when_nothing_is_missing(bare_path: Path) -> None:
     put(bare_path, "java", """echo 'openjdk version "17.0.1" 2024-01-01' >&2""")
     put(bare_path, "mvn", "exit 0")
     put(bare_path, "redis-server", "exit 0")
+    put(bare_path, "mosquitto", "exit 0")
     done = setup("services", bare_path, REQUIRE_SERVICES="1")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

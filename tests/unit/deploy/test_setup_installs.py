@@ -52,6 +52,7 @@ def setup(clone: Path, what: str, **environment: str) -> subprocess.CompletedPro
             "BIN": str(clone.parent / "bin"),
             "SHELF": str(clone.parent / "shelf"),
             "CALLS": str(clone.parent / "calls"),
+            "SETUP_SBIN": "/nowhere",
             **environment,
         },
         cwd="/",
@@ -82,7 +83,7 @@ def packages(clone: Path) -> list[str]:
     return [line.split()[-1] for line in noted(clone) if line.startswith("apt-get install")]
 
 
-ALL = ("default-jre-headless", "maven", "redis-server")
+ALL = ("default-jre-headless", "maven", "redis-server", "mosquitto")
 
 
 def test_root_installs_what_is_missing_and_nothing_else(clone: Path) -> None:
@@ -91,9 +92,9 @@ def test_root_installs_what_is_missing_and_nothing_else(clone: Path) -> None:
     apt(clone, *ALL)
     done = setup(clone, "services", REQUIRE_SERVICES="1")
     assert done.returncode == 0, done.stderr
-    assert packages(clone) == ["default-jre-headless", "redis-server"]
+    assert packages(clone) == ["default-jre-headless", "redis-server", "mosquitto"]
     assert setup(clone, "services", REQUIRE_SERVICES="1").stderr == "", "a second run has nothing to do"
-    assert len(packages(clone)) == 2
+    assert len(packages(clone)) == 3
 
 
 def test_others_install_through_sudo_if_it_asks_for_no_password(clone: Path) -> None:
@@ -101,7 +102,7 @@ def test_others_install_through_sudo_if_it_asks_for_no_password(clone: Path) -> 
     apt(clone, *ALL)
     assert setup(clone, "services", REQUIRE_SERVICES="1").returncode == 0
     assert packages(clone) == [*ALL]
-    assert sum(line.startswith("sudo -n env DEBIAN_FRONTEND=noninteractive") for line in noted(clone)) == 3
+    assert sum(line.startswith("sudo -n env DEBIAN_FRONTEND=noninteractive") for line in noted(clone)) == 4
 
 
 def test_where_sudo_asks_for_a_password_nothing_is_tried(clone: Path) -> None:
@@ -109,13 +110,14 @@ def test_where_sudo_asks_for_a_password_nothing_is_tried(clone: Path) -> None:
     apt(clone, *ALL)
     done = setup(clone, "services")
     assert (done.returncode, noted(clone)) == (0, [])
-    assert "sudo apt-get install -y default-jre-headless maven redis-server" in done.stderr
+    assert "sudo apt-get install -y default-jre-headless maven redis-server mosquitto" in done.stderr
 
 
 def test_old_package_lists_are_refreshed_only_when_needed(clone: Path) -> None:
     put(clone, "id", "echo 0")
     put(clone, "java", JAVA_21)
     put(clone, "mvn", "exit 0")
+    put(clone, "mosquitto", "exit 0")
     apt(clone, "redis-server")
     setup(clone, "services")
     assert not [line for line in noted(clone) if "update" in line]
@@ -132,6 +134,7 @@ def test_another_java_is_tried_where_the_default_one_cannot_be_had(clone: Path) 
     put(clone, "id", "echo 0")
     put(clone, "mvn", "exit 0")
     put(clone, "redis-server", "exit 0")
+    put(clone, "mosquitto", "exit 0")
     apt(clone, "openjdk-21-jre-headless", refuses="default-jre")
     assert setup(clone, "services", REQUIRE_SERVICES="1").returncode == 0
     assert packages(clone)[-1] == "openjdk-21-jre-headless"
@@ -141,6 +144,7 @@ def test_an_old_java_that_gets_installed_does_not_count(clone: Path) -> None:
     put(clone, "id", "echo 0")
     put(clone, "mvn", "exit 0")
     put(clone, "redis-server", "exit 0")
+    put(clone, "mosquitto", "exit 0")
     put(clone, "java", "echo 'version \"11.0.2\"' >&2")
     put(clone, "apt-get", 'echo "apt-get $*" >>"$CALLS"')
     done = setup(clone, "services", REQUIRE_SERVICES="1")

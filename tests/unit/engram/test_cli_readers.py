@@ -172,6 +172,35 @@ def test_a_follower_begins_with_what_is_new(
     assert "old" not in done.stdout
 
 
+def test_a_group_goes_on_where_it_stopped(bus: InProcessBus, stop_after: Callable[[int], None]) -> None:
+    tell(bus, START)
+    stop_after(1)
+    done = call("events", "--group", "siren", "--from-beginning", "-o", "json")
+    assert done.exit_code == 0, done.output
+    assert [AnomalyEvent.model_validate_json(line) for line in done.stdout.splitlines()] == [START]
+    tell(bus, UPDATE)
+    stop_after(1)
+    again = call("events", "--group", "siren", "-o", "json")
+    assert [AnomalyEvent.model_validate_json(line) for line in again.stdout.splitlines()] == [UPDATE]
+
+
+def test_what_could_not_be_printed_comes_again(
+    bus: InProcessBus, stop_after: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell(bus, START)
+
+    def broken(*given: object) -> None:
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(events, "print_events", broken)
+        failed = call("events", "--group", "siren", "--from-beginning")
+    assert failed.exit_code == 1
+    assert "no space left on device" in failed.stderr
+    stop_after(1)
+    assert call("events", "--group", "siren").stdout.count("cam1") == 2  # the line names it twice
+
+
 def test_letters_that_are_followed_are_filtered_and_saved(
     bus: InProcessBus, stop_after: Callable[[int], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,75 @@
+"""What ``engram archive run`` does: the events topic into a SQLite file, until told to stop."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+from consumers.archive import Archive
+from consumers.archiving import Archiver
+from consumers.reader import followed
+from engram.run.process import connected
+from messaging.ports import Bus
+from schemas.messages import utc_now
+
+log = logging.getLogger(__name__)
+
+TO_END_S = 600.0
+
+
+def default_archive_path() -> Path:
+    """``events.db`` in ``$ENGRAM_HOME``, or in the user's data folder when that is not set."""
+    home = os.environ.get("ENGRAM_HOME")
+    return (Path(home).absolute() if home else user_data_path("engram")) / "events.db"
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveRequest:
+    """What is archived where.
+
+    Attributes:
+        topic: of events, with prefix.
+        file: the archive.
+        keep: events that were over for longer are deleted; None = none.
+        once: leave at the end of the topic as it is then.
+    """
+
+    topic: str
+    file: Path
+    keep: timedelta | None
+    once: bool
+
+
+def run_archive(bus: Bus, request: ArchiveRequest, stop: threading.Event) -> None:
+    """Archive until ``stop`` is set. Broker away, file locked, disk full: said, waited for, and nothing passed over.
+
+    Raises:
+        FatalError: the file is no archive or may not be written, or the topic is missing or was grown.
+        TransientError: with ``once``, what else would be waited for.
+    """
+    with closing(Archive(request.file, "write")) as archive:
+        reader = connected(lambda: bus.reader([request.topic], from_beginning=True), stop)
+        if reader is None:
+            return
+        with closing(reader):
+            archiver = Archiver(reader, archive, request.topic, request.keep, utc_now)
+            log.info("archiving %s into %s", request.topic, request.file)
+            if request.once:
+                archiver.to_end(TO_END_S)
+            else:
+                for _ in followed(archiver.step, stop):
+                    pass
+            _tell(archiver, archive.count)
+
+
+def _tell(archiver: Archiver, count: Callable[[], object]) -> None:
+    counts = archiver.counts
+    log.info("%d messages archived; the archive holds %s", counts.taken, count())
+    if counts.bad:
+        log.warning("skipped messages that could not be read: %s", counts.told_bad())
