@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 
 from producers.counters import FrameLedger
-from producers.outlet import LogWatch
+from producers.outlet import Outlet
 from schemas.errors import BadMessageError, FatalError
 from schemas.messages import FrameHeader
 
@@ -12,6 +12,8 @@ logger = logging.getLogger(__name__)
 
 _TOLD_BY_THE_WATCH = ("broker_away", "buffer_full", "refused")
 """While the log is known to be away, it is known why frames are dropped."""
+_NO_GAP = ("twin",)
+"""Frames of a producer that stands back are sent by another."""
 
 
 class CameraAccount:
@@ -22,12 +24,19 @@ class CameraAccount:
         refusal: what ends the session: the log will not have us, and never took a frame.
     """
 
-    def __init__(self, camera_id: str, log: LogWatch, on_too_large: Callable[[int, str], None]) -> None:
-        """``on_too_large`` is told of the bytes of a JPEG that the log does not take, and why."""
+    def __init__(self, camera_id: str, outlet: Outlet, on_too_large: Callable[[int, str], None]) -> None:
+        """Begin with nothing.
+
+        Args:
+            camera_id: whose.
+            outlet: its watch and its book of gaps are told of losses.
+            on_too_large: told of the bytes of a JPEG that the log does not take, and why.
+        """
         self.camera_id = camera_id
         self.ledger = FrameLedger()
         self.refusal: FatalError | None = None
-        self._log = log
+        self._log = outlet.log
+        self._gaps = outlet.gaps
         self._on_too_large = on_too_large
         self._has_sent = False
 
@@ -88,8 +97,10 @@ class CameraAccount:
         self.ledger.spool(num_bytes)
         self._log.keep()
 
-    def _tell_loss(self, header: FrameHeader, cause: str, count: int, reason: str) -> None:  # noqa: ARG002 - gaps
+    def _tell_loss(self, header: FrameHeader, cause: str, count: int, reason: str) -> None:
         self._log.drop()
+        if cause not in _NO_GAP:
+            self._gaps.add(header, cause)
         if self._log.is_away and cause in _TOLD_BY_THE_WATCH:
             return
         # The 1st, 2nd, 4th, 8th ...: a broker that is away must not fill the disk with log lines.

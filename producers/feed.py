@@ -17,6 +17,7 @@ from producers.encoding import EncodedFrame, EncodingOptions, FrameEncoder
 from producers.lanes import DropPolicy, Lane
 from producers.outlet import Outlet
 from producers.pacing import Metronome, PacingOptions, Sampler, session_fps
+from producers.reports import CameraReport
 from producers.sources.frame import CapturedFrame, Source
 from schemas.codec import encode_header
 from schemas.errors import BadMessageError, BufferFullError, SettingsError, TransientError
@@ -89,14 +90,16 @@ class FeedRun:
         """
         self.feed = feed
         self.session_id = feed.session_id or new_session_id(outlet.now())
+        self.started_at = outlet.now()
         self.error: Exception | None = None
         self._outlet = outlet
         self._fps = session_fps(feed.pacing, feed.source)
         self._encoder = FrameEncoder(feed.camera_id, feed.encoding)
-        self._account = CameraAccount(feed.camera_id, outlet.log, self._encoder.refuse)
+        self._account = CameraAccount(feed.camera_id, outlet, self._encoder.refuse)
         self._ledger = self._account.ledger
         self._lane = lane_for(self._account)
         self._next_index = 0
+        self._has_spoken = False
         self._last_at = outlet.now()
         self._clock: Clock = "arrival" if feed.source.is_live else "media"
 
@@ -104,10 +107,30 @@ class FeedRun:
         """What became of the frames so far."""
         return self._ledger.snapshot(self.feed.source.num_overrun, self.feed.source.num_unreadable)
 
+    def report(self) -> CameraReport:
+        """How it fares now."""
+        status, other = self.feed.source.status, self._outlet.in_front(self.feed.camera_id)
+        state, why = status.state, status.reason
+        if self.error is not None:
+            state, why = "offline", f"the session broke: {self.error}"
+        return CameraReport(
+            camera_id=self.feed.camera_id,
+            session_id=self.session_id,
+            started_at=self.started_at,
+            state=state if other is None else "waiting",
+            why=why if other is None else f"session {other.session_id} of {other.producer} sends this camera",
+            view="clear",
+            view_since=self.started_at,
+            rival=None if other is None else other.session_id,
+            num_taken=self._next_index,
+            wanted_fps=self._fps,
+            counts=self.counts(),
+        )
+
     def sent_nothing(self) -> bool:
         """Whether frames were lost on their way and none arrived. To be asked when all is delivered or given up."""
         counts = self.counts()
-        lost = {cause for cause, number in counts.dropped.items() if number} - {"stopped", "too_slow"}
+        lost = {cause for cause, number in counts.dropped.items() if number} - {"stopped", "too_slow", "twin"}
         return counts.sent + counts.spooled == 0 and (bool(lost) or counts.in_flight > 0)
 
     def run(self) -> None:
@@ -163,6 +186,10 @@ class FeedRun:
         index, self._next_index = self._next_index, self._next_index + 1
         self._last_at, self._clock = frame.captured_at, frame.clock
         header = self._header("frame", index)
+        if (other := self._outlet.in_front(self.feed.camera_id)) is not None:
+            self._account.drop(header, "twin", TransientError(f"session {other.session_id} sends this camera"))
+            return
+        self._has_spoken = True
         try:
             encoded = self._encoder.encode(frame.image)
         except Exception as error:
@@ -233,6 +260,8 @@ class FeedRun:
     def _end_session(self) -> None:
         """Tell the workers that no more frames come, so that they close what is open at once."""
         header = self._header("end_of_session", self._next_index)
+        if not self._has_spoken and self._outlet.in_front(self.feed.camera_id) is not None:
+            return  # an end would take the camera from whoever sends it
         if self._lane is not None:
             self._lane.put(header, b"")
             self._tell_end(None)

@@ -4,7 +4,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from producers.account import CameraAccount
 from producers.lanes import DropPolicy, Lane, MemoryLane
@@ -30,6 +30,7 @@ class Forwarder:
         self._lanes: list[Lane] = []
         self._left: list[CameraAccount] = []
         self._over = threading.Event()
+        self._after: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="forwarder", daemon=True)
         self._tidy_at_s = 0.0
         self._num_failures = 0
@@ -53,12 +54,13 @@ class Forwarder:
         """Send what an earlier run has kept of cameras that are not among ``own``."""
         for camera_id in self._spool.cameras if self._spool is not None else ():
             if camera_id not in own:
-                account = CameraAccount(camera_id, self._outlet.log, lambda _bytes, _reason: None)
+                account = CameraAccount(camera_id, self._outlet, lambda _bytes, _reason: None)
                 self._left.append(account)
                 self.spooled_lane(account)
 
-    def start(self) -> None:
-        """Begin, in a thread of its own."""
+    def start(self, after: Callable[[], object] = lambda: None) -> None:
+        """Begin, in a thread of its own, ``after`` something that takes a while."""
+        self._after = after
         self._thread.start()
 
     def wait_empty(self, timeout_s: float) -> bool:
@@ -85,6 +87,7 @@ class Forwarder:
         return lane
 
     def _run(self) -> None:
+        self._after()
         num_told, wait_s = 0, 0.0
         while not self._over.is_set():
             num_told = self._outlet.wait_told(num_told, min(wait_s, _TIDY_S))

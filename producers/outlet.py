@@ -8,6 +8,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from messaging.ports import OutRecord, Publisher
+from producers.gaps import GapBook
+from schemas.cameras import CameraStatus
 from schemas.errors import BadMessageError, BufferFullError, FatalError, TransientError
 
 logger = logging.getLogger(__name__)
@@ -110,16 +112,25 @@ class Outlet:
     Attributes:
         stopping: set when the producer is to stop.
         log: what is known of the log on the other side.
+        gaps: where losses are written down.
+        in_front: who else sends a camera of ours, and is to go on with it while we stand back.
     """
 
     def __init__(
-        self, publisher: Publisher, topic: str, now: Callable[[], datetime], log: LogWatch | None = None
+        self,
+        publisher: Publisher,
+        topic: str,
+        now: Callable[[], datetime],
+        log: LogWatch | None = None,
+        gaps: GapBook | None = None,
     ) -> None:
         self.publisher = publisher
         self.topic = topic
         self.now = now
         self.stopping = threading.Event()
         self.log = log or LogWatch()
+        self.gaps = GapBook() if gaps is None else gaps
+        self.in_front: Callable[[str], CameraStatus | None] = lambda _camera_id: None
         self._deadline_s = math.inf
         self._room = threading.Condition()
         self._num_told = 0

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
-from messaging.ports import Publisher
+from messaging.ports import Publisher, Reader
 from producers.account import CameraAccount
 from producers.counters import FrameCounts
 from producers.feed import CameraFeed, FeedRun
 from producers.forwarder import Forwarder, holds_back
+from producers.gaps import GapBook
 from producers.lanes import Lane
 from producers.outlet import LogWatch, Outlet
+from producers.reports import ReportOptions, Reports
+from producers.rivals import OwnSession, Rivals
 from producers.sources.frame import SourceStatus
 from producers.spool.spool import Spool
 from producers.spooled_lane import CatchUpOptions
@@ -26,6 +29,8 @@ logger = logging.getLogger(__name__)
 _FLUSH_STEP_S = 0.5
 _LOOK_S = 1.0
 _GRACE_S = 0.5
+_LOOK_AROUND_S = 5.0
+"""So long the first frame waits for what is known of others, if the log answers at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class ProducerOptions:
         report_interval_s: time between two lines of counts in the log.
         buffer_bytes: frames that may wait in memory, of all cameras together; where lanes hold them.
         catch_up: how what was kept on disk is sent.
+        reports: where it is told how the cameras fare; none = nowhere.
     """
 
     topic: str = "frames"
@@ -46,6 +52,7 @@ class ProducerOptions:
     report_interval_s: float = 60.0
     buffer_bytes: int = 64 * 1024 * 1024
     catch_up: CatchUpOptions = field(default_factory=CatchUpOptions)
+    reports: ReportOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,7 @@ class Producer:
         options: ProducerOptions | None = None,
         now: Callable[[], datetime] = utc_now,
         spool: Spool | None = None,
+        open_statuses: Callable[[], Reader] | None = None,
     ) -> None:
         """Name the sessions; nothing is sent yet.
 
@@ -81,6 +89,7 @@ class Producer:
             now: the clock.
             spool: keeps what a log that is away does not take; none = it is lost. Closed by its owner, after the
                 publisher.
+            open_statuses: reads what is told of cameras from its beginning, to see others that send ours.
 
         Raises:
             SettingsError: no feed, a camera named twice, or a feed without a rate.
@@ -91,7 +100,8 @@ class Producer:
         self._options = options or ProducerOptions()
         self._spool = spool
         watch = LogWatch(spool=None if spool is None else str(spool.options.folder))
-        self._outlet = Outlet(publisher, self._options.topic, now, watch)
+        gaps = GapBook(None if spool is None else spool.options.folder / "gaps.json")
+        self._outlet = Outlet(publisher, self._options.topic, now, watch, gaps)
         self._forwarder = Forwarder(self._outlet, spool, self._options.catch_up)
         self._runs = [FeedRun(feed, self._outlet, partial(self._lane, feed, len(feeds))) for feed in feeds]
         self._forwarder.take_over(names)
@@ -99,16 +109,38 @@ class Producer:
             threading.Thread(target=run.run, name=f"feed {run.feed.camera_id}", daemon=True) for run in self._runs
         ]
         self._over = threading.Event()
+        self._reports: Reports | None = None
+        self._rivals: Rivals | None = None
+        if self._options.reports is not None:
+            self._reports = Reports(self._outlet, gaps, self._options.reports)
+            own = {run.feed.camera_id: OwnSession(run.session_id, run.started_at) for run in self._runs}
+            self._rivals = Rivals(own, self._options.reports.producer, now)
+            self._outlet.in_front = self._rivals.in_front
+        self._open_statuses = open_statuses
         self._reporter = threading.Thread(target=self._report, name="report", daemon=True)
 
     def start(self) -> None:
-        """Begin to send, in threads of its own."""
+        """Begin to send, in threads of its own, once it is known who else sends these cameras.
+
+        With a spool the cameras are watched before that as well: a broker may be away for long.
+        """
+        look_around = self._looking_around()
+        if self._spool is None:
+            look_around()
         for run, thread in zip(self._runs, self._threads, strict=True):
             feed = run.feed
             logger.info("camera %s: session %s from %s", feed.camera_id, run.session_id, feed.source.describe())
             thread.start()
         self._reporter.start()
-        self._forwarder.start()
+        self._forwarder.start(look_around)
+
+    def _looking_around(self) -> Callable[[], object]:
+        """Begin to read what others say of cameras; what is returned waits until that which was said before is read."""
+        if self._rivals is None or self._open_statuses is None:
+            return lambda: None
+        follow = partial(self._rivals.follow, self._open_statuses, self._over)
+        threading.Thread(target=follow, name="rivals", daemon=True).start()
+        return partial(self._rivals.wait_known, _LOOK_AROUND_S)
 
     def run(self) -> None:
         """Start, wait until all sources have ended or ``request_stop`` was called, and drain.
@@ -175,6 +207,8 @@ class Producer:
             logger.warning("still busy at the deadline and left behind: %s", ", ".join(busy))
         self._forwarder.stop(_GRACE_S)
         self._over.set()
+        self._reporter.join(_GRACE_S)
+        self._tell(is_last=True)
         logger.info("sent to %s: %s", self._options.topic, self.summary())
         counts = self._counts()
         if num_kept := sum(one.spooled for one in counts):
@@ -218,10 +252,15 @@ class Producer:
         due_s = time.monotonic() + interval_s
         while not self._over.wait(min(_LOOK_S, interval_s)):
             self._outlet.log.look()
+            self._tell()
             if time.monotonic() >= due_s:
                 due_s += interval_s
                 cameras = [f"{name} ({one.status.state}): {one.counts}" for name, one in self.snapshot().items()]
                 logger.info("so far to %s: %s", self._options.topic, "; ".join(cameras))
+
+    def _tell(self, is_last: bool = False) -> None:
+        if self._reports is not None:
+            self._reports.tick([run.report() for run in self._runs], is_last)
 
 
 def _snapshot(run: FeedRun) -> FeedSnapshot:

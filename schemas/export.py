@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from schemas.cameras import CameraGapEvent, CameraStatus, CameraViewEvent
 from schemas.messages import (
     AnomalyEvent,
     BankHeader,
@@ -35,6 +36,9 @@ MODELS: Mapping[str, type[BaseModel]] = {
     "anomaly-event-data": EventData,
     "proposal-header": ProposalHeader,
     "bank-header": BankHeader,
+    "camera-status": CameraStatus,
+    "camera-gap": CameraGapEvent,
+    "camera-view": CameraViewEvent,
     "settings": AllSettings,
     "settings-producer": ProducerSettings,
     "settings-worker": WorkerSettings,

@@ -1,6 +1,9 @@
 """From settings to what keeps frames at the edge while the broker is away."""
 
+from producers.naming import machine_name
 from producers.producer import ProducerOptions
+from producers.reports import ReportOptions
+from producers.rivals import process_name
 from producers.spool.spool import Spool, SpoolOptions
 from producers.spooled_lane import CatchUpOptions
 from schemas.settings import ProducerSettings
@@ -12,12 +15,15 @@ CATCH_UP = 3.0
 
 
 def producer_options(settings: ProducerSettings) -> ProducerOptions:
-    """Topic, bounds and how late frames are sent."""
-    section = settings.producer
+    """Topics, bounds and how late frames are sent."""
+    section, topics = settings.producer, TopicNames.with_prefix(settings.kafka.topic_prefix)
     return ProducerOptions(
-        TopicNames.with_prefix(settings.kafka.topic_prefix).frames,
+        topics.frames,
         buffer_bytes=section.buffer_bytes,
         catch_up=CatchUpOptions(section.catch_up, section.catch_up_fps or CATCH_UP * section.fps),
+        reports=ReportOptions(
+            topics.camera_status, topics.camera_events, process_name(machine_name()), section.heartbeat_s
+        ),
     )
 
 

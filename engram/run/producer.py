@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 
 from engram.build.adapters import open_bus
 from engram.build.cameras import camera_feeds, camera_names
@@ -15,6 +16,7 @@ from producers.naming import default_camera_names
 from producers.producer import Producer
 from schemas.errors import FatalError
 from schemas.settings import ProducerSettings
+from schemas.topics import TopicNames
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,9 @@ def run_producer(
         publisher = connected(bus.publisher, stop) if spool is None else AwaitedPublisher(bus.publisher, give_up)
         if publisher is None:
             return
-        _send(Producer(feeds, publisher, producer_options(settings), spool=spool), publisher, stop)
+        options = producer_options(settings)
+        statuses = partial(bus.reader, [TopicNames.with_prefix(settings.kafka.topic_prefix).camera_status], True)
+        _send(Producer(feeds, publisher, options, spool=spool, open_statuses=statuses), publisher, stop)
         if failures:
             raise failures[0]
 

@@ -54,7 +54,7 @@ class Bench:
         self.spool = Spool(SpoolOptions(self.folder, self.max_bytes, self.max_age_s), lambda: self.now_s)
         watch = LogWatch(lambda: self.now_s, str(self.folder))
         self.outlet = Outlet(self.publisher, "frames", lambda: START, watch)
-        self.account = CameraAccount("gate", watch, lambda _bytes, _reason: None)
+        self.account = CameraAccount("gate", self.outlet, lambda _bytes, _reason: None)
         self.lane = SpooledLane(self.outlet, self.account, self.spool, self.catch_up, lambda: self.now_s)
         self.next_index = 0
 

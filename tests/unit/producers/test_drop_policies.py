@@ -27,7 +27,7 @@ class Held:
         self.now_s = 0.0
         self.publisher = publisher
         outlet = Outlet(publisher, "frames", lambda: START, LogWatch(lambda: self.now_s))
-        self.account = CameraAccount("gate", outlet.log, lambda _bytes, _reason: None)
+        self.account = CameraAccount("gate", outlet, lambda _bytes, _reason: None)
         self.lane = MemoryLane(outlet, self.account, 1000, max_staleness_s, lambda: self.now_s)
         self._next = 0
 

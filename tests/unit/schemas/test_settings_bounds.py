@@ -55,6 +55,7 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     "producer.spool_age_s": ([SMALL], [0]),
     "producer.catch_up": (["oldest-first", "newest-first"], ["oldest"]),
     "producer.catch_up_fps": ([10.1, 1000], [0, 1000.1]),
+    "producer.heartbeat_s": ([1, 3600], [0.9, 3601]),
     "producer.max_frame_bytes": ([1024, 900 * 1024], [1023, 900 * 1024 + 1]),
     "worker.max_frame_bytes": ([1024, 900 * 1024], [1023, 900 * 1024 + 1]),
     "worker.worker_id": (["w"], ["", "a b"]),
