@@ -18,7 +18,8 @@ from producers.lanes import DropPolicy, Lane
 from producers.outlet import Outlet
 from producers.pacing import Metronome, PacingOptions, Sampler, session_fps
 from producers.reports import CameraReport
-from producers.sources.frame import CapturedFrame, Source
+from producers.sources.frame import CapturedFrame, Image, Source
+from producers.view import ViewJudge, view_of
 from schemas.codec import encode_header
 from schemas.errors import BadMessageError, BufferFullError, SettingsError, TransientError
 from schemas.messages import Clock, FrameHeader, Id
@@ -35,6 +36,7 @@ class CameraFeed:
         source: where its frames come from; used once.
         session_id: name of this run; None = a new one of time and chance.
         frames_per_clip: frames that make one score; a recording with fewer is told to be too short.
+        watches_view: whether it is looked after that the picture is neither frozen, dark, covered, blurred nor moved.
         when_full: which frame is lost when there is no room; None = by the pace: newest when live, else block.
         max_staleness_s: how long a frame may wait under ``max_staleness``.
     """
@@ -47,6 +49,7 @@ class CameraFeed:
     frames_per_clip: int = 5
     when_full: DropPolicy | None = None
     max_staleness_s: float = 5.0
+    watches_view: bool = False
 
     @property
     def drops(self) -> DropPolicy:
@@ -98,6 +101,7 @@ class FeedRun:
         self._account = CameraAccount(feed.camera_id, outlet, self._encoder.refuse)
         self._ledger = self._account.ledger
         self._lane = lane_for(self._account)
+        self._judge = ViewJudge() if feed.watches_view else None
         self._next_index = 0
         self._has_spoken = False
         self._last_at = outlet.now()
@@ -119,8 +123,8 @@ class FeedRun:
             started_at=self.started_at,
             state=state if other is None else "waiting",
             why=why if other is None else f"session {other.session_id} of {other.producer} sends this camera",
-            view="clear",
-            view_since=self.started_at,
+            view="clear" if self._judge is None else self._judge.view,
+            view_since=(None if self._judge is None else self._judge.since) or self.started_at,
             rival=None if other is None else other.session_id,
             num_taken=self._next_index,
             wanted_fps=self._fps,
@@ -197,7 +201,20 @@ class FeedRun:
             if not isinstance(error, BadMessageError):
                 raise
             return
+        self._watch_view(header, frame.image)
         self._send(header.model_copy(update={"width": encoded.width, "height": encoded.height}), encoded)
+
+    def _watch_view(self, header: FrameHeader, image: Image) -> None:
+        if self._judge is None:
+            return
+        for change in self._judge.look(image, header.captured_at):
+            self._outlet.on_view(view_of(header, change))
+            text = "camera %s: its view %s %s: %s"
+            what = ("changes", "as a whole") if change.kind == "scene" else ("is", change.view)
+            what = what if change.is_start else ("is no longer", change.view)
+            logger.log(
+                logging.INFO if change.kind == "scene" else logging.WARNING, text, header.camera_id, *what, change.why
+            )
 
     def _send(self, header: FrameHeader, encoded: EncodedFrame) -> None:
         self._ledger.hand_over(len(encoded.jpeg))

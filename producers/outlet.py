@@ -9,7 +9,7 @@ from datetime import datetime
 
 from messaging.ports import OutRecord, Publisher
 from producers.gaps import GapBook
-from schemas.cameras import CameraStatus
+from schemas.cameras import CameraStatus, CameraView
 from schemas.errors import BadMessageError, BufferFullError, FatalError, TransientError
 
 logger = logging.getLogger(__name__)
@@ -113,6 +113,7 @@ class Outlet:
         stopping: set when the producer is to stop.
         log: what is known of the log on the other side.
         gaps: where losses are written down.
+        on_view: told what becomes of the view of a camera.
         in_front: who else sends a camera of ours, and is to go on with it while we stand back.
     """
 
@@ -130,6 +131,7 @@ class Outlet:
         self.stopping = threading.Event()
         self.log = log or LogWatch()
         self.gaps = GapBook() if gaps is None else gaps
+        self.on_view: Callable[[CameraView], None] = lambda _view: None
         self.in_front: Callable[[str], CameraStatus | None] = lambda _camera_id: None
         self._deadline_s = math.inf
         self._room = threading.Condition()

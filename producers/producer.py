@@ -116,6 +116,7 @@ class Producer:
             own = {run.feed.camera_id: OwnSession(run.session_id, run.started_at) for run in self._runs}
             self._rivals = Rivals(own, self._options.reports.producer, now)
             self._outlet.in_front = self._rivals.in_front
+            self._outlet.on_view = self._reports.add
         self._open_statuses = open_statuses
         self._reporter = threading.Thread(target=self._report, name="report", daemon=True)
 

@@ -16,7 +16,17 @@ from messaging.ports import OutRecord
 from producers.counters import FrameCounts
 from producers.gaps import GapBook
 from producers.outlet import Outlet
-from schemas.cameras import CameraGap, CameraState, CameraStatus, CameraViewEvent, FrameTally, ViewState, gap_event
+from schemas.cameras import (
+    CameraGap,
+    CameraState,
+    CameraStatus,
+    CameraView,
+    CameraViewEvent,
+    FrameTally,
+    ViewState,
+    gap_event,
+    view_event,
+)
 from schemas.codec import EVENT_HEADERS, encode_message
 from schemas.errors import EngramError, TransientError
 from schemas.version import software_version
@@ -97,9 +107,9 @@ class Reports:
         self._quiet_until_s = 0.0
         self._was_refused = False
 
-    def add(self, event: CameraViewEvent) -> None:
+    def add(self, view: CameraView) -> None:
         """Something happened to a view."""
-        self._events.append(event)
+        self._events.append(view_event(view))
 
     def tick(self, cameras: Sequence[CameraReport], is_last: bool = False) -> None:
         """Publish what is new; to be called each second, and once at the end."""

@@ -56,6 +56,7 @@ def camera_feeds(sources: Sequence[str], names: Sequence[str], producer: Produce
             producer.session,
             when_full=producer.when_full,
             max_staleness_s=producer.max_staleness_s,
+            watches_view=producer.watch_view,
         )
         for name, source in zip(names, sources, strict=True)
     ]

@@ -95,6 +95,9 @@ class ProducerSection(WireLimits):
         le=1000,
         description="most frames a second of a camera that catches up, its live ones among them; none = 3 x fps",
     )
+    watch_view: bool = Field(
+        default=True, description="tell when the picture is frozen, dark, covered, out of focus or moved"
+    )
     heartbeat_s: float = Field(
         default=15.0, ge=1, le=3600, description="how often it is told at least, on camera-status, how a camera fares"
     )
