@@ -63,11 +63,11 @@ class Forwarder:
         self._after = after
         self._thread.start()
 
-    def wait_empty(self, timeout_s: float) -> bool:
-        """Wait until all was sent and answered for; False if the deadline came first."""
+    def wait_empty(self, timeout_s: float, gives_up: Callable[[], bool]) -> bool:
+        """Wait until all was sent and answered for; False if the deadline came, or ``gives_up`` became true, first."""
         deadline_s, num_told = time.monotonic() + timeout_s, 0
         while not all(lane.is_empty() for lane in self._lanes):
-            if (left_s := deadline_s - time.monotonic()) <= 0:
+            if (left_s := deadline_s - time.monotonic()) <= 0 or gives_up():
                 return False
             num_told = self._outlet.wait_told(num_told, min(left_s, 0.1))
         return True

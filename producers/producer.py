@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 _FLUSH_STEP_S = 0.5
 _LOOK_S = 1.0
 _GRACE_S = 0.5
+_FOLLOWER_S = 2.0
 _LOOK_AROUND_S = 5.0
 """So long the first frame waits for what is known of others, if the log answers at all."""
 
@@ -118,6 +119,7 @@ class Producer:
             self._outlet.in_front = self._rivals.in_front
             self._outlet.on_view = self._reports.add
         self._open_statuses = open_statuses
+        self._follower: threading.Thread | None = None
         self._reporter = threading.Thread(target=self._report, name="report", daemon=True)
 
     def start(self) -> None:
@@ -140,7 +142,8 @@ class Producer:
         if self._rivals is None or self._open_statuses is None:
             return lambda: None
         follow = partial(self._rivals.follow, self._open_statuses, self._over)
-        threading.Thread(target=follow, name="rivals", daemon=True).start()
+        self._follower = threading.Thread(target=follow, name="rivals", daemon=True)
+        self._follower.start()
         return partial(self._rivals.wait_known, _LOOK_AROUND_S)
 
     def run(self) -> None:
@@ -210,11 +213,14 @@ class Producer:
         self._over.set()
         self._reporter.join(_GRACE_S)
         self._tell(is_last=True)
+        if self._follower is not None:
+            self._follower.join(_FOLLOWER_S)  # before its reader is closed by whoever made it
         logger.info("sent to %s: %s", self._options.topic, self.summary())
-        counts = self._counts()
-        if num_kept := sum(one.spooled for one in counts):
-            folder = self._spool.options.folder if self._spool is not None else ""
-            logger.warning("%d frames are kept in %s, the next start sends them", num_kept, folder)
+        if self._spool is not None:
+            counts = self._counts()
+            if num_kept := sum(one.spooled for one in counts):
+                text = "%d frames are kept in %s, the next start sends them"
+                logger.warning(text, num_kept, self._spool.options.folder)
             # What is on disk is not lost, and what is in flight as well is there too.
             flushed = flushed or not any(one.in_flight for one in counts)
         return flushed and not busy
@@ -229,15 +235,17 @@ class Producer:
                 since_s, num_open = time.monotonic(), now_open
             elif time.monotonic() - since_s >= limit_s:
                 return False
-        if self._spool is not None and self._outlet.log.is_away:
-            return False  # what there is goes to disk, which needs no patience
         return self._is_flushed(self._outlet.seconds_left())
 
     def _is_flushed(self, timeout_s: float) -> bool:
         deadline_s = time.monotonic() + timeout_s
-        if not self._forwarder.wait_empty(timeout_s):
+        if not self._forwarder.wait_empty(timeout_s, self._needs_no_patience):
             return False
         return self._outlet.publisher.flush(max(0.0, deadline_s - time.monotonic()))
+
+    def _needs_no_patience(self) -> bool:
+        """Whether what there is goes to disk anyway."""
+        return self._spool is not None and self._outlet.log.is_away and self._outlet.stopping.is_set()
 
     def _counts(self) -> Sequence[FrameCounts]:
         """Of all cameras, those of whom only an earlier run's frames are sent among them."""

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 SILENT_BEATS = 2.5
 _AGAIN_S = 10.0
-_READ_S = 1.0
+_READ_S = 0.5
 _BATCH = 500
 
 

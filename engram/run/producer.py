@@ -53,9 +53,11 @@ def run_producer(
             return
         options = producer_options(settings)
         statuses = partial(bus.reader, [TopicNames.with_prefix(settings.kafka.topic_prefix).camera_status], True)
-        _send(Producer(feeds, publisher, options, spool=spool, open_statuses=statuses), publisher, stop)
-        if failures:
-            raise failures[0]
+        try:
+            _send(Producer(feeds, publisher, options, spool=spool, open_statuses=statuses), publisher, stop)
+        finally:
+            if failures:
+                raise failures[0]  # why all the rest went wrong
 
 
 def _send(producer: Producer, publisher: Publisher, stop: threading.Event) -> None:

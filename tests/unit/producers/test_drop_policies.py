@@ -109,12 +109,12 @@ def producer_of(
 
 @pytest.mark.parametrize(
     ("when_full", "arrived"),
-    [(None, [0, 1]), ("newest", [0, 1]), ("block", list(range(200))), ("oldest", list(range(200)))],
+    [(None, [0, 1]), ("newest", [0, 1]), ("block", list(range(50))), ("oldest", list(range(50)))],
 )
 def test_a_policy_is_chosen_by_its_name(when_full: DropPolicy | None, arrived: list[int]) -> None:
     """Room for two at the publisher: the newest are lost, or none as there is room in memory, or the source waits."""
     publisher = MemoryPublisher(room=2, holds=True)
-    source = ScriptedSource([plain()] * 200, is_live=True)
+    source = ScriptedSource([plain()] * 50, is_live=True)
     producer = producer_of(source, publisher, when_full)
     done = threading.Event()
     producer.start()
