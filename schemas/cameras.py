@@ -8,17 +8,24 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from schemas.messages import Count, DerivedId, Id, Message, UtcTime
+from schemas.messages import Count, DerivedId, Growing, Id, Message, UtcTime
 
-CameraState = Literal["online", "stale", "offline", "waiting"]
+CameraState = Annotated[Literal["online", "stale", "offline", "waiting"], Growing()]
 """online: frames come; stale: connected, but no frame for a while; offline: not connected, or at its end; waiting:
 another producer sends a camera of this name, and was first."""
 
-ViewState = Literal["clear", "frozen", "dark", "covered", "blurred", "moved"]
+ViewState = Annotated[Literal["clear", "frozen", "dark", "covered", "blurred", "moved"], Growing()]
 """clear: nothing is wrong with the picture; frozen: it no longer changes; dark: black; covered: nothing to be seen in
 it; blurred: out of focus; moved: the camera looks elsewhere."""
 
 Cause = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+
+
+class Loss(Message):
+    """Frames of one session that were lost by one cause so far."""
+
+    cause: Cause
+    num_frames: Count
 
 
 class FrameTally(Message):
@@ -31,7 +38,7 @@ class FrameTally(Message):
     spooled: Count = Field(description="on disk, not sent yet")
     recovered: Count = Field(description="found on disk at the start, from an earlier run")
     sampled_out: Count
-    dropped: dict[Cause, Count] = Field(description="lost, by cause")
+    dropped: tuple[Loss, ...] = Field(description="each cause once")
     sent_bytes: Count
 
 

@@ -55,7 +55,7 @@ def cameras(
 
 def _row(line: CameraLine) -> tuple[object, ...]:
     status, frames = line.status, line.status.frames
-    lost = ", ".join(f"{cause} {count}" for cause, count in sorted(frames.dropped.items()) if count)
+    lost = ", ".join(f"{loss.cause} {loss.num_frames}" for loss in frames.dropped)
     said = f"last heard of at {_clock(status.reported_at)}" if line.state == "silent" else status.why
     return (
         status.camera_id,

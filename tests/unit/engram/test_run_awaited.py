@@ -38,7 +38,7 @@ def test_it_refuses_until_it_is_connected_and_then_passes_on() -> None:
             raise TransientError("no broker")
         return bus.publisher()
 
-    publisher = AwaitedPublisher(make, pytest.fail)
+    publisher = AwaitedPublisher(make, lambda error: pytest.fail(str(error)))
     record = OutRecord("frames", "gate", b"x")
     with pytest.raises(TransientError, match="could not be reached yet"):
         publisher.publish(record)
@@ -71,7 +71,7 @@ def test_a_refusal_is_told_and_closing_ends_the_wait() -> None:
     def away() -> InProcessPublisher:
         raise TransientError("no broker")
 
-    waiting = AwaitedPublisher(away, pytest.fail)
+    waiting = AwaitedPublisher(away, lambda error: pytest.fail(str(error)))
     waiting.close(DEADLINE_S)
     assert not waiting._thread.is_alive()
 

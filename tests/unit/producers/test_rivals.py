@@ -21,7 +21,7 @@ from tests.unit.producers.scripted_source import START, ScriptedSource, plain
 from tests.unit.producers.spools import header
 
 TALLY = FrameTally(
-    captured=0, sent=0, late=0, in_flight=0, spooled=0, recovered=0, sampled_out=0, dropped={}, sent_bytes=0
+    captured=0, sent=0, late=0, in_flight=0, spooled=0, recovered=0, sampled_out=0, dropped=(), sent_bytes=0
 )
 OWN = process_name("here")
 
@@ -137,7 +137,7 @@ def report_of(**fields: object) -> CameraReport:
         "rival": None,
         "num_taken": 0,
         "wanted_fps": 10.0,
-        "counts": FrameCounts(5, 4, 1, 0, {}, 400),
+        "counts": FrameCounts(7, 4, 1, 0, {"too_large": 2}, 400),
     }
     return CameraReport(**(told | fields))  # type: ignore[arg-type]
 
@@ -174,6 +174,7 @@ def test_a_status_is_told_at_each_change_and_at_a_slow_heartbeat() -> None:
     assert told == [("online", 100.0), ("offline", 125.0), ("online", 128.0)]
     assert office.statuses[1].fps == 5.0
     assert office.statuses[-1].frames.sent == 4
+    assert [(loss.cause, loss.num_frames) for loss in office.statuses[-1].frames.dropped] == [("too_large", 2)]
     assert {record.key for record in office.publisher.records} == {"gate"}
 
 
