@@ -48,7 +48,16 @@ def camera_feeds(sources: Sequence[str], names: Sequence[str], producer: Produce
     pacing = PacingOptions(producer.fps, producer.pace)
     options = SourceOptions(fps=producer.source_fps)
     return [
-        CameraFeed(name, open_source(source, options), encoding, pacing, producer.session)
+        CameraFeed(
+            name,
+            open_source(source, options),
+            encoding,
+            pacing,
+            producer.session,
+            when_full=producer.when_full,
+            max_staleness_s=producer.max_staleness_s,
+            watches_view=producer.watch_view,
+        )
         for name, source in zip(names, sources, strict=True)
     ]
 

@@ -44,6 +44,10 @@ HeightOption = Annotated[int | None, typer.Option("--height", help="Pixels to re
 SessionOption = Annotated[
     str | None, typer.Option("--session", help="Name of this run; the same name and video give the same event ids.")
 ]
+SpoolOption = Annotated[
+    Path | None,
+    typer.Option("--spool-dir", help="Folder that keeps frames while the broker is away; they are sent late."),
+]
 QualityOption = Annotated[int | None, typer.Option("--jpeg-quality", help="1 to 100.")]
 
 
@@ -65,6 +69,7 @@ def produce(
     height: HeightOption = None,
     jpeg_quality: QualityOption = None,
     session: SessionOption = None,
+    spool_dir: SpoolOption = None,
     bootstrap_servers: BootstrapOption = None,
     topic_prefix: PrefixOption = None,
 ) -> None:
@@ -82,6 +87,7 @@ def produce(
         "height": height,
         "jpeg_quality": jpeg_quality,
         "session": session,
+        "spool_dir": spool_dir,
     }
     overrides = kafka_overrides(bootstrap_servers, topic_prefix) | {f"producer.{key}": own[key] for key in own}
     loaded = run.load(ProducerSettings, overrides)

@@ -3,13 +3,18 @@
 import logging
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 
 from engram.build.adapters import open_bus
 from engram.build.cameras import camera_feeds, camera_names
+from engram.build.edge import open_spool, producer_options
+from engram.run.awaited import AwaitedPublisher
 from engram.run.process import connected
 from messaging.ports import Publisher
 from producers.naming import default_camera_names
-from producers.producer import Producer, ProducerOptions
+from producers.producer import Producer
+from schemas.errors import FatalError
 from schemas.settings import ProducerSettings
 from schemas.topics import TopicNames
 
@@ -24,28 +29,47 @@ def run_producer(
 ) -> None:
     """Send until all sources end or ``stop`` is set, then drain.
 
+    With a spool the cameras are watched whether the broker is there or not; without one it is waited for first.
+
     Raises:
-        SettingsError: wrong names or addresses.
+        SettingsError: wrong names or addresses, or a spool that cannot be used.
         FatalError: a source cannot be read, or not all could be delivered.
     """
     feeds = camera_feeds(
         sources, camera_names(len(sources), names, default_camera_names(len(sources))), settings.producer
     )
-    topic = TopicNames.with_prefix(settings.kafka.topic_prefix).frames
-    with open_bus(settings.kafka, settings.producer.buffer_bytes) as bus:
-        publisher = connected(bus.publisher, stop)
+    with ExitStack() as opened:
+        if (spool := open_spool(settings.producer)) is not None:
+            opened.callback(spool.close)
+        bus = opened.enter_context(open_bus(settings.kafka, settings.producer.buffer_bytes))
+        failures: list[FatalError] = []
+
+        def give_up(error: FatalError) -> None:
+            failures.append(error)
+            stop.set()
+
+        publisher = connected(bus.publisher, stop) if spool is None else AwaitedPublisher(bus.publisher, give_up)
         if publisher is None:
             return
-        producer = Producer(feeds, publisher, ProducerOptions(topic))
-        done = threading.Event()
-        watcher = threading.Thread(target=_pass_on, args=(producer, stop, done), name="stop", daemon=True)
-        watcher.start()
+        options = producer_options(settings)
+        statuses = partial(bus.reader, [TopicNames.with_prefix(settings.kafka.topic_prefix).camera_status], True)
         try:
-            producer.run()
+            _send(Producer(feeds, publisher, options, spool=spool, open_statuses=statuses), publisher, stop)
         finally:
-            done.set()
-            watcher.join()
-            _settle(publisher, producer)
+            if failures:
+                raise failures[0]  # why all the rest went wrong
+
+
+def _send(producer: Producer, publisher: Publisher, stop: threading.Event) -> None:
+    done = threading.Event()
+    watcher = threading.Thread(target=_pass_on, args=(producer, stop, done), name="stop", daemon=True)
+    watcher.start()
+    try:
+        producer.run()
+    finally:
+        done.set()
+        watcher.join()
+        _settle(publisher, producer)
 
 
 def _settle(publisher: Publisher, producer: Producer) -> None:
