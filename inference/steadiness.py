@@ -28,7 +28,7 @@ PLACE_PX = 8
 """Of the small picture; too few pixels are blind along edges, too many move apart."""
 MOST_PX = 4.0
 """From one frame to the next; beyond it, a picture has moved for good or is another."""
-LEAST_PX, LEAST_LIGHT = 0.3, 0.03
+LEAST_PX, LEAST_LIGHT = 0.3, 0.1
 """Less is left alone, so that frames of a camera that stands still come through bit by bit."""
 WHOLE_PX = 0.15
 """So near whole pixels, they are taken for whole: then nothing is interpolated."""
@@ -136,8 +136,9 @@ def _step(before_hw: Float32, after_hw: Float32) -> tuple[float, float]:
 
 def _brought(frame_HWK: UInt8, changes: Sequence[Change]) -> UInt8:
     """A frame as it would have come after ``changes``; itself where they are next to nothing."""
-    move = np.array([sum(change.right_px for change in changes), sum(change.down_px for change in changes)])
-    light = sum(change.light for change in changes)
+    shifts = [change for change in changes if change.shift_px >= LEAST_PX]
+    move = np.array([sum(change.right_px for change in shifts), sum(change.down_px for change in shifts)])
+    light = sum(change.light for change in changes if abs(change.light) >= LEAST_LIGHT)
     whole = np.rint(move)
     move = np.where(np.abs(move - whole) < WHOLE_PX, whole, move)
     if np.hypot(*move) >= LEAST_PX:
