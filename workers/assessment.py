@@ -105,6 +105,7 @@ class Assessor:
                 found = Finding(header, result, bank, self.standards.of(bank.digest, counted))
                 self._judge(admitted, self._as_known(camera, found), tally, output)
         output.claims.add(admitted.delivery.claim)
+        output.note_arrival(admitted.delivery.record.timestamp_ms)
         output.tally.add(tally)
         if admitted.camera is not None:
             admitted.camera.counts.add(tally)
@@ -157,6 +158,7 @@ class Assessor:
             self._bury(clip.delivery, error, tally, output)
             return
         tally.scored += 1
+        output.captured.append(found.header.captured_at)
         camera.standard = found.standard
         irregularity = found.standard.look(found.result)
         live = found.standard.score(irregularity.measures, camera.smoothing)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from engram.cli.invocation import Invocation, command
-from engram.cli.options import BootstrapOption, FpsOption, PaceOption, PrefixOption, kafka_overrides
+from engram.cli.options import BootstrapOption, FpsOption, HttpOption, PaceOption, PrefixOption, kafka_overrides
 from engram.run.process import stop_on_signals
 from schemas.settings import ProducerSettings
 
@@ -67,6 +67,7 @@ def produce(
     session: SessionOption = None,
     bootstrap_servers: BootstrapOption = None,
     topic_prefix: PrefixOption = None,
+    http: HttpOption = None,
 ) -> None:
     """Send the frames of cameras or files to Kafka, until they end or a signal comes.
 
@@ -84,6 +85,7 @@ def produce(
         "session": session,
     }
     overrides = kafka_overrides(bootstrap_servers, topic_prefix) | {f"producer.{key}": own[key] for key in own}
+    overrides |= {"http.listen": http}
     loaded = run.load(ProducerSettings, overrides)
     from engram.build.cameras import bundle_defaults, resolved_sources  # noqa: PLC0415 - OpenCV takes a while to load
     from engram.run.producer import run_producer  # noqa: PLC0415

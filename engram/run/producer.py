@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from engram.build.adapters import open_bus
 from engram.build.cameras import camera_feeds, camera_names
+from engram.observe.desk import open_desk
+from engram.observe.producer import SeenProducer
 from engram.run.process import connected
 from messaging.ports import Publisher
 from producers.naming import default_camera_names
@@ -32,11 +34,13 @@ def run_producer(
         sources, camera_names(len(sources), names, default_camera_names(len(sources))), settings.producer
     )
     topic = TopicNames.with_prefix(settings.kafka.topic_prefix).frames
-    with open_bus(settings.kafka, settings.producer.buffer_bytes) as bus:
+    with open_desk(settings.http, "produce") as desk, open_bus(settings.kafka, settings.producer.buffer_bytes) as bus:
+        desk.wait_for("the log must answer")
         publisher = connected(bus.publisher, stop)
         if publisher is None:
             return
         producer = Producer(feeds, publisher, ProducerOptions(topic))
+        desk.show(SeenProducer(producer))
         done = threading.Event()
         watcher = threading.Thread(target=_pass_on, args=(producer, stop, done), name="stop", daemon=True)
         watcher.start()
