@@ -53,8 +53,9 @@ class Pace:
     Attributes:
         began_at_s: on the worker's monotonic clock, as all that ends so.
         turned_at_s: when its loop came round last.
-        caught_up_at_s: when it last had all that the log had.
-        oldest_at: when the log took the oldest record of the last commit; None before the first.
+        caught_up_at_s: when it last had all that the log had, as far as was known.
+        committed_at_s: when records were made durable last.
+        oldest_at: when the log took the oldest of them; None before the first.
         batch_frames: clips that went through the network at once.
         network_s: what that took.
         capture_to_score_s: from a frame's capture until its score was durable. A clock of a camera that is ahead of
@@ -64,6 +65,7 @@ class Pace:
     began_at_s: float
     turned_at_s: float
     caught_up_at_s: float = float("-inf")
+    committed_at_s: float = float("-inf")
     oldest_at: datetime | None = None
     batch_frames: Histogram = field(default_factory=lambda: Histogram(BATCH_FRAMES))
     network_s: Histogram = field(default_factory=lambda: Histogram(NETWORK_S))
@@ -74,23 +76,25 @@ class Pace:
         self.batch_frames.add(num_clips)
         self.network_s.add(took_s)
 
-    def committed(self, captured: Sequence[datetime], oldest_at: datetime | None, now: datetime) -> None:
+    def committed(self, captured: Sequence[datetime], oldest_at: datetime | None, now: datetime, now_s: float) -> None:
         """Scores became durable.
 
         Args:
             captured: capture times of the frames scored.
             oldest_at: when the log took the oldest of all records handled; None = nothing but silence was.
             now: wall clock.
+            now_s: monotonic clock.
         """
         for at in captured:
             self.capture_to_score_s.add(max(0.0, (now - at).total_seconds()))
-        self.oldest_at = oldest_at or self.oldest_at
+        if oldest_at is not None:
+            self.oldest_at, self.committed_at_s = oldest_at, now_s
 
     def behind_s(self, lag: int, now: datetime, now_s: float) -> float:
-        """How late scores are against the log: 0 while nothing waits, else the age of what was handled last.
+        """How late scores are against the log: 0 while nothing waits, else the age of what was made durable last.
 
-        Never longer than since the worker had all that there was, or has begun: what came after a silence waits only
-        from then on.
+        If the worker has had all that there was since then, or has made nothing durable yet, what waits has come later:
+        then it is the time from that moment on.
 
         Args:
             lag: records that wait.
@@ -99,9 +103,9 @@ class Pace:
         """
         if lag == 0:
             return 0.0
-        if self.oldest_at is None:
+        if self.oldest_at is None or self.caught_up_at_s > self.committed_at_s:
             return now_s - max(self.began_at_s, self.caught_up_at_s)
-        return max(0.0, min((now - self.oldest_at).total_seconds(), now_s - self.caught_up_at_s))
+        return max(0.0, (now - self.oldest_at).total_seconds())
 
 
 class LateWarning:
