@@ -72,6 +72,6 @@ class WorkerOptions:
     camera_forget_s: float = 3600.0
     max_cameras: int = 1024
     max_attempts: int = 3
-    warn_late_s: float | None = None
+    warn_late_s: float | None = 10.0
     on_stop: Literal["hand_over", "end_events"] = "hand_over"
     events: EventOptions = field(default_factory=EventOptions)

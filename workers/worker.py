@@ -347,7 +347,7 @@ class Worker:
             return
         seen = self.snapshot()
         log.info(
-            "in %.0f s: %s; %d records and %.1f s behind, %d cameras in %d partitions",
+            "in %.0f s: %s; %d records behind, scores %.1f s late, %d cameras in %d partitions",
             now_s - self._told_at_s,
             seen.tally.since(self._told),
             seen.lag,
