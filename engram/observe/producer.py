@@ -21,6 +21,11 @@ SENT_BYTES = Family("counter", "engram_producer_sent_bytes_total", "JPEG bytes o
 OPEN_BYTES = Family("gauge", "engram_producer_open_bytes", "JPEG bytes handed over and not confirmed", CAMERA)
 UP = Family("gauge", "engram_producer_camera_up", "1 while frames come from the source", CAMERA)
 LOG_UP = Family("gauge", "engram_producer_log_up", "1 while the log takes frames, as far as is known")
+CAUSES = (
+    *("too_slow", "unreadable", "too_large", "encode_failed", "buffer_full", "broker_away", "publish_failed"),
+    *("refused", "stopped", "broken"),
+)
+"""Shown with 0 before they happen: a series that begins at 1 has not grown, as Prometheus sees it."""
 FAMILIES = (CAPTURED, SENT, SAMPLED_OUT, DROPPED, IN_FLIGHT, SENT_BYTES, OPEN_BYTES, UP, LOG_UP)
 """captured = sent + in flight + sampled out + dropped, at any moment."""
 
@@ -41,7 +46,13 @@ class SeenProducer:
         yield CAPTURED.each({name: each.captured for name, each in counts.items()})
         yield SENT.each({name: each.sent for name, each in counts.items()})
         yield SAMPLED_OUT.each({name: each.sampled_out for name, each in counts.items()})
-        yield DROPPED.each({(name, cause): n for name, each in counts.items() for cause, n in each.dropped.items()})
+        yield DROPPED.each(
+            {
+                (name, cause): number
+                for name, each in counts.items()
+                for cause, number in (dict.fromkeys(CAUSES, 0) | dict(each.dropped)).items()
+            }
+        )
         yield IN_FLIGHT.each({name: each.in_flight for name, each in counts.items()})
         yield SENT_BYTES.each({name: each.sent_bytes for name, each in counts.items()})
         yield OPEN_BYTES.each({name: each.open_bytes for name, each in counts.items()})

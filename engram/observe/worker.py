@@ -44,6 +44,11 @@ COPY_AGE = Family(
     "gauge", "engram_worker_bank_copy_age_seconds", "time since the store last confirmed the copy", ("bank",)
 )
 STATE = Family("gauge", "engram_worker_bank_state", "1 for the state that the copy is in", ("bank", "state"))
+DEAD_REASONS = (
+    *("missing_header", "foreign", "invalid_message", "oversized_header", "future_version", "wrong_key", "empty"),
+    *("not_jpeg", "truncated", "undecodable", "oversized", "too_much_work", "decode_timeout", "not_finite", "poison"),
+)
+"""Shown with 0 before they happen: a series that begins at 1 has not grown, as Prometheus sees it."""
 FAMILIES = (
     *(INFO, RECEIVED, SCORED, WARMING, ENDS, DEAD, SKIPPED, LOST, EVENTS, PROPOSALS, LAG, LAG_S, PARTITIONS, CAMERAS),
     *(NEWEST, BATCH, NETWORK, LATENCY, VERSION, WRITTEN, COPY_AGE, STATE),
@@ -180,7 +185,7 @@ def _counters(seen: WorkerSnapshot) -> Iterator[Metric]:
     yield SCORED.one(tally.scored)
     yield WARMING.one(tally.warming)
     yield ENDS.one(tally.session_ends)
-    yield DEAD.each(dict(tally.dead_lettered))
+    yield DEAD.each(dict.fromkeys(DEAD_REASONS, 0) | dict(tally.dead_lettered))
     yield SKIPPED.each(dict.fromkeys(get_args(SkipReason), 0) | dict(tally.skipped))
     yield LOST.one(tally.lost)
     yield EVENTS.each(dict.fromkeys(get_args(EventPhase), 0) | dict(tally.events))

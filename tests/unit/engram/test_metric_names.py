@@ -10,6 +10,7 @@ from prometheus_client.registry import CollectorRegistry
 from engram.observe import coordinator, desk, producer, worker
 from engram.observe.families import Family
 from engram.observe.rates import SPAN_S, Rates
+from producers.counters import FrameCounts
 
 ROOT = Path(__file__).parents[3]
 MODULES = {"every process": desk, "produce": producer, "work": worker, "coordinate": coordinator}
@@ -48,6 +49,21 @@ def test_names_follow_the_conventions(family: Family) -> None:
     if family.kind == "histogram":
         assert family.name.endswith(("_seconds", "_frames"))
     assert "event_id" not in family.labels, "as many series as there are events"
+
+
+def test_reasons_that_are_shown_beforehand_are_those_of_the_docs() -> None:
+    operations = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    table = operations.partition("| Reason | Means |")[2].partition("\n\n")[0]
+    assert set(worker.DEAD_REASONS) == set(re.findall(r"`([a-z_]+)`", table)) - {
+        "bad_payload",
+        "bad_state",
+        "max_pixels",
+    }
+
+
+def test_causes_that_are_shown_beforehand_are_those_of_the_counters() -> None:
+    told = FrameCounts.__doc__ or ""
+    assert set(producer.CAUSES) <= set(re.findall(r"``([a-z_]+)``", told))
 
 
 class Bins:
