@@ -159,6 +159,7 @@ class Assessor:
             return
         tally.scored += 1
         output.captured.append(found.header.captured_at)
+        output.num_learning += found.bank.memory_state == "learning"
         camera.standard = found.standard
         irregularity = found.standard.look(found.result)
         live = found.standard.score(irregularity.measures, camera.smoothing)

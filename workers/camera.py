@@ -126,6 +126,7 @@ class CameraView:
         last_at: capture time of its newest frame; None before its first.
         counts: scored, warming and skipped frames, and dead letters, whoever handled them.
         has_event: whether an event is open.
+        known_s: normal video that it is judged by, in seconds; None before its first score.
     """
 
     camera_id: str
@@ -135,6 +136,7 @@ class CameraView:
     counts: dict[str, int]
     is_silent: bool
     has_event: bool
+    known_s: float | None
 
 
 def view_of(camera: Camera, partition: int) -> CameraView:
@@ -149,6 +151,7 @@ def view_of(camera: Camera, partition: int) -> CameraView:
         {"scored": counts.scored, "warming": counts.warming, "skipped": skipped, "dead_lettered": dead},
         camera.is_silent,
         camera.happening is not None,
+        None if camera.standard is None else camera.standard.seconds_seen,
     )
 
 

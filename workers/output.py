@@ -84,7 +84,8 @@ class Output:
     """Records of one transaction, and the cameras and claims whose state and progress go with them.
 
     ``tombstones`` take the states of forgotten cameras from the state topic. ``captured`` are the capture times of the
-    frames scored, ``oldest_ms`` is when the log took the oldest record that was handled, in milliseconds of its clock.
+    frames scored, ``num_learning`` of them were of cameras not known well enough to be judged; ``oldest_ms`` is when
+    the log took the oldest record that was handled, in milliseconds of its clock.
     """
 
     records: list[OutRecord] = field(default_factory=list)
@@ -93,6 +94,7 @@ class Output:
     claims: set[Claim] = field(default_factory=set)
     tally: Tally = field(default_factory=Tally)
     captured: list[datetime] = field(default_factory=list)
+    num_learning: int = 0
     oldest_ms: int | None = None
 
     @property

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from workers.output import Output
+
 _log = logging.getLogger(__name__)
 
 BATCH_FRAMES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -56,6 +58,7 @@ class Pace:
         caught_up_at_s: when it last had all that the log had, as far as was known.
         committed_at_s: when records were made durable last.
         oldest_at: when the log took the oldest of them; None before the first.
+        num_learning: frames scored of cameras that were not known well enough to be judged.
         batch_frames: clips that went through the network at once.
         network_s: what that took.
         capture_to_score_s: from a frame's capture until its score was durable. A clock of a camera that is ahead of
@@ -67,6 +70,7 @@ class Pace:
     caught_up_at_s: float = float("-inf")
     committed_at_s: float = float("-inf")
     oldest_at: datetime | None = None
+    num_learning: int = 0
     batch_frames: Histogram = field(default_factory=lambda: Histogram(BATCH_FRAMES))
     network_s: Histogram = field(default_factory=lambda: Histogram(NETWORK_S))
     capture_to_score_s: Histogram = field(default_factory=lambda: Histogram(CAPTURE_TO_SCORE_S))
@@ -76,19 +80,19 @@ class Pace:
         self.batch_frames.add(num_clips)
         self.network_s.add(took_s)
 
-    def committed(self, captured: Sequence[datetime], oldest_at: datetime | None, now: datetime, now_s: float) -> None:
+    def committed(self, output: Output, now: datetime, now_s: float) -> None:
         """Scores became durable.
 
         Args:
-            captured: capture times of the frames scored.
-            oldest_at: when the log took the oldest of all records handled; None = nothing but silence was.
+            output: what was; one that is about nothing but silence tells no age.
             now: wall clock.
             now_s: monotonic clock.
         """
-        for at in captured:
+        for at in output.captured:
             self.capture_to_score_s.add(max(0.0, (now - at).total_seconds()))
-        if oldest_at is not None:
-            self.oldest_at, self.committed_at_s = oldest_at, now_s
+        self.num_learning += output.num_learning
+        if output.oldest_at is not None:
+            self.oldest_at, self.committed_at_s = output.oldest_at, now_s
 
     def behind_s(self, lag: int, now: datetime, now_s: float) -> float:
         """How late scores are against the log: 0 while nothing waits, else the age of what was made durable last.

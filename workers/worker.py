@@ -332,7 +332,7 @@ class Worker:
                 log.warning("left out, since the topic would not take it the next time either: %s", error)
                 records = _without(records, error.record)
         self._tally = self._tally.plus(output.tally)  # 4
-        self.pace.committed(output.captured, output.oldest_at, self._clock(), self._monotonic())
+        self.pace.committed(output, self._clock(), self._monotonic())
         self._backoff.reset()
         self._trouble = None
 

@@ -44,6 +44,9 @@ WRITTEN = Family(
 )
 FROZEN = Family("gauge", "engram_coordinator_bank_frozen", "1 while updates are switched off", ("bank",))
 ITEMS = Family("gauge", "engram_coordinator_bank_items", "items of a bank", ("bank",))
+COUNTED = Family(
+    "gauge", "engram_coordinator_bank_normal_frames", "frames counted as normal, those of long ago as less", ("bank",)
+)
 DEAD_ITEMS = Family(
     "gauge", "engram_coordinator_bank_dead_items", "items as they were trained: nothing has ever taught them", ("bank",)
 )
@@ -61,7 +64,7 @@ ROUNDING = 1e-5
 """An item that no query came near is made unit length again at each update, and moves by no more than this."""
 FAMILIES = (
     *(LEADS, RECEIVED, COMMITTED, REJECTED, RETURNED, HELD, CONFLICTING, EVENTS, REMEMBERED, DEAD, NOT_RESTORED),
-    *(COMMITS, UNSENT, VERSION, WRITTEN, FROZEN, ITEMS, DEAD_ITEMS, DRIFT, MEAN_DRIFT, DRIFT_LIMIT),
+    *(COMMITS, UNSENT, VERSION, WRITTEN, FROZEN, ITEMS, COUNTED, DEAD_ITEMS, DRIFT, MEAN_DRIFT, DRIFT_LIMIT),
 )
 """received = committed + rejected + returned + held, at any moment."""
 
@@ -147,6 +150,8 @@ class SeenCoordinator:
         yield WRITTEN.each({bank_id: bank.committed_at.timestamp() for bank_id, bank in banks.items()})
         yield FROZEN.each({bank_id: bank.frozen for bank_id, bank in banks.items()})
         yield ITEMS.each({bank_id: len(bank.items_MC) for bank_id, bank in banks.items()})
+        counted = {bank_id: bank.normality for bank_id, bank in banks.items()}
+        yield COUNTED.each({bank_id: counts.num_frames for bank_id, counts in counted.items() if counts is not None})
         ours = {bank_id: bank for bank_id, bank in banks.items() if self._is_ours(bank)}
         yield DEAD_ITEMS.each({bank_id: self._num_dead(bank) for bank_id, bank in ours.items()})
         yield DRIFT.each({bank_id: self._drift(bank) for bank_id, bank in ours.items()})
@@ -161,6 +166,8 @@ class SeenCoordinator:
             "frozen": bank.frozen,
             "items": len(bank.items_MC),
         }
+        if bank.normality is not None:
+            told["normal_frames"] = round(bank.normality.num_frames, 1)
         if not self._is_ours(bank):
             return told | {"bundle": bank.bundle_digest[:12]}
         drift = {
@@ -170,8 +177,12 @@ class SeenCoordinator:
         return told | {"dead_items": self._num_dead(bank)} | drift
 
     def _is_ours(self, bank: Bank) -> bool:
-        """Whether the bundle's items are those this bank began with."""
-        return bank.items_MC.shape == self._initial.items_MC.shape and bank.bundle_digest == self._initial.bundle_digest
+        """Whether it has items that began as the bundle's."""
+        ours = self._initial
+        return bool(bank.items_MC.size) and (bank.bundle_digest, bank.items_MC.shape) == (
+            ours.bundle_digest,
+            ours.items_MC.shape,
+        )
 
     def _num_dead(self, bank: Bank) -> int:
         moved_M = np.linalg.norm(bank.items_MC - self._initial.items_MC, axis=1)

@@ -19,6 +19,9 @@ from workers.worker import Worker, WorkerSnapshot
 INFO = Family("gauge", "engram_worker_info", "1; which network, computed by what", ("worker", "bundle", "backend"))
 RECEIVED = Family("counter", "engram_worker_records_received_total", "records taken and brought to an end")
 SCORED = Family("counter", "engram_worker_frames_scored_total", "frames with a score")
+LEARNING = Family(
+    "counter", "engram_worker_frames_learning_total", "scored frames of cameras too little known to be judged"
+)
 WARMING = Family("counter", "engram_worker_frames_warming_total", "frames that filled a window and have no score")
 ENDS = Family("counter", "engram_worker_session_ends_total", "ends of sessions")
 DEAD = Family("counter", "engram_worker_records_dead_lettered_total", "records given up, by reason", ("reason",))
@@ -33,6 +36,7 @@ CAMERAS = Family("gauge", "engram_worker_cameras", "cameras held")
 NEWEST = Family(
     "gauge", "engram_worker_camera_frame_timestamp_seconds", "capture time of the newest frame handled", ("camera",)
 )
+KNOWN = Family("gauge", "engram_worker_camera_known_seconds", "normal video that the camera is judged by", ("camera",))
 BATCH = Family("histogram", "engram_worker_batch_frames", "clips that went through the network at once")
 NETWORK = Family("histogram", "engram_worker_network_seconds", "time of the network for one batch")
 LATENCY = Family(
@@ -50,8 +54,24 @@ DEAD_REASONS = (
 )
 """Shown with 0 before they happen: a series that begins at 1 has not grown, as Prometheus sees it."""
 FAMILIES = (
-    *(INFO, RECEIVED, SCORED, WARMING, ENDS, DEAD, SKIPPED, LOST, EVENTS, PROPOSALS, LAG, LAG_S, PARTITIONS, CAMERAS),
-    *(NEWEST, BATCH, NETWORK, LATENCY, VERSION, WRITTEN, COPY_AGE, STATE),
+    *(
+        INFO,
+        RECEIVED,
+        SCORED,
+        LEARNING,
+        WARMING,
+        ENDS,
+        DEAD,
+        SKIPPED,
+        LOST,
+        EVENTS,
+        PROPOSALS,
+        LAG,
+        LAG_S,
+        PARTITIONS,
+        CAMERAS,
+    ),
+    *(NEWEST, KNOWN, BATCH, NETWORK, LATENCY, VERSION, WRITTEN, COPY_AGE, STATE),
 )
 """received = scored + warming + session ends + dead-lettered + skipped, at any moment; only what is durable counts."""
 
@@ -91,12 +111,14 @@ class SeenWorker:
         seen, pace = self._worker.snapshot(), self._worker.pace
         yield INFO.each({(self._worker_id, self._bundle, self._backend): 1})
         yield from _counters(seen)
+        yield LEARNING.one(pace.num_learning)
         yield LAG.one(seen.lag)
         yield LAG_S.one(seen.behind_s)
         yield PARTITIONS.one(seen.partitions)
         yield CAMERAS.one(seen.cameras)
         cameras = self._worker.cameras()
         yield NEWEST.each({camera.camera_id: camera.last_at.timestamp() for camera in cameras if camera.last_at})
+        yield KNOWN.each({camera.camera_id: camera.known_s for camera in cameras if camera.known_s is not None})
         yield BATCH.spread(pace.batch_frames)
         yield NETWORK.spread(pace.network_s)
         yield LATENCY.spread(pace.capture_to_score_s)
@@ -124,6 +146,7 @@ class SeenWorker:
             "counts": {
                 "received": tally.received,
                 "scored": tally.scored,
+                "learning": pace.num_learning,
                 "warming": tally.warming,
                 "session_ends": tally.session_ends,
                 "dead_lettered": dict(tally.dead_lettered),
@@ -143,6 +166,7 @@ class SeenWorker:
                     "newest_frame_at": camera.last_at.isoformat() if camera.last_at else None,
                     "silent": camera.is_silent,
                     "event_open": camera.has_event,
+                    "known_s": camera.known_s,
                     **camera.counts,
                 }
                 for camera in cameras

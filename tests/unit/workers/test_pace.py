@@ -16,6 +16,10 @@ def ago(seconds: float) -> datetime:
     return NOW - timedelta(seconds=seconds)
 
 
+def ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
+
+
 def pace(**known: object) -> Pace:
     return Pace(began_at_s=100.0, turned_at_s=100.0, **known)  # type: ignore[arg-type]
 
@@ -50,7 +54,7 @@ def test_a_worker_that_has_handled_nothing_is_behind_since_it_began() -> None:
 
 def test_what_comes_after_a_silence_does_not_inherit_its_length() -> None:
     seen = pace()
-    seen.committed([], ago(3600), ago(3599), 400.0)
+    seen.committed(Output(oldest_ms=ms(ago(3600))), ago(3599), 400.0)
     seen.caught_up_at_s = 498.0
     assert seen.behind_s(40, NOW, 500.0) == 2.0
 
@@ -59,7 +63,7 @@ def test_what_is_known_of_the_log_before_the_first_commit_bounds_nothing_later()
     """A subscription that was just assigned may not know yet that anything waits."""
     seen = pace(caught_up_at_s=130.0)
     assert seen.behind_s(177, NOW, 131.0) == 1.0
-    seen.committed([], ago(180), NOW, 132.0)
+    seen.committed(Output(oldest_ms=ms(ago(180))), NOW, 132.0)
     assert seen.behind_s(177, NOW, 132.0) == 180.0
 
 
@@ -69,11 +73,12 @@ def test_a_log_whose_clock_is_ahead_is_no_negative_time() -> None:
 
 def test_latency_is_counted_for_each_score_that_is_durable() -> None:
     seen = pace()
-    seen.committed([ago(0.2), ago(7), ago(-60)], ago(9), NOW, 1.0)
+    seen.committed(Output(captured=[ago(0.2), ago(7), ago(-60)], num_learning=2, oldest_ms=ms(ago(9))), NOW, 1.0)
+    assert seen.num_learning == 2
     assert sum(seen.capture_to_score_s.counts) == 3
     assert seen.capture_to_score_s.total == pytest.approx(7.2)
     assert seen.capture_to_score_s.counts[0] == 1, "a camera whose clock is ahead counts as no time"
-    seen.committed([], None, NOW, 2.0)
+    seen.committed(Output(), NOW, 2.0)
     assert (seen.oldest_at, seen.committed_at_s) == (ago(9), 1.0), "a commit of silence alone tells no age"
 
 
