@@ -1,20 +1,24 @@
 """What is seen of a producer while its log comes and goes."""
 
+import threading
+import time
+
 from engram.observe.observed import STUCK_S
 from engram.observe.producer import SeenProducer
 from producers.feed import CameraFeed
 from producers.pacing import PacingOptions
-from producers.producer import Producer
+from producers.producer import Producer, ProducerOptions
 from schemas.errors import TransientError
 from tests.unit.producers.memory_publisher import MemoryPublisher
 from tests.unit.producers.scripted_source import ScriptedSource, plain
 
+DEADLINE_S = 60.0
 LIVE = PacingOptions(mode="live")
 
 
-def producer(publisher: MemoryPublisher, *cameras: str) -> Producer:
+def producer(publisher: MemoryPublisher, *cameras: str, drain_timeout_s: float = 10.0) -> Producer:
     feeds = [CameraFeed(name, ScriptedSource([plain()] * 5, is_live=True), pacing=LIVE) for name in cameras]
-    return Producer(feeds, publisher)
+    return Producer(feeds, publisher, ProducerOptions(drain_timeout_s=drain_timeout_s))
 
 
 def samples(view: SeenProducer) -> dict[tuple[str, ...], float]:
@@ -28,10 +32,14 @@ def samples(view: SeenProducer) -> dict[tuple[str, ...], float]:
 def test_a_log_that_takes_nothing_makes_it_not_ready_and_the_losses_are_told_by_cause() -> None:
     publisher = MemoryPublisher()
     publisher.away = TransientError("no broker")
-    made = producer(publisher, "gate")
+    made = producer(publisher, "gate", drain_timeout_s=0.1)
     view = SeenProducer(made)
     assert view.unready() == ()
     made.start()
+    pause, deadline_s = threading.Event(), time.monotonic() + DEADLINE_S
+    while not view.unready():
+        assert time.monotonic() < deadline_s
+        pause.wait(0.01)
     made.stop()
     assert view.unready() == ("the log takes no frames",)
     found = samples(view)
