@@ -3,12 +3,11 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import get_args
 
 import numpy as np
 from prometheus_client.metrics_core import Metric
 
-from engram.observe.families import Family
+from engram.observe.families import Family, choices
 from engram.observe.observed import stuck_for
 from memory_store.bank import Bank
 from memory_store.coordinator.coordinator import Coordinator
@@ -102,7 +101,7 @@ class SeenCoordinator:
         yield LEADS.one(seen.is_leader)
         yield RECEIVED.one(seen.received)
         yield COMMITTED.one(seen.committed)
-        yield REJECTED.each(dict.fromkeys(get_args(Reason), 0) | dict(seen.rejected))
+        yield REJECTED.each(dict.fromkeys(choices(Reason), 0) | dict(seen.rejected))
         yield RETURNED.one(seen.returned)
         yield HELD.one(seen.held)
         yield CONFLICTING.one(seen.conflicting)

@@ -7,7 +7,7 @@ the moment somebody asks. ``docs/metrics.md`` lists all of them; a test holds th
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, get_args
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -35,6 +35,12 @@ class Spread(Protocol):
     @property
     def total(self) -> float:
         """See the class."""
+
+
+def choices(literal: object) -> tuple[str, ...]:
+    """The words of a ``Literal``, plain or annotated."""
+    found = get_args(literal)
+    return found if all(isinstance(word, str) for word in found) else choices(found[0])
 
 
 @dataclass(frozen=True, slots=True)

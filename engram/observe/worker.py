@@ -3,11 +3,10 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import get_args
 
 from prometheus_client.metrics_core import Metric
 
-from engram.observe.families import Family
+from engram.observe.families import Family, choices
 from engram.observe.observed import stuck_for
 from inference.engine import Engine
 from memory_store.views import BankCache
@@ -127,7 +126,7 @@ class SeenWorker:
         yield WRITTEN.each({bank_id: view.bank.committed_at.timestamp() for bank_id, view in views.items()})
         ages = {bank_id: self._banks.age_s(bank_id) for bank_id in views}
         yield COPY_AGE.each({bank_id: age_s for bank_id, age_s in ages.items() if age_s is not None})
-        states = get_args(MemoryState)
+        states = choices(MemoryState)
         yield STATE.each(
             {(bank, state): view.memory_state == state for bank, view in views.items() for state in states}
         )
@@ -210,9 +209,9 @@ def _counters(seen: WorkerSnapshot) -> Iterator[Metric]:
     yield WARMING.one(tally.warming)
     yield ENDS.one(tally.session_ends)
     yield DEAD.each(dict.fromkeys(DEAD_REASONS, 0) | dict(tally.dead_lettered))
-    yield SKIPPED.each(dict.fromkeys(get_args(SkipReason), 0) | dict(tally.skipped))
+    yield SKIPPED.each(dict.fromkeys(choices(SkipReason), 0) | dict(tally.skipped))
     yield LOST.one(tally.lost)
-    yield EVENTS.each(dict.fromkeys(get_args(EventPhase), 0) | dict(tally.events))
+    yield EVENTS.each(dict.fromkeys(choices(EventPhase), 0) | dict(tally.events))
     yield PROPOSALS.each(dict.fromkeys(("published", "withdrawn"), 0) | dict(tally.proposals))
 
 

@@ -2,15 +2,17 @@
 
 import re
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import CollectorRegistry
 
 from engram.observe import coordinator, desk, producer, worker
-from engram.observe.families import Family
+from engram.observe.families import Family, choices
 from engram.observe.rates import SPAN_S, Rates
 from producers.counters import FrameCounts
+from schemas.messages import EventPhase, MemoryState
 
 ROOT = Path(__file__).parents[3]
 MODULES = {"every process": desk, "produce": producer, "work": worker, "coordinate": coordinator}
@@ -53,12 +55,15 @@ def test_names_follow_the_conventions(family: Family) -> None:
 
 def test_reasons_that_are_shown_beforehand_are_those_of_the_docs() -> None:
     operations = (ROOT / "docs" / "operations.md").read_text("utf-8")
-    table = operations.partition("| Reason | Means |")[2].partition("\n\n")[0]
-    assert set(worker.DEAD_REASONS) == set(re.findall(r"`([a-z_]+)`", table)) - {
-        "bad_payload",
-        "bad_state",
-        "max_pixels",
-    }
+    rows = operations.partition("| Reason | Means |")[2].partition("\n\n")[0].splitlines()[2:]
+    named = {reason for row in rows for reason in re.findall(r"`([a-z_]+)`", row.split("|")[1])}
+    assert set(worker.DEAD_REASONS) == named - {"bad_payload", "bad_state"}
+
+
+def test_the_words_of_a_literal_are_found_whatever_it_is_marked_with() -> None:
+    assert choices(Literal["a", "b"]) == choices(Annotated[Literal["a", "b"], 7]) == ("a", "b")
+    assert {"live", "stale"} <= set(choices(MemoryState))
+    assert set(choices(EventPhase)) == {"start", "update", "end"}
 
 
 def test_causes_that_are_shown_beforehand_are_those_of_the_counters() -> None:
