@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from engram.cli.invocation import Invocation, command
-from engram.cli.options import BootstrapOption, FpsOption, PaceOption, PrefixOption, kafka_overrides
+from engram.cli.options import BootstrapOption, FpsOption, HttpOption, PaceOption, PrefixOption, kafka_overrides
 from engram.run.process import stop_on_signals
 from schemas.settings import ProducerSettings
 
@@ -72,6 +72,7 @@ def produce(
     spool_dir: SpoolOption = None,
     bootstrap_servers: BootstrapOption = None,
     topic_prefix: PrefixOption = None,
+    http: HttpOption = None,
 ) -> None:
     """Send the frames of cameras or files to Kafka, until they end or a signal comes.
 
@@ -90,6 +91,7 @@ def produce(
         "spool_dir": spool_dir,
     }
     overrides = kafka_overrides(bootstrap_servers, topic_prefix) | {f"producer.{key}": own[key] for key in own}
+    overrides |= {"http.listen": http}
     loaded = run.load(ProducerSettings, overrides)
     from engram.build.cameras import bundle_defaults, resolved_sources  # noqa: PLC0415 - OpenCV takes a while to load
     from engram.run.producer import run_producer  # noqa: PLC0415

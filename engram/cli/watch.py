@@ -8,7 +8,7 @@ import typer
 
 from engram.cli.events import print_events
 from engram.cli.invocation import Invocation, command
-from engram.cli.options import BackendOption, BundleOption, DeviceOption, FpsOption, PaceOption, StoreOption
+from engram.cli.options import BackendOption, BundleOption, DeviceOption, FpsOption, HttpOption, PaceOption, StoreOption
 from engram.cli.output import OutputOption
 from engram.cli.produce import CamerasOption, SourcesArgument
 from engram.run.process import stop_on_signals
@@ -39,6 +39,7 @@ def watch(
     store: StoreOption = None,
     device: DeviceOption = None,
     backend: BackendOption = None,
+    http: HttpOption = None,
     output: OutputOption = "text",
 ) -> None:
     """Watch cameras or files on this machine: no Kafka, no Redis. Ends when the sources do; Ctrl-C drains.
@@ -56,6 +57,7 @@ def watch(
         "producer.pace": pace,
         "memory.updates": updates,
         "store.url": store,
+        "http.listen": http,
     }
     loaded = run.load(WatchSettings, overrides)
     from engram.run.watch import WatchRequest, run_watch, watch_defaults  # noqa: PLC0415 - needs an extra

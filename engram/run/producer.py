@@ -9,6 +9,8 @@ from functools import partial
 from engram.build.adapters import open_bus
 from engram.build.cameras import camera_feeds, camera_names
 from engram.build.edge import open_spool, producer_options
+from engram.observe.desk import open_desk
+from engram.observe.producer import SeenProducer
 from engram.run.awaited import AwaitedPublisher
 from engram.run.process import connected
 from messaging.ports import Publisher
@@ -39,6 +41,8 @@ def run_producer(
         sources, camera_names(len(sources), names, default_camera_names(len(sources))), settings.producer
     )
     with ExitStack() as opened:
+        desk = opened.enter_context(open_desk(settings.http, "produce"))
+        desk.wait_for("the log must answer")
         if (spool := open_spool(settings.producer)) is not None:
             opened.callback(spool.close)
         bus = opened.enter_context(open_bus(settings.kafka, settings.producer.buffer_bytes))
@@ -53,8 +57,10 @@ def run_producer(
             return
         options = producer_options(settings)
         statuses = partial(bus.reader, [TopicNames.with_prefix(settings.kafka.topic_prefix).camera_status], True)
+        producer = Producer(feeds, publisher, options, spool=spool, open_statuses=statuses)
+        desk.show(SeenProducer(producer))
         try:
-            _send(Producer(feeds, publisher, options, spool=spool, open_statuses=statuses), publisher, stop)
+            _send(producer, publisher, stop)
         finally:
             if failures:
                 raise failures[0]  # why all the rest went wrong

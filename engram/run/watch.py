@@ -13,6 +13,7 @@ from consumers.score_table import ScoreTable
 from engram.build.adapters import open_store
 from engram.build.bundles import load_engine, require_bundle, warn_of_thin_evidence
 from engram.build.cameras import camera_feeds, camera_names
+from engram.observe.desk import open_desk
 from engram.run.embedded import Embedded, Outcome
 from producers.sources.address import parse_address
 from schemas.messages import AnomalyEvent, FrameScore
@@ -64,11 +65,14 @@ def run_watch(settings: WatchSettings, request: WatchRequest, stop: threading.Ev
     """
     feeds = camera_feeds(request.sources, camera_names(len(request.sources), request.names), settings.producer)
     with ExitStack() as opened:
+        desk = opened.enter_context(open_desk(settings.http, "watch"))
         store = opened.enter_context(open_store(settings.store, settings.coordinator.history))
         table = None if request.scores is None else opened.enter_context(ScoreTable(request.scores))
         engine = load_engine(settings.worker)
         warn_of_thin_evidence(settings.events, engine.bundle.calibration)
-        return Embedded(settings, engine, store, feeds, _Listener(table, request.tell_event)).run(stop)
+        embedded = Embedded(settings, engine, store, feeds, _Listener(table, request.tell_event))
+        desk.show(*embedded.seen())
+        return embedded.run(stop)
 
 
 @dataclass(frozen=True, slots=True)

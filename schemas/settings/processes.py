@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from schemas.settings.connections import KafkaSection, LogSection, StoreSection
+from schemas.settings.connections import HttpSection, KafkaSection, LogSection, StoreSection
 from schemas.settings.detection import (
     CoordinatorSection,
     EventsSection,
@@ -23,12 +23,14 @@ class Settings(Section):
 class ProducerSettings(Settings):
     """``engram produce``."""
 
+    http: HttpSection = Field(default_factory=HttpSection)
     producer: ProducerSection = Field(default_factory=ProducerSection)
 
 
 class WorkerSettings(Settings):
     """``engram work``."""
 
+    http: HttpSection = Field(default_factory=HttpSection)
     store: StoreSection = Field(default_factory=StoreSection)
     memory: MemorySection = Field(default_factory=MemorySection)
     worker: WorkerSection = Field(default_factory=WorkerSection)
@@ -38,6 +40,7 @@ class WorkerSettings(Settings):
 class CoordinatorSettings(Settings):
     """``engram coordinate`` and ``engram bank``."""
 
+    http: HttpSection = Field(default_factory=HttpSection)
     store: StoreSection = Field(default_factory=StoreSection)
     memory: MemorySection = Field(default_factory=MemorySection)
     worker: WorkerSection = Field(default_factory=WorkerSection, description="for the bundle")
@@ -51,6 +54,7 @@ class ConsumerSettings(Settings):
 class WatchSettings(Settings):
     """``engram watch``: everything in one process."""
 
+    http: HttpSection = Field(default_factory=HttpSection)
     store: StoreSection = Field(default_factory=StoreSection)
     memory: MemorySection = Field(default_factory=MemorySection)
     producer: ProducerSection = Field(default_factory=ProducerSection)
