@@ -173,16 +173,15 @@ def recognised(before: Recognition | None, whole: Whole, known: Likeness, fps: f
     frames = before.frames + 1
     weight = smoothing_weight(fps, SLOW_S)
     slowly = max(weight, 1.0 / frames)
+
+    def drawn(was: float, now: float) -> float:
+        return was + slowly * (now - was)
+
     slow = Whole(
-        *(
-            was + slowly * (now - was)
-            for was, now in (
-                (before.slow.picture, whole.picture),
-                (before.slow.error, whole.error),
-                (before.slow.shift, whole.shift),
-            )
-        ),
-        light=min(MOST, (1.0 - weight) * before.slow.light + whole.light),
+        drawn(before.slow.picture, whole.picture),
+        drawn(before.slow.error, whole.error),
+        drawn(before.slow.shift, whole.shift),
+        min(MOST, (1.0 - weight) * before.slow.light + whole.light),
     )
     doubt = max(whole.picture, whole.error)
     quick = max(doubt, before.quick + smoothing_weight(fps, QUICK_S) * (doubt - before.quick))

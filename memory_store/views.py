@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
 
-from bundles.bundle import Bundle, InitialItems
 from bundles.calibration import Calibration
 from memory_store.bank import Bank
 from memory_store.normality import Grid, Normality
@@ -14,6 +14,9 @@ from memory_store.store import BankReader
 from schemas.arrays import Float32
 from schemas.errors import BundleError, TransientError
 from schemas.messages import MemoryState
+
+if TYPE_CHECKING:
+    from bundles.bundle import Bundle, InitialItems  # needs an extra, which the edge has not
 
 _log = logging.getLogger(__name__)
 
@@ -47,12 +50,12 @@ class InitialBank:
     parent_frames: float = 0.0
 
     @classmethod
-    def of_bundle(cls, bundle: Bundle) -> "InitialBank":
+    def of_bundle(cls, bundle: "Bundle") -> "InitialBank":
         """Of a whole bundle."""
         return cls._of(bundle.digest, bundle.items_MC, bundle.manifest.places_per_frame, bundle.calibration)
 
     @classmethod
-    def of_items(cls, items: InitialItems) -> "InitialBank":
+    def of_items(cls, items: "InitialItems") -> "InitialBank":
         """Of what a coordinator reads of a bundle."""
         return cls._of(items.bundle_digest, items.items_MC, items.places_per_frame, items.calibration)
 

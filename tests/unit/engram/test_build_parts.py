@@ -144,7 +144,9 @@ class Shelf:
 
 
 def engine_of(items_MC: np.ndarray) -> Any:
-    return SimpleNamespace(bundle=SimpleNamespace(digest="d" * 64, items_MC=items_MC))
+    manifest, calibration = SimpleNamespace(places_per_frame=12), SimpleNamespace(memory=None)
+    bundle = SimpleNamespace(digest="d" * 64, items_MC=items_MC, manifest=manifest, calibration=calibration)
+    return SimpleNamespace(bundle=bundle)
 
 
 ITEMS = np.eye(3, 4, dtype=np.float32)

@@ -200,6 +200,6 @@ def test_what_travels_is_bounded():
     one = through(seen(20, picture(7)))[-1]
     assert adapter.validate_json(adapter.dump_json(one)) == one
     assert len(adapter.dump_json(one)) < 256
-    for wrong in (replace(one, quick=-1.0), replace(one, slow=Whole(picture=99.0)), replace(one, state="odd")):
+    for wrong in (replace(one, quick=-1.0), replace(one, slow=Whole(picture=99.0)), replace(one, state="odd")):  # type: ignore[arg-type]
         with pytest.raises(ValidationError):
             adapter.validate_json(adapter.dump_json(wrong, warnings=False))

@@ -68,7 +68,7 @@ def test_what_is_watched_says_when(cameras):
     own, other = (watched(one.test[0], memory) for one in cameras)
     assert own.first_s("known") == 0.1
     assert own.first_s("differs", "disturbed") is None
-    assert other.first_s("differs") <= 1.0
+    assert (other.first_s("differs") or 99.0) <= 1.0
 
 
 @pytest.mark.parametrize(
