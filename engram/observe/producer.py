@@ -16,6 +16,11 @@ SAMPLED_OUT = Family(
     "counter", "engram_producer_frames_sampled_out_total", "frames passed over to keep to the chosen rate", CAMERA
 )
 DROPPED = Family("counter", "engram_producer_frames_dropped_total", "frames lost, by cause", ("camera", "cause"))
+SPOOLED = Family("gauge", "engram_producer_frames_spooled", "frames on disk that the log does not have yet", CAMERA)
+RECOVERED = Family(
+    "counter", "engram_producer_frames_recovered_total", "frames found on disk, left there by an earlier run", CAMERA
+)
+LATE = Family("counter", "engram_producer_frames_late_total", "frames sent that had been on disk", CAMERA)
 IN_FLIGHT = Family("gauge", "engram_producer_frames_in_flight", "frames whose outcome is not known yet", CAMERA)
 SENT_BYTES = Family("counter", "engram_producer_sent_bytes_total", "JPEG bytes of the frames sent", CAMERA)
 OPEN_BYTES = Family("gauge", "engram_producer_open_bytes", "JPEG bytes handed over and not confirmed", CAMERA)
@@ -23,11 +28,14 @@ UP = Family("gauge", "engram_producer_camera_up", "1 while frames come from the 
 LOG_UP = Family("gauge", "engram_producer_log_up", "1 while the log takes frames, as far as is known")
 CAUSES = (
     *("too_slow", "unreadable", "too_large", "encode_failed", "buffer_full", "broker_away", "publish_failed"),
-    *("refused", "stopped", "broken"),
+    *("refused", "stale", "spool_full", "spool_old", "spool_failed", "twin", "stopped", "broken"),
 )
 """Shown with 0 before they happen: a series that begins at 1 has not grown, as Prometheus sees it."""
-FAMILIES = (CAPTURED, SENT, SAMPLED_OUT, DROPPED, IN_FLIGHT, SENT_BYTES, OPEN_BYTES, UP, LOG_UP)
-"""captured = sent + in flight + sampled out + dropped, at any moment."""
+FAMILIES = (
+    *(CAPTURED, RECOVERED, SENT, LATE, SAMPLED_OUT, DROPPED, IN_FLIGHT, SPOOLED, SENT_BYTES, OPEN_BYTES),
+    *(UP, LOG_UP),
+)
+"""captured + recovered = sent + in flight + spooled + sampled out + dropped, at any moment."""
 
 
 class SeenProducer:
@@ -53,6 +61,9 @@ class SeenProducer:
                 for cause, number in (dict.fromkeys(CAUSES, 0) | dict(each.dropped)).items()
             }
         )
+        yield SPOOLED.each({name: each.spooled for name, each in counts.items()})
+        yield RECOVERED.each({name: each.recovered for name, each in counts.items()})
+        yield LATE.each({name: each.late for name, each in counts.items()})
         yield IN_FLIGHT.each({name: each.in_flight for name, each in counts.items()})
         yield SENT_BYTES.each({name: each.sent_bytes for name, each in counts.items()})
         yield OPEN_BYTES.each({name: each.open_bytes for name, each in counts.items()})
@@ -98,6 +109,9 @@ def _told(feed: FeedSnapshot) -> dict[str, object]:
         "captured": counts.captured,
         "sent": counts.sent,
         "in_flight": counts.in_flight,
+        "spooled": counts.spooled,
+        "recovered": counts.recovered,
+        "late": counts.late,
         "sampled_out": counts.sampled_out,
         "dropped": dict(counts.dropped),
         "sent_bytes": counts.sent_bytes,

@@ -54,6 +54,7 @@ SETTINGS: dict[str, list[tuple[tuple[str, ...], str, object]]] = {
         (("--width", "64", "--height", "48"), "producer.height", 48),
         (("--jpeg-quality", "55"), "producer.jpeg_quality", 55),
         (("--session", "s9"), "producer.session", "s9"),
+        (("--spool-dir", "spool"), "producer.spool_dir", Path("spool")),
     ],
     "watch": [
         *NETWORK[1:],
