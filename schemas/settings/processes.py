@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from schemas.settings.cameras import Cameras
 from schemas.settings.connections import KafkaSection, LogSection, StoreSection
 from schemas.settings.detection import (
     CoordinatorSection,
@@ -24,6 +25,7 @@ class ProducerSettings(Settings):
     """``engram produce``."""
 
     producer: ProducerSection = Field(default_factory=ProducerSection)
+    cameras: Cameras = Field(default_factory=dict)
 
 
 class WorkerSettings(Settings):
@@ -33,6 +35,7 @@ class WorkerSettings(Settings):
     memory: MemorySection = Field(default_factory=MemorySection)
     worker: WorkerSection = Field(default_factory=WorkerSection)
     events: EventsSection = Field(default_factory=EventsSection)
+    cameras: Cameras = Field(default_factory=dict)
 
 
 class CoordinatorSettings(Settings):
@@ -57,6 +60,7 @@ class WatchSettings(Settings):
     worker: WorkerSection = Field(default_factory=WorkerSection)
     events: EventsSection = Field(default_factory=EventsSection)
     coordinator: CoordinatorSection = Field(default_factory=CoordinatorSection)
+    cameras: Cameras = Field(default_factory=dict)
 
 
 AllSettings = WatchSettings
