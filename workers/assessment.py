@@ -56,14 +56,14 @@ class Assessor:
     Attributes:
         bundle: names what the scores were computed with.
         standards: what frames are judged by.
-        rules: event rules for a camera's frame rate and what it is judged by.
+        rules: event rules for a camera, its frame rate and what it is judged by.
         clock: wall clock, for ``scored_at`` only.
     """
 
     options: WorkerOptions
     bundle: Bundle
     standards: Standards
-    rules: Callable[[float, Standard], EventRules]
+    rules: Callable[[str, float, Standard], EventRules]
     clock: Callable[[], datetime]
 
     def assess(
@@ -235,7 +235,7 @@ class Assessor:
         return passes_gate(found.result.regular_score, self.bundle.calibration.gate_threshold)
 
     def _rules(self, camera: Camera, fps: float) -> EventRules:
-        return self.rules(fps, camera.standard or self.standards.of("", None))
+        return self.rules(camera.camera_id, fps, camera.standard or self.standards.of("", None))
 
     def _tell(self, camera: Camera, outcome: Step, output: Output) -> None:
         camera.happening = outcome.state

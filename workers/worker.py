@@ -28,7 +28,7 @@ from workers.fit import image_misfits, misfits, noted
 from workers.options import WorkerOptions
 from workers.output import Output, Tally
 from workers.partition import Admitted, Clip, Partition, Skipped, Warming, oldest_wanted
-from workers.rules import event_rules
+from workers.rules import CameraRules
 from workers.tracker import BankRef
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,11 @@ class WorkerSnapshot:
 
 
 class Worker:
-    """Consumes frames, publishes scores, events, proposals; see the module's docstring for how."""
+    """Consumes frames, publishes scores, events, proposals; see the module's docstring for how.
+
+    Attributes:
+        rules: what events go by; may be changed while the worker runs.
+    """
 
     def __init__(
         self,
@@ -76,8 +80,9 @@ class Worker:
         self._decoder = Decoder(
             engine.predictor.frame_format, options.limits, options.decode_threads, options.max_attempts
         )
+        self.rules = CameraRules(options.events, options.cameras)
         standards = Standards(engine.bundle.calibration)
-        self._assessor = Assessor(options, engine.bundle, standards, event_rules(options.events), clock)
+        self._assessor = Assessor(options, engine.bundle, standards, self.rules, clock)
         self._partitions: dict[Claim, Partition] = {}
         self._ahead: list[Arrival] = []
         self._output = Output()

@@ -23,7 +23,7 @@ from workers.camera import Camera
 from workers.options import EventOptions, WorkerOptions
 from workers.output import Output
 from workers.partition import Clip, Dead, SessionEnd, Skipped, Warming
-from workers.rules import event_rules
+from workers.rules import CameraRules
 from workers.tracker import BankRef
 from workers.windows import Window
 
@@ -37,7 +37,7 @@ def assessor(threshold: float = 1.0, **changes: object) -> Assessor:
     bundle = replace(BUNDLE, calibration=calibration)
     events = EventOptions(enter=0.5, exit=0.4, min_duration_s=0.2, merge_gap_s=1.0)
     options = replace(WorkerOptions("w1", events=events, proposal_interval_s=1.0), **changes)  # type: ignore[arg-type]
-    return Assessor(options, bundle, Standards(calibration), event_rules(events), lambda: START)
+    return Assessor(options, bundle, Standards(calibration), CameraRules(events, {}), lambda: START)
 
 
 def result(regular_score: float = 0.5, error: float = CALM, finite: bool = True) -> ClipResult:
