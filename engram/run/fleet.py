@@ -6,14 +6,21 @@ import threading
 from bundles.bundle import load_initial_bank
 from engram.build.adapters import open_bus, open_store, open_store_for_worker
 from engram.build.bundles import require_bundle
-from engram.build.options import coordinator_options, with_banks_for, worker_options
+from engram.build.options import (
+    camera_options,
+    coordinator_options,
+    event_options,
+    with_banks_for,
+    worker_options,
+)
 from engram.run.process import connected
+from engram.run.reload import Reload, reloading
 from memory_store.coordinator.coordinator import Coordinator
 from memory_store.store import BankReader
 from memory_store.views import InitialBank
 from schemas.errors import FatalError, TransientError
 from schemas.messages import utc_now
-from schemas.settings import CoordinatorSettings, WorkerSettings
+from schemas.settings import CoordinatorSettings, Loaded, WorkerSettings
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +45,13 @@ def run_coordinator(settings: CoordinatorSettings, stop: threading.Event) -> Non
         coordinator.run(stop)
 
 
-def run_worker(settings: WorkerSettings, stop: threading.Event) -> None:
+def run_worker(settings: WorkerSettings, stop: threading.Event, reload: Reload[WorkerSettings] | None = None) -> None:
     """Score frames until ``stop`` is set, then finish what is in hand and leave the group.
+
+    Args:
+        settings: of the worker.
+        stop: asks for the end.
+        reload: how the settings are read again; None = they are not.
 
     Raises:
         FatalError: settings, bundle, topics or device are beyond repair.
@@ -57,7 +69,12 @@ def run_worker(settings: WorkerSettings, stop: threading.Event) -> None:
         worker = Worker(bus, engine, bank_cache(store, engine, settings.memory), worker_options(settings), utc_now)
         log.info("working as %s on bundle %s", settings.worker.worker_id, engine.bundle.digest[:12])
         warn_of_thin_evidence(settings.events, engine.bundle.calibration)
-        worker.run(stop)
+
+        def change(anew: Loaded[WorkerSettings]) -> None:
+            worker.rules.change(event_options(anew.settings), camera_options(anew.settings))
+
+        with reloading(settings, reload, change):
+            worker.run(stop)
         log.info("stopped: %s", worker.snapshot().tally)
 
 

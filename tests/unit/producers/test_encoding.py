@@ -134,3 +134,16 @@ def test_nothing_is_sent_where_even_the_smallest_picture_does_not_fit() -> None:
             assert len(encoder.encode(image).jpeg) <= 1024
         except BadMessageError as error:
             assert error.reason == "too_large"
+
+
+def test_grey_frames_are_smaller_and_show_the_same() -> None:
+    image = next(SyntheticScene(1, 10.0).frames(1))
+    colour, grey = (encode_frame(image, EncodingOptions(size=(96, 64), channels=number)) for number in (3, 1))
+    assert len(grey.jpeg) < len(colour.jpeg)
+    assert (grey.width, grey.height) == (96, 64)
+    seen, wanted = (
+        cv2.imdecode(np.frombuffer(encoded.jpeg, np.uint8), cv2.IMREAD_GRAYSCALE).astype(int)
+        for encoded in (grey, colour)
+    )
+    assert abs(seen - wanted).mean() < 1
+    assert cv2.imdecode(np.frombuffer(grey.jpeg, np.uint8), cv2.IMREAD_UNCHANGED).ndim == 2
