@@ -225,6 +225,7 @@ class FeedRun:
             width=encoded.width,
             height=encoded.height,
             fps=self._fps,
+            offset_s=frame.offset_s,
         )
         return OutRecord(self._outlet.topic, self.feed.camera_id, encoded.jpeg, encode_header(header))
 

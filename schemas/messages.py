@@ -122,6 +122,9 @@ class FrameHeader(Message):
     width: int = Field(ge=0, le=65535, description="pixels of the encoded image; 0 for end_of_session")
     height: int = Field(ge=0, le=65535)
     fps: float = Field(gt=0, le=1000, description="frames a second this session means to send")
+    offset_s: float | None = Field(
+        default=None, ge=0, description="where in its recording the frame is, as a player shows it; none = no recording"
+    )
 
 
 class FrameScore(Message):

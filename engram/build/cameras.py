@@ -190,11 +190,13 @@ def resolved_sources(sources: Sequence[str], files: Sequence[Path] = ()) -> tupl
     ``files`` hold one source a line; blank lines and those that begin with ``#`` are passed over.
 
     Raises:
-        SettingsError: not set, or not readable; what was read is never shown.
+        SettingsError: not set, not readable, or none in ``files``; what was read is never shown.
     """
     found = [_resolved(source) for source in sources]
     for path in files:
         found += [line for line in _lines(path) if not line.startswith("#")]
+    if files and not found:
+        raise SettingsError("a source must be named, got none; give SOURCE, or a line in the file of --source-file")
     return tuple(found)
 
 
