@@ -39,11 +39,14 @@ class EventOptions:
 
 @dataclass(frozen=True, slots=True)
 class CameraOptions:
-    """How the events of one camera are cut, and what is told in them of where they are and how much they matter."""
+    """How the events of one camera are cut, and what is told in them of where they are and how much they matter.
+
+    ``severity`` None = by how rare they are.
+    """
 
     events: EventOptions = field(default_factory=EventOptions)
     zones: Mapping[str, Polygon] = field(default_factory=dict)
-    severity: Severity = "warning"
+    severity: Severity | None = None
 
 
 @dataclass(frozen=True, slots=True)

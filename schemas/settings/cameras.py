@@ -93,7 +93,9 @@ class CameraSection(Section):
         default=None, description="false alarms one will put up with, for the calibrated threshold"
     )
     min_duration_s: float | None = Field(default=None, ge=0, description="shorter stretches are no event")
-    severity: Severity = Field(default="warning", description="how much its events matter, told in them")
+    severity: Severity | None = Field(
+        default=None, description="how much its events matter, told in them; none = by how rare they are"
+    )
 
     @model_validator(mode="after")
     def _is_whole(self) -> "CameraSection":

@@ -74,7 +74,7 @@ def test_each_camera_goes_by_its_own_bounds_and_the_others_by_those_of_all() -> 
     rules = CameraRules(CALIBRATION, EventOptions(enter=0.5, exit=0.4), {"gate": gate})
     assert (rules("gate", 10.0).enter, rules("yard", 10.0).enter) == (0.9, 0.5)
     assert rules.camera("gate") is gate
-    assert (rules.camera("yard").zones, rules.camera("yard").severity) == ({}, "warning")
+    assert (rules.camera("yard").zones, rules.camera("yard").severity) == ({}, None)
 
 
 def test_bounds_that_change_count_from_then_on() -> None:
