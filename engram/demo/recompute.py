@@ -68,7 +68,9 @@ class _Replay:
         self._options = options
         self._output = Output()
         standards = Standards(engine.bundle.calibration)
-        self._assessor = Assessor(options, engine.bundle, standards, CameraRules(options.events, options.cameras), utc_now)
+        self._assessor = Assessor(
+            options, engine.bundle, standards, CameraRules(options.events, options.cameras), utc_now
+        )
 
     def partition(self, records: Sequence[Record]) -> None:
         """All records of one partition, in order."""

@@ -61,7 +61,7 @@ def run_worker(settings: WorkerSettings, stop: threading.Event, reload: Reload[W
     from workers.worker import Worker  # noqa: PLC0415
 
     engine = load_engine(settings.worker)
-    settings = with_banks_for(settings, engine.bundle.calibration)
+    told, settings = settings, with_banks_for(settings, engine.bundle.calibration)
     with open_bus(settings.kafka) as bus, open_store_for_worker(settings.store) as store:
         if connected(bus.existing_topics, stop) is None or stop.is_set():
             return  # told to stop while the network was loading: joining the group would only cost the others
@@ -73,7 +73,7 @@ def run_worker(settings: WorkerSettings, stop: threading.Event, reload: Reload[W
         def change(anew: Loaded[WorkerSettings]) -> None:
             worker.rules.change(event_options(anew.settings), camera_options(anew.settings))
 
-        with reloading(settings, reload, change):
+        with reloading(told, reload, change):
             worker.run(stop)
         log.info("stopped: %s", worker.snapshot().tally)
 

@@ -9,6 +9,7 @@ import pytest
 from producers.encoding import EncodedFrame, EncodingOptions, FrameEncoder, encode_frame
 from producers.masking import Mask
 from producers.sources import Image
+from producers.sources.frame import as_bgr
 from producers.synthetic import SyntheticScene
 from schemas.errors import BadMessageError, SettingsError
 from tests.unit.producers.scripted_source import noisy, plain
@@ -142,8 +143,8 @@ def test_grey_frames_are_smaller_and_show_the_same() -> None:
     assert len(grey.jpeg) < len(colour.jpeg)
     assert (grey.width, grey.height) == (96, 64)
     seen, wanted = (
-        cv2.imdecode(np.frombuffer(encoded.jpeg, np.uint8), cv2.IMREAD_GRAYSCALE).astype(int)
-        for encoded in (grey, colour)
+        as_bgr(cv2.imdecode(np.frombuffer(one.jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)).astype(int)
+        for one in (grey, colour)
     )
     assert abs(seen - wanted).mean() < 1
-    assert cv2.imdecode(np.frombuffer(grey.jpeg, np.uint8), cv2.IMREAD_UNCHANGED).ndim == 2
+    assert as_bgr(cv2.imdecode(np.frombuffer(grey.jpeg, np.uint8), cv2.IMREAD_UNCHANGED)).ndim == 2

@@ -48,6 +48,7 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     "producer.jpeg_quality": ([1, 100], [0, 101]),
     "producer.session": (["s", "x" * 64], ["", "a:b", "x" * 65]),
     "producer.timezone": (["UTC", "Europe/Berlin"], ["Mars/Base", "../UTC", "/etc/localtime", "Europe"]),
+    "producer.colours": (["all", "grey"], ["gray", "none"]),
     "producer.clock": (["auto", "camera", "arrival"], ["ntp", "Auto"]),
     "producer.pace": (["live", "backfill"], ["slow"]),
     "producer.buffer_bytes": ([2**20], [2**20 - 1]),

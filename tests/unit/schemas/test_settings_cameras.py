@@ -1,6 +1,7 @@
 """Cameras in the file: what a table says, what it takes over from all, what is refused; no password is shown."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ target_false_alarms_per_day = 3
 """
 
 
-def loaded(folder: Path, text: str, kind: type = AllSettings, **flags: object) -> Loaded:
+def loaded(folder: Path, text: str, kind: type[Any] = AllSettings, **flags: object) -> Loaded[Any]:
     file = folder / "engram.toml"
     file.write_text(text, "utf-8")
     return load_with_origins(kind, file, {name.replace("__", "."): value for name, value in flags.items()}, {})

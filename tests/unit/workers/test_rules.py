@@ -9,6 +9,9 @@ from workers.options import CameraOptions, EventOptions
 from workers.rules import CameraRules, beyond_evidence, event_rules
 
 
+BY_LINE = ByLine(CALIBRATION)
+
+
 def test_unset_bounds_come_from_the_calibration_and_the_target() -> None:
     rules = event_rules(EventOptions(target_false_alarms_per_day=10))(10.0, ByLine(CALIBRATION))
     assert (rules.enter, rules.exit) == thresholds_for(CALIBRATION, 10, 10.0)
@@ -71,15 +74,15 @@ def test_a_bound_that_is_set_promises_nothing() -> None:
 
 def test_each_camera_goes_by_its_own_bounds_and_the_others_by_those_of_all() -> None:
     gate = CameraOptions(EventOptions(enter=0.9, exit=0.2), zones={"door": ((0, 0), (1, 0), (1, 1))}, severity="info")
-    rules = CameraRules(CALIBRATION, EventOptions(enter=0.5, exit=0.4), {"gate": gate})
-    assert (rules("gate", 10.0).enter, rules("yard", 10.0).enter) == (0.9, 0.5)
+    rules = CameraRules(EventOptions(enter=0.5, exit=0.4), {"gate": gate})
+    assert (rules("gate", 10.0, BY_LINE).enter, rules("yard", 10.0, BY_LINE).enter) == (0.9, 0.5)
     assert rules.camera("gate") is gate
     assert (rules.camera("yard").zones, rules.camera("yard").severity) == ({}, None)
 
 
 def test_bounds_that_change_count_from_then_on() -> None:
-    rules = CameraRules(CALIBRATION, EventOptions(enter=0.5), {})
+    rules = CameraRules(EventOptions(enter=0.5), {})
     rules.change(EventOptions(enter=0.6), {"gate": CameraOptions(EventOptions(enter=0.7))})
-    assert (rules("gate", 10.0).enter, rules("yard", 10.0).enter) == (0.7, 0.6)
+    assert (rules("gate", 10.0, BY_LINE).enter, rules("yard", 10.0, BY_LINE).enter) == (0.7, 0.6)
     rules.change(EventOptions(enter=0.6), {})
-    assert rules("gate", 10.0).enter == 0.6
+    assert rules("gate", 10.0, BY_LINE).enter == 0.6
