@@ -17,9 +17,8 @@ from schemas.errors import TransientError
 
 
 def _quiet_backends() -> None:
-    # What FFmpeg and OpenCV write to stderr themselves bypasses logging, and may hold addresses. A level that the user
-    # has set in the environment stands, so that OPENCV_FFMPEG_LOGLEVEL=32 shows all of a file. PyAV's FFmpeg is quiet
-    # of itself.
+    # What OpenCV and its FFmpeg write to stderr themselves bypasses logging, and may hold addresses. A level that the
+    # user has set in the environment stands. PyAV's FFmpeg is quiet of itself.
     if "OPENCV_LOG_LEVEL" not in os.environ:
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")

@@ -8,7 +8,6 @@ from tests.unit.workers.test_camera import CALIBRATION
 from workers.options import CameraOptions, EventOptions
 from workers.rules import CameraRules, beyond_evidence, event_rules
 
-
 BY_LINE = ByLine(CALIBRATION)
 
 
