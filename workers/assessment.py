@@ -27,6 +27,7 @@ from workers.options import WorkerOptions
 from workers.output import Output, Tally
 from workers.partition import Admitted, Clip, Dead, SessionEnd, Skipped, Warming
 from workers.proposals import begin, block_after, extend, passes_gate, proposal_record
+from workers.rules import CameraRules
 from workers.sighting import sighted
 from workers.tracker import BankRef, EventRules, Observation, Sight, Step, close, interrupted, is_peak, step
 
@@ -63,7 +64,7 @@ class Assessor:
     options: WorkerOptions
     bundle: Bundle
     standards: Standards
-    rules: Callable[[str, float, Standard], EventRules]
+    rules: CameraRules
     clock: Callable[[], datetime]
 
     def assess(
@@ -241,7 +242,9 @@ class Assessor:
         camera.happening = outcome.state
         if outcome.report is None:
             return
-        scene = Scene(camera.camera_id, self.bundle.model, self.bundle.digest, self.options.worker_id)
+        own, bundle = self.rules.camera(camera.camera_id), self.bundle
+        worker_id = self.options.worker_id
+        scene = Scene(camera.camera_id, bundle.model, bundle.digest, worker_id, own.zones, own.severity)
         fps = camera.cursor.fps if camera.cursor is not None else 1.0
         message = event_message(outcome.report, scene, self._rules(camera, fps))
         topic = self.options.topics.anomaly_events
@@ -301,5 +304,6 @@ def _observation(found: Finding, measures: FrameMeasures, anomaly_score: float) 
         psnr_db=measures.psnr_db,
         feature_distance=measures.feature_distance,
         regular_score=measures.regular_score,
+        offset_s=header.offset_s,
     )
     return Observation(header.session_id, peak, NOTHING_SEEN, found.bank, header.clock)

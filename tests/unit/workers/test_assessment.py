@@ -336,3 +336,11 @@ def test_no_picture_leaves_where_pictures_are_off_or_cannot_be_made() -> None:
     broken = wild_event(b"no JPEG").data
     assert broken.thumbnail is None
     assert broken.regions, "the rest is told all the same"
+
+
+def test_an_event_of_a_recording_says_where_in_it_its_peak_is() -> None:
+    of, judge = camera(), assessor()
+    told = [header(index).model_copy(update={"offset_s": 60 + index / 8}) for index in range(8)]
+    output = play(judge, of, [(one, result(error=WILD)) for one in told])
+    peak = events(output)[0].data.peak
+    assert peak.offset_s == 60 + peak.frame_index / 8
