@@ -33,7 +33,10 @@ class Roster:
             SettingsError: an address that names no source.
             FatalError: a file or folder that cannot be read.
         """
-        return [self._feed(plan) for plan in list(self._plans.values()) if self._is_wanted(plan)]
+        wanted = [plan for plan in self._plans.values() if self._is_wanted(plan)]
+        feeds = [self._feed(plan) for plan in wanted]
+        self._begun = {plan.camera_id for plan in wanted}
+        return feeds
 
     @property
     def is_complete(self) -> bool:
@@ -48,8 +51,8 @@ class Roster:
             if name not in plans or not self._is_wanted(plans[name]):
                 why = "its hours are over" if name in plans else "it was taken out of the settings"
                 log.info("camera %s: %s", name, why)
+                self._begun.discard(name)  # before it ends: see ``_begin``
                 producer.remove(name)
-                self._begun.discard(name)
         for name, plan in plans.items():
             if name not in self._begun and self._is_wanted(plan) and not producer.is_running(name):
                 self._begin(plan, producer)
@@ -73,16 +76,16 @@ class Roster:
 
     def _begin(self, plan: CameraPlan, producer: Producer) -> None:
         """One that cannot begin is told once, and the others go on."""
-        self._begun.add(plan.camera_id)
         try:
             producer.add(self._feed(plan))
         except FatalError as error:
             log.error("camera %s cannot begin: %s", plan.camera_id, error)  # noqa: TRY400 - told in words
+        finally:
+            self._begun.add(plan.camera_id)  # not before it runs: where all have begun and none runs, all is over
 
     def _feed(self, plan: CameraPlan) -> CameraFeed:
         mask = self._masks[plan.camera_id] = ChangingMask()
         feed = camera_feed(plan, mask)
-        self._begun.add(plan.camera_id)
         if plan.camera_id in self._ever_begun:
             feed = replace(feed, session_id=None)  # a session's frames are counted from nought once only
         self._ever_begun.add(plan.camera_id)

@@ -10,6 +10,7 @@ import pytest
 
 from engram.build.cameras import CameraPlan
 from engram.run.roster import Roster
+from producers.feed import CameraFeed
 from producers.producer import Producer, ProducerOptions
 from schemas.messages import FrameHeader
 from schemas.settings.detection import ProducerSection
@@ -25,6 +26,26 @@ def plan(name: str, source: str = SHORT, **more: object) -> CameraPlan:
     return CameraPlan(name, source, SMALL.model_copy(update=more))
 
 
+class WatchedProducer(Producer):
+    """Sees to it that its roster is never complete while a camera is about to begin or to end for a while.
+
+    Else the producer would take the end of the others for the end of all.
+    """
+
+    def __init__(self, roster: Roster, log: MemoryPublisher, now: Callable[[], datetime]) -> None:
+        super().__init__(roster.first_feeds(), log, ProducerOptions("t"), now, is_complete=lambda: roster.is_complete)
+        self.roster = roster
+        self.seen: list[bool] = []
+
+    def add(self, feed: CameraFeed) -> None:
+        self.seen.append(self.roster.is_complete)
+        super().add(feed)
+
+    def remove(self, camera_id: str) -> None:
+        self.seen.append(self.roster.is_complete)
+        super().remove(camera_id)
+
+
 class Yard:
     """A roster with its producer on a log in memory, whose clock is ours."""
 
@@ -32,13 +53,7 @@ class Yard:
         self.now = NOON
         self.log = MemoryPublisher()
         self.roster = Roster(plans, lambda: self.now)
-        self.producer = Producer(
-            self.roster.first_feeds(),
-            self.log,
-            ProducerOptions("t"),
-            lambda: self.now,
-            is_complete=lambda: self.roster.is_complete,
-        )
+        self.producer = WatchedProducer(self.roster, self.log, lambda: self.now)
         self.end = threading.Thread(target=self.producer.finish, daemon=True)
 
     def start(self) -> None:
@@ -85,6 +100,7 @@ def test_a_camera_that_comes_is_sent_and_one_that_goes_ends_its_session() -> Non
     assert yard.end.is_alive()
     yard.roster.change([plan("c")])
     yard.until(lambda: yard.has_ended("b") and yard.has_ended("c"))
+    assert yard.producer.seen == [False] * 4
     yard.end.join(60)
     assert not yard.end.is_alive(), "all that is in the settings has come to its end"
 
@@ -99,6 +115,7 @@ def test_outside_its_hours_a_camera_is_not_opened_and_afterwards_it_has_a_sessio
     yard.now = NOON + timedelta(hours=8)
     yard.until(lambda: yard.has_ended("day") and len(yard.headers("night")) > 2)
     first = {header.session_id for header in yard.headers("day")}
+    assert yard.producer.seen == [False] * 2
     yard.now = NOON + timedelta(hours=22)
     yard.until(lambda: len({header.session_id for header in yard.headers("day")}) == 2)
     assert first == {"fixed"}
