@@ -17,6 +17,7 @@ from inference.backends.torch import TorchBackend, torch_device
 from inference.formats import ClipFormat, FrameFormat
 from inference.motion import newest_speeds, no_speeds
 from inference.scoring import speed_of
+from inference.steadiness import UNCHANGED, Change, Steadied, steadied
 from memory_store.normality import PLACE_CELLS
 from memory_store.proposal import ItemSums
 from networks.measures import CELL_PX
@@ -45,6 +46,8 @@ class ClipResult:
         feature_distance: of features from what is remembered, mean over places.
         sums: what the frame would contribute to an update of the bank it was held against.
         finite: whether every number is; if not, the result means nothing and must be refused.
+        change: of the whole picture since the frame before; it was taken out before all but it and the greys were
+            measured.
     """
 
     psnr_db: float
@@ -56,6 +59,7 @@ class ClipResult:
     place_grey_PQ: Float32
     sums: ItemSums
     finite: bool
+    change: Change = UNCHANGED
 
 
 class Predictor:
@@ -69,6 +73,7 @@ class Predictor:
         frame_stride: a clip takes every n-th frame.
         backend: what computes the network; None = torch on the device.
         motion: speeds of the cells of a clip's newest frame.
+        steady: takes out of a clip what happened to the whole picture.
 
     Raises:
         FatalError: the network cannot take frames of this size.
@@ -83,6 +88,7 @@ class Predictor:
         frame_stride: int = 1,
         backend: Backend | None = None,
         motion: Callable[[UInt8], Float32] = newest_speeds,
+        steady: Callable[[UInt8], Steadied] = steadied,
     ) -> None:
         multiple = network.shape.size_multiple
         if frame.width % multiple or frame.height % multiple:
@@ -94,6 +100,7 @@ class Predictor:
         self._bank_shape = (bank.num_items, bank.item_dim) if bank else (0, 0)
         self._backend = backend or TorchBackend(network, torch_device(device), threads)
         self._motion = motion
+        self._steady = steady
         self._motion_threads = ThreadPoolExecutor(MOTION_THREADS, thread_name_prefix="motion")
 
     def infer(self, clips: Sequence[UInt8], items_BMC: Float32) -> list[ClipResult]:
@@ -108,15 +115,18 @@ class Predictor:
         """
         if not clips:
             return []
-        clips_BTHWK = np.stack(clips)
-        self._check(clips_BTHWK, items_BMC)
-        speeds = self._motion_threads.map(self._motion, clips)  # in threads, while the network computes
+        self._check(clips, items_BMC)
+        steady = list(self._motion_threads.map(self._steady, clips))
+        clips_BTHWK = np.stack([each.clip_THWK for each in steady])
+        speeds = self._motion_threads.map(self._motion, clips_BTHWK)  # in threads, while the network computes
         measured = self._backend(clips_BTHWK, items_BMC)
         rows = ({name: values[n] for name, values in measured.items()} for n in range(len(clips)))
         grey_BPQ = place_greys(clips_BTHWK[:, -1])
-        return [self._result(*parts) for parts in zip(speeds, grey_BPQ, rows, strict=True)]
+        return [self._result(*parts) for parts in zip(steady, speeds, grey_BPQ, rows, strict=True)]
 
-    def _result(self, speeds_RS: Float32, grey_PQ: Float32, measured: Mapping[str, Float32]) -> ClipResult:
+    def _result(
+        self, steady: Steadied, speeds_RS: Float32, grey_PQ: Float32, measured: Mapping[str, Float32]
+    ) -> ClipResult:
         """One clip's share of what the backend gave."""
         sums = ItemSums.empty(*self._bank_shape)
         if sums.counts_M.size:
@@ -131,15 +141,17 @@ class Predictor:
             place_grey_PQ=grey_PQ,
             sums=sums,
             finite=all(bool(np.isfinite(values).all()) for values in measured.values()),
+            change=steady.newest,
         )
 
-    def _check(self, clips_BTHWK: UInt8, items_BMC: Float32) -> None:
+    def _check(self, clips: Sequence[UInt8], items_BMC: Float32) -> None:
         frame = self.frame_format
         wanted = (self.clip_format.length, frame.height, frame.width, frame.channels)
-        if clips_BTHWK.shape[1:] != wanted or clips_BTHWK.dtype != np.uint8:
-            got = f"{clips_BTHWK.dtype} {clips_BTHWK.shape[1:]}"
+        wrong = [clip for clip in clips if clip.shape != wanted or clip.dtype != np.uint8]
+        if wrong:
+            got = f"{wrong[0].dtype} {wrong[0].shape}"
             raise FatalError(f"a clip must be uint8 of shape {wanted}, got {got}; decode frames to the bundle's size")
-        bank = (len(clips_BTHWK), *self._bank_shape)
+        bank = (len(clips), *self._bank_shape)
         if items_BMC.shape != bank:
             text = f"items must have shape {bank}, got {items_BMC.shape}"
             raise FatalError(f"{text}; the bank belongs to another bundle: point to the right one")

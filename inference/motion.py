@@ -27,8 +27,8 @@ def no_speeds(clip_THWK: UInt8) -> Float32:
 def cell_speeds(before_HWK: UInt8, after_HWK: UInt8) -> Float32:
     """Mean speed in each cell of ``CELL_PX`` pixels, (R, S), in pixels from one frame to the other, >= 0."""
     flow_HW2 = cv2.calcOpticalFlowFarneback(
-        _grey(before_HWK),
-        _grey(after_HWK),
+        grey(before_HWK),
+        grey(after_HWK),
         np.empty(0),
         PYRAMID_SCALE,
         LEVELS,
@@ -45,7 +45,8 @@ def cell_speeds(before_HWK: UInt8, after_HWK: UInt8) -> Float32:
     return cells_RS
 
 
-def _grey(image_HWK: UInt8) -> UInt8:
+def grey(image_HWK: UInt8) -> UInt8:
+    """Brightness, (H, W), of an image of one or three colours."""
     if image_HWK.shape[2] == 1:
         return image_HWK[..., 0]
     return np.asarray(cv2.cvtColor(image_HWK, cv2.COLOR_BGR2GRAY), dtype=np.uint8)

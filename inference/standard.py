@@ -27,6 +27,7 @@ from inference.evidence import (
     with_parent,
 )
 from inference.rarity import SMOOTHING_S, evidence_moments, histogram, joint, level_for, log10_p, trust
+from inference.recognition import Likeness, Recognition, recognised, whole_of
 from inference.scoring import (
     EXIT_SHARE,
     FrameMeasures,
@@ -69,6 +70,10 @@ class Standard(Protocol):
 
     def score(self, measures: FrameMeasures, smoothing: Smoothing | None) -> LiveScore:
         """Score one frame; ``smoothing`` is the state after the frame before, None after a gap."""
+        ...
+
+    def recognise(self, result: ClipResult, before: Recognition | None) -> Recognition | None:
+        """Whether this is the camera that is known, after one more frame; None where nothing can tell."""
         ...
 
     def thresholds(self, per_day: float, fps: float) -> tuple[float, float]:
@@ -154,6 +159,10 @@ class ByLine:
         """See ``Standard``."""
         return live_score(measures, smoothing, self.calibration)
 
+    def recognise(self, result: ClipResult, before: Recognition | None) -> Recognition | None:  # noqa: ARG002
+        """See ``Standard``. A line knows no picture."""
+        return None
+
     def thresholds(self, per_day: float, fps: float) -> tuple[float, float]:
         """See ``Standard``."""
         return thresholds_for(self.calibration, per_day, fps)
@@ -174,12 +183,13 @@ class ByMemory:
 
     memory: Normality
     expected: Expectation
+    known: Likeness
     fps: float
 
     @classmethod
     def of(cls, memory: Normality, fps: float) -> "ByMemory":
         """Ask a memory about frames that come ``fps`` times a second."""
-        return cls(memory, expectation(memory), fps)
+        return cls(memory, expectation(memory), Likeness.of(memory), fps)
 
     def look(self, result: ClipResult) -> Irregularity:
         """See ``Standard``. The map has the patches of ``inference.error_map``; the score is of all there are."""
@@ -202,6 +212,10 @@ class ByMemory:
         after = smoothed(smoothing or USUAL, x, smoothing_weight(self.fps, SMOOTHING_S))
         rarity = self._log10_p(after.level)
         return LiveScore(score_of(rarity), rarity, after)
+
+    def recognise(self, result: ClipResult, before: Recognition | None) -> Recognition | None:
+        """See ``Standard``."""
+        return recognised(before, whole_of(result, self.known), self.known, self.fps)
 
     def thresholds(self, per_day: float, fps: float) -> tuple[float, float]:  # noqa: ARG002
         """See ``Standard``. Alarms are counted over blocks of seconds, so the rate of frames does not matter."""

@@ -6,23 +6,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from messaging.ports import OutRecord
-from producers.counters import FrameCounts, FrameLedger
+from producers.account import CameraAccount
+from producers.counters import FrameCounts
 from producers.encoding import EncodedFrame, EncodingOptions, FrameEncoder
+from producers.lanes import DropPolicy, Lane
 from producers.outlet import Outlet
 from producers.pacing import Metronome, PacingOptions, Sampler, session_fps
-from producers.sources.frame import CapturedFrame, Source
+from producers.reports import CameraReport
+from producers.sources.frame import CapturedFrame, Image, Source
+from producers.view import ViewJudge, view_of
 from schemas.codec import encode_header
-from schemas.errors import BadMessageError, BufferFullError, FatalError, SettingsError, TransientError
+from schemas.errors import BadMessageError, BufferFullError, SettingsError, TransientError
 from schemas.messages import Clock, FrameHeader, Id
 
 logger = logging.getLogger(__name__)
-
-_TOLD_BY_THE_WATCH = ("broker_away", "buffer_full")
-"""While the log is known to be away, it is known why frames are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,9 @@ class CameraFeed:
         source: where its frames come from; used once.
         session_id: name of this run; None = a new one of time and chance.
         frames_per_clip: frames that make one score; a recording with fewer is told to be too short.
+        watches_view: whether it is looked after that the picture is neither frozen, dark, covered, blurred nor moved.
+        when_full: which frame is lost when there is no room; None = by the pace: newest when live, else block.
+        max_staleness_s: how long a frame may wait under ``max_staleness``.
     """
 
     camera_id: str
@@ -42,6 +47,14 @@ class CameraFeed:
     pacing: PacingOptions = field(default_factory=PacingOptions)
     session_id: str | None = None
     frames_per_clip: int = 5
+    when_full: DropPolicy | None = None
+    max_staleness_s: float = 5.0
+    watches_view: bool = False
+
+    @property
+    def drops(self) -> DropPolicy:
+        """``when_full``, or what goes with the pace."""
+        return self.when_full or ("newest" if self.pacing.mode == "live" else "block")
 
     def __post_init__(self) -> None:
         for name, value in (("camera_id", self.camera_id), ("session_id", self.session_id)):
@@ -65,21 +78,32 @@ def new_session_id(now: datetime) -> str:
 class FeedRun:
     """One session of one camera. ``run`` blocks; the rest may be called from any thread."""
 
-    def __init__(self, feed: CameraFeed, outlet: Outlet) -> None:
+    def __init__(
+        self, feed: CameraFeed, outlet: Outlet, lane_for: Callable[[CameraAccount], Lane | None] = lambda _: None
+    ) -> None:
         """Fix the session's name and rate.
+
+        Args:
+            feed: what is sent.
+            outlet: the way out.
+            lane_for: the lane that holds its frames back; none = they go to the publisher at once.
 
         Raises:
             SettingsError: the rate is unknown.
         """
         self.feed = feed
         self.session_id = feed.session_id or new_session_id(outlet.now())
+        self.started_at = outlet.now()
         self.error: Exception | None = None
         self._outlet = outlet
         self._fps = session_fps(feed.pacing, feed.source)
-        self._ledger = FrameLedger()
         self._encoder = FrameEncoder(feed.camera_id, feed.encoding)
-        self._refusal: FatalError | None = None
+        self._account = CameraAccount(feed.camera_id, outlet, self._encoder.refuse)
+        self._ledger = self._account.ledger
+        self._lane = lane_for(self._account)
+        self._judge = ViewJudge() if feed.watches_view else None
         self._next_index = 0
+        self._has_spoken = False
         self._last_at = outlet.now()
         self._clock: Clock = "arrival" if feed.source.is_live else "media"
 
@@ -87,11 +111,31 @@ class FeedRun:
         """What became of the frames so far."""
         return self._ledger.snapshot(self.feed.source.num_overrun, self.feed.source.num_unreadable)
 
+    def report(self) -> CameraReport:
+        """How it fares now."""
+        status, other = self.feed.source.status, self._outlet.in_front(self.feed.camera_id)
+        state, why = status.state, status.reason
+        if self.error is not None:
+            state, why = "offline", f"the session broke: {self.error}"
+        return CameraReport(
+            camera_id=self.feed.camera_id,
+            session_id=self.session_id,
+            started_at=self.started_at,
+            state=state if other is None else "waiting",
+            why=why if other is None else f"session {other.session_id} of {other.producer} sends this camera",
+            view="clear" if self._judge is None else self._judge.view,
+            view_since=(None if self._judge is None else self._judge.since) or self.started_at,
+            rival=None if other is None else other.session_id,
+            num_taken=self._next_index,
+            wanted_fps=self._fps,
+            counts=self.counts(),
+        )
+
     def sent_nothing(self) -> bool:
         """Whether frames were lost on their way and none arrived. To be asked when all is delivered or given up."""
         counts = self.counts()
-        lost = {cause for cause, number in counts.dropped.items() if number} - {"stopped", "too_slow"}
-        return counts.sent == 0 and (bool(lost) or counts.in_flight > 0)
+        lost = {cause for cause, number in counts.dropped.items() if number} - {"stopped", "too_slow", "twin"}
+        return counts.sent + counts.spooled == 0 and (bool(lost) or counts.in_flight > 0)
 
     def run(self) -> None:
         """Send the source's frames until it ends or the producer stops, then end the session.
@@ -126,8 +170,8 @@ class FeedRun:
             if metronome is not None:
                 metronome.wait_for(frame.captured_at)
             self._send_frame(frame)
-            if self._refusal is not None:
-                raise self._refusal
+            if self._account.refusal is not None:
+                raise self._account.refusal
             if self.feed.pacing.num_frames is not None and self._next_index >= self.feed.pacing.num_frames:
                 return
 
@@ -145,103 +189,102 @@ class FeedRun:
         # Counted before anything can go wrong, so that the worker sees a lost frame as a gap.
         index, self._next_index = self._next_index, self._next_index + 1
         self._last_at, self._clock = frame.captured_at, frame.clock
+        header = self._header("frame", index)
+        if (other := self._outlet.in_front(self.feed.camera_id)) is not None:
+            self._account.drop(header, "twin", TransientError(f"session {other.session_id} sends this camera"))
+            return
+        self._has_spoken = True
         try:
-            encoded = self._encoder.encode(frame.image)
+            image = frame.image  # made now, and once
+            encoded = self._encoder.encode(image)
         except Exception as error:
-            self._drop(error.reason if isinstance(error, BadMessageError) else "broken", error)
+            self._account.drop(header, error.reason if isinstance(error, BadMessageError) else "broken", error)
             if not isinstance(error, BadMessageError):
                 raise
             return
-        self._publish(self._record(frame, index, encoded), len(encoded.jpeg))
+        self._watch_view(header, image)
+        sent = {"width": encoded.width, "height": encoded.height, "offset_s": frame.offset_s}
+        self._send(header.model_copy(update=sent), encoded)
 
-    def _publish(self, record: OutRecord, num_bytes: int) -> None:
-        """Hand over a record; one that the log does not take now is dropped, with its cause."""
-        self._ledger.hand_over(num_bytes)
-        self._outlet.log.hand_over()
-        try:
-            if self.feed.pacing.mode == "live":
-                self._outlet.publisher.publish(record, self._on_done(num_bytes))
-            else:
-                stopping = self._outlet.stopping.is_set
-                self._outlet.publish_patiently(record, self._on_done(num_bytes), until=stopping)
-        except Exception as error:
-            self._outlet.log.take_back()
-            self._lose(error, num_bytes)
-            if not isinstance(error, BadMessageError | TransientError):
-                raise
+    def _watch_view(self, header: FrameHeader, image: Image) -> None:
+        if self._judge is None:
+            return
+        for change in self._judge.look(image, header.captured_at):
+            self._outlet.on_view(view_of(header, change))
+            text = "camera %s: its view %s %s: %s"
+            what = ("changes", "as a whole") if change.kind == "scene" else ("is", change.view)
+            what = what if change.is_start else ("is no longer", change.view)
+            logger.log(
+                logging.INFO if change.kind == "scene" else logging.WARNING, text, header.camera_id, *what, change.why
+            )
 
-    def _lose(self, error: Exception, num_bytes: int) -> None:
-        """A frame was not taken."""
-        if isinstance(error, BadMessageError):
-            self._drop(error.reason, error, num_bytes)
-            self._adapt(error, num_bytes)
-        elif isinstance(error, TransientError) and self._outlet.stopping.is_set():
-            self._drop("stopped", error, num_bytes)
-        elif isinstance(error, BufferFullError):
-            self._drop("buffer_full", error, num_bytes)
-        elif isinstance(error, TransientError):
-            self._outlet.log.lose(str(error))
-            self._drop("broker_away", error, num_bytes)
+    def _send(self, header: FrameHeader, encoded: EncodedFrame) -> None:
+        self._ledger.hand_over(len(encoded.jpeg))
+        if self._lane is not None:
+            self._lane.put(header, encoded.jpeg)
         else:
-            self._drop("broken", error, num_bytes)
+            self._publish(header, encoded.jpeg)
 
-    def _on_done(self, num_bytes: int) -> Callable[[Exception | None], None]:
+    def _publish(self, header: FrameHeader, jpeg: bytes) -> None:
+        """Hand over a frame; one that the log does not take now is dropped, with its cause."""
+        record = OutRecord(self._outlet.topic, self.feed.camera_id, jpeg, encode_header(header))
+
         def on_done(error: Exception | None) -> None:
-            if error is None:
-                self._ledger.send(num_bytes)
-            elif isinstance(error, BadMessageError):
-                self._drop(error.reason, error, num_bytes)
-                self._adapt(error, num_bytes)
-            elif isinstance(error, FatalError):
-                self._refusal = error
-                self._drop("refused", error, num_bytes)
-            else:
-                self._drop("publish_failed", error, num_bytes)
+            self._account.answer(header, len(jpeg), error)
             self._outlet.log.answer(error)
             self._outlet.tell_room()
 
-        return on_done
+        self._outlet.log.hand_over()
+        try:
+            if self.feed.drops == "newest":
+                self._outlet.publisher.publish(record, on_done)
+            else:
+                self._outlet.publish_patiently(record, on_done, until=self._outlet.stopping.is_set)
+        except Exception as error:
+            self._outlet.log.take_back()
+            self._lose(header, error, len(jpeg))
+            if not isinstance(error, BadMessageError | TransientError) and not self._account.may_pass(error):
+                raise
 
-    def _adapt(self, error: BadMessageError, num_bytes: int) -> None:
-        if error.reason == "too_large":
-            self._encoder.refuse(num_bytes, str(error))
-
-    def _drop(self, cause: str, error: Exception, num_bytes: int = 0) -> None:
-        count = self._ledger.drop(cause, num_bytes)
-        self._outlet.log.drop()
-        if self._outlet.log.is_away and cause in _TOLD_BY_THE_WATCH:
+    def _lose(self, header: FrameHeader, error: Exception, num_bytes: int) -> None:
+        """A frame was not taken."""
+        if isinstance(error, BadMessageError):
+            self._account.drop(header, error.reason, error, num_bytes)
+            self._account.adapt(error, num_bytes)
             return
-        # The 1st, 2nd, 4th, 8th ...: a broker that is away must not fill the disk with log lines.
-        if count & (count - 1) == 0:
-            logger.warning("camera %s: %d frames dropped as %s: %s", self.feed.camera_id, count, cause, error)
+        if self._outlet.stopping.is_set() and isinstance(error, TransientError):
+            cause = "stopped"
+        elif isinstance(error, BufferFullError):
+            cause = "buffer_full"
+        elif isinstance(error, TransientError) or self._account.may_pass(error):
+            self._outlet.log.lose(str(error))
+            cause = "broker_away" if isinstance(error, TransientError) else "refused"
+        else:
+            cause = "broken"
+        self._account.drop(header, cause, error, num_bytes)
 
-    def _record(self, frame: CapturedFrame, index: int, encoded: EncodedFrame) -> OutRecord:
-        header = FrameHeader(
+    def _header(self, kind: Literal["frame", "end_of_session"], index: int) -> FrameHeader:
+        return FrameHeader(
+            kind=kind,
             camera_id=self.feed.camera_id,
             session_id=self.session_id,
             frame_index=index,
-            captured_at=frame.captured_at,
-            clock=frame.clock,
-            width=encoded.width,
-            height=encoded.height,
-            fps=self._fps,
-            offset_s=frame.offset_s,
-        )
-        return OutRecord(self._outlet.topic, self.feed.camera_id, encoded.jpeg, encode_header(header))
-
-    def _end_session(self) -> None:
-        """Tell the workers that no more frames come, so that they close what is open at once."""
-        header = FrameHeader(
-            kind="end_of_session",
-            camera_id=self.feed.camera_id,
-            session_id=self.session_id,
-            frame_index=self._next_index,
             captured_at=self._last_at,
             clock=self._clock,
             width=0,
             height=0,
             fps=self._fps,
         )
+
+    def _end_session(self) -> None:
+        """Tell the workers that no more frames come, so that they close what is open at once."""
+        header = self._header("end_of_session", self._next_index)
+        if not self._has_spoken and self._outlet.in_front(self.feed.camera_id) is not None:
+            return  # an end would take the camera from whoever sends it
+        if self._lane is not None:
+            self._lane.put(header, b"")
+            self._tell_end(None)
+            return
         record = OutRecord(self._outlet.topic, self.feed.camera_id, b"", encode_header(header))
         try:
             self._outlet.publish_patiently(record, self._tell_end, until=self._outlet.is_out_of_time)

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from datetime import datetime
 
 from messaging.ports import OutRecord, Publisher
-from schemas.errors import BufferFullError, TransientError
+from producers.gaps import GapBook
+from schemas.cameras import CameraStatus, CameraView
+from schemas.errors import BadMessageError, BufferFullError, FatalError, TransientError
 
 logger = logging.getLogger(__name__)
 
@@ -23,13 +25,15 @@ class LogWatch:
     A log that is away is waited for like a camera: whoever cannot send drops, counts and goes on.
     """
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic, spool: str | None = None) -> None:
+        """``spool`` is where frames are kept while the log is away, if anywhere."""
         self._monotonic = monotonic
+        self._spool = spool
         self._lock = threading.Lock()
         self._num_open = 0
         self._quiet_since_s = monotonic()
         self._lost_at_s: float | None = None
-        self._num_dropped = 0
+        self._num_dropped = self._num_kept = 0
 
     @property
     def is_away(self) -> bool:
@@ -53,9 +57,11 @@ class LogWatch:
         with self._lock:
             self._num_open -= 1
             silent_s = self._monotonic() - self._quiet_since_s
-            if error is None or not isinstance(error, TransientError):
+            if error is None or isinstance(error, BadMessageError):
                 self._quiet_since_s = self._monotonic()
                 self._find()
+            elif isinstance(error, FatalError):
+                self._lose(str(error))
             elif silent_s > SILENT_AFTER_S / 2:
                 # One failure among answers shows no log that is away.
                 self._lose(str(error))
@@ -70,6 +76,11 @@ class LogWatch:
         with self._lock:
             self._num_dropped += self._lost_at_s is not None
 
+    def keep(self) -> None:
+        """A frame is kept on disk for a log that is away or slow; told when it is back."""
+        with self._lock:
+            self._num_kept += 1
+
     def look(self) -> None:
         """To be called now and then: silence is seen by nobody else."""
         with self._lock:
@@ -79,14 +90,20 @@ class LogWatch:
 
     def _lose(self, reason: str) -> None:
         if self._lost_at_s is None:
-            self._lost_at_s, self._num_dropped = self._monotonic(), 0
-            text = "the log takes no frames any more: %s; until it is back, frames for which there is no room are lost"
-            logger.warning(text, reason)
+            self._lost_at_s, self._num_dropped, self._num_kept = self._monotonic(), 0, 0
+            until = "frames for which there is no room are lost"
+            if self._spool is not None:
+                until = f"frames are kept in {self._spool}"
+            logger.warning("the log takes no frames any more: %s; until it is back, %s", reason, until)
 
     def _find(self) -> None:
         if self._lost_at_s is not None:
             away_s, self._lost_at_s = self._monotonic() - self._lost_at_s, None
-            logger.warning("the log takes frames again after %.0f s, %d were dropped", away_s, self._num_dropped)
+            text = "the log takes frames again after %.0f s, %d were dropped"
+            if self._spool is None:
+                logger.warning(text, away_s, self._num_dropped)
+            else:
+                logger.warning(f"{text}, %d were kept and are sent late", away_s, self._num_dropped, self._num_kept)
 
 
 class Outlet:
@@ -95,16 +112,30 @@ class Outlet:
     Attributes:
         stopping: set when the producer is to stop.
         log: what is known of the log on the other side.
+        gaps: where losses are written down.
+        on_view: told what becomes of the view of a camera.
+        in_front: who else sends a camera of ours, and is to go on with it while we stand back.
     """
 
-    def __init__(self, publisher: Publisher, topic: str, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        publisher: Publisher,
+        topic: str,
+        now: Callable[[], datetime],
+        log: LogWatch | None = None,
+        gaps: GapBook | None = None,
+    ) -> None:
         self.publisher = publisher
         self.topic = topic
         self.now = now
         self.stopping = threading.Event()
-        self.log = LogWatch()
+        self.log = log or LogWatch()
+        self.gaps = GapBook() if gaps is None else gaps
+        self.on_view: Callable[[CameraView], None] = lambda _view: None
+        self.in_front: Callable[[str], CameraStatus | None] = lambda _camera_id: None
         self._deadline_s = math.inf
         self._room = threading.Condition()
+        self._num_told = 0
 
     def request_stop(self, timeout_s: float) -> None:
         """Ask for the end; what is still to be sent has ``timeout_s`` from the first call on."""
@@ -121,9 +152,16 @@ class Outlet:
         return self.seconds_left() == 0.0
 
     def tell_room(self) -> None:
-        """A record is done with, so that there may be room for another."""
+        """A record is done with, so that there may be room for another; or there is one more to send."""
         with self._room:
+            self._num_told += 1
             self._room.notify_all()
+
+    def wait_told(self, num_told: int, timeout_s: float) -> int:
+        """Wait until there was more to tell than ``num_told`` times, at most ``timeout_s``; how often there was."""
+        with self._room:
+            self._room.wait_for(lambda: self._num_told > num_told, timeout_s)
+            return self._num_told
 
     def publish_patiently(
         self, record: OutRecord, on_done: Callable[[Exception | None], None], until: Callable[[], bool]

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from schemas.asyncapi import asyncapi_document
+from schemas.cameras import CameraGapEvent, CameraStatus, CameraViewEvent
 from schemas.messages import (
     AnomalyEvent,
     BankHeader,
@@ -37,6 +38,9 @@ MODELS: Mapping[str, type[BaseModel]] = {
     "anomaly-event-data": EventData,
     "proposal-header": ProposalHeader,
     "bank-header": BankHeader,
+    "camera-status": CameraStatus,
+    "camera-gap": CameraGapEvent,
+    "camera-view": CameraViewEvent,
     "settings": AllSettings,
     "settings-producer": ProducerSettings,
     "settings-worker": WorkerSettings,

@@ -85,6 +85,11 @@ MemoryState = Annotated[Literal["live", "learning", "frozen", "stale", "initial"
 """live: the store's newest; learning: it has not seen enough of the camera yet to judge it by, so no event opens;
 frozen: updates switched off; stale: store away, last good copy; initial: as trained; none: there is no bank."""
 
+RecognitionState = Annotated[Literal["learning", "known", "differs", "disturbed"], Growing()]
+"""Whether a camera is the one its memory knows, see ``inference.recognition``."""
+TroubleCause = Annotated[Literal["picture", "error", "shift", "light"], Growing()]
+"""Why it is not: another picture, badly foreseen all over, a shake, light that changes."""
+
 Severity = Annotated[Literal["info", "warning", "critical"], Growing()]
 MAX_THUMBNAIL_BYTES = 20 * 1024
 """As base64."""
@@ -134,6 +139,8 @@ class FrameHeader(Message):
 class FrameScore(Message):
     """What a worker found on one frame. ``warming`` frames fill a window and have no numbers yet."""
 
+    minor: ClassVar[int] = 1
+
     schema_version: Literal[1] = 1
     camera_id: Id
     session_id: Id
@@ -151,6 +158,10 @@ class FrameScore(Message):
     bank_version: Count
     bank_digest: Digest
     memory_state: MemoryState
+    recognition: RecognitionState | None = Field(
+        default=None,
+        description="whether this is the camera the memory knows; null where the bundle cannot tell; since 1.1",
+    )
     bundle_digest: Digest
     proposed: bool = Field(description="whether this frame passed the gate and feeds an update proposal")
     worker_id: Id
@@ -285,7 +296,9 @@ class EventData(Message):
     minor: ClassVar[int] = 2
 
     schema_version: Literal[1] = 1
-    event_id: DerivedId = Field(description="<camera>:<session>:<first frame>; the same after a re-run")
+    event_id: DerivedId = Field(
+        description="<camera>:<session>:<first frame>, of a camera's trouble with ':trouble'; the same after a re-run"
+    )
     phase: EventPhase
     camera_id: Id
     session_id: Id
@@ -313,6 +326,11 @@ class EventData(Message):
         default=None,
         description="in the start, the end, updates with a new peak; none where pictures are off; since 1.1",
     )
+    trouble: TroubleCause | None = Field(
+        default=None,
+        description="why the camera is not as its memory knows it; null where the event is about what it shows;"
+        " since 1.1",
+    )
 
 
 class AnomalyEvent(Message):
@@ -321,7 +339,14 @@ class AnomalyEvent(Message):
     specversion: Literal["1.0"] = "1.0"
     id: DerivedId = Field(description="event_id and the message's number within the event")
     source: str = Field(description="/engram/<camera_id>")
-    type: Literal["dev.engram.anomaly.start.v1", "dev.engram.anomaly.update.v1", "dev.engram.anomaly.end.v1"]
+    type: Literal[
+        "dev.engram.anomaly.start.v1",
+        "dev.engram.anomaly.update.v1",
+        "dev.engram.anomaly.end.v1",
+        "dev.engram.trouble.start.v1",
+        "dev.engram.trouble.update.v1",
+        "dev.engram.trouble.end.v1",
+    ]
     subject: str
     time: UtcTime = Field(description="capture time of the frame that caused this message")
     datacontenttype: Literal["application/json"] = "application/json"

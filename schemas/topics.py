@@ -14,6 +14,8 @@ class TopicNames:
     memory_banks: str
     camera_states: str
     dead_letters: str
+    camera_status: str
+    camera_events: str
 
     @classmethod
     def with_prefix(cls, prefix: str) -> "TopicNames":
@@ -26,6 +28,8 @@ class TopicNames:
             memory_banks=f"{prefix}memory-banks",
             camera_states=f"{prefix}camera-states",
             dead_letters=f"{prefix}dead-letters",
+            camera_status=f"{prefix}camera-status",
+            camera_events=f"{prefix}camera-events",
         )
 
     def all(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from bundles.bundle import Bundle
 from inference.engine import ClipResult
 from inference.explaining import explainer_of
 from inference.rarity import trust
+from inference.recognition import LEARNING
 from inference.scoring import FrameMeasures, LiveScore
 from inference.standard import Look, Stage, Standard, Standards
 from memory_store.normality import Normality
@@ -20,7 +21,8 @@ from messaging.dead_letters import dead_letter
 from messaging.ports import Delivery, OutRecord
 from schemas.codec import EVENT_HEADERS, encode_message
 from schemas.errors import BadMessageError
-from schemas.messages import EndReason, FrameHeader, FrameScore, HeatMap, Peak
+from schemas.messages import AnomalyEvent, EndReason, FrameHeader, FrameScore, HeatMap, Peak, RecognitionState
+from workers import trouble
 from workers.camera import Camera
 from workers.events import Scene, event_message
 from workers.options import WorkerOptions
@@ -113,9 +115,11 @@ class Assessor:
             output.dirty.add((admitted.delivery.claim, admitted.camera.camera_id))
 
     def end_event(self, camera: Camera, reason: EndReason, output: Output) -> None:
-        """End whatever event is open on a camera."""
+        """End whatever event is open on a camera, about what it shows or about itself."""
         if camera.happening is not None:
             self._tell(camera, close(camera.happening, reason, camera.happening.last_at), output)
+        if camera.trouble is not None:
+            self._tell_trouble(camera, close(camera.trouble, reason, camera.trouble.last_at), output)
 
     def flush_draft(self, camera: Camera, output: Output) -> None:
         """Publish what a camera has gathered for the memory, if anything."""
@@ -127,17 +131,23 @@ class Assessor:
 
     def _enter(self, camera: Camera, header: FrameHeader, output: Output) -> None:
         """A record that is new: what was going on ends if this belongs to another session or to another time."""
-        if camera.happening is not None and camera.happening.session_id != header.session_id:
+        if any(one.session_id != header.session_id for one in camera.happenings):
             self.end_event(camera, "session_ended", output)
-        rules = self._rules(camera, header.fps)
-        ended = interrupted(camera.happening, header.captured_at, header.fps, rules, lost_by(camera))
-        if ended is not None and header.kind == "frame":
+        if header.kind != "frame":
+            return
+        at, fps, blamed = header.captured_at, header.fps, lost_by(camera)
+        ended = interrupted(camera.happening, at, fps, self._rules(camera, fps), blamed)
+        if ended is not None:
             self._tell(camera, ended, output)
+        ended = interrupted(camera.trouble, at, fps, trouble.RULES, blamed)
+        if ended is not None:
+            self._tell_trouble(camera, ended, output)
 
     def _end_session(self, camera: Camera, tally: Tally, output: Output) -> None:
         tally.session_ends += 1
         camera.smoothing = None
         self.end_event(camera, "session_ended", output)
+        camera.recognition = None
         self.flush_draft(camera, output)
 
     def _warm(self, camera: Camera, header: FrameHeader, bank: BankRef, tally: Tally, output: Output) -> None:
@@ -145,7 +155,8 @@ class Assessor:
         tally.warming += 1
         camera.smoothing = None
         self.flush_draft(camera, output)
-        self._publish_score(self._score_record(header, bank), output)
+        score = self._score_record(header, bank)
+        self._publish_score(score.model_copy(update={"recognition": _state_of(camera)}), output)
 
     def _judge(self, clip: Clip, found: Finding, tally: Tally, output: Output) -> None:
         camera = clip.camera
@@ -159,12 +170,14 @@ class Assessor:
             return
         tally.scored += 1
         camera.standard = found.standard
+        self._recognise(camera, found)
         irregularity = found.standard.look(found.result)
         live = found.standard.score(irregularity.measures, camera.smoothing)
         camera.smoothing = live.smoothing
-        if found.bank.memory_state != "learning" or camera.happening is not None:
+        seen = _observation(found, irregularity.measures, live.anomaly_score)
+        self._follow_trouble(camera, seen, output)
+        if self._is_followed(camera, found, output):
             rules = self._rules(camera, found.header.fps)
-            seen = _observation(found, irregularity.measures, live.anomaly_score)
             if is_peak(camera.happening, live.anomaly_score, rules):
                 explainer = explainer_of(found.standard, self.bundle.calibration)
                 frame = found.header, clip.delivery.record.value or b""
@@ -172,7 +185,34 @@ class Assessor:
             self._tell(camera, step(camera.happening, seen, rules), output)
         score = self._score_record(found.header, found.bank, irregularity.measures, live.anomaly_score)
         proposed = self._propose(camera, found, self._look(camera, found, irregularity.measures, live), output)
-        self._publish_score(score.model_copy(update={"proposed": proposed}), output)
+        told = {"proposed": proposed, "recognition": _state_of(camera)}
+        self._publish_score(score.model_copy(update=told), output)
+
+    def _recognise(self, camera: Camera, found: Finding) -> None:
+        """Take note of whether this is the camera that its memory knows."""
+        now, was_blind = found.standard.recognise(found.result, camera.recognition), camera.is_blind
+        if now is None:
+            return
+        if found.bank.memory_state == "learning":
+            now = LEARNING
+        trouble.tell_change(camera.camera_id, camera.recognition, now)
+        camera.recognition = now
+        if was_blind and not now.is_blind:  # a level that rests on what could not be judged says nothing
+            camera.smoothing = None
+
+    def _follow_trouble(self, camera: Camera, seen: Observation, output: Output) -> None:
+        if camera.recognition is not None:
+            doubt = trouble.observation(seen, camera.recognition)
+            self._tell_trouble(camera, step(camera.trouble, doubt, trouble.RULES), output)
+
+    def _is_followed(self, camera: Camera, found: Finding, output: Output) -> bool:
+        """Whether what happens in front of the camera can be told; what was going on ends where it no longer can."""
+        state, now = camera.recognition, camera.happening
+        if state is None or not state.is_blind:
+            return now is not None or found.bank.memory_state != "learning"
+        if now is not None and (state.is_trouble or not now.is_open):
+            self._tell(camera, close(now, "camera_lost", now.last_at), output)
+        return camera.happening is not None
 
     def _as_known(self, camera: Camera, found: Finding) -> Finding:
         """``learning`` while the bank has seen too little of the camera to judge it by, and may still see more.
@@ -206,7 +246,8 @@ class Assessor:
         """What a frame would have counted; the block of time that it belongs to goes on in any case."""
         if self.standards.grid is None:
             return None
-        level, is_calm, by = live.smoothing.level, camera.happening is None, found.standard
+        level, by = live.smoothing.level, found.standard
+        is_calm = camera.happening is None and camera.teaches
         camera.block, peak = block_after(camera.block, found.header, level, is_calm)
         return Look(found.result, measures, level, peak, trust(by.seconds_seen), by.stage(self.options.learn_s))
 
@@ -214,7 +255,7 @@ class Assessor:
         """Through the gate into the camera's draft; whether the frame is in it."""
         if camera.draft is not None and not camera.draft.continued_by(found.header, found.bank):
             self.flush_draft(camera, output)
-        if camera.happening is not None:
+        if camera.happening is not None or not camera.teaches:
             if camera.draft is not None:  # the second before an anomaly may already hold some of it
                 camera.draft = None
                 output.tally.proposals["withdrawn"] += 1
@@ -242,14 +283,28 @@ class Assessor:
         camera.happening = outcome.state
         if outcome.report is None:
             return
+        fps = camera.cursor.fps if camera.cursor is not None else 1.0
+        message = event_message(outcome.report, self._scene(camera), self._rules(camera, fps))
+        self._publish_event(message, output)
+        output.tally.events[outcome.report.phase] += 1
+
+    def _tell_trouble(self, camera: Camera, outcome: Step, output: Output) -> None:
+        camera.trouble = outcome.state
+        if outcome.report is None:
+            return
+        cause = camera.recognition.cause if camera.recognition is not None else None
+        message = event_message(outcome.report, self._scene(camera), trouble.RULES, cause or "picture")
+        self._publish_event(message, output)
+        output.tally.events[f"trouble {outcome.report.phase}"] += 1
+
+    def _scene(self, camera: Camera) -> Scene:
         own, bundle = self.rules.camera(camera.camera_id), self.bundle
         worker_id = self.options.worker_id
-        scene = Scene(camera.camera_id, bundle.model, bundle.digest, worker_id, own.zones, own.severity)
-        fps = camera.cursor.fps if camera.cursor is not None else 1.0
-        message = event_message(outcome.report, scene, self._rules(camera, fps))
+        return Scene(camera.camera_id, bundle.model, bundle.digest, worker_id, own.zones, own.severity)
+
+    def _publish_event(self, message: AnomalyEvent, output: Output) -> None:
         topic = self.options.topics.anomaly_events
-        output.records.append(OutRecord(topic, camera.camera_id, encode_message(message), EVENT_HEADERS))
-        output.tally.events[outcome.report.phase] += 1
+        output.records.append(OutRecord(topic, message.partitionkey, encode_message(message), EVENT_HEADERS))
 
     def _bury(self, delivery: Delivery, error: BadMessageError, tally: Tally, output: Output) -> None:
         topic = self.options.topics.dead_letters
@@ -287,6 +342,10 @@ class Assessor:
             worker_id=self.options.worker_id,
             scored_at=self.clock(),
         )
+
+
+def _state_of(camera: Camera) -> RecognitionState | None:
+    return camera.recognition.state if camera.recognition is not None else None
 
 
 def lost_by(camera: Camera) -> EndReason:

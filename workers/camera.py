@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from inference.recognition import Recognition
 from inference.scoring import Smoothing
 from inference.standard import Standard
 from schemas.errors import BadMessageError
@@ -63,6 +64,8 @@ class CameraState:
         last: the newest frame that entered the window, which the next one continues or not.
         offset: in the log of frames, of the newest record that this state accounts for.
         counts: what became of the camera's records so far, whoever handled them.
+        recognition: whether it is the camera its memory knows.
+        trouble: the event about that, if there is one.
     """
 
     cursor: Cursor
@@ -71,6 +74,8 @@ class CameraState:
     last: Position | None = None
     offset: Count | None = None
     counts: Tally = field(default_factory=Tally)
+    recognition: Recognition | None = None
+    trouble: Happening | None = None
     schema_version: Literal[1] = 1
 
 
@@ -98,6 +103,8 @@ class Camera:
     last: Position | None = None
     offset: int | None = None
     counts: Tally = field(default_factory=Tally)
+    recognition: Recognition | None = None
+    trouble: Happening | None = None
     draft: Draft | None = None
     seen_at_s: float = 0.0
     is_silent: bool = False
@@ -109,11 +116,35 @@ class Camera:
     is_told_of_no_learning: bool = False
     standard: Standard | None = None
 
+    @property
+    def happenings(self) -> tuple[Happening, ...]:
+        """What is going on, about what it shows and about itself."""
+        return tuple(one for one in (self.happening, self.trouble) if one is not None)
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether its scores mean too little for an event to open."""
+        return self.recognition is not None and self.recognition.is_blind
+
+    @property
+    def teaches(self) -> bool:
+        """Whether its newest frame may be remembered as normal, as far as the camera itself is concerned."""
+        return self.recognition is None or self.recognition.teaches
+
     def state(self) -> CameraState | None:
         """What to hand on; None before the first frame."""
         if self.cursor is None:
             return None
-        return CameraState(self.cursor, self.smoothing, self.happening, self.last, self.offset, self.counts)
+        return CameraState(
+            self.cursor,
+            self.smoothing,
+            self.happening,
+            self.last,
+            self.offset,
+            self.counts,
+            self.recognition,
+            self.trouble,
+        )
 
 
 def skip_reason(cursor: Cursor | None, header: FrameHeader) -> SkipReason | None:
@@ -221,9 +252,9 @@ def checked_state(state: CameraState, committed_offset: int, now: datetime) -> C
     times = [state.cursor.last_at, state.cursor.began_at]
     if state.last is not None:
         times.append(state.last.captured_at)
-    if state.happening is not None:
-        times += [state.happening.started_at, state.happening.last_at]
-        if not is_plausible(state.happening):
+    for happening in (state.happening, state.trouble):
+        times += [happening.started_at, happening.last_at] if happening is not None else []
+        if happening is not None and not is_plausible(happening):
             raise BadMessageError("bad_state", "its event must hold the frames it counts")
     if any(time is not None and time > now + CLOCK_SLACK for time in times):
         raise BadMessageError("bad_state", f"its times must lie before {now + CLOCK_SLACK:%Y-%m-%dT%H:%MZ}")
@@ -246,5 +277,7 @@ def restored(camera_id: str, state: CameraState, window: Window, now_s: float) -
         state.last,
         state.offset,
         state.counts,
+        state.recognition,
+        state.trouble,
         seen_at_s=now_s,
     )

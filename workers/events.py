@@ -16,18 +16,13 @@ from schemas.messages import (
     Region,
     Severity,
     Threshold,
+    TroubleCause,
 )
 from schemas.settings.shapes import Polygon, zones_of
 from workers.severity import severity_of
 from workers.tracker import EventRules, Happening, Report
 
 SOFTWARE = f"engram {version('engram')}"
-
-_TYPES = {
-    "start": "dev.engram.anomaly.start.v1",
-    "update": "dev.engram.anomaly.update.v1",
-    "end": "dev.engram.anomaly.end.v1",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +37,21 @@ class Scene:
     severity: Severity | None = None
 
 
-def event_message(report: Report, scene: Scene, rules: EventRules) -> AnomalyEvent:
-    """The message to publish for one report of the tracker."""
+def event_message(report: Report, scene: Scene, rules: EventRules, trouble: TroubleCause | None = None) -> AnomalyEvent:
+    """The message to publish for one report of the tracker; ``trouble`` says why, where it is the camera's own."""
     event_id = f"{scene.camera_id}:{report.happening.session_id}:{report.happening.first_frame}"
+    event_id += ":trouble" if trouble else ""
     sequence = report.happening.sequence - 1
     return AnomalyEvent.model_validate(
         {
             "id": f"{event_id}:{sequence}",
             "source": f"/engram/{scene.camera_id}",
-            "type": _TYPES[report.phase],
+            "type": f"dev.engram.{'trouble' if trouble else 'anomaly'}.{report.phase}.v1",
             "subject": f"events/{event_id}",
             "time": report.at,
             "partitionkey": scene.camera_id,
             "sequence": f"{sequence:020d}",
-            "data": _data(event_id, report, scene, rules),
+            "data": _data(event_id, report, scene, rules).model_copy(update={"trouble": trouble}),
         }
     )
 

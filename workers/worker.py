@@ -362,7 +362,7 @@ class Worker:
         self._output.claims.add(claim)
 
     def _end_event(self, claim: Claim, camera: Camera, reason: EndReason) -> None:
-        if camera.happening is not None:
+        if camera.happenings:
             self._assessor.end_event(camera, reason, self._output)
             self._output.dirty.add((claim, camera.camera_id))
             self._output.claims.add(claim)

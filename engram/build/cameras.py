@@ -149,7 +149,16 @@ def camera_feed(plan: CameraPlan, mask: ChangingMask | None = None) -> CameraFee
     )
     options = SourceOptions(start=producer.start, fps=producer.source_fps, clock=producer.clock)
     pacing = PacingOptions(producer.fps, producer.pace)
-    return CameraFeed(plan.camera_id, open_source(plan.source, options), encoding, pacing, producer.session)
+    return CameraFeed(
+        plan.camera_id,
+        open_source(plan.source, options),
+        encoding,
+        pacing,
+        producer.session,
+        when_full=producer.when_full,
+        max_staleness_s=producer.max_staleness_s,
+        watches_view=producer.watch_view,
+    )
 
 
 def bundle_defaults(loaded: Loaded[ProducerSettings], bundle: Path) -> dict[str, object]:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 NUM_BANK_PARTITIONS = 3
 """Banks are few and their records rare; more partitions would only cost files."""
+NUM_CAMERA_PARTITIONS = 3
+"""What is told of cameras is read whole; nobody shares it."""
 HEADER_ROOM_BYTES = 64 * 1024
 
 
@@ -43,6 +45,8 @@ def topic_specs(kafka: KafkaSection, max_frame_bytes: int) -> tuple[TopicSpec, .
             retention_ms=scores_ms,
             max_message_bytes=frame_bytes + HEADER_ROOM_BYTES,
         ),
+        TopicSpec(names.camera_status, NUM_CAMERA_PARTITIONS, compacted=True),
+        TopicSpec(names.camera_events, NUM_CAMERA_PARTITIONS, retention_ms=events_ms),
     )
 
 

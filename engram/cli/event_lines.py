@@ -10,8 +10,9 @@ def event_line(event: AnomalyEvent) -> str:
     """
     data = event.data
     time = event.time.strftime("%H:%M:%S.%f")[:-3] + "Z"
+    about = "" if data.trouble is None else f"trouble ({data.trouble}) "
     text = (
-        f"{time} {data.camera_id} {data.phase:<6} frames {data.frames.first}-{data.frames.last} "
+        f"{time} {data.camera_id} {data.phase:<6} {about}frames {data.frames.first}-{data.frames.last} "
         f"score {data.current_score:.3f} peak {data.peak.anomaly_score:.3f}  {data.event_id}"
     )
     if data.severity is not None and data.peak.rarity is not None and data.phase != "update":

@@ -46,6 +46,10 @@ SessionOption = Annotated[
 ColoursOption = Annotated[
     Literal["all", "grey"] | None, typer.Option("--colours", help="grey: smaller frames, for networks without colours.")
 ]
+SpoolOption = Annotated[
+    Path | None,
+    typer.Option("--spool-dir", help="Folder that keeps frames while the broker is away; they are sent late."),
+]
 QualityOption = Annotated[int | None, typer.Option("--jpeg-quality", help="1 to 100.")]
 
 
@@ -69,6 +73,7 @@ def produce(
     jpeg_quality: QualityOption = None,
     start: StartOption = None,
     session: SessionOption = None,
+    spool_dir: SpoolOption = None,
     bootstrap_servers: BootstrapOption = None,
     topic_prefix: PrefixOption = None,
 ) -> None:
@@ -89,6 +94,7 @@ def produce(
         "jpeg_quality": jpeg_quality,
         "start": start,
         "session": session,
+        "spool_dir": spool_dir,
     }
     overrides = kafka_overrides(bootstrap_servers, topic_prefix) | {f"producer.{key}": own[key] for key in own}
     run.load(ProducerSettings, overrides)  # what is wrong there is told before OpenCV is loaded

@@ -3,14 +3,19 @@
 import logging
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 
 from engram.build.adapters import open_bus
 from engram.build.cameras import camera_plans
+from engram.build.edge import open_spool, producer_options
+from engram.run.awaited import AwaitedPublisher
 from engram.run.process import connected
 from engram.run.reload import Reload, reloading
 from engram.run.roster import Roster
 from messaging.ports import Publisher
-from producers.producer import Producer, ProducerOptions
+from producers.producer import Producer
+from schemas.errors import FatalError
 from schemas.settings import Loaded, ProducerSettings
 from schemas.topics import TopicNames
 
@@ -30,6 +35,8 @@ def run_producer(
 ) -> None:
     """Send until all sources end or ``stop`` is set, then drain.
 
+    With a spool the cameras are watched whether the broker is there or not; without one it is waited for first.
+
     Args:
         loaded: settings and where they come from.
         sources: addresses; none = the cameras of the settings.
@@ -38,31 +45,56 @@ def run_producer(
         reload: how the settings are read again; None = they are not.
 
     Raises:
-        SettingsError: wrong names or addresses.
+        SettingsError: wrong names or addresses, or a spool that cannot be used.
         FatalError: a source cannot be read, or not all could be delivered.
     """
     settings = loaded.settings
     roster = Roster(camera_plans(loaded, sources, names))
     feeds = roster.first_feeds()
-    topic = TopicNames.with_prefix(settings.kafka.topic_prefix).frames
-    with (
-        reloading(settings, reload, lambda anew: roster.change(camera_plans(anew, sources, names))),
-        open_bus(settings.kafka, settings.producer.buffer_bytes) as bus,
-    ):
-        publisher = connected(bus.publisher, stop)
+    with ExitStack() as opened:
+        change = reloading(settings, reload, lambda anew: roster.change(camera_plans(anew, sources, names)))
+        opened.enter_context(change)
+        if (spool := open_spool(settings.producer)) is not None:
+            opened.callback(spool.close)
+        bus = opened.enter_context(open_bus(settings.kafka, settings.producer.buffer_bytes))
+        failures: list[FatalError] = []
+
+        def give_up(error: FatalError) -> None:
+            failures.append(error)
+            stop.set()
+
+        publisher = connected(bus.publisher, stop) if spool is None else AwaitedPublisher(bus.publisher, give_up)
         if publisher is None:
             return
-        producer = Producer(feeds, publisher, ProducerOptions(topic), is_complete=lambda: roster.is_complete)
-        done = threading.Event()
-        keeper = threading.Thread(target=_keep, args=(producer, roster, stop, done), name="roster", daemon=True)
+        options = producer_options(settings)
+        statuses = partial(bus.reader, [TopicNames.with_prefix(settings.kafka.topic_prefix).camera_status], True)
+        producer = Producer(
+            feeds,
+            publisher,
+            options,
+            spool=spool,
+            open_statuses=statuses,
+            is_complete=lambda: roster.is_complete,
+        )
         try:
-            producer.start()
-            keeper.start()
-            producer.finish()
+            _send(producer, roster, publisher, stop)
         finally:
-            done.set()
+            if failures:
+                raise failures[0]  # why all the rest went wrong
+
+
+def _send(producer: Producer, roster: Roster, publisher: Publisher, stop: threading.Event) -> None:
+    done = threading.Event()
+    keeper = threading.Thread(target=_keep, args=(producer, roster, stop, done), name="roster", daemon=True)
+    try:
+        producer.start()
+        keeper.start()
+        producer.finish()
+    finally:
+        done.set()
+        if keeper.is_alive():
             keeper.join()
-            _settle(publisher, producer)
+        _settle(publisher, producer)
 
 
 def _settle(publisher: Publisher, producer: Producer) -> None:

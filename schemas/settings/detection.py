@@ -97,6 +97,45 @@ class ProducerSection(WireLimits):
         description="live: at capture speed, drops when the broker is slow; backfill: every frame, fast as may be",
     )
     buffer_bytes: int = Field(default=64 * MIB, ge=MIB, description="most bytes of frames in flight to the broker")
+    when_full: Literal["newest", "oldest", "block", "max_staleness"] | None = Field(
+        default=None,
+        description="which frame is lost when there is no room: newest: the one that comes; oldest: the one that waits"
+        " for longest; block: none, the source waits; max_staleness: also those that wait for longer than"
+        " max_staleness_s; none = newest when live, block in backfill",
+    )
+    max_staleness_s: Seconds = Field(default=5.0, description="longest wait for the broker under max_staleness")
+    spool_dir: Path | None = Field(
+        default=None,
+        description="folder that keeps frames while the broker is away, of one process alone; none = they are lost",
+    )
+    spool_bytes: int = Field(default=1024 * MIB, ge=MIB, description="most bytes in spool_dir, the oldest goes first")
+    spool_age_s: Seconds = Field(default=86400.0, description="frames kept for longer are dropped from spool_dir")
+    catch_up: Literal["oldest-first", "newest-first"] = Field(
+        default="oldest-first",
+        description="oldest-first: all in order, live ones behind those that were kept; newest-first: live ones at"
+        " once, those that were kept as camera '<name>.late'",
+    )
+    catch_up_fps: float | None = Field(
+        default=None,
+        gt=0,
+        le=1000,
+        description="most frames a second of a camera that catches up, its live ones among them; none = 3 x fps",
+    )
+    watch_view: bool = Field(
+        default=True, description="tell when the picture is frozen, dark, covered, out of focus or moved"
+    )
+    heartbeat_s: float = Field(
+        default=15.0, ge=1, le=3600, description="how often it is told at least, on camera-status, how a camera fares"
+    )
+
+    @model_validator(mode="after")
+    def _spool_can_be_emptied(self) -> "ProducerSection":
+        if self.catch_up_fps is not None and self.catch_up == "oldest-first" and self.catch_up_fps <= self.fps:
+            text = f"catch_up_fps must be more than fps, or nothing is ever caught up; got {self.catch_up_fps:g}"
+            raise ValueError(f"{text} and {self.fps:g}")
+        if self.spool_dir is not None and self.when_full is not None:
+            raise ValueError(f"with spool_dir frames are kept, leave when_full out; got {self.when_full}")
+        return self
 
     @model_validator(mode="after")
     def _size_is_whole(self) -> "ProducerSection":

@@ -184,23 +184,6 @@ def poison(scenes: Sequence[Scene]) -> Iterator[Row]:
         yield Row("poison", scene.name, f"{POISON_SHARE:.0%} of frames", "AUC difference", loss, *interval, note)
 
 
-def disturbance(scene: Scene, changed: Mapping[str, Sequence[Take]]) -> Iterator[Row]:
-    """Normal video that something happened to: how much of it is over the threshold for one alarm a day?
-
-    Args:
-        scene: as it is.
-        changed: its normal footage after each disturbance, the videos in the same order.
-    """
-    half = max(1, len(scene.normal) // 2)
-    memory = learn(scene.normal[:half])
-    level = level_for(TARGET_PER_DAY, memory)
-    for what, takes in {"as it is": scene.normal, **changed}.items():
-        later = takes[half:] or takes
-        over_F = np.concatenate([levels_of(take, memory) for take in later]) >= level
-        note = f"of {len(over_F)} frames of {'the other half' if takes[half:] else 'the same'} of its footage"
-        yield Row("disturbance", scene.name, what, "% of normal frames over", 100 * float(over_F.mean()), note=note)
-
-
 def drift(scene: Scene, changed: Mapping[str, Scene]) -> Iterator[Row]:
     """The camera has become another: what its old memory loses, and what adding the new normal video gives back.
 
@@ -228,7 +211,7 @@ ARMS: Mapping[str, Callable[[Sequence[Scene]], Iterator[Row]]] = {
     "left-out": left_out,
     "poison": poison,
 }
-"""Questions to scenes as they are; ``disturbance`` and ``drift`` need them changed, see ``training.worth.worth``."""
+"""Questions to scenes as they are; ``drift`` needs them changed, see ``training.worth.worth``."""
 
 
 def first_seconds(takes: Sequence[Take], seconds: float) -> list[Take]:

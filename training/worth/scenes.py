@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,9 @@ from inference.engine import Predictor, network_of
 from inference.evidence import Seen
 from inference.formats import FrameFormat
 from inference.standard import seen_of
-from schemas.arrays import UInt8
+from inference.steadiness import UNCHANGED
+from inference.steadiness import Change as Shift
+from schemas.arrays import Float32, UInt8
 from schemas.errors import FatalError
 from training.footage.dataset import CacheFormat, FrameCache, Video, open_cache
 from training.footage.layouts import Layout, find_layout
@@ -30,7 +32,7 @@ from training.footage.sources import Rate, Source
 
 log = logging.getLogger(__name__)
 
-CONTENT_VERSION = 1
+CONTENT_VERSION = 2
 BATCH = 8
 
 Change = Callable[[UInt8, np.random.Generator], UInt8]
@@ -47,6 +49,8 @@ class Take:
         seen: on each frame from the first that ends a clip.
         first: index of that frame among the frames of the video that are kept.
         labels_F: 1 = abnormal; None for normal footage.
+        whole_F3: what happened to the whole picture before each frame, right, down and light of
+            ``inference.steadiness.Change``; None = nothing.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Take:
     seen: Seen
     first: int = 0
     labels_F: UInt8 | None = None
+    whole_F3: Float32 | None = None
 
     @property
     def seconds(self) -> float:
@@ -62,8 +67,13 @@ class Take:
 
     def __getitem__(self, which: slice) -> "Take":
         labels_F = None if self.labels_F is None else self.labels_F[which]
+        whole_F3 = None if self.whole_F3 is None else self.whole_F3[which]
         begin, _, _ = which.indices(len(self.seen))
-        return Take(self.name, self.fps, self.seen[which], self.first + begin, labels_F)
+        return Take(self.name, self.fps, self.seen[which], self.first + begin, labels_F, whole_F3)
+
+    def whole(self, frame: int) -> Shift:
+        """What happened to the whole picture before a frame."""
+        return UNCHANGED if self.whole_F3 is None else Shift(*(float(number) for number in self.whole_F3[frame]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,22 +181,28 @@ class Camera:
         if place.exists():
             with np.load(place) as kept:
                 seen = Seen(kept["errors"], kept["speeds"], kept["grey"], kept["psnr"])
+                whole_F3 = kept["whole"]
         else:
-            seen = self._measure(footage, video, change)
+            seen, whole_F3 = self._measure(footage, video, change)
             unfinished = place.with_suffix(".unfinished.npz")
             np.savez(
-                unfinished, errors=seen.errors_FRS, speeds=seen.speeds_FRS, grey=seen.grey_FPQ, psnr=seen.psnr_db_F
+                unfinished,
+                errors=seen.errors_FRS,
+                speeds=seen.speeds_FRS,
+                grey=seen.grey_FPQ,
+                psnr=seen.psnr_db_F,
+                whole=whole_F3,
             )
             unfinished.rename(place)
         clip = self._predictor.clip_format
-        return Take(video.name, video.fps, seen, video.offset + clip.span - 1)
+        return Take(video.name, video.fps, seen, video.offset + clip.span - 1, None, whole_F3)
 
-    def _measure(self, footage: FrameCache, video: Video, change: Change | None) -> Seen:
+    def _measure(self, footage: FrameCache, video: Video, change: Change | None) -> tuple[Seen, Float32]:
         frames_FHWC: UInt8 = footage.frames_FHWC[video.first_frame :][: video.num_frames]
         if change is not None:
             frames_FHWC = change(frames_FHWC, np.random.default_rng(0))
         clip = self._predictor.clip_format
-        parts = []
+        parts, whole = [], []
         newest = range(clip.span - 1, len(frames_FHWC))
         for begin in tqdm(range(0, len(newest), BATCH), desc=video.name, unit="batch", leave=False, disable=None):
             ends = np.asarray(newest[begin : begin + BATCH])
@@ -194,7 +210,8 @@ class Camera:
             items_BMC = np.repeat(self.bundle.items_MC[None], len(clips), axis=0)
             results = self._predictor.infer(clips, items_BMC)
             parts.append(seen_of(results))
-        return _joined(parts)
+            whole += [astuple(result.change) for result in results]
+        return _joined(parts), np.array(whole, np.float32)
 
 
 def _is_scene(folder: Path) -> bool:

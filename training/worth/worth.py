@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.errors import FatalError
-from training.worth.arms import ARMS, Row, disturbance, drift
+from training.worth.arms import ARMS, Row, drift
 from training.worth.changes import DISTURBANCES, DRIFTS
+from training.worth.recognising import disturbance, own_camera, wrong_camera
 from training.worth.scenes import Camera, Scene, SceneOptions, find_scenes
 
 log = logging.getLogger(__name__)
 
-ALL_ARMS = (*ARMS, "disturbance", "drift")
+AS_THEY_ARE = {**ARMS, "own-camera": own_camera, "wrong-camera": wrong_camera}
+ALL_ARMS = (*AS_THEY_ARE, "disturbance", "drift")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,8 @@ def memory_worth(bundle: Path, data: Path, options: SceneOptions, arms: Sequence
     rows: list[Row] = []
     for name in arms or ALL_ARMS:
         log.info("%s", name)
-        if name in ARMS:
-            rows += ARMS[name](scenes)
+        if name in AS_THEY_ARE:
+            rows += AS_THEY_ARE[name](scenes)
         else:
             for scene, folder in zip(scenes, folders, strict=True):
                 rows += _changed(name, camera, scene, folder)

@@ -21,7 +21,7 @@ def test_states_have_as_many_partitions_as_frames() -> None:
 
 def test_only_states_and_banks_are_compacted_and_all_others_have_a_retention() -> None:
     specs = topic_specs(KafkaSection(frames_retention_s=60), 1000)
-    assert {spec.name for spec in specs if spec.compacted} == {"camera-states", "memory-banks"}
+    assert {spec.name for spec in specs if spec.compacted} == {"camera-states", "camera-status", "memory-banks"}
     assert all((spec.retention_ms is None) == spec.compacted for spec in specs)
     assert next(spec for spec in specs if spec.name == "frames").retention_ms == 60_000
 

@@ -52,6 +52,13 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     "producer.clock": (["auto", "camera", "arrival"], ["ntp", "Auto"]),
     "producer.pace": (["live", "backfill"], ["slow"]),
     "producer.buffer_bytes": ([2**20], [2**20 - 1]),
+    "producer.when_full": (["newest", "oldest", "block", "max_staleness"], ["latest", "Oldest"]),
+    "producer.max_staleness_s": ([SMALL], [0]),
+    "producer.spool_bytes": ([2**20], [2**20 - 1]),
+    "producer.spool_age_s": ([SMALL], [0]),
+    "producer.catch_up": (["oldest-first", "newest-first"], ["oldest"]),
+    "producer.catch_up_fps": ([10.1, 1000], [0, 1000.1]),
+    "producer.heartbeat_s": ([1, 3600], [0.9, 3601]),
     "producer.max_frame_bytes": ([1024, 900 * 1024], [1023, 900 * 1024 + 1]),
     "worker.max_frame_bytes": ([1024, 900 * 1024], [1023, 900 * 1024 + 1]),
     "worker.worker_id": (["w"], ["", "a b"]),
@@ -94,7 +101,9 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
 UNBOUNDED = {
     "kafka.client_id", "kafka.username", "kafka.password", "store.username", "store.password", "kafka.ssl_cafile",
     "kafka.ssl_certfile", "kafka.ssl_keyfile", "memory.updates", "producer.width", "producer.height", "producer.mask",
-    "producer.hours", "producer.start", "worker.bundle",
+    "producer.hours", "producer.start",
+    "producer.spool_dir", "producer.watch_view",
+    "worker.bundle",
 }  # fmt: skip
 """Text, paths and switches; width, height, mask, hours and start have tests of their own."""
 TAKEN = [(path, value) for path, (taken, _) in BOUNDS.items() for value in taken]
@@ -105,6 +114,14 @@ def loaded(**overrides: Any) -> AllSettings:
     """With ``section__key`` for ``section.key``."""
     given_flags = {name.replace("__", ".", 1): value for name, value in overrides.items()}
     return load_with_origins(AllSettings, None, given_flags, {}).settings
+
+
+def test_a_spool_must_be_one_that_can_be_emptied_and_is_no_place_to_drop_from() -> None:
+    with pytest.raises(SettingsError, match="catch_up_fps must be more than fps, or nothing is ever caught up; got 10"):
+        loaded(producer__catch_up_fps=10.0)
+    assert loaded(producer__catch_up_fps=5.0, producer__catch_up="newest-first").producer.catch_up_fps == 5
+    with pytest.raises(SettingsError, match="with spool_dir frames are kept, leave when_full out; got oldest"):
+        loaded(producer__spool_dir="spool", producer__when_full="oldest")
 
 
 def value_of(told: BaseModel, path: str) -> Any:

@@ -136,15 +136,6 @@ def test_seconds_are_cut_across_videos():
     assert [len(part.seen) for part in behind_seconds(takes, 0.0)] == [30, 30]
 
 
-def test_a_disturbance_is_told_by_how_much_of_it_is_over():
-    one = scene("a", 1.0, 0)
-    rougher = [take(f"normal{index}", 200, 3.0, 7 + index) for index in range(2)]
-    rows = {row.what: row for row in arms.disturbance(one, {"same": list(one.normal), "rougher": rougher})}
-    assert rows["as it is"].value == rows["same"].value < 5
-    assert rows["rougher"].value > 50
-    assert "of 200 frames of the other half" in rows["rougher"].note
-
-
 def test_a_drift_is_followed_by_adding_what_is_normal_now():
     one, other = scene("a", 1.0, 0), scene("a", 2.5, 300)
     rows = {row.what: row for row in arms.drift(one, {"faster": other})}

@@ -48,6 +48,8 @@ def test_all_questions_are_answered_for_all_scenes(place):
         "adaptation",
         "left out",
         "poison",
+        "own camera",
+        "wrong camera",
         "disturbance",
         "drift",
     }
