@@ -4,25 +4,43 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 
 from schemas.settings.connections import LogSection
 
 TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
+FIELDS = ("camera", "session", "partition", "worker", "bank")
+"""What a record may be about; given as ``extra`` where it is logged, or for all of a process."""
+
+FEED = "feed "
+"""So the name of a producer's thread begins that works for one camera alone; the camera's name follows."""
+
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, for collectors. Times are UTC."""
+    """One JSON object a line, for collectors. Times are UTC; ``FIELDS`` stand in it where they are known.
+
+    Args:
+        everywhere: fields of every record, for example the worker's name.
+    """
+
+    def __init__(self, everywhere: Mapping[str, object] | None = None) -> None:
+        super().__init__()
+        self._everywhere = dict(everywhere or {})
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as JSON."""
         entry = {
-            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
+            "time": _time_of(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "thread": record.threadName,
             "message": record.getMessage(),
+            **self._everywhere,
+            **_fields_of(record),
         }
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
@@ -52,12 +70,69 @@ class RepeatFilter(logging.Filter):
         return True
 
 
-def configure_logging(log: LogSection) -> None:
-    """Send all records to standard error as ``log`` says. Replaces what was configured before."""
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A warning, or worse, that was logged. ``at`` as in the log."""
+
+    at: str
+    level: str
+    logger: str
+    message: str
+
+    def as_json(self) -> dict[str, str]:
+        """As plain values."""
+        return asdict(self)
+
+
+class Problems(logging.Handler):
+    """Counts warnings and worse, and keeps the last of them, for who asks how the process fares."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._counts: Counter[str] = Counter()
+        self._last: Problem | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take note; called under the handler's lock."""
+        level = record.levelname.lower()
+        self._counts[level] += 1
+        self._last = Problem(_time_of(record), level, record.name, record.getMessage())
+
+    def counts(self) -> Mapping[str, int]:
+        """By level, since the process began."""
+        return dict(self._counts)  # in one step of the interpreter
+
+    def last(self) -> Problem | None:
+        """The newest one."""
+        return self._last
+
+
+PROBLEMS = Problems()
+"""Of this process; as the root of all loggers there is one."""
+
+
+def configure_logging(log: LogSection, everywhere: Mapping[str, object] | None = None) -> None:
+    """Send all records to standard error as ``log`` says. Replaces what was configured before.
+
+    Args:
+        log: level and format.
+        everywhere: see ``JsonFormatter``.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if log.format == "json" else logging.Formatter(TEXT))
+    handler.setFormatter(JsonFormatter(everywhere) if log.format == "json" else logging.Formatter(TEXT))
     handler.addFilter(RepeatFilter())
-    logging.basicConfig(level=log.level.upper(), handlers=[handler], force=True)
+    PROBLEMS.filters[:] = [RepeatFilter()]
+    logging.basicConfig(level=log.level.upper(), handlers=[handler, PROBLEMS], force=True)
     # At DEBUG the client formats every value it sends, a whole JPEG a frame.
     logging.getLogger("kafka").setLevel(max(logging.getLogger().level, logging.WARNING))
     logging.getLogger("matplotlib").setLevel(max(logging.getLogger().level, logging.WARNING))
+
+
+def _fields_of(record: logging.LogRecord) -> dict[str, object]:
+    named = {name: value for name in FIELDS if (value := getattr(record, name, None)) is not None}
+    thread = record.threadName or ""
+    return {"camera": thread.removeprefix(FEED), **named} if thread.startswith(FEED) else named
+
+
+def _time_of(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")

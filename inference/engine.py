@@ -164,10 +164,12 @@ class Engine:
     Attributes:
         predictor: of the bundle's network, on its device and backend.
         bundle: with the calibration of the backend, where the backend has its own.
+        backend: name of what computes the network.
     """
 
     predictor: Predictor
     bundle: Bundle
+    backend: str = TORCH.name
 
 
 def engine_of(bundle: Bundle, device: str = "auto", threads: int | None = None, choice: Choice = TORCH) -> Engine:
@@ -189,7 +191,9 @@ def engine_of(bundle: Bundle, device: str = "auto", threads: int | None = None, 
     frame = FrameFormat(manifest.width, manifest.height, manifest.channels)
     backend = open_backend(choice, network, torch_device(device), threads)
     motion = no_speeds if speed_of(bundle.calibration) == "ignored" else newest_speeds
-    return Engine(Predictor(network, frame, device, threads, manifest.frame_stride, backend, motion), bundle)
+    return Engine(
+        Predictor(network, frame, device, threads, manifest.frame_stride, backend, motion), bundle, choice.name
+    )
 
 
 def place_greys(frames_FHWK: UInt8) -> Float32:

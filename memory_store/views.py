@@ -150,6 +150,10 @@ class BankCache:
         copy = self._copies.get(bank_id)
         return None if copy is None or copy.confirmed_at is None else self._clock() - copy.confirmed_at
 
+    def views(self) -> dict[str, BankView]:
+        """The copies held now, by bank id; callable from any thread."""
+        return {bank_id: copy.view for bank_id, copy in list(self._copies.items())}
+
     def _renewed(self, bank_id: str, copy: _Copy | None) -> _Copy:
         known = copy.view.bank if copy and copy.view.bank.epoch != INITIAL_EPOCH else None
         confirmed_at = copy.confirmed_at if copy else None
@@ -157,7 +161,7 @@ class BankCache:
             found = self._store.read_if_newer(known) if known else self._store.read(bank_id)
         except TransientError as error:
             if copy is None or copy.view.memory_state != "stale":
-                _log.warning("bank %s: going on with the last good copy: %s", bank_id, error)
+                _log.warning("bank %s: going on with the last good copy: %s", bank_id, error, extra={"bank": bank_id})
             bank = known or self._initial.as_bank(bank_id)
             # Asked at the answer, not at the question: the pause between attempts does not shrink by the time-out.
             return _Copy(BankView(bank, "stale"), self._clock(), confirmed_at)
@@ -166,7 +170,8 @@ class BankCache:
             return self._without_bank(bank_id, known, now, confirmed_at)  # or of an Engram that did not count yet
         self._check_fit(found)
         if known is not None and found.epoch == known.epoch and found.version < known.version:
-            _log.warning("bank %s: the store went back from v%d to v%d", bank_id, known.version, found.version)
+            text = "bank %s: the store went back from v%d to v%d"
+            _log.warning(text, bank_id, known.version, found.version, extra={"bank": bank_id})
             return _Copy(BankView(known, "stale"), now, confirmed_at)
         return _Copy(BankView(found, "frozen" if found.frozen else "live"), now, now)
 

@@ -70,6 +70,9 @@ class Producer:
     """Runs feeds until their sources end or a stop is asked for. To be used once.
 
     The publisher stays open: who made it closes it.
+
+    Attributes:
+        turned_at_s: when it last looked after its log, on the monotonic clock.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class Producer:
         self._runs = [self._run_of(feed) for feed in feeds]
         self._forwarder.take_over(names)
         self._threads = [_thread(run) for run in self._runs]
+        self.turned_at_s = time.monotonic()
         self._over = threading.Event()
         self._own: dict[str, OwnSession] = {}
         self._reports: Reports | None = None
@@ -229,6 +233,11 @@ class Producer:
         """State and counts by camera id, of its newest session; may be called at any time from any thread."""
         return {run.feed.camera_id: _snapshot(run) for run in list(self._runs)}
 
+    @property
+    def is_log_away(self) -> bool:
+        """Whether the log takes no frames, as far as is known."""
+        return self._outlet.log.is_away
+
     def summary(self) -> str:
         """What became of all frames, one clause for each camera."""
         return "; ".join(f"{name}: {one.counts}" for name, one in self.snapshot().items())
@@ -319,6 +328,7 @@ class Producer:
         while not self._over.wait(min(_LOOK_S, interval_s)):
             self._outlet.log.look()
             self._tell()
+            self.turned_at_s = time.monotonic()
             if time.monotonic() >= due_s:
                 due_s += interval_s
                 cameras = [f"{name} ({one.status.state}): {one.counts}" for name, one in self.snapshot().items()]

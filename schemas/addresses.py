@@ -21,21 +21,33 @@ def host_ports(text: str) -> tuple[HostPort, ...]:
     return tuple(_host_port(part.strip()) for part in text.split(","))
 
 
+def listen_address(text: str) -> HostPort:
+    """Where to listen: ``host:port``, or a port alone, which means this machine only. Port 0 = any that is free.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if re.fullmatch(r":?[0-9]{1,5}", text.strip()):
+        text = f"127.0.0.1:{text.strip().removeprefix(':')}"
+    return _host_port(text.strip(), least_port=0)
+
+
 def shown_host_port(address: HostPort) -> str:
     """The inverse of ``host_ports`` for one."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _host_port(text: str) -> HostPort:
+def _host_port(text: str, least_port: int = 1) -> HostPort:
     host, colon, port = text.rpartition(":")
     if "/" in text or "@" in text:
         raise ValueError(f"must be host:port without scheme, user or path, got '{without_secrets(text)}'")
     bare = host.removeprefix("[").removesuffix("]")
     if not colon or not bare or (":" in bare and bare == host) or re.search(r"\s", host):
-        raise ValueError(f"must be host:port, got '{text}'; Kafka's usual port is 9092")
-    if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536:
-        raise ValueError(f"must be host:port with a port from 1 to 65535, got '{text}'")
+        hint = "; Kafka's usual port is 9092" if least_port else ""
+        raise ValueError(f"must be host:port, got '{text}'{hint}")
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not least_port <= int(port) < 65536:
+        raise ValueError(f"must be host:port with a port from {least_port} to 65535, got '{text}'")
     return bare, int(port)
 
 

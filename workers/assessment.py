@@ -108,6 +108,7 @@ class Assessor:
                 found = Finding(header, result, bank, self.standards.of(bank.digest, counted))
                 self._judge(admitted, self._as_known(camera, found), tally, output)
         output.claims.add(admitted.delivery.claim)
+        output.note_arrival(admitted.delivery.record.timestamp_ms)
         output.tally.add(tally)
         if admitted.camera is not None:
             admitted.camera.counts.add(tally)
@@ -169,6 +170,8 @@ class Assessor:
             self._bury(clip.delivery, error, tally, output)
             return
         tally.scored += 1
+        output.captured.append(found.header.captured_at)
+        output.num_learning += found.bank.memory_state == "learning"
         camera.standard = found.standard
         self._recognise(camera, found)
         irregularity = found.standard.look(found.result)

@@ -147,6 +147,45 @@ class Camera:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class CameraView:
+    """A camera as others may see it.
+
+    Attributes:
+        partition: whose camera it is.
+        session_id: None before its first frame.
+        last_at: capture time of its newest frame; None before its first.
+        counts: scored, warming and skipped frames, and dead letters, whoever handled them.
+        has_event: whether an event is open.
+        known_s: normal video that it is judged by, in seconds; None before its first score.
+    """
+
+    camera_id: str
+    partition: int
+    session_id: str | None
+    last_at: datetime | None
+    counts: dict[str, int]
+    is_silent: bool
+    has_event: bool
+    known_s: float | None
+
+
+def view_of(camera: Camera, partition: int) -> CameraView:
+    """How a camera looks now. It may be another thread's: nothing is gone through that may grow meanwhile."""
+    cursor, counts = camera.cursor, camera.counts
+    dead, skipped = sum(list(counts.dead_lettered.values())), sum(list(counts.skipped.values()))
+    return CameraView(
+        camera.camera_id,
+        partition,
+        cursor.session_id if cursor else None,
+        cursor.last_at if cursor else None,
+        {"scored": counts.scored, "warming": counts.warming, "skipped": skipped, "dead_lettered": dead},
+        camera.is_silent,
+        camera.happening is not None,
+        None if camera.standard is None else camera.standard.seconds_seen,
+    )
+
+
 def skip_reason(cursor: Cursor | None, header: FrameHeader) -> SkipReason | None:
     """Why a record must not be handled (again), if so.
 

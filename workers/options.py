@@ -66,6 +66,7 @@ class WorkerOptions:
         camera_forget_s: a camera silent for so long is forgotten, with its counts.
         max_cameras: beyond so many, those silent for longest are forgotten: anybody can make up a name.
         max_attempts: a record that so many owners have begun and not survived is given up as ``poison``.
+        warn_late_s: scores that come later after their frames than this are warned of; None = never.
         events: of cameras that ``cameras`` does not name.
         cameras: by camera id.
         on_stop: ``hand_over`` leaves open events to the next owner; ``end_events`` ends them (nobody follows).
@@ -88,6 +89,7 @@ class WorkerOptions:
     camera_forget_s: float = 3600.0
     max_cameras: int = 1024
     max_attempts: int = 3
+    warn_late_s: float | None = 10.0
     on_stop: Literal["hand_over", "end_events"] = "hand_over"
     events: EventOptions = field(default_factory=EventOptions)
     cameras: Mapping[str, CameraOptions] = field(default_factory=dict)

@@ -2,8 +2,12 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 
 from messaging.ports import Claim, OutRecord
+from schemas.messages import LATEST
+
+LATEST_MS = int(LATEST.timestamp() * 1000)
 
 
 @dataclass(slots=True)
@@ -52,9 +56,11 @@ class Tally:
             self.lost - earlier.lost,
         )
 
-    def copy(self) -> "Tally":
-        """The same counts, which go on by themselves."""
-        return self.since(Tally())
+    def plus(self, other: "Tally") -> "Tally":
+        """A new tally of both; this one stays, so that whoever holds it sees numbers that do not move."""
+        both = self.since(Tally())
+        both.add(other)
+        return both
 
     def __str__(self) -> str:
         parts = [f"{self.received} received", f"{self.scored} scored", f"{self.warming} warming"]
@@ -77,7 +83,9 @@ def _told(what: str, counts: Counter[str]) -> str:
 class Output:
     """Records of one transaction, and the cameras and claims whose state and progress go with them.
 
-    ``tombstones`` take the states of forgotten cameras from the state topic.
+    ``tombstones`` take the states of forgotten cameras from the state topic. ``captured`` are the capture times of the
+    frames scored, ``num_learning`` of them were of cameras not known well enough to be judged; ``oldest_ms`` is when
+    the log took the oldest record that was handled, in milliseconds of its clock.
     """
 
     records: list[OutRecord] = field(default_factory=list)
@@ -85,6 +93,20 @@ class Output:
     dirty: set[tuple[Claim, str]] = field(default_factory=set)
     claims: set[Claim] = field(default_factory=set)
     tally: Tally = field(default_factory=Tally)
+    captured: list[datetime] = field(default_factory=list)
+    num_learning: int = 0
+    oldest_ms: int | None = None
+
+    @property
+    def oldest_at(self) -> datetime | None:
+        """``oldest_ms`` as a time."""
+        return None if self.oldest_ms is None else datetime.fromtimestamp(self.oldest_ms / 1000, timezone.utc)
+
+    def note_arrival(self, timestamp_ms: int) -> None:
+        """A record was handled that the log took at this time; a time that cannot be one is passed over."""
+        if not 0 < timestamp_ms < LATEST_MS:
+            return
+        self.oldest_ms = timestamp_ms if self.oldest_ms is None else min(self.oldest_ms, timestamp_ms)
 
     def is_empty(self) -> bool:
         """Whether there is nothing to commit, not even progress."""

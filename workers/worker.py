@@ -23,10 +23,11 @@ from schemas.errors import EngramError, OwnershipLostError, TransientError
 from schemas.messages import EndReason
 from workers.arrivals import Arrival, Decoder
 from workers.assessment import Assessor, lost_by
-from workers.camera import Camera, decode_states, encode_state, left_open
+from workers.camera import Camera, CameraView, decode_states, encode_state, left_open, view_of
 from workers.fit import image_misfits, misfits, noted
 from workers.options import WorkerOptions
 from workers.output import Output, Tally
+from workers.pace import LateWarning, Pace
 from workers.partition import Admitted, Clip, Partition, Skipped, Warming, oldest_wanted
 from workers.rules import CameraRules
 from workers.tracker import BankRef
@@ -41,12 +42,23 @@ TWIN_INTERVAL_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class WorkerSnapshot:
-    """Where a worker stands: durable counts, partitions and cameras held, records not yet received."""
+    """Where a worker stands.
+
+    Attributes:
+        tally: durable counts; they do not move any more.
+        partitions: held.
+        cameras: held.
+        lag: records not yet received.
+        behind_s: how late its scores are, see ``Pace.behind_s``.
+        trouble: what it starts over from, until the log gives it partitions again; None if all is well.
+    """
 
     tally: Tally
     partitions: int
     cameras: int
     lag: int
+    behind_s: float = 0.0
+    trouble: str | None = None
 
 
 class Worker:
@@ -54,6 +66,7 @@ class Worker:
 
     Attributes:
         rules: what events go by; may be changed while the worker runs.
+        pace: how fast it is.
     """
 
     def __init__(
@@ -90,8 +103,10 @@ class Worker:
         self._backoff = Backoff(FIRST_BACKOFF_S, MAX_BACKOFF_S)
         self._tally = Tally()
         self._told, self._told_at_s = Tally(), monotonic()
-        self._caught_up_at_s = float("-inf")
+        self._trouble: str | None = None
+        self._late = LateWarning(options.warn_late_s)
         self._complete_until_s = float("-inf")
+        self.pace = Pace(began_at_s=monotonic(), turned_at_s=monotonic())
 
     def run(self, stop: threading.Event) -> None:
         """Work until ``stop`` is set, then drain: finish what is in hand, commit it, leave the group.
@@ -115,7 +130,20 @@ class Worker:
 
     def snapshot(self) -> WorkerSnapshot:
         """Counters and sizes, callable from any thread."""
-        return WorkerSnapshot(self._tally, len(self._partitions), self._num_cameras(), self._subscription.lag())
+        lag = self._subscription.lag()
+        behind_s = self.pace.behind_s(lag, self._clock(), self._monotonic())
+        return WorkerSnapshot(
+            self._tally, len(self._partitions), self._num_cameras(), lag, behind_s, trouble=self._trouble
+        )
+
+    def partitions(self) -> list[int]:
+        """Numbers of the partitions held, callable from any thread."""
+        return sorted(claim.partition for claim in list(self._partitions))
+
+    def cameras(self) -> list[CameraView]:
+        """The cameras held, callable from any thread."""
+        held = [(claim, list(partition.cameras.values())) for claim, partition in list(self._partitions.items())]
+        return [view_of(camera, claim.partition) for claim, cameras in held for camera in cameras]
 
     def _guarded(self, action: Callable[[], None], stop: threading.Event) -> None:
         try:
@@ -123,6 +151,7 @@ class Worker:
         except TransientError as error:
             pause_s = self._backoff.next_s()
             log.warning("starting over from the last commit in %.1f s: %s", pause_s, error)
+            self._trouble = str(error)
             self._forget()
             self._subscription.rewind()
             stop.wait(pause_s)
@@ -132,10 +161,12 @@ class Worker:
         self._process(self._ahead)
         self._notice_silent_cameras()
         self._bound_cameras()
-        self._ahead, self._complete_until_s = arrivals, self._caught_up_at_s
+        self._ahead, self._complete_until_s = arrivals, self.pace.caught_up_at_s
         if self._monotonic() - self._committed_at_s >= self._options.commit_interval_s:
             self._commit()
+            self._tell_lateness()
         self._tell_counts()
+        self.pace.turned_at_s = self._monotonic()
 
     def _drain(self) -> None:
         self._process(self._ahead)
@@ -153,7 +184,7 @@ class Worker:
         began_at_s = self._monotonic()
         arrivals = self._accept(self._subscription.receive(options.max_batch, wait_s))
         if self._subscription.lag() == 0:
-            self._caught_up_at_s = began_at_s
+            self.pace.caught_up_at_s = began_at_s
         deadline_s = self._monotonic() + options.max_wait_s
         while arrivals and not self._ahead and len(arrivals) < options.max_batch:
             left_s = deadline_s - self._monotonic()
@@ -181,6 +212,7 @@ class Worker:
             lost.claim.partition,
             num_unhandled,
             lost.first_offset + lost.num_records - num_unhandled,
+            extra={"partition": lost.claim.partition},
         )
         for camera in self._partitions[lost.claim].cameras.values():
             camera.is_overlooked = True
@@ -194,16 +226,20 @@ class Worker:
             # One transaction holds the output of all partitions: without the lost one's it would be another output.
             raise OwnershipLostError("a partition went to another worker with output of ours not yet committed")
         for assigned in intake.assigned:
+            self._trouble = None
             states, unreadable = decode_states(assigned.states, assigned.committed_offset, self._clock())
-            for error in unreadable.values():
-                log.warning("%s", error)
+            for camera_id, error in unreadable.items():
+                log.warning("%s", error, extra={"camera": camera_id, "partition": assigned.claim.partition})
             partition = Partition.from_assignment(
                 assigned, states, self._engine.predictor.clip_format, self._monotonic()
             )
             self._partitions[assigned.claim] = partition
             for camera_id in unreadable:
                 self._end_orphan(assigned, camera_id)
-            log.info("partition %d is ours from offset %d", assigned.claim.partition, assigned.committed_offset)
+            number = assigned.claim.partition
+            log.info(
+                "partition %d is ours from offset %d", number, assigned.committed_offset, extra={"partition": number}
+            )
 
     def _end_orphan(self, assigned: Assigned, camera_id: str) -> None:
         """A state that cannot be used may tell of an event that is open: it gets its end all the same."""
@@ -241,7 +277,12 @@ class Worker:
         clips = [(one.clip_THWC, view.bank.items_MC) for one, view in pairs if view and isinstance(one, Clip)]
         if not clips:
             return []
-        return self._engine.predictor.infer([clip for clip, _ in clips], np.stack([items_MC for _, items_MC in clips]))
+        began_at_s = self._monotonic()
+        results = self._engine.predictor.infer(
+            [clip for clip, _ in clips], np.stack([items_MC for _, items_MC in clips])
+        )
+        self.pace.computed(len(clips), self._monotonic() - began_at_s)
+        return results
 
     def _watch_sender(self, record: Admitted, now_s: float) -> None:
         """Say what an operator should know of a camera: two that send under its name, frames that do not fit."""
@@ -256,6 +297,7 @@ class Worker:
                         header.session_id,
                         camera.cursor.session_id,
                         camera.cursor.session_id,
+                        extra={"camera": camera.camera_id, "session": header.session_id},
                     )
             case Clip(camera=camera, header=header) | Warming(camera=camera, header=header):
                 camera.rate, manifest = noted(camera.rate, header), self._engine.bundle.manifest
@@ -265,7 +307,8 @@ class Worker:
                     clip_THWC = record.clip_THWC if isinstance(record, Clip) else None
                     jpeg = record.delivery.record.value or b""
                     for text in (*found, *image_misfits(jpeg, clip_THWC, manifest)):
-                        log.warning("camera %s, session %s: %s", camera.camera_id, header.session_id, text)
+                        named = {"camera": camera.camera_id, "session": header.session_id}
+                        log.warning("camera %s, session %s: %s", camera.camera_id, header.session_id, text, extra=named)
 
     def _commit(self) -> None:
         """Make durable what was computed since the last commit, exactly once.
@@ -290,8 +333,14 @@ class Worker:
             except TooLargeError as error:
                 log.warning("left out, since the topic would not take it the next time either: %s", error)
                 records = _without(records, error.record)
-        self._tally.add(output.tally)  # 4
+        self._tally = self._tally.plus(output.tally)  # 4
+        self.pace.committed(output, self._clock(), self._monotonic())
         self._backoff.reset()
+        self._trouble = None
+
+    def _tell_lateness(self) -> None:
+        lag, now_s = self._subscription.lag(), self._monotonic()
+        self._late.look(self.pace.behind_s(lag, self._clock(), now_s), lag, now_s)
 
     def _tell_counts(self) -> None:
         """One line a minute: what became of the records since the last one."""
@@ -300,14 +349,15 @@ class Worker:
             return
         seen = self.snapshot()
         log.info(
-            "in %.0f s: %s; %d records behind, %d cameras in %d partitions",
+            "in %.0f s: %s; %d records behind, scores %.1f s late, %d cameras in %d partitions",
             now_s - self._told_at_s,
             seen.tally.since(self._told),
             seen.lag,
+            seen.behind_s,
             seen.cameras,
             seen.partitions,
         )
-        self._told, self._told_at_s = seen.tally.copy(), now_s
+        self._told, self._told_at_s = seen.tally, now_s
 
     def _state_records(self, output: Output) -> list[OutRecord]:
         known = [(claim, self._partitions[claim].cameras.get(camera_id)) for claim, camera_id in output.dirty]

@@ -6,10 +6,21 @@ from bundles.calibration import Calibration
 from memory_store.coordinator.options import CAMERA, ChangeLimits, CoordinatorOptions, RoundRules
 from schemas.settings import CoordinatorSettings, WatchSettings, WorkerSettings
 from schemas.settings.cameras import events_of
+from schemas.settings.connections import KafkaSection
 from schemas.topics import TopicNames
 
 if TYPE_CHECKING:
     from workers.options import CameraOptions, EventOptions, WorkerOptions
+
+
+def worker_group(kafka: KafkaSection) -> str:
+    """The group that shares the frames."""
+    return kafka.group or f"{kafka.topic_prefix}engram-workers"
+
+
+def coordinator_group(kafka: KafkaSection) -> str:
+    """The group of the coordinators, of which one leads."""
+    return f"{kafka.topic_prefix}engram-coordinators"
 
 
 S = TypeVar("S", CoordinatorSettings, WorkerSettings, WatchSettings)
@@ -31,7 +42,7 @@ def coordinator_options(settings: CoordinatorSettings | WatchSettings) -> Coordi
     return CoordinatorOptions(
         coordinator_id=section.writer_id,
         topics=TopicNames.with_prefix(settings.kafka.topic_prefix),
-        group=f"{settings.kafka.topic_prefix}engram-coordinators",
+        group=coordinator_group(settings.kafka),
         rules=RoundRules(round_s=section.round_s, quarantine_s=section.quarantine_s, guard_frames=section.guard_frames),
         bank_id=settings.memory.bank_id,
         max_banks=section.max_banks,
@@ -53,7 +64,7 @@ def worker_options(settings: WorkerSettings | WatchSettings) -> "WorkerOptions":
     return WorkerOptions(
         worker_id=section.worker_id,
         topics=TopicNames.with_prefix(settings.kafka.topic_prefix),
-        group=settings.kafka.group or f"{settings.kafka.topic_prefix}engram-workers",
+        group=worker_group(settings.kafka),
         bank_id=settings.memory.bank_id,
         updates=settings.memory.updates,
         max_batch=section.max_batch,
@@ -68,6 +79,7 @@ def worker_options(settings: WorkerSettings | WatchSettings) -> "WorkerOptions":
         camera_forget_s=section.camera_forget_s,
         max_attempts=section.max_attempts,
         max_cameras=section.max_cameras,
+        warn_late_s=section.warn_late_s,
         events=event_options(settings),
         cameras=camera_options(settings),
     )

@@ -17,6 +17,10 @@ BootstrapOption = Annotated[
 PrefixOption = Annotated[str | None, typer.Option("--topic-prefix", help="Put before every topic name.")]
 FollowOption = Annotated[bool, typer.Option("--follow", "-f", help="Stay, and print what comes from now on.")]
 StoreOption = Annotated[str | None, typer.Option("--store", help="redis://host:6379/0 or sqlite:///path.")]
+HttpOption = Annotated[
+    str | None,
+    typer.Option("--http", help="host:port for /metrics, /healthz, /readyz, /status; a port alone = loopback."),
+]
 BundleOption = Annotated[Path | None, typer.Option("--bundle", help="Folder of the trained bundle.")]
 MadeBundleOption = Annotated[Path, typer.Option("--bundle", help="Folder of the bundle.")]
 FpsOption = Annotated[float | None, typer.Option("--fps", help="Frames a second to send.")]

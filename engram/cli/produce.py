@@ -10,6 +10,7 @@ from engram.cli.options import (
     BootstrapOption,
     CamerasOption,
     FpsOption,
+    HttpOption,
     PaceOption,
     PrefixOption,
     StartOption,
@@ -76,6 +77,7 @@ def produce(
     spool_dir: SpoolOption = None,
     bootstrap_servers: BootstrapOption = None,
     topic_prefix: PrefixOption = None,
+    http: HttpOption = None,
 ) -> None:
     """Send the frames of cameras or files to Kafka, until they end or a signal comes.
 
@@ -97,6 +99,7 @@ def produce(
         "spool_dir": spool_dir,
     }
     overrides = kafka_overrides(bootstrap_servers, topic_prefix) | {f"producer.{key}": own[key] for key in own}
+    overrides |= {"http.listen": http}
     run.load(ProducerSettings, overrides)  # what is wrong there is told before OpenCV is loaded
     from engram.build.cameras import bundle_defaults, resolved_sources  # noqa: PLC0415 - OpenCV takes a while to load
     from engram.run.producer import run_producer  # noqa: PLC0415

@@ -14,6 +14,7 @@ from engram.cli.options import (
     CamerasOption,
     DeviceOption,
     FpsOption,
+    HttpOption,
     PaceOption,
     StartOption,
     StoreOption,
@@ -50,6 +51,7 @@ def watch(
     store: StoreOption = None,
     device: DeviceOption = None,
     backend: BackendOption = None,
+    http: HttpOption = None,
     output: OutputOption = "text",
 ) -> None:
     """Watch cameras or files on this machine: no Kafka, no Redis. Ends when the sources do; Ctrl-C drains.
@@ -69,6 +71,7 @@ def watch(
         "producer.start": start,
         "memory.updates": updates,
         "store.url": store,
+        "http.listen": http,
     }
     run.load(WatchSettings, overrides)  # what is wrong there is told before torch is loaded
     from engram.build.cameras import resolved_sources  # noqa: PLC0415 - needs an extra, as what follows

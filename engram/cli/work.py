@@ -10,10 +10,12 @@ from engram.cli.options import (
     BootstrapOption,
     BundleOption,
     DeviceOption,
+    HttpOption,
     PrefixOption,
     StoreOption,
     kafka_overrides,
 )
+from engram.logs import configure_logging
 from engram.run.process import stop_on_signals
 from schemas.settings import WorkerSettings
 
@@ -36,6 +38,7 @@ def work(
     bootstrap_servers: BootstrapOption = None,
     topic_prefix: PrefixOption = None,
     store: StoreOption = None,
+    http: HttpOption = None,
 ) -> None:
     """Score frames from Kafka and publish scores and events. Start as many as you like, up to one per partition.
 
@@ -50,9 +53,11 @@ def work(
         "worker.device": device,
         "worker.backend": backend,
         "worker.threads": threads,
+        "http.listen": http,
     }
     overrides = {**kafka_overrides(bootstrap_servers, topic_prefix), **own, "store.url": store}
     settings = run.settings(WorkerSettings, overrides)
+    configure_logging(settings.log, {"worker": settings.worker.worker_id})
     from engram.run.fleet import run_worker  # noqa: PLC0415 - needs an extra
     from engram.run.reload import Reload  # noqa: PLC0415
 

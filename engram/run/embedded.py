@@ -21,6 +21,10 @@ from engram.build.options import (
     worker_options,
 )
 from engram.build.topics import topic_specs
+from engram.observe.coordinator import SeenCoordinator
+from engram.observe.observed import Observed
+from engram.observe.producer import SeenProducer
+from engram.observe.worker import SeenWorker
 from engram.run.process import Crew
 from engram.run.roster import Roster
 from inference.engine import Engine
@@ -111,12 +115,23 @@ class Embedded:
             ProducerOptions(self._topics.frames),
             is_complete=None if roster is None else lambda: roster.is_complete,
         )
-        options = replace(worker_options(settings), on_stop="end_events")
-        self._worker = Worker(self._bus, engine, bank_cache(store, engine, settings.memory), options, utc_now)
+        # A recording is read as fast as may be, so that its frames wait by design.
+        late_s = settings.worker.warn_late_s if settings.producer.pace == "live" else None
+        options = replace(worker_options(settings), on_stop="end_events", warn_late_s=late_s)
+        banks = bank_cache(store, engine, settings.memory)
+        self._worker = Worker(self._bus, engine, banks, options, utc_now)
+        self._seen_worker = SeenWorker(self._worker, engine, banks, options.worker_id)
         initial = InitialBank.of_bundle(engine.bundle)
-        self._coordinator = Coordinator(self._bus, store, initial, coordinator_options(settings))
+        rules = coordinator_options(settings)
+        self._coordinator = Coordinator(self._bus, store, initial, rules)
+        self._seen_coordinator = SeenCoordinator(self._coordinator, initial, rules.limits)
         self._learns = settings.memory.updates and not initial.is_empty
         self._crew = Crew()
+
+    def seen(self) -> tuple[Observed, ...]:
+        """The parts, for who asks how they fare."""
+        parts: tuple[Observed, ...] = (SeenProducer(self._producer), self._seen_worker)
+        return (*parts, self._seen_coordinator) if self._learns else parts
 
     def run(self, stop: threading.Event) -> Outcome:
         """Run until every source has ended and every frame is scored, or until ``stop`` is set, then drain.

@@ -13,6 +13,8 @@ from engram.build.options import (
     with_banks_for,
     worker_options,
 )
+from engram.observe.coordinator import SeenCoordinator
+from engram.observe.desk import open_desk
 from engram.run.process import connected
 from engram.run.reload import Reload, reloading
 from memory_store.coordinator.coordinator import Coordinator
@@ -21,6 +23,7 @@ from memory_store.views import InitialBank
 from schemas.errors import FatalError, TransientError
 from schemas.messages import utc_now
 from schemas.settings import CoordinatorSettings, Loaded, WorkerSettings
+from schemas.settings.connections import KafkaSection
 
 log = logging.getLogger(__name__)
 
@@ -31,18 +34,23 @@ def run_coordinator(settings: CoordinatorSettings, stop: threading.Event) -> Non
     Raises:
         FatalError: settings, bundle or store are beyond repair, or the bundle has no memory.
     """
-    items = load_initial_bank(require_bundle(settings.worker.bundle))
-    settings = with_banks_for(settings, items.calibration)
-    initial = InitialBank.of_items(items)
-    if initial.is_empty:
-        text = f"the network '{items.model}' keeps what it knows in its weights, there is no memory to coordinate"
-        raise FatalError(f"{text}; its workers need no coordinator")
-    with open_bus(settings.kafka) as bus, open_store(settings.store, settings.coordinator.history) as store:
-        if connected(bus.existing_topics, stop) is None:
-            return
-        coordinator = Coordinator(bus, store, initial, coordinator_options(settings))
-        log.info("coordinating as %s", settings.coordinator.writer_id)
-        coordinator.run(stop)
+    with open_desk(settings.http, "coordinate") as desk:
+        items = load_initial_bank(require_bundle(settings.worker.bundle))
+        settings = with_banks_for(settings, items.calibration)
+        initial = InitialBank.of_items(items)
+        if initial.is_empty:
+            text = f"the network '{items.model}' keeps what it knows in its weights, there is no memory to coordinate"
+            raise FatalError(f"{text}; its workers need no coordinator")
+        kafka = named(settings.kafka, settings.coordinator.writer_id)
+        with open_bus(kafka) as bus, open_store(settings.store, settings.coordinator.history) as store:
+            desk.wait_for("the log must answer")
+            if connected(bus.existing_topics, stop) is None:
+                return
+            options = coordinator_options(settings)
+            coordinator = Coordinator(bus, store, initial, options)
+            desk.show(SeenCoordinator(coordinator, initial, options.limits))
+            log.info("coordinating as %s", settings.coordinator.writer_id)
+            coordinator.run(stop)
 
 
 def run_worker(settings: WorkerSettings, stop: threading.Event, reload: Reload[WorkerSettings] | None = None) -> None:
@@ -58,24 +66,36 @@ def run_worker(settings: WorkerSettings, stop: threading.Event, reload: Reload[W
     """
     # Workers need torch, coordinators do not.
     from engram.build.bundles import bank_cache, load_engine, warn_of_thin_evidence  # noqa: PLC0415
+    from engram.observe.worker import SeenWorker  # noqa: PLC0415
     from workers.worker import Worker  # noqa: PLC0415
 
-    engine = load_engine(settings.worker)
-    told, settings = settings, with_banks_for(settings, engine.bundle.calibration)
-    with open_bus(settings.kafka) as bus, open_store_for_worker(settings.store) as store:
-        if connected(bus.existing_topics, stop) is None or stop.is_set():
-            return  # told to stop while the network was loading: joining the group would only cost the others
-        _meet_store(store, settings.memory.bank_id.format(camera_id="any"))
-        worker = Worker(bus, engine, bank_cache(store, engine, settings.memory), worker_options(settings), utc_now)
-        log.info("working as %s on bundle %s", settings.worker.worker_id, engine.bundle.digest[:12])
-        warn_of_thin_evidence(settings.events, engine.bundle.calibration)
+    with open_desk(settings.http, "work") as desk:
+        desk.wait_for("the network must load")
+        engine = load_engine(settings.worker)
+        told, settings = settings, with_banks_for(settings, engine.bundle.calibration)
+        kafka = named(settings.kafka, settings.worker.worker_id)
+        with open_bus(kafka) as bus, open_store_for_worker(settings.store) as store:
+            desk.wait_for("the log must answer")
+            if connected(bus.existing_topics, stop) is None or stop.is_set():
+                return  # told to stop while the network was loading: joining the group would only cost the others
+            _meet_store(store, settings.memory.bank_id.format(camera_id="any"))
+            banks = bank_cache(store, engine, settings.memory)
+            worker = Worker(bus, engine, banks, worker_options(settings), utc_now)
+            desk.show(SeenWorker(worker, engine, banks, settings.worker.worker_id))
+            log.info("working as %s on bundle %s", settings.worker.worker_id, engine.bundle.digest[:12])
+            warn_of_thin_evidence(settings.events, engine.bundle.calibration)
 
-        def change(anew: Loaded[WorkerSettings]) -> None:
-            worker.rules.change(event_options(anew.settings), camera_options(anew.settings))
+            def change(anew: Loaded[WorkerSettings]) -> None:
+                worker.rules.change(event_options(anew.settings), camera_options(anew.settings))
 
-        with reloading(told, reload, change):
-            worker.run(stop)
-        log.info("stopped: %s", worker.snapshot().tally)
+            with reloading(told, reload, change):
+                worker.run(stop)
+            log.info("stopped: %s", worker.snapshot().tally)
+
+
+def named(kafka: KafkaSection, who: str) -> KafkaSection:
+    """With ``who`` in the name that the broker knows this process by: its group then says who owns what."""
+    return kafka.model_copy(update={"client_id": f"{kafka.client_id}.{who}"})
 
 
 def _meet_store(store: BankReader, bank_id: str) -> None:

@@ -9,6 +9,8 @@ from functools import partial
 from engram.build.adapters import open_bus
 from engram.build.cameras import camera_plans
 from engram.build.edge import open_spool, producer_options
+from engram.observe.desk import open_desk
+from engram.observe.producer import SeenProducer
 from engram.run.awaited import AwaitedPublisher
 from engram.run.process import connected
 from engram.run.reload import Reload, reloading
@@ -54,6 +56,8 @@ def run_producer(
     with ExitStack() as opened:
         change = reloading(settings, reload, lambda anew: roster.change(camera_plans(anew, sources, names)))
         opened.enter_context(change)
+        desk = opened.enter_context(open_desk(settings.http, "produce"))
+        desk.wait_for("the log must answer")
         if (spool := open_spool(settings.producer)) is not None:
             opened.callback(spool.close)
         bus = opened.enter_context(open_bus(settings.kafka, settings.producer.buffer_bytes))
@@ -76,6 +80,7 @@ def run_producer(
             open_statuses=statuses,
             is_complete=lambda: roster.is_complete,
         )
+        desk.show(SeenProducer(producer))
         try:
             _send(producer, roster, publisher, stop)
         finally:

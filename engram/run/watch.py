@@ -13,6 +13,7 @@ from consumers.score_table import ScoreTable
 from engram.build.adapters import open_store
 from engram.build.bundles import load_engine, require_bundle, warn_of_thin_evidence
 from engram.build.cameras import camera_plans
+from engram.observe.desk import open_desk
 from engram.run.embedded import Embedded, Outcome
 from engram.run.reload import Reload, reloading
 from engram.run.roster import Roster
@@ -73,6 +74,7 @@ def run_watch(
     roster = Roster(camera_plans(loaded, request.sources, request.names))
     feeds = roster.first_feeds()
     with ExitStack() as opened:
+        desk = opened.enter_context(open_desk(settings.http, "watch"))
         store = opened.enter_context(open_store(settings.store, settings.coordinator.history))
         table = None if request.scores is None else opened.enter_context(ScoreTable(request.scores))
         engine = load_engine(settings.worker)
@@ -83,6 +85,7 @@ def run_watch(
             roster.change(camera_plans(anew, request.sources, request.names))
             whole.change_events(anew.settings)
 
+        desk.show(*whole.seen())
         opened.enter_context(reloading(settings, reload, change))
         return whole.run(stop)
 

@@ -47,6 +47,9 @@ class Coordinator:
         options: see ``CoordinatorOptions``.
         clock: seconds, monotonic.
         wall_clock: UTC, for the log.
+
+    Attributes:
+        turned_at_s: when its loop came round last, on ``clock``.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Coordinator:
         self._not_before = float("-inf")
         self._snapshot = CoordinatorSnapshot()
         self._is_ending = False
+        self.turned_at_s = clock()
 
     def run(self, stop: threading.Event) -> None:
         """Coordinate until ``stop`` is set.
@@ -110,6 +114,7 @@ class Coordinator:
             self._troubled(error)
         self._snapshot = self._look()
         self._tell()
+        self.turned_at_s = self._clock()
         return busy
 
     def settle_the_rest(self, num_proposals: int, timeout_s: float) -> bool:
@@ -226,4 +231,5 @@ class Coordinator:
         look.events_remembered = tenure.events_remembered if tenure else 0
         look.waiting_to_send = len(self._outgoing) if self._outgoing else 0
         look.versions = dict(self._keeper.versions) if self._keeper else {}
+        look.banks = dict(self._keeper.banks) if self._keeper else {}
         return look

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from memory_store.bank import Bank
+
 
 @dataclass(slots=True)
 class CoordinatorSnapshot:
@@ -27,6 +29,7 @@ class CoordinatorSnapshot:
         commits: versions written.
         waiting_to_send: records not yet confirmed by the broker.
         versions: bank id to version.
+        banks: bank id to the newest version itself, as last seen; none while standing by.
     """
 
     is_leader: bool = False
@@ -44,6 +47,7 @@ class CoordinatorSnapshot:
     commits: int = 0
     waiting_to_send: int = 0
     versions: Mapping[str, int] = field(default_factory=dict)
+    banks: Mapping[str, Bank] = field(default_factory=dict)
 
     def copied(self) -> "CoordinatorSnapshot":
         """The same numbers, which do not move any more."""

@@ -73,6 +73,11 @@ class BankKeeper:
         """Bank id to version, as last seen."""
         return {bank_id: bank.version for bank_id, bank in self._known.items()}
 
+    @property
+    def banks(self) -> Mapping[str, Bank]:
+        """The newest version of each bank, as last seen."""
+        return self._known
+
     def now(self) -> datetime:
         """The wall clock, for what is written."""
         return self._wall_clock()
@@ -206,7 +211,10 @@ class BankKeeper:
         if found.normality is None and self._flaw(kept) is None:  # of an Engram that did not count yet
             _log.info("bank %s v%d: counts of normality are added to its items", found.bank_id, found.version)
             return self._written(kept, found, f"the items of v{found.version}, from here on with counts of normality")
-        _log.warning("bank %s v%d: back to the trained bank, %s", found.bank_id, found.version, flaw.detail)
+        named = {"bank": found.bank_id}
+        _log.warning(
+            "bank %s v%d: back to the trained bank, %s", found.bank_id, found.version, flaw.detail, extra=named
+        )
         whole = replace(kept, items_MC=trained.items_MC)
         return self._written(whole, found, f"the trained bank, since v{found.version} was unfit: {flaw.detail}")
 
@@ -215,7 +223,8 @@ class BankKeeper:
 
     def _restored(self, best: Bank, found: Bank | None, source: str) -> Bank:
         what = f"the store had v{found.version} of epoch {found.epoch}" if found else "the store had none"
-        _log.warning("bank %s: restoring v%d from %s, %s", best.bank_id, best.version, source, what)
+        named = {"bank": best.bank_id}
+        _log.warning("bank %s: restoring v%d from %s, %s", best.bank_id, best.version, source, what, extra=named)
         bank = self._written(best, found, f"from {source}; {what}")
         if best.frozen and not bank.frozen:
             change = self._change("freeze", "it was frozen before it was restored", f"freeze {bank.epoch}")

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from schemas.addresses import host_ports
+from schemas.addresses import HostPort, host_ports, listen_address
 from schemas.settings.section import Seconds, Section
 
 
@@ -108,6 +108,31 @@ class LogSection(Section):
 
     level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least severity written")
     format: Literal["text", "json"] = Field(default="text", description="text for people, json for collectors")
+
+
+class HttpSection(Section):
+    """Where a process shows its metrics and its health. There is no login: let only your own network reach it."""
+
+    listen: str | None = Field(
+        default=None, description="host:port for /metrics, /healthz, /readyz, /status; a port alone = loopback"
+    )
+
+    @field_validator("listen", mode="before")
+    @classmethod
+    def _port_may_be_a_number(cls, listen: object) -> object:
+        return str(listen) if isinstance(listen, int) and not isinstance(listen, bool) else listen
+
+    @field_validator("listen")
+    @classmethod
+    def _listen_is_an_address(cls, listen: str | None) -> str | None:
+        if listen is not None:
+            listen_address(listen)
+        return listen
+
+    @property
+    def address(self) -> HostPort | None:
+        """Host and port; none = nothing is shown."""
+        return None if self.listen is None else listen_address(self.listen)
 
 
 class WireLimits(Section):

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from schemas.settings.cameras import Cameras
-from schemas.settings.connections import KafkaSection, LogSection, StoreSection
+from schemas.settings.connections import HttpSection, KafkaSection, LogSection, StoreSection
 from schemas.settings.detection import (
     CoordinatorSection,
     EventsSection,
@@ -24,6 +24,7 @@ class Settings(Section):
 class ProducerSettings(Settings):
     """``engram produce``."""
 
+    http: HttpSection = Field(default_factory=HttpSection)
     producer: ProducerSection = Field(default_factory=ProducerSection)
     cameras: Cameras = Field(default_factory=dict)
 
@@ -31,6 +32,7 @@ class ProducerSettings(Settings):
 class WorkerSettings(Settings):
     """``engram work``."""
 
+    http: HttpSection = Field(default_factory=HttpSection)
     store: StoreSection = Field(default_factory=StoreSection)
     memory: MemorySection = Field(default_factory=MemorySection)
     worker: WorkerSection = Field(default_factory=WorkerSection)
@@ -41,6 +43,7 @@ class WorkerSettings(Settings):
 class CoordinatorSettings(Settings):
     """``engram coordinate`` and ``engram bank``."""
 
+    http: HttpSection = Field(default_factory=HttpSection)
     store: StoreSection = Field(default_factory=StoreSection)
     memory: MemorySection = Field(default_factory=MemorySection)
     worker: WorkerSection = Field(default_factory=WorkerSection, description="for the bundle")
@@ -54,6 +57,7 @@ class ConsumerSettings(Settings):
 class WatchSettings(Settings):
     """``engram watch``: everything in one process."""
 
+    http: HttpSection = Field(default_factory=HttpSection)
     store: StoreSection = Field(default_factory=StoreSection)
     memory: MemorySection = Field(default_factory=MemorySection)
     producer: ProducerSection = Field(default_factory=ProducerSection)

@@ -40,6 +40,7 @@ def test_every_worker_and_event_setting_is_used() -> None:
                 "camera_forget_s": 60,
                 "max_attempts": 9,
                 "max_cameras": 77,
+                "warn_late_s": 3,
             },
             "events": {
                 "enter": 0.9,

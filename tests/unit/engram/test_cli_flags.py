@@ -28,6 +28,7 @@ KAFKA = [
     (("--bootstrap-servers", "a:1,b:2"), "kafka.bootstrap_servers", "a:1,b:2"),
     (("--topic-prefix", "site."), "kafka.topic_prefix", "site."),
 ]
+HTTP = (("--http", "9100"), "http.listen", "9100")
 STORE = (("--store", "redis://h:1/0"), "store.url", "redis://h:1/0")
 NETWORK = [
     (("--bundle", "b"), "worker.bundle", Path("b")),
@@ -45,17 +46,20 @@ SETTINGS: dict[str, list[tuple[tuple[str, ...], str, object]]] = {
         *KAFKA,
         *NETWORK,
         STORE,
+        HTTP,
         (("--worker-id", "w7"), "worker.worker_id", "w7"),
         (("--threads", "3"), "worker.threads", 3),
     ],
-    "coordinate": [*KAFKA, NETWORK[0], STORE],
+    "coordinate": [*KAFKA, NETWORK[0], STORE, HTTP],
     "produce": [
         *KAFKA,
         *FILM,
+        HTTP,
         (("--source-fps", "7"), "producer.source_fps", 7.0),
         (("--width", "64", "--height", "48"), "producer.width", 64),
         (("--width", "64", "--height", "48"), "producer.height", 48),
         (("--colours", "grey"), "producer.colours", "grey"),
+        (("--spool-dir", "kept"), "producer.spool_dir", Path("kept")),
         (("--jpeg-quality", "55"), "producer.jpeg_quality", 55),
         START,
         (("--session", "s9"), "producer.session", "s9"),
@@ -65,6 +69,7 @@ SETTINGS: dict[str, list[tuple[tuple[str, ...], str, object]]] = {
         *FILM,
         STORE,
         START,
+        HTTP,
         (("--updates",), "memory.updates", True),
         (("--no-updates",), "memory.updates", False),
     ],

@@ -8,8 +8,13 @@ from datetime import datetime
 
 import pytest
 
-from engram.logs import JsonFormatter, RepeatFilter, configure_logging
+from engram.logs import PROBLEMS, JsonFormatter, RepeatFilter, configure_logging
+from producers.feed import CameraFeed
+from producers.pacing import PacingOptions
+from producers.producer import Producer
 from schemas.settings.connections import LogSection
+from tests.unit.producers.memory_publisher import MemoryPublisher
+from tests.unit.producers.scripted_source import ScriptedSource, plain
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +42,50 @@ def test_json_lines_have_time_level_place_and_traceback() -> None:
     assert datetime.fromisoformat(plain["time"]).utcoffset() is not None
     assert failed["message"] == "two\nlines"
     assert "ValueError: invalid literal" in failed["traceback"]
+
+
+def test_json_lines_name_what_they_are_about() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter({"worker": "w1"}))
+    logger = logging.Logger("a.b")
+    logger.addHandler(handler)
+    logger.warning("x", extra={"camera": "gate", "partition": 0, "colour": "red"})
+    logger.info("y", extra={"worker": "w2", "bank": "lobby"})
+    first, second = (json.loads(line) for line in stream.getvalue().splitlines())
+    assert (first["worker"], first["camera"], first["partition"]) == ("w1", "gate", 0)
+    assert "colour" not in first
+    assert "bank" not in first
+    assert (second["worker"], second["bank"]) == ("w2", "lobby")
+
+
+def test_json_lines_of_a_feed_name_its_camera(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogSection(format="json"))
+    feed = CameraFeed("gate", ScriptedSource([plain()], is_live=False), pacing=PacingOptions(mode="backfill"))
+    Producer([feed], MemoryPublisher()).run()
+    entries = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert {entry.get("camera") for entry in entries if entry["thread"] == "feed gate"} == {"gate"}
+    assert {entry.get("camera") for entry in entries if not entry["thread"].startswith("feed ")} == {None}
+
+
+def test_problems_are_counted_and_the_last_is_kept() -> None:
+    configure_logging(LogSection())
+    before = PROBLEMS.counts()
+    logging.getLogger("engram.x").info("nothing to speak of")
+    logging.getLogger("engram.x").warning("one")
+    logging.getLogger("engram.y").error("two of %d", 2)
+    after, last = PROBLEMS.counts(), PROBLEMS.last()
+    assert [after[level] - before.get(level, 0) for level in ("warning", "error")] == [1, 1]
+    assert last is not None
+    assert (last.level, last.logger, last.message) == ("error", "engram.y", "two of 2")
+
+
+def test_what_the_client_repeats_counts_once() -> None:
+    configure_logging(LogSection())
+    before = PROBLEMS.counts().get("error", 0)
+    for number in range(5):
+        logging.getLogger("kafka.test").error("lost %d", number)
+    assert PROBLEMS.counts()["error"] - before == 1
 
 
 def test_levels_apply_and_the_kafka_client_never_logs_its_payloads(capsys: pytest.CaptureFixture[str]) -> None:

@@ -102,7 +102,7 @@ def test_what_is_captured_before_the_broker_is_there_arrives(
         return make()
 
     monkeypatch.setattr(bus, "publisher", late)
-    made = settings(tmp_path / "spool", fps=50)
+    made = Loaded(settings(tmp_path / "spool", fps=50), {})
     run = threading.Thread(target=run_producer, args=(made, ["synthetic://walkway?seed=1&seconds=0"], ["gate"], stop))
     run.start()
 

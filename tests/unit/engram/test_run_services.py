@@ -232,6 +232,9 @@ def test_watch_gives_scores_to_the_table_and_events_to_whoever_asks(
             assert [feed.camera_id for feed in feeds] == list(default_camera_names(1))
             self._listener = listener
 
+        def seen(self) -> tuple[()]:
+            return ()
+
         def run(self, stop: threading.Event) -> str:
             self._listener.on_scores([score(0, None), score(1)])
             self._listener.on_event(event(1, 1))

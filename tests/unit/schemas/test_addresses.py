@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.addresses import MASK, host_ports, shown_host_port, without_secrets
+from schemas.addresses import MASK, host_ports, listen_address, shown_host_port, without_secrets
 
 
 def test_addresses_of_all_kinds() -> None:
@@ -114,3 +114,28 @@ def test_every_telling_parameter_is_stars_and_its_neighbours_are_not(name: str, 
     assert without_secrets(f"h/x{lead}a=1&{name}=hunter2&z=2") == f"h/x{lead}a=1&{name}={MASK}&z=2"
     assert without_secrets(f"h/x{lead}{name}=hunter2#end") == f"h/x{lead}{name}={MASK}#end"
     assert without_secrets(f"h/x{lead}turn=left&{name}=") == f"h/x{lead}turn=left&{name}={MASK}"
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("9100", ("127.0.0.1", 9100)),
+        (":9100", ("127.0.0.1", 9100)),
+        (" 9100 ", ("127.0.0.1", 9100)),
+        ("0", ("127.0.0.1", 0)),
+        ("0.0.0.0:9100", ("0.0.0.0", 9100)),
+        ("[::1]:9100", ("::1", 9100)),
+        ("gate.example:80", ("gate.example", 80)),
+    ],
+)
+def test_where_to_listen(text: str, address: tuple[str, int]) -> None:
+    assert listen_address(text) == address
+
+
+@pytest.mark.parametrize(
+    "text", ["", "65536", "-1", "host", "host:", "::1:9100", "http://host:1", "a:b", "9100/metrics"]
+)
+def test_where_nobody_can_listen(text: str) -> None:
+    with pytest.raises(ValueError, match="must be host:port") as refused:
+        listen_address(text)
+    assert "Kafka" not in str(refused.value)

@@ -6,7 +6,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from schemas.messages import Id
 from schemas.settings import AllSettings, ProducerSettings
 from schemas.settings.cameras import CameraSection
-from schemas.settings.connections import KafkaSection, StoreSection
+from schemas.settings.connections import HttpSection, KafkaSection, StoreSection
 from schemas.settings.detection import CoordinatorSection, MemorySection, WorkerSection, host_and_pid
 from schemas.topics import TopicNames
 
@@ -60,3 +60,15 @@ def test_topic_names_take_the_prefix_and_differ() -> None:
     assert TopicNames.with_prefix("").frames == "frames"
     with pytest.raises(ValidationError):
         KafkaSection(topic_prefix="a/b")
+
+
+def test_nothing_is_shown_unless_an_address_is_given() -> None:
+    assert HttpSection().address is None
+    assert HttpSection(listen="9100").address == ("127.0.0.1", 9100)
+    assert HttpSection.model_validate({"listen": 9100}).address == ("127.0.0.1", 9100), "as TOML has it"
+
+
+@pytest.mark.parametrize("listen", ["nowhere", 70_000, True, ""])
+def test_an_address_that_is_none_is_refused_with_its_settings(listen: object) -> None:
+    with pytest.raises(ValidationError):
+        HttpSection.model_validate({"listen": listen})

@@ -21,7 +21,7 @@ from tests.looks import FPS, odd, remembered, results
 from tests.small_bundle import small_bundle
 from tests.unit.workers.arriving import START, delivery, header
 from workers.assessment import LEARNING_PATIENCE, Assessor
-from workers.camera import Camera
+from workers.camera import Camera, view_of
 from workers.options import EventOptions, WorkerOptions
 from workers.output import Output
 from workers.partition import Clip
@@ -257,3 +257,15 @@ def test_blocks_lie_where_capture_time_puts_them() -> None:
     begun = header(0, pause_s=9.95)
     block, peak = block_after(None, begun, 1.0, True)
     assert (block.number, peak) == (int((START + timedelta(seconds=9.95)).timestamp() // 10), None)
+
+
+def test_frames_scored_while_learning_are_counted(parent: Calibration) -> None:
+    judge, one = assessor(parent), camera()
+    early = play(judge, one, results(20, seed=3), nothing(judge))
+    assert early.num_learning == states(early).count("learning") > 0
+    assert len(early.captured) == early.tally.scored == 20
+    late = play(judge, one, results(20, seed=4), learned(judge), first=20)
+    assert late.num_learning == states(late).count("learning")
+    seen = view_of(one, 3)
+    assert seen.known_s is not None and seen.known_s > LEARN_S
+    assert (seen.partition, seen.counts["scored"]) == (3, 40)

@@ -60,12 +60,12 @@ def test_what_came_on_top_is_what_has_to_be_added_again() -> None:
     assert [c["x"] for c in (total.dead_lettered, total.skipped, total.events, total.proposals)] == [66, 77, 88, 99]
 
 
-def test_a_copy_goes_on_by_itself() -> None:
-    first = varied(1)
-    second = first.copy()
-    assert second == first
-    second.add(varied(10))
-    assert first == varied(1)
+def test_a_sum_goes_on_by_itself() -> None:
+    first, second = varied(1), varied(10)
+    both = first.plus(second)
+    both.add(varied(100))
+    assert both.since(varied(100)).since(varied(10)) == first == varied(1)
+    assert second == varied(10)
 
 
 def test_a_line_of_counts_names_reasons_that_happened() -> None:

@@ -1,0 +1,243 @@
+"""What is shipped to deploy with can be read, fits the code, keeps its promises: no root, probes, stable names."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.core import TyperGroup
+
+from engram.cli.app import app
+from schemas.settings.layers import environment_layer, known_paths
+from tests.architecture.repository import packages
+
+yaml = pytest.importorskip("yaml")
+
+DEPLOY = Path(__file__).parents[3] / "deploy"
+FILES = sorted(path for kind in ("*.yaml", "*.json") for path in DEPLOY.rglob(kind))
+BASE = DEPLOY / "kubernetes" / "base"
+HTTP_PORT = 9100
+Document = dict[str, Any]
+
+
+def documents(path: Path) -> list[Document]:
+    return [one for one in yaml.safe_load_all(path.read_text("utf-8")) if one is not None]
+
+
+def of_kubernetes() -> list[Document]:
+    found = [one for path in sorted(DEPLOY.glob("kubernetes/*/*.yaml")) for one in documents(path)]
+    return [one for one in found if one["kind"] != "Kustomization"]
+
+
+WORKLOADS = {one["metadata"]["name"]: one for one in of_kubernetes() if "template" in one.get("spec", {})}
+SERVICES: dict[str, Document] = documents(DEPLOY / "compose" / "compose.yaml")[0]["services"]
+OURS = {name: one for name, one in SERVICES.items() if one["image"].startswith("engram:")}
+
+
+def check_command(words: list[str]) -> None:
+    """Every word can be typed after ``engram``."""
+    command: Any = typer.main.get_command(app)
+    path = []
+    while isinstance(command, TyperGroup):
+        path.append(words[0])
+        command, words = command.commands[words[0]], words[1:]
+    command.make_context(" ".join(path), list(words))
+
+
+def check_settings(environment: dict[str, str]) -> None:
+    """Every variable of ours is a setting; raises a SettingsError for what is none."""
+    environment_layer(environment)
+    assert any(name.startswith("ENGRAM_") for name in environment)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(DEPLOY)))
+def test_every_file_can_be_read(path: Path) -> None:
+    assert documents(path)
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+DOCKERFILE = (DEPLOY / "docker" / "Dockerfile").read_text()
+TARGETS = ["edge", "coordinator", "worker-cpu", "worker-gpu"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_image_runs_as_nobody_and_says_how_it_fares(target: str) -> None:
+    stages = {name: base for base, name in re.findall(r"^FROM (\S+) AS (\S+)$", DOCKERFILE, re.MULTILINE)}
+    assert stages[target] == "runtime"
+    runtime = DOCKERFILE.partition("AS runtime")[2].partition("\nFROM ")[0]
+    for line in ("USER 10001:10001", "STOPSIGNAL SIGTERM", f"EXPOSE {HTTP_PORT}", "/healthz"):
+        assert line in runtime
+    section = DOCKERFILE.partition(f"AS {target}\n")[2].partition("\nFROM ")[0]
+    check_command(json.loads(re.findall(r"^CMD (\[.*\])$", section, re.MULTILINE)[0])[:1])
+
+
+def test_the_settings_of_the_images_exist() -> None:
+    named = re.findall(r"\b(ENGRAM_[A-Z_]+)=", DOCKERFILE)
+    assert {"ENGRAM_HTTP__LISTEN", "ENGRAM_HOME"} <= set(named)
+    check_settings(dict.fromkeys(named, "") | {"ENGRAM_HTTP__LISTEN": f"0.0.0.0:{HTTP_PORT}"})
+
+
+def test_the_base_can_be_chosen_and_nothing_else_is_fetched() -> None:
+    assert re.findall(r"^FROM (\$\{BASE\}|[a-z-]+) AS", DOCKERFILE, re.MULTILINE) == re.findall(
+        r"^FROM (\S+) AS", DOCKERFILE, re.MULTILINE
+    )
+    assert "http://" not in DOCKERFILE.replace("http://127.0.0.1", "")
+    assert "https://" not in DOCKERFILE
+
+
+def test_all_packages_get_into_the_build() -> None:
+    lines = (DEPLOY / "docker" / "Dockerfile.dockerignore").read_text().splitlines()
+    assert lines[1] == "*"
+    taken = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    assert taken == {"pyproject.toml", "README.md", "LICENSE", *packages()}
+
+
+# --- compose ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_service_can_be_started_as_it_is_written(name: str) -> None:
+    service = OURS[name]
+    words = [re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", word) for word in service["command"]]
+    check_command(words)
+    check_settings(service["environment"])
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+
+
+def test_services_wait_for_services_that_exist() -> None:
+    for service in SERVICES.values():
+        assert set(service.get("depends_on", ())) <= set(SERVICES)
+
+
+def test_nothing_is_published_beyond_this_machine() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_what_is_mounted_is_there() -> None:
+    mounts = [mount for service in SERVICES.values() for mount in service.get("volumes", ()) if mount.startswith(".")]
+    assert mounts
+    for mount in mounts:
+        assert (DEPLOY / "compose" / mount.split(":")[0]).exists()
+
+
+def test_prometheus_asks_every_process_of_ours_that_stays() -> None:
+    (config,) = documents(DEPLOY / "compose" / "prometheus.yaml")
+    (job,) = config["scrape_configs"]
+    (asked,) = job["dns_sd_configs"]
+    assert asked["port"] == HTTP_PORT
+    assert set(asked["names"]) == set(OURS) - {"topics"}
+
+
+def test_the_dashboard_finds_its_source() -> None:
+    (config,) = documents(DEPLOY / "compose" / "grafana" / "provisioning" / "datasources" / "prometheus.yaml")
+    assert config["datasources"][0]["url"] == "http://prometheus:9090"
+    assert SERVICES["grafana"]["environment"]["GF_AUTH_DISABLE_LOGIN_FORM"] == "true"
+
+
+# --- kubernetes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_a_workload_runs_as_nobody_and_writes_nothing(name: str) -> None:
+    pod = WORKLOADS[name]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] == 10001
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {volume["name"] for volume in pod["volumes"]} == {mount["name"] for mount in container["volumeMounts"]}
+    assert "memory" in container["resources"]["limits"]
+    check_command(container["args"])
+
+
+@pytest.mark.parametrize("name", [name for name, one in WORKLOADS.items() if one["kind"] != "Job"])
+def test_a_process_is_asked_how_it_fares(name: str) -> None:
+    (container,) = WORKLOADS[name]["spec"]["template"]["spec"]["containers"]
+    assert container["ports"] == [{"name": "http", "containerPort": HTTP_PORT}]
+    asked = {probe: container[f"{probe}Probe"]["httpGet"] for probe in ("startup", "liveness", "readiness")}
+    assert {probe: get["path"] for probe, get in asked.items()} == {
+        "startup": "/healthz",
+        "liveness": "/healthz",
+        "readiness": "/readyz",
+    }
+    assert {get["port"] for get in asked.values()} == {"http"}
+
+
+def test_labels_and_selectors_meet() -> None:
+    for one in WORKLOADS.values():
+        if one["kind"] != "Job":
+            labels = one["spec"]["template"]["metadata"]["labels"]
+            assert one["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    budgets = [one for one in of_kubernetes() if one["kind"] == "PodDisruptionBudget"]
+    named = [one["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"] for one in WORKLOADS.values()]
+    assert {one["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"] for one in budgets} <= set(named)
+    assert len(budgets) == 2
+
+
+def test_a_worker_keeps_its_name() -> None:
+    worker = WORKLOADS["engram-worker"]
+    assert worker["kind"] == "StatefulSet"
+    (container,) = worker["spec"]["template"]["spec"]["containers"]
+    (named,) = container["env"]
+    assert named["name"] == "ENGRAM_WORKER__WORKER_ID"
+    assert named["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
+    assert "worker.worker_id" in known_paths()
+
+
+def settings_env() -> dict[str, str]:
+    lines = (BASE / "settings.env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def test_the_settings_of_the_site_exist() -> None:
+    check_settings(settings_env())
+    assert settings_env()["ENGRAM_HTTP__LISTEN"].endswith(f":{HTTP_PORT}")
+
+
+def test_workers_follow_the_lag_of_their_own_group_and_no_farther_than_there_are_partitions() -> None:
+    (scaled,) = documents(DEPLOY / "kubernetes" / "keda" / "scaledobject.yaml")
+    spec = scaled["spec"]
+    assert spec["scaleTargetRef"]["name"] == "engram-worker"
+    assert str(spec["maxReplicaCount"]) == settings_env()["ENGRAM_KAFKA__FRAMES_PARTITIONS"]
+    (trigger,) = spec["triggers"]
+    asked = trigger["metadata"]
+    assert asked["bootstrapServers"] == settings_env()["ENGRAM_KAFKA__BOOTSTRAP_SERVERS"]
+    assert (asked["consumerGroup"], asked["topic"]) == ("engram-workers", "frames")
+    assert asked["allowIdleConsumers"] == "false"
+    behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    down, up = (behavior[way]["stabilizationWindowSeconds"] for way in ("scaleDown", "scaleUp"))
+    assert down == spec["cooldownPeriod"] > 10 * up
+
+
+def test_every_resource_is_listed() -> None:
+    for folder in ("base", "keda"):
+        (kustomization,) = documents(DEPLOY / "kubernetes" / folder / "kustomization.yaml")
+        there = {path.name for path in (DEPLOY / "kubernetes" / folder).glob("*.yaml")} - {"kustomization.yaml"}
+        assert set(kustomization["resources"]) - {"../base"} == there
+
+
+# --- systemd ----------------------------------------------------------------------------------------------------------
+
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_a_unit_starts_again_runs_as_nobody_and_can_be_typed(path: Path) -> None:
+    lines = dict(re.findall(r"^(\w+)=(.*)$", path.read_text(), re.MULTILINE))
+    assert (lines["Restart"], lines["DynamicUser"], lines["KillSignal"]) == ("always", "yes", "SIGTERM")
+    assert (lines["ProtectSystem"], lines["NoNewPrivileges"]) == ("strict", "yes")
+    program, *words = shlex.split(lines["ExecStart"].replace("%i", "gate").replace("%H", "box"))
+    assert program == "/opt/engram/bin/engram"
+    check_command([word.replace("${CREDENTIALS_DIRECTORY}", "/run/credentials") for word in words])
