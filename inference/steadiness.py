@@ -144,7 +144,8 @@ def _brought(frame_HWK: UInt8, changes: Sequence[Change]) -> UInt8:
     if np.hypot(*move) >= LEAST_PX:
         frame_HWK = _moved(frame_HWK, move).reshape(frame_HWK.shape)
     if abs(light) >= LEAST_LIGHT:
-        frame_HWK = cv2.convertScaleAbs(frame_HWK, alpha=float(np.exp(light))).reshape(frame_HWK.shape)
+        lit_HWK = cv2.convertScaleAbs(frame_HWK, alpha=float(np.exp(light)))
+        frame_HWK = np.asarray(lit_HWK, dtype=np.uint8).reshape(frame_HWK.shape)
     return frame_HWK
 
 
@@ -162,4 +163,5 @@ def _places(picture_hw: Float32) -> Float32:
     if not (rows and columns):
         return np.zeros(0, np.float32)
     whole = picture_hw[: rows * PLACE_PX, : columns * PLACE_PX]
-    return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)).ravel()
+    means = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
+    return np.asarray(means, dtype=np.float32).ravel()

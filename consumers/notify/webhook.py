@@ -82,7 +82,13 @@ class Webhook:
         connection = self._connection()
         self._open = connection
         # The client's own time-out is for each step, so an answer that drips would be waited for without end.
-        watch = threading.Timer(self._timeout_s, _cut, [connection])
+        is_late = threading.Event()
+
+        def end() -> None:
+            is_late.set()
+            _cut(connection)
+
+        watch = threading.Timer(self._timeout_s, end)
         watch.daemon = True
         watch.start()
         try:
@@ -90,11 +96,11 @@ class Webhook:
             target = f"{path}?{self._address.query}" if self._address.query else path
             connection.request("POST", target, body, headers)
             answer = connection.getresponse()
-            if not watch.is_alive():  # the client takes headers that were cut off for whole ones
+            if is_late.is_set():  # the client takes headers that were cut off for whole ones
                 raise TimeoutError
             return answer.status, answer.getheader("retry-after") or "", _said(answer)
         except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: the watch cut in between
-            why = "no answer in time" if isinstance(error, TimeoutError) or not watch.is_alive() else _why(error)
+            why = "no answer in time" if isinstance(error, TimeoutError) or is_late.is_set() else _why(error)
             raise NotTakenError(f"{self._place} did not take it: {why}") from error
         finally:
             watch.cancel()

@@ -65,8 +65,8 @@ def watched(take: Take, memory: Normality) -> Watched:
         now = recognised(now, whole, known, take.fps)
         states.append(now)
     levels_F, level = levels_of(take, memory), level_for(TARGET_PER_DAY, memory)
-    rarities = [-float(number) for number in log10_p(levels_F, memory.field("levels"))]
-    enter = -float(log10_p(np.array([level]), memory.field("levels"))[0])
+    rarities = [-float(number) for number in log10_p(levels_F, memory)]
+    enter = -float(log10_p(np.array([level]), memory)[0])
     blind = [one.is_blind for one in states]
     return Watched(
         take.fps,

@@ -53,9 +53,9 @@ def test_topics_are_missing_then_made_then_there(call: Callable[..., Result]) ->
     assert set(json.loads(before.stdout).values()) == {"missing"}
     made = call("topics", "create")
     assert made.exit_code == 0, made.output
-    assert made.stdout.count("created") == 7
+    assert made.stdout.count("created") == 9
     again = call("topics", "create")
-    assert again.stdout.count("exists") == 7
+    assert again.stdout.count("exists") == 9
     after = call("topics", "list", "-o", "json")
     assert after.exit_code == 0
     assert set(json.loads(after.stdout).values()) == {"ok"}
@@ -89,8 +89,8 @@ def test_applying_makes_what_is_missing_and_says_so_before(call: Callable[..., R
     shown = call("topics", "apply", "--dry-run")
     assert [line.split()[0] for line in shown.stdout.splitlines()[:7]] == ["missing"] * 7
     assert set(json.loads(call("topics", "list", "-o", "json").stdout).values()) == {"missing"}
-    assert call("topics", "apply").stdout.count("created") == 7
-    assert call("topics", "apply", "--dry-run").stdout.count("ok ") == 7
+    assert call("topics", "apply").stdout.count("created") == 9
+    assert call("topics", "apply", "--dry-run").stdout.count("ok ") == 9
     refused = call("topics", "apply", "--dry-run", ENGRAM_KAFKA__FRAMES_PARTITIONS="3")
     assert refused.exit_code == call("topics", "apply", ENGRAM_KAFKA__FRAMES_PARTITIONS="3").exit_code == 2
 

@@ -91,6 +91,8 @@ def test_each_topic_is_kept_as_long_as_its_setting_says() -> None:
         "memory-banks": None,
         "camera-states": None,
         "dead-letters": 120_000,
+        "camera-status": None,
+        "camera-events": 240_000,
     }
 
 
