@@ -3,11 +3,12 @@
 import logging
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import cv2
 
 from producers.masking import Mask
-from producers.sources.frame import Image
+from producers.sources.frame import Image, as_bgr
 from schemas.errors import BadMessageError, SettingsError
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class EncodingOptions:
         min_quality: lowest quality tried before a frame counts as too large.
         max_bytes: largest JPEG that may be sent.
         mask: parts that must not be seen, blackened at full resolution before all else.
+        channels: 3 = in colour, 1 = grey.
     """
 
     size: tuple[int, int] | None = None
@@ -41,6 +43,7 @@ class EncodingOptions:
     min_quality: int = 40
     max_bytes: int = 256 * 1024
     mask: Mask | None = None
+    channels: Literal[1, 3] = 3
 
     def __post_init__(self) -> None:
         if self.size is not None and not all(8 <= side <= 16384 for side in self.size):
@@ -199,11 +202,11 @@ def _prepare(image: Image, options: EncodingOptions) -> Image:
     # Masked before it is scaled: scaling first would blend hidden pixels into visible ones.
     if options.mask is not None:
         image = options.mask.hide(image)
-    if options.size is None or options.size == (image.shape[1], image.shape[0]):
-        return image
-    shrinks = options.size[0] <= image.shape[1] and options.size[1] <= image.shape[0]
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(image, options.size, interpolation=how).astype(image.dtype, copy=False)
+    if options.size is not None and options.size != (image.shape[1], image.shape[0]):
+        shrinks = options.size[0] <= image.shape[1] and options.size[1] <= image.shape[0]
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        image = cv2.resize(image, options.size, interpolation=how).astype(image.dtype, copy=False)
+    return as_bgr(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)) if options.channels == 1 else image
 
 
 def _qualities(options: EncodingOptions) -> list[int]:

@@ -195,14 +195,16 @@ class FeedRun:
             return
         self._has_spoken = True
         try:
-            encoded = self._encoder.encode(frame.image)
+            image = frame.image  # made now, and once
+            encoded = self._encoder.encode(image)
         except Exception as error:
             self._account.drop(header, error.reason if isinstance(error, BadMessageError) else "broken", error)
             if not isinstance(error, BadMessageError):
                 raise
             return
-        self._watch_view(header, frame.image)
-        self._send(header.model_copy(update={"width": encoded.width, "height": encoded.height}), encoded)
+        self._watch_view(header, image)
+        sent = {"width": encoded.width, "height": encoded.height, "offset_s": frame.offset_s}
+        self._send(header.model_copy(update=sent), encoded)
 
     def _watch_view(self, header: FrameHeader, image: Image) -> None:
         if self._judge is None:

@@ -65,3 +65,24 @@ class Mask:
             # An area's mean is above 0 wherever a part is hidden; so is a linear blend when growing.
             share = np.asarray(cv2.resize(share, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))
         return np.where(share > 0, 0, 255).astype(np.uint8)
+
+
+class ChangingMask(Mask):
+    """A mask that can be told anew while frames pass, from any thread: each frame sees one or the other, whole."""
+
+    def __init__(self) -> None:
+        """Hide nothing yet."""
+        self._now: Mask | None = None
+
+    def change(self, polygons: Sequence[Polygon]) -> None:
+        """Hide the inside of each polygon from the next frame on.
+
+        Raises:
+            SettingsError: see ``Mask.from_polygons``; what was hidden stays hidden.
+        """
+        self._now = Mask.from_polygons(polygons) if polygons else None
+
+    def hide(self, image: Image) -> Image:
+        """``image``, or a copy of it with all hidden pixels black."""
+        now = self._now
+        return image if now is None else now.hide(image)

@@ -83,6 +83,7 @@ class Producer:
         now: Callable[[], datetime] = utc_now,
         spool: Spool | None = None,
         open_statuses: Callable[[], Reader] | None = None,
+        is_complete: Callable[[], bool] | None = None,
     ) -> None:
         """Name the sessions; nothing is sent yet.
 
@@ -94,32 +95,35 @@ class Producer:
             spool: keeps what a log that is away does not take; none = it is lost. Closed by its owner, after the
                 publisher.
             open_statuses: reads what is told of cameras from its beginning, to see others that send ours.
+            is_complete: whether no feed is still to be added, so that the end of those there are is the end; None =
+                none will be.
 
         Raises:
-            SettingsError: no feed, a camera named twice, or a feed without a rate.
+            SettingsError: no feed and none to come, a camera named twice, or a feed without a rate.
         """
         names = [feed.camera_id for feed in feeds]
-        if not names or len(set(names)) < len(names):
+        if not (names or is_complete) or len(set(names)) < len(names):
             raise SettingsError(f"a producer must have one feed or more, each camera once, got {names}")
+        self._is_complete = is_complete or (lambda: True)
         self._options = options or ProducerOptions()
         self._spool = spool
         watch = LogWatch(spool=None if spool is None else str(spool.options.folder))
         gaps = GapBook(None if spool is None else spool.options.folder / "gaps.json")
         self._outlet = Outlet(publisher, self._options.topic, now, watch, gaps)
         self._forwarder = Forwarder(self._outlet, spool, self._options.catch_up)
-        self._runs = [FeedRun(feed, self._outlet, partial(self._lane, feed, len(feeds))) for feed in feeds]
+        self._num_lanes = max(1, len(feeds))
+        self._runs = [self._run_of(feed) for feed in feeds]
         self._forwarder.take_over(names)
-        self._threads = [
-            threading.Thread(target=run.run, name=f"feed {run.feed.camera_id}", daemon=True) for run in self._runs
-        ]
+        self._threads = [_thread(run) for run in self._runs]
         self.turned_at_s = time.monotonic()
         self._over = threading.Event()
+        self._own: dict[str, OwnSession] = {}
         self._reports: Reports | None = None
         self._rivals: Rivals | None = None
         if self._options.reports is not None:
             self._reports = Reports(self._outlet, gaps, self._options.reports)
-            own = {run.feed.camera_id: OwnSession(run.session_id, run.started_at) for run in self._runs}
-            self._rivals = Rivals(own, self._options.reports.producer, now)
+            self._own.update({run.feed.camera_id: OwnSession(run.session_id, run.started_at) for run in self._runs})
+            self._rivals = Rivals(self._own, self._options.reports.producer, now)
             self._outlet.in_front = self._rivals.in_front
             self._outlet.on_view = self._reports.add
         self._open_statuses = open_statuses
@@ -135,8 +139,7 @@ class Producer:
         if self._spool is None:
             look_around()
         for run, thread in zip(self._runs, self._threads, strict=True):
-            feed = run.feed
-            logger.info("camera %s: session %s from %s", feed.camera_id, run.session_id, feed.source.describe())
+            _tell_start(run)
             thread.start()
         self._reporter.start()
         self._forwarder.start(look_around)
@@ -150,14 +153,59 @@ class Producer:
         self._follower.start()
         return partial(self._rivals.wait_known, _LOOK_AROUND_S)
 
+    def add(self, feed: CameraFeed) -> None:
+        """Begin to send another camera's frames while the others go on; after ``start``, from one thread at a time.
+
+        Raises:
+            SettingsError: frames of a camera of that name are being sent, or the feed has no rate.
+        """
+        if self.is_running(feed.camera_id):
+            raise SettingsError(f"each camera must be sent once, '{feed.camera_id}' is being sent")
+        if self._outlet.stopping.is_set():
+            return
+        run = self._run_of(feed)
+        self._own[feed.camera_id] = OwnSession(run.session_id, run.started_at)
+        thread = _thread(run)
+        _tell_start(run)
+        thread.start()
+        self._runs.append(run)
+        self._threads.append(thread)
+
+    def remove(self, camera_id: str) -> None:
+        """Ask for the end of a camera's session, and return at once; its counts stay."""
+        for run in list(self._runs):
+            if run.feed.camera_id == camera_id:
+                run.feed.source.close()
+
+    def is_running(self, camera_id: str) -> bool:
+        """Whether frames of a camera are being sent, those among them that were kept on disk."""
+        pairs = zip(list(self._runs), list(self._threads), strict=False)
+        own = [(run.counts(), thread.is_alive()) for run, thread in pairs if run.feed.camera_id == camera_id]
+        left = [(one.ledger.snapshot(), False) for one in self._forwarder.left if one.camera_id == camera_id]
+        return any(is_alive or counts.spooled for counts, is_alive in (*own, *left))
+
+    @property
+    def num_sent(self) -> int:
+        """Frames that the log has, of all sessions."""
+        return sum(run.counts().sent for run in list(self._runs))
+
+    @property
+    def num_sessions(self) -> int:
+        """Sessions begun, each of which ends with a record of its own."""
+        return len(self._runs)
+
     def run(self) -> None:
-        """Start, wait until all sources have ended or ``request_stop`` was called, and drain.
+        """``start``, then ``finish``."""
+        self.start()
+        self.finish()
+
+    def finish(self) -> None:
+        """Wait until all sources have ended or ``request_stop`` was called, and drain.
 
         Raises:
             FatalError: a session broke, none of its frames arrived, or not all that was handed over could be delivered
                 in time.
         """
-        self.start()
         self._join()
         drained = self._drain()
         if broken := [f"{name}: {one.error}" for name, one in self.snapshot().items() if one.error]:
@@ -172,7 +220,7 @@ class Producer:
     def request_stop(self) -> None:
         """Ask all feeds to end, and return at once; safe in a signal handler."""
         self._outlet.request_stop(self._options.drain_timeout_s)
-        for run in self._runs:
+        for run in list(self._runs):
             run.feed.source.close()
 
     def stop(self) -> bool:
@@ -182,8 +230,8 @@ class Producer:
         return self._drain()
 
     def snapshot(self) -> Mapping[str, FeedSnapshot]:
-        """State and counts by camera id; may be called at any time from any thread."""
-        return {run.feed.camera_id: _snapshot(run) for run in self._runs}
+        """State and counts by camera id, of its newest session; may be called at any time from any thread."""
+        return {run.feed.camera_id: _snapshot(run) for run in list(self._runs)}
 
     @property
     def is_log_away(self) -> bool:
@@ -194,23 +242,32 @@ class Producer:
         """What became of all frames, one clause for each camera."""
         return "; ".join(f"{name}: {one.counts}" for name, one in self.snapshot().items())
 
-    def _lane(self, feed: CameraFeed, num_feeds: int, account: CameraAccount) -> Lane | None:
+    def _run_of(self, feed: CameraFeed) -> FeedRun:
+        return FeedRun(feed, self._outlet, partial(self._lane, feed))
+
+    def _lane(self, feed: CameraFeed, account: CameraAccount) -> Lane | None:
         """What holds this camera's frames back; None where they go to the publisher at once."""
         if holds_back(feed.drops):
             staleness_s = feed.max_staleness_s if feed.drops == "max_staleness" else None
-            return self._forwarder.memory_lane(account, self._options.buffer_bytes // num_feeds, staleness_s)
+            return self._forwarder.memory_lane(account, self._options.buffer_bytes // self._num_lanes, staleness_s)
         keeps = feed.when_full is None and feed.drops == "newest"
         return self._forwarder.spooled_lane(account) if keeps else None
 
     def _join(self) -> None:
         """Wait for the feeds; without a limit until a stop is asked for, then until its deadline."""
-        while any(thread.is_alive() for thread in self._threads) and not self._outlet.is_out_of_time():
-            for thread in self._threads:
+        while self._goes_on() and not self._outlet.is_out_of_time():
+            for thread in list(self._threads):
                 thread.join(min(0.2, self._outlet.seconds_left()))
+            if not any(thread.is_alive() for thread in self._threads):
+                self._outlet.stopping.wait(0.2)  # for feeds still to be added
         # Those that gave up at the deadline as well are just about to end.
         grace_until_s = time.monotonic() + _GRACE_S
         for thread in self._threads:
             thread.join(max(0.0, grace_until_s - time.monotonic()))
+
+    def _goes_on(self) -> bool:
+        is_waiting = not (self._outlet.stopping.is_set() or self._is_complete())
+        return is_waiting or any(thread.is_alive() for thread in list(self._threads))
 
     def _drain(self) -> bool:
         flushed = self._flush()
@@ -259,7 +316,7 @@ class Producer:
     def _counts(self) -> Sequence[FrameCounts]:
         """Of all cameras, those of whom only an earlier run's frames are sent among them."""
         left = [account.ledger.snapshot() for account in self._forwarder.left]
-        return [run.counts() for run in self._runs] + left
+        return [run.counts() for run in list(self._runs)] + left
 
     def _num_open(self) -> int:
         return sum(one.in_flight + one.spooled for one in self._counts())
@@ -277,9 +334,22 @@ class Producer:
                 cameras = [f"{name} ({one.status.state}): {one.counts}" for name, one in self.snapshot().items()]
                 logger.info("so far to %s: %s", self._options.topic, "; ".join(cameras))
 
+    def _newest(self) -> Sequence[FeedRun]:
+        """The last session of each camera."""
+        return tuple({run.feed.camera_id: run for run in list(self._runs)}.values())
+
     def _tell(self, is_last: bool = False) -> None:
         if self._reports is not None:
-            self._reports.tick([run.report() for run in self._runs], is_last)
+            self._reports.tick([run.report() for run in self._newest()], is_last)
+
+
+def _thread(run: FeedRun) -> threading.Thread:
+    return threading.Thread(target=run.run, name=f"feed {run.feed.camera_id}", daemon=True)
+
+
+def _tell_start(run: FeedRun) -> None:
+    feed = run.feed
+    logger.info("camera %s: session %s from %s", feed.camera_id, run.session_id, feed.source.describe())
 
 
 def _snapshot(run: FeedRun) -> FeedSnapshot:

@@ -3,7 +3,9 @@
 import re
 
 MASK = "**********"
-_SECRET_PARAMETER = re.compile(r"([?&;](?:[^=&;#@]*(?:pass|pwd|token|secret|key)[^=&;#@]*)=)[^&;#]*", re.IGNORECASE)
+_SECRET_PARAMETER = re.compile(
+    r"([?&;](?:[^=&;#@]*(?:pass|pwd|token|secret|key|auth|login)[^=&;#@]*)=)[^&;#]*", re.IGNORECASE
+)
 _NO_PORT = re.compile(r"(://(?!\[)[^/:\s]*:)(?![0-9]{1,5}(?:[/?,]|$))[^/]*")
 """What stands where a port should, in a URL whose @ was forgotten."""
 

@@ -117,6 +117,8 @@ class Message(BaseModel):
 class FrameHeader(Message):
     """Metadata of one frame; the JPEG itself is the record's value (empty for ``end_of_session``)."""
 
+    minor: ClassVar[int] = 1
+
     schema_version: Literal[1] = 1
     kind: Literal["frame", "end_of_session"] = "frame"
     camera_id: Id
@@ -127,6 +129,11 @@ class FrameHeader(Message):
     width: int = Field(ge=0, le=65535, description="pixels of the encoded image; 0 for end_of_session")
     height: int = Field(ge=0, le=65535)
     fps: float = Field(gt=0, le=1000, description="frames a second this session means to send")
+    offset_s: float | None = Field(
+        default=None,
+        ge=0,
+        description="where in its recording the frame is, as a player shows it; none = no recording; since 1.1",
+    )
 
 
 class FrameScore(Message):
@@ -216,9 +223,18 @@ class Peak(Message):
         default=(), max_length=16, description="where the bundle has a memory to ask; since 1.1"
     )
     rarity: Rarity | None = Field(default=None, description="since 1.1")
+    offset_s: float | None = Field(
+        default=None,
+        ge=0,
+        description="where in its recording it is, as a player shows it; none = no recording; since 1.2",
+    )
 
 
 Scale = Literal["peak", "common"]
+
+
+MAX_ZONES = 16
+"""Of one region, the fullest."""
 
 
 class Region(Message):
@@ -226,6 +242,9 @@ class Region(Message):
 
     box: tuple[Unit, Unit, Unit, Unit]
     score: Unit = Field(description="of its worst patch, on the scale of the heat map, 255 being 1")
+    zones: tuple[Id, ...] = Field(
+        default=(), max_length=MAX_ZONES, description="the camera's zones that it lies in, most of it first; since 1.2"
+    )
 
 
 class HeatMap(Message):
@@ -274,7 +293,7 @@ class Provenance(Message):
 class EventData(Message):
     """State of one event at one phase. Each carries the whole state (but see ``thumbnail``) and can be read alone."""
 
-    minor: ClassVar[int] = 1
+    minor: ClassVar[int] = 2
 
     schema_version: Literal[1] = 1
     event_id: DerivedId = Field(
@@ -331,7 +350,7 @@ class AnomalyEvent(Message):
     subject: str
     time: UtcTime = Field(description="capture time of the frame that caused this message")
     datacontenttype: Literal["application/json"] = "application/json"
-    dataschema: str = Field(default="urn:engram:schema:anomaly-event-data:1.1", max_length=256)
+    dataschema: str = Field(default="urn:engram:schema:anomaly-event-data:1.2", max_length=256)
     partitionkey: Id
     sequence: str = Field(pattern=r"^\d{20}$")
     data: EventData

@@ -29,6 +29,7 @@ from workers.options import WorkerOptions
 from workers.output import Output, Tally
 from workers.partition import Admitted, Clip, Dead, SessionEnd, Skipped, Warming
 from workers.proposals import begin, block_after, extend, passes_gate, proposal_record
+from workers.rules import CameraRules
 from workers.sighting import sighted
 from workers.tracker import BankRef, EventRules, Observation, Sight, Step, close, interrupted, is_peak, step
 
@@ -58,14 +59,14 @@ class Assessor:
     Attributes:
         bundle: names what the scores were computed with.
         standards: what frames are judged by.
-        rules: event rules for a camera's frame rate and what it is judged by.
+        rules: event rules for a camera, its frame rate and what it is judged by.
         clock: wall clock, for ``scored_at`` only.
     """
 
     options: WorkerOptions
     bundle: Bundle
     standards: Standards
-    rules: Callable[[float, Standard], EventRules]
+    rules: CameraRules
     clock: Callable[[], datetime]
 
     def assess(
@@ -279,7 +280,7 @@ class Assessor:
         return passes_gate(found.result.regular_score, self.bundle.calibration.gate_threshold)
 
     def _rules(self, camera: Camera, fps: float) -> EventRules:
-        return self.rules(fps, camera.standard or self.standards.of("", None))
+        return self.rules(camera.camera_id, fps, camera.standard or self.standards.of("", None))
 
     def _tell(self, camera: Camera, outcome: Step, output: Output) -> None:
         camera.happening = outcome.state
@@ -300,7 +301,9 @@ class Assessor:
         output.tally.events[f"trouble {outcome.report.phase}"] += 1
 
     def _scene(self, camera: Camera) -> Scene:
-        return Scene(camera.camera_id, self.bundle.model, self.bundle.digest, self.options.worker_id)
+        own, bundle = self.rules.camera(camera.camera_id), self.bundle
+        worker_id = self.options.worker_id
+        return Scene(camera.camera_id, bundle.model, bundle.digest, worker_id, own.zones, own.severity)
 
     def _publish_event(self, message: AnomalyEvent, output: Output) -> None:
         topic = self.options.topics.anomaly_events
@@ -363,5 +366,6 @@ def _observation(found: Finding, measures: FrameMeasures, anomaly_score: float) 
         psnr_db=measures.psnr_db,
         feature_distance=measures.feature_distance,
         regular_score=measures.regular_score,
+        offset_s=header.offset_s,
     )
     return Observation(header.session_id, peak, NOTHING_SEEN, found.bank, header.clock)

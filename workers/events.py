@@ -1,19 +1,24 @@
 """Reports of the tracker as CloudEvents. Ids derive from the data alone, so a re-run sends the same ids."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from schemas.messages import (
     MAX_GAPS,
+    MAX_ZONES,
     READING,
     AnomalyEvent,
     EventData,
     EventPhase,
     FrameSpan,
     Provenance,
+    Region,
+    Severity,
     Threshold,
     TroubleCause,
 )
+from schemas.settings.shapes import Polygon, zones_of
 from workers.severity import severity_of
 from workers.tracker import EventRules, Happening, Report
 
@@ -22,12 +27,14 @@ SOFTWARE = f"engram {version('engram')}"
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What is known of where and by whom a report was made."""
+    """What is known of where and by whom a report was made; ``severity`` None = by how rare the peak is."""
 
     camera_id: str
     model: str
     bundle_digest: str
     worker_id: str
+    zones: Mapping[str, Polygon] = field(default_factory=dict)
+    severity: Severity | None = None
 
 
 def event_message(report: Report, scene: Scene, rules: EventRules, trouble: TroubleCause | None = None) -> AnomalyEvent:
@@ -65,7 +72,7 @@ def _data(event_id: str, report: Report, scene: Scene, rules: EventRules) -> Eve
         current_score=happening.current_score,
         peak=happening.peak,
         heat_map=happening.heat_map,
-        regions=happening.regions,
+        regions=tuple(_placed(region, scene) for region in happening.regions),
         curve=happening.curve,
         threshold=Threshold(
             enter=rules.enter,
@@ -74,12 +81,21 @@ def _data(event_id: str, report: Report, scene: Scene, rules: EventRules) -> Eve
             target_false_alarms_per_day=rules.target_false_alarms_per_day,
         ),
         provenance=_provenance(happening, scene),
-        severity=None if happening.peak.rarity is None else severity_of(happening.peak.rarity, rules),
+        severity=scene.severity or _severity(happening, rules),
         clock=happening.clock,
         stretches=happening.stretches,
         gaps=tuple(gap for gap in happening.gaps[:MAX_GAPS] if gap.first <= happening.last_frame),
         thumbnail=happening.thumbnail if report.shows_peak else None,
     )
+
+
+def _placed(region: Region, scene: Scene) -> Region:
+    """With the names of the zones that it lies in, as they are now."""
+    return region.model_copy(update={"zones": zones_of(region.box, scene.zones)[:MAX_ZONES]})
+
+
+def _severity(happening: Happening, rules: EventRules) -> Severity | None:
+    return None if happening.peak.rarity is None else severity_of(happening.peak.rarity, rules)
 
 
 def _frames(happening: Happening) -> FrameSpan:

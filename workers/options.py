@@ -1,10 +1,13 @@
 """What can be set about a worker. The command line maps settings to this; tests build it directly."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from inference.decode import DecodeLimits
+from schemas.settings.cameras import Severity
 from schemas.settings.detection import EventsSection
+from schemas.settings.shapes import Polygon
 from schemas.topics import TopicNames
 
 _DEFAULTS = EventsSection()
@@ -35,6 +38,18 @@ class EventOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class CameraOptions:
+    """How the events of one camera are cut, and what is told in them of where they are and how much they matter.
+
+    ``severity`` None = by how rare they are.
+    """
+
+    events: EventOptions = field(default_factory=EventOptions)
+    zones: Mapping[str, Polygon] = field(default_factory=dict)
+    severity: Severity | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerOptions:
     """Options of one worker.
 
@@ -52,6 +67,8 @@ class WorkerOptions:
         max_cameras: beyond so many, those silent for longest are forgotten: anybody can make up a name.
         max_attempts: a record that so many owners have begun and not survived is given up as ``poison``.
         warn_late_s: scores that come later after their frames than this are warned of; None = never.
+        events: of cameras that ``cameras`` does not name.
+        cameras: by camera id.
         on_stop: ``hand_over`` leaves open events to the next owner; ``end_events`` ends them (nobody follows).
     """
 
@@ -75,3 +92,4 @@ class WorkerOptions:
     warn_late_s: float | None = 10.0
     on_stop: Literal["hand_over", "end_events"] = "hand_over"
     events: EventOptions = field(default_factory=EventOptions)
+    cameras: Mapping[str, CameraOptions] = field(default_factory=dict)

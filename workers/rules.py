@@ -1,13 +1,13 @@
 """Event rules for a frame rate: bounds as set, or from the calibration and the false alarms one will put up with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import lru_cache
 
 from bundles.calibration import Calibration
 from inference.scoring import evidence, supported_false_alarms_per_day
 from inference.standard import Standard
-from workers.options import EventOptions
+from workers.options import CameraOptions, EventOptions
 from workers.tracker import EventRules
 
 
@@ -47,3 +47,27 @@ def event_rules(options: EventOptions) -> Callable[[float, Standard], EventRules
         return cached(fps, standard)
 
     return rules
+
+
+class CameraRules:
+    """Event rules of each camera at its frame rate. What they rest on may change while in use, from any thread."""
+
+    def __init__(self, events: EventOptions, cameras: Mapping[str, CameraOptions]) -> None:
+        self.change(events, cameras)
+
+    def change(self, events: EventOptions, cameras: Mapping[str, CameraOptions]) -> None:
+        """Go by ``cameras``, and for those not named there by ``events``, from the next frame on."""
+        default = CameraOptions(events)
+        every = {default.events, *(each.events for each in cameras.values())}
+        rules = {each: event_rules(each) for each in every}
+        self._now = (default, dict(cameras), rules)  # one step, so that a reader sees all or nothing of it
+
+    def __call__(self, camera_id: str, fps: float, standard: Standard) -> EventRules:
+        """The rules for one camera's frames at their rate, by what they are judged by."""
+        default, cameras, rules = self._now
+        return rules[cameras.get(camera_id, default).events](fps, standard)
+
+    def camera(self, camera_id: str) -> CameraOptions:
+        """What else is said of a camera: its zones and how much its events matter."""
+        default, cameras, _ = self._now
+        return cameras.get(camera_id, default)

@@ -29,7 +29,7 @@ from workers.options import WorkerOptions
 from workers.output import Output, Tally
 from workers.pace import LateWarning, Pace
 from workers.partition import Admitted, Clip, Partition, Skipped, Warming, oldest_wanted
-from workers.rules import event_rules
+from workers.rules import CameraRules
 from workers.tracker import BankRef
 
 log = logging.getLogger(__name__)
@@ -65,6 +65,7 @@ class Worker:
     """Consumes frames, publishes scores, events, proposals; see the module's docstring for how.
 
     Attributes:
+        rules: what events go by; may be changed while the worker runs.
         pace: how fast it is.
     """
 
@@ -92,8 +93,9 @@ class Worker:
         self._decoder = Decoder(
             engine.predictor.frame_format, options.limits, options.decode_threads, options.max_attempts
         )
+        self.rules = CameraRules(options.events, options.cameras)
         standards = Standards(engine.bundle.calibration)
-        self._assessor = Assessor(options, engine.bundle, standards, event_rules(options.events), clock)
+        self._assessor = Assessor(options, engine.bundle, standards, self.rules, clock)
         self._partitions: dict[Claim, Partition] = {}
         self._ahead: list[Arrival] = []
         self._output = Output()

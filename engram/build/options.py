@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, TypeVar
 from bundles.calibration import Calibration
 from memory_store.coordinator.options import CAMERA, ChangeLimits, CoordinatorOptions, RoundRules
 from schemas.settings import CoordinatorSettings, WatchSettings, WorkerSettings
+from schemas.settings.cameras import events_of
 from schemas.settings.connections import KafkaSection
 from schemas.topics import TopicNames
 
 if TYPE_CHECKING:
-    from workers.options import WorkerOptions
+    from workers.options import CameraOptions, EventOptions, WorkerOptions
 
 
 def worker_group(kafka: KafkaSection) -> str:
@@ -57,7 +58,7 @@ def coordinator_options(settings: CoordinatorSettings | WatchSettings) -> Coordi
 def worker_options(settings: WorkerSettings | WatchSettings) -> "WorkerOptions":
     """Options of a worker that others follow: open events are left to the next owner when it stops."""
     from inference.decode import DecodeLimits  # noqa: PLC0415 - workers need an extra, coordinators do not
-    from workers.options import EventOptions, WorkerOptions  # noqa: PLC0415
+    from workers.options import WorkerOptions  # noqa: PLC0415
 
     section = settings.worker
     return WorkerOptions(
@@ -79,5 +80,25 @@ def worker_options(settings: WorkerSettings | WatchSettings) -> "WorkerOptions":
         max_attempts=section.max_attempts,
         max_cameras=section.max_cameras,
         warn_late_s=section.warn_late_s,
-        events=EventOptions(**settings.events.model_dump()),
+        events=event_options(settings),
+        cameras=camera_options(settings),
     )
+
+
+def event_options(settings: WorkerSettings | WatchSettings) -> "EventOptions":
+    """When frames are an event, of cameras that have no table of their own."""
+    from workers.options import EventOptions  # noqa: PLC0415 - as above
+
+    return EventOptions(**settings.events.model_dump())
+
+
+def camera_options(settings: WorkerSettings | WatchSettings) -> "dict[str, CameraOptions]":
+    """By camera id: when its frames are an event, its zones, and how much its events matter."""
+    from workers.options import CameraOptions, EventOptions  # noqa: PLC0415 - as above
+
+    return {
+        name: CameraOptions(
+            EventOptions(**events_of(table, settings.events).model_dump()), dict(table.zones), table.severity
+        )
+        for name, table in settings.cameras.items()
+    }

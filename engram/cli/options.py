@@ -1,5 +1,6 @@
 """Flags that several commands share."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,6 +24,23 @@ HttpOption = Annotated[
 BundleOption = Annotated[Path | None, typer.Option("--bundle", help="Folder of the trained bundle.")]
 MadeBundleOption = Annotated[Path, typer.Option("--bundle", help="Folder of the bundle.")]
 FpsOption = Annotated[float | None, typer.Option("--fps", help="Frames a second to send.")]
+StartOption = Annotated[
+    datetime | None,
+    typer.Option(
+        "--start",
+        formats=["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d %H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%dT%H:%M%z"],
+        help="When recordings begin, like 2026-01-31T08:00:00Z, so that events have their true time.",
+    ),
+]
+CamerasOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--camera",
+        help="Name of the camera, once per source. Default: this machine's name, six letters of its own and the number"
+        " of the source: never the same on two machines, and the same after each restart. Without SOURCE: only these"
+        " of the settings file's [cameras.NAME].",
+    ),
+]
 PaceOption = Annotated[
     str | None, typer.Option("--pace", help="live: at capture speed; backfill: every frame, as fast as may be.")
 ]

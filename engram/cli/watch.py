@@ -8,11 +8,21 @@ import typer
 
 from engram.cli.events import print_events
 from engram.cli.invocation import Invocation, command
-from engram.cli.options import BackendOption, BundleOption, DeviceOption, FpsOption, HttpOption, PaceOption, StoreOption
+from engram.cli.options import (
+    BackendOption,
+    BundleOption,
+    CamerasOption,
+    DeviceOption,
+    FpsOption,
+    HttpOption,
+    PaceOption,
+    StartOption,
+    StoreOption,
+)
 from engram.cli.output import OutputOption
-from engram.cli.produce import CamerasOption, SourcesArgument
+from engram.cli.produce import SourceFileOption, SourcesArgument
 from engram.run.process import stop_on_signals
-from schemas.settings import WatchSettings
+from schemas.settings import Loaded, WatchSettings
 
 ScoresOption = Annotated[Path | None, typer.Option("--scores", help="Write every frame's score to this CSV file.")]
 UpdatesOption = Annotated[
@@ -29,12 +39,14 @@ def register(app: typer.Typer) -> None:
 
 def watch(
     run: Invocation,
-    sources: SourcesArgument,
+    sources: SourcesArgument = None,
+    source_file: SourceFileOption = None,
     bundle: BundleOption = None,
     camera: CamerasOption = None,
     scores: ScoresOption = None,
     fps: FpsOption = None,
     pace: PaceOption = None,
+    start: StartOption = None,
     updates: UpdatesOption = None,
     store: StoreOption = None,
     device: DeviceOption = None,
@@ -45,7 +57,8 @@ def watch(
     """Watch cameras or files on this machine: no Kafka, no Redis. Ends when the sources do; Ctrl-C drains.
 
     Recordings are taken frame by frame as fast as this machine can, unless --pace live is given. With -o json each
-    event message is one line of standard output.
+    event message is one line of standard output. With --config, masks, thresholds, hours and cameras that come and go
+    in the file are taken over as it is saved, and on SIGHUP.
 
     Example: engram watch yard.mp4 --camera yard --bundle bundles/yard --scores yard.csv
     """
@@ -55,17 +68,25 @@ def watch(
         "worker.backend": backend,
         "producer.fps": fps,
         "producer.pace": pace,
+        "producer.start": start,
         "memory.updates": updates,
         "store.url": store,
         "http.listen": http,
     }
-    loaded = run.load(WatchSettings, overrides)
-    from engram.run.watch import WatchRequest, run_watch, watch_defaults  # noqa: PLC0415 - needs an extra
+    run.load(WatchSettings, overrides)  # what is wrong there is told before torch is loaded
+    from engram.build.cameras import resolved_sources  # noqa: PLC0415 - needs an extra, as what follows
+    from engram.run.reload import Reload  # noqa: PLC0415
+    from engram.run.watch import WatchRequest, run_watch, watch_defaults  # noqa: PLC0415
 
-    settings = run.settings(WatchSettings, overrides | watch_defaults(loaded, sources))
-    request = WatchRequest(sources, camera or (), scores, lambda event: print_events([event], output))
+    named, names = resolved_sources(sources or (), source_file or ()), camera or ()
+
+    def load() -> Loaded[WatchSettings]:
+        loaded = run.load(WatchSettings, overrides)
+        return run.load(WatchSettings, overrides | watch_defaults(loaded, named, names))
+
+    request = WatchRequest(named, names, scores, lambda event: print_events([event], output))
     with stop_on_signals() as stop:
-        outcome = run_watch(settings, request, stop)
+        outcome = run_watch(load(), request, stop, Reload(run.config, load))
     tally = outcome.worker.tally
     log.info("%d frames sent: %d scored, %d while a window filled", outcome.sent, tally.scored, tally.warming)
     if tally.skipped or tally.dead_lettered:

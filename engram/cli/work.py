@@ -42,7 +42,8 @@ def work(
 ) -> None:
     """Score frames from Kafka and publish scores and events. Start as many as you like, up to one per partition.
 
-    SIGTERM finishes what is in hand and hands the cameras over; a crash loses nothing either.
+    SIGTERM finishes what is in hand and hands the cameras over; a crash loses nothing either. With --config,
+    thresholds and zones ([events], [cameras.NAME]) are taken over as the file is saved, and on SIGHUP.
 
     Example: engram work --bundle models/lobby --store redis://127.0.0.1:6379/0
     """
@@ -58,6 +59,8 @@ def work(
     settings = run.settings(WorkerSettings, overrides)
     configure_logging(settings.log, {"worker": settings.worker.worker_id})
     from engram.run.fleet import run_worker  # noqa: PLC0415 - needs an extra
+    from engram.run.reload import Reload  # noqa: PLC0415
 
+    reload = Reload(run.config, lambda: run.load(WorkerSettings, overrides))
     with stop_on_signals() as stop:
-        run_worker(settings, stop)
+        run_worker(settings, stop, reload)

@@ -23,7 +23,7 @@ from workers.assessment import Assessor
 from workers.options import WorkerOptions
 from workers.output import Output
 from workers.partition import Admitted, Clip, Partition, Warming
-from workers.rules import event_rules
+from workers.rules import CameraRules
 from workers.tracker import BankRef
 
 CHUNK = 32
@@ -68,7 +68,9 @@ class _Replay:
         self._options = options
         self._output = Output()
         standards = Standards(engine.bundle.calibration)
-        self._assessor = Assessor(options, engine.bundle, standards, event_rules(options.events), utc_now)
+        self._assessor = Assessor(
+            options, engine.bundle, standards, CameraRules(options.events, options.cameras), utc_now
+        )
 
     def partition(self, records: Sequence[Record]) -> None:
         """All records of one partition, in order."""

@@ -13,13 +13,20 @@ from typing import Protocol
 
 from consumers.reader import EventReader, ScoreReader
 from engram.build.bundles import bank_cache
-from engram.build.options import coordinator_options, with_banks_for, worker_options
+from engram.build.options import (
+    camera_options,
+    coordinator_options,
+    event_options,
+    with_banks_for,
+    worker_options,
+)
 from engram.build.topics import topic_specs
 from engram.observe.coordinator import SeenCoordinator
 from engram.observe.observed import Observed
 from engram.observe.producer import SeenProducer
 from engram.observe.worker import SeenWorker
 from engram.run.process import Crew
+from engram.run.roster import Roster
 from inference.engine import Engine
 from memory_store.coordinator.coordinator import Coordinator
 from memory_store.store import BankStore
@@ -76,12 +83,19 @@ class Embedded:
         settings: of all parts.
         engine: the bundle's network.
         store: where banks are; closed by its owner.
-        feeds: the cameras.
+        feeds: the cameras, or those to begin with.
         listener: who is told.
+        roster: which cameras run, where that may change.
     """
 
     def __init__(
-        self, settings: WatchSettings, engine: Engine, store: BankStore, feeds: Sequence[CameraFeed], listener: Listener
+        self,
+        settings: WatchSettings,
+        engine: Engine,
+        store: BankStore,
+        feeds: Sequence[CameraFeed],
+        listener: Listener,
+        roster: Roster | None = None,
     ) -> None:
         settings = with_banks_for(settings, engine.bundle.calibration)
         self._settings = settings
@@ -90,11 +104,17 @@ class Embedded:
         self._topics = TopicNames.with_prefix(settings.kafka.topic_prefix)
         self._bus = InProcessBus(max_topic_bytes=settings.producer.buffer_bytes)
         # One worker owns all partitions, so that more of them than cameras would only be more to look through.
-        kafka = settings.kafka.model_copy(update={"frames_partitions": len(feeds)})
+        kafka = settings.kafka.model_copy(update={"frames_partitions": max(1, len(feeds))})
         self._bus.create_topics(topic_specs(kafka, settings.worker.max_frame_bytes))
         self._scores = ScoreReader(self._bus.reader([self._topics.frame_scores], from_beginning=True))
         self._events = EventReader(self._bus.reader([self._topics.anomaly_events], from_beginning=True))
-        self._producer = Producer(feeds, self._bus.publisher(), ProducerOptions(self._topics.frames))
+        self._roster = roster
+        self._producer = Producer(
+            feeds,
+            self._bus.publisher(),
+            ProducerOptions(self._topics.frames),
+            is_complete=None if roster is None else lambda: roster.is_complete,
+        )
         # A recording is read as fast as may be, so that its frames wait by design.
         late_s = settings.worker.warn_late_s if settings.producer.pace == "live" else None
         options = replace(worker_options(settings), on_stop="end_events", warn_late_s=late_s)
@@ -106,7 +126,6 @@ class Embedded:
         self._coordinator = Coordinator(self._bus, store, initial, rules)
         self._seen_coordinator = SeenCoordinator(self._coordinator, initial, rules.limits)
         self._learns = settings.memory.updates and not initial.is_empty
-        self._num_feeds = len(feeds)
         self._crew = Crew()
 
     def seen(self) -> tuple[Observed, ...]:
@@ -124,7 +143,8 @@ class Embedded:
         if self._learns:
             self._crew.start("coordinator", lambda: self._coordinator.run(all_learned))
         self._crew.start("worker", lambda: self._worker.run(ending))
-        self._crew.start("producer", self._producer.run)
+        self._producer.start()
+        self._crew.start("producer", self._producer.finish)
         try:
             self._attend(stop)
         finally:
@@ -142,12 +162,18 @@ class Embedded:
         self._crew.raise_error()
         return self._outcome()
 
+    def change_events(self, settings: WatchSettings) -> None:
+        """Go by other thresholds and zones from the next frame on; from any thread."""
+        self._worker.rules.change(event_options(settings), camera_options(settings))
+
     def _attend(self, stop: threading.Event) -> None:
         """Pass on what comes, until all is done, or has had its time."""
         drain_until_s = float("inf")
         patience = _Patience(STALL_S)
         while not self._must_give_up():
             self._tell(POLL_S)
+            if self._roster is not None and not stop.is_set():
+                self._roster.keep(self._producer)
             if self._is_done():
                 return
             if stop.is_set() and drain_until_s == float("inf"):
@@ -174,10 +200,7 @@ class Embedded:
 
     def _num_waiting(self) -> int:
         """Records sent, the end of each session among them, that the worker has not made durable."""
-        return self._num_sent() + self._num_feeds - self._worker.snapshot().tally.received
-
-    def _num_sent(self) -> int:
-        return sum(feed.counts.sent for feed in self._producer.snapshot().values())
+        return self._producer.num_sent + self._producer.num_sessions - self._worker.snapshot().tally.received
 
     def _tell(self, timeout_s: float) -> None:
         scores = self._scores.read(timeout_s)
@@ -187,7 +210,7 @@ class Embedded:
             self._listener.on_event(event)
 
     def _outcome(self) -> Outcome:
-        return Outcome(self._num_sent(), self._worker.snapshot(), self._versions())
+        return Outcome(self._producer.num_sent, self._worker.snapshot(), self._versions())
 
     def _versions(self) -> dict[str, int]:
         banks = [self._store.read(bank_id) for bank_id in self._store.list_banks()]

@@ -6,16 +6,23 @@ import threading
 from bundles.bundle import load_initial_bank
 from engram.build.adapters import open_bus, open_store, open_store_for_worker
 from engram.build.bundles import require_bundle
-from engram.build.options import coordinator_options, with_banks_for, worker_options
+from engram.build.options import (
+    camera_options,
+    coordinator_options,
+    event_options,
+    with_banks_for,
+    worker_options,
+)
 from engram.observe.coordinator import SeenCoordinator
 from engram.observe.desk import open_desk
 from engram.run.process import connected
+from engram.run.reload import Reload, reloading
 from memory_store.coordinator.coordinator import Coordinator
 from memory_store.store import BankReader
 from memory_store.views import InitialBank
 from schemas.errors import FatalError, TransientError
 from schemas.messages import utc_now
-from schemas.settings import CoordinatorSettings, WorkerSettings
+from schemas.settings import CoordinatorSettings, Loaded, WorkerSettings
 from schemas.settings.connections import KafkaSection
 
 log = logging.getLogger(__name__)
@@ -46,8 +53,13 @@ def run_coordinator(settings: CoordinatorSettings, stop: threading.Event) -> Non
             coordinator.run(stop)
 
 
-def run_worker(settings: WorkerSettings, stop: threading.Event) -> None:
+def run_worker(settings: WorkerSettings, stop: threading.Event, reload: Reload[WorkerSettings] | None = None) -> None:
     """Score frames until ``stop`` is set, then finish what is in hand and leave the group.
+
+    Args:
+        settings: of the worker.
+        stop: asks for the end.
+        reload: how the settings are read again; None = they are not.
 
     Raises:
         FatalError: settings, bundle, topics or device are beyond repair.
@@ -60,7 +72,7 @@ def run_worker(settings: WorkerSettings, stop: threading.Event) -> None:
     with open_desk(settings.http, "work") as desk:
         desk.wait_for("the network must load")
         engine = load_engine(settings.worker)
-        settings = with_banks_for(settings, engine.bundle.calibration)
+        told, settings = settings, with_banks_for(settings, engine.bundle.calibration)
         kafka = named(settings.kafka, settings.worker.worker_id)
         with open_bus(kafka) as bus, open_store_for_worker(settings.store) as store:
             desk.wait_for("the log must answer")
@@ -72,7 +84,12 @@ def run_worker(settings: WorkerSettings, stop: threading.Event) -> None:
             desk.show(SeenWorker(worker, engine, banks, settings.worker.worker_id))
             log.info("working as %s on bundle %s", settings.worker.worker_id, engine.bundle.digest[:12])
             warn_of_thin_evidence(settings.events, engine.bundle.calibration)
-            worker.run(stop)
+
+            def change(anew: Loaded[WorkerSettings]) -> None:
+                worker.rules.change(event_options(anew.settings), camera_options(anew.settings))
+
+            with reloading(told, reload, change):
+                worker.run(stop)
             log.info("stopped: %s", worker.snapshot().tally)
 
 

@@ -1,4 +1,4 @@
-"""What ``engram produce`` does: feeds to Kafka until they end or are told to."""
+"""What ``engram produce`` does: cameras to Kafka until they end or are told to."""
 
 import logging
 import threading
@@ -7,40 +7,55 @@ from contextlib import ExitStack
 from functools import partial
 
 from engram.build.adapters import open_bus
-from engram.build.cameras import camera_feeds, camera_names
+from engram.build.cameras import camera_plans
 from engram.build.edge import open_spool, producer_options
 from engram.observe.desk import open_desk
 from engram.observe.producer import SeenProducer
 from engram.run.awaited import AwaitedPublisher
 from engram.run.process import connected
+from engram.run.reload import Reload, reloading
+from engram.run.roster import Roster
 from messaging.ports import Publisher
-from producers.naming import default_camera_names
 from producers.producer import Producer
 from schemas.errors import FatalError
-from schemas.settings import ProducerSettings
+from schemas.settings import Loaded, ProducerSettings
 from schemas.topics import TopicNames
 
 log = logging.getLogger(__name__)
 
 CLOSE_S = 0.5
 """The time to deliver is over by then."""
+LOOK_S = 0.2
 
 
 def run_producer(
-    settings: ProducerSettings, sources: Sequence[str], names: Sequence[str], stop: threading.Event
+    loaded: Loaded[ProducerSettings],
+    sources: Sequence[str],
+    names: Sequence[str],
+    stop: threading.Event,
+    reload: Reload[ProducerSettings] | None = None,
 ) -> None:
     """Send until all sources end or ``stop`` is set, then drain.
 
     With a spool the cameras are watched whether the broker is there or not; without one it is waited for first.
 
+    Args:
+        loaded: settings and where they come from.
+        sources: addresses; none = the cameras of the settings.
+        names: of the cameras, see ``camera_plans``.
+        stop: asks for the end.
+        reload: how the settings are read again; None = they are not.
+
     Raises:
         SettingsError: wrong names or addresses, or a spool that cannot be used.
         FatalError: a source cannot be read, or not all could be delivered.
     """
-    feeds = camera_feeds(
-        sources, camera_names(len(sources), names, default_camera_names(len(sources))), settings.producer
-    )
+    settings = loaded.settings
+    roster = Roster(camera_plans(loaded, sources, names))
+    feeds = roster.first_feeds()
     with ExitStack() as opened:
+        change = reloading(settings, reload, lambda anew: roster.change(camera_plans(anew, sources, names)))
+        opened.enter_context(change)
         desk = opened.enter_context(open_desk(settings.http, "produce"))
         desk.wait_for("the log must answer")
         if (spool := open_spool(settings.producer)) is not None:
@@ -57,24 +72,33 @@ def run_producer(
             return
         options = producer_options(settings)
         statuses = partial(bus.reader, [TopicNames.with_prefix(settings.kafka.topic_prefix).camera_status], True)
-        producer = Producer(feeds, publisher, options, spool=spool, open_statuses=statuses)
+        producer = Producer(
+            feeds,
+            publisher,
+            options,
+            spool=spool,
+            open_statuses=statuses,
+            is_complete=lambda: roster.is_complete,
+        )
         desk.show(SeenProducer(producer))
         try:
-            _send(producer, publisher, stop)
+            _send(producer, roster, publisher, stop)
         finally:
             if failures:
                 raise failures[0]  # why all the rest went wrong
 
 
-def _send(producer: Producer, publisher: Publisher, stop: threading.Event) -> None:
+def _send(producer: Producer, roster: Roster, publisher: Publisher, stop: threading.Event) -> None:
     done = threading.Event()
-    watcher = threading.Thread(target=_pass_on, args=(producer, stop, done), name="stop", daemon=True)
-    watcher.start()
+    keeper = threading.Thread(target=_keep, args=(producer, roster, stop, done), name="roster", daemon=True)
     try:
-        producer.run()
+        producer.start()
+        keeper.start()
+        producer.finish()
     finally:
         done.set()
-        watcher.join()
+        if keeper.is_alive():
+            keeper.join()
         _settle(publisher, producer)
 
 
@@ -90,9 +114,10 @@ def _num_open(producer: Producer) -> int:
     return sum(one.counts.in_flight for one in producer.snapshot().values())
 
 
-def _pass_on(producer: Producer, stop: threading.Event, done: threading.Event) -> None:
-    """Pass a signal on; ends soon after ``done`` is set."""
+def _keep(producer: Producer, roster: Roster, stop: threading.Event, done: threading.Event) -> None:
+    """Pass a signal on, and keep the cameras to the settings; ends soon after ``done`` is set."""
     while not done.is_set():
-        if stop.wait(0.2):
+        if stop.wait(LOOK_S):
             producer.request_stop()
             return
+        roster.keep(producer)

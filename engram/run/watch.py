@@ -12,14 +12,14 @@ from bundles.bundle import load_bundle
 from consumers.score_table import ScoreTable
 from engram.build.adapters import open_store
 from engram.build.bundles import load_engine, require_bundle, warn_of_thin_evidence
-from engram.build.cameras import camera_feeds, camera_names
+from engram.build.cameras import camera_plans
 from engram.observe.desk import open_desk
 from engram.run.embedded import Embedded, Outcome
-from producers.sources.address import parse_address
+from engram.run.reload import Reload, reloading
+from engram.run.roster import Roster
 from schemas.messages import AnomalyEvent, FrameScore
 from schemas.settings import Loaded, WatchSettings
-
-RECORDED = ("file", "folder", "synthetic")
+from schemas.settings.layers import Given
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class WatchRequest:
     """What is watched and who is told.
 
     Attributes:
-        sources: addresses.
-        names: of the cameras, as for ``camera_names``.
+        sources: addresses; none = the cameras of the settings.
+        names: of the cameras, as for ``camera_plans``.
         scores: CSV file to write, if any.
         tell_event: called with each event message.
     """
@@ -39,40 +39,55 @@ class WatchRequest:
     tell_event: Callable[[AnomalyEvent], None]
 
 
-def watch_defaults(loaded: Loaded[WatchSettings], sources: Sequence[str]) -> dict[str, object]:
+def watch_defaults(
+    loaded: Loaded[WatchSettings], sources: Sequence[str], names: Sequence[str] = ()
+) -> dict[str, object]:
     """Values for settings nobody has given, which depend on what is watched.
 
     The rate is the one the bundle was trained at; recordings are taken frame by frame, as fast as may be; and each
     bundle has a store of its own, because a bank fits one bundle only.
     """
     manifest_of = load_bundle(require_bundle(loaded.settings.worker.bundle))
-    recorded = all(parse_address(source).kind in RECORDED for source in sources)
+    recorded = all(plan.is_recorded for plan in camera_plans(loaded, sources, names))
     store = user_data_path("engram") / f"watch-{manifest_of.digest[:12]}.db"
     wanted: dict[str, object] = {
         "producer.fps": manifest_of.manifest.fps,
         "producer.pace": "backfill" if recorded else "live",
         "store.url": f"sqlite:///{store}",
     }
-    return {path: value for path, value in wanted.items() if loaded.origins[path] == "default"}
+    return {path: Given(value, "watch") for path, value in wanted.items() if loaded.origins[path] == "default"}
 
 
-def run_watch(settings: WatchSettings, request: WatchRequest, stop: threading.Event) -> Outcome:
-    """Watch until the sources end or ``stop`` is set.
+def run_watch(
+    loaded: Loaded[WatchSettings],
+    request: WatchRequest,
+    stop: threading.Event,
+    reload: Reload[WatchSettings] | None = None,
+) -> Outcome:
+    """Watch until the sources end or ``stop`` is set; ``reload`` says how the settings are read again, if they are.
 
     Raises:
         FatalError: settings, bundle, store or a source are beyond repair.
         EngramError: a part failed.
     """
-    feeds = camera_feeds(request.sources, camera_names(len(request.sources), request.names), settings.producer)
+    settings = loaded.settings
+    roster = Roster(camera_plans(loaded, request.sources, request.names))
+    feeds = roster.first_feeds()
     with ExitStack() as opened:
         desk = opened.enter_context(open_desk(settings.http, "watch"))
         store = opened.enter_context(open_store(settings.store, settings.coordinator.history))
         table = None if request.scores is None else opened.enter_context(ScoreTable(request.scores))
         engine = load_engine(settings.worker)
         warn_of_thin_evidence(settings.events, engine.bundle.calibration)
-        embedded = Embedded(settings, engine, store, feeds, _Listener(table, request.tell_event))
-        desk.show(*embedded.seen())
-        return embedded.run(stop)
+        whole = Embedded(settings, engine, store, feeds, _Listener(table, request.tell_event), roster)
+
+        def change(anew: Loaded[WatchSettings]) -> None:
+            roster.change(camera_plans(anew, request.sources, request.names))
+            whole.change_events(anew.settings)
+
+        desk.show(*whole.seen())
+        opened.enter_context(reloading(settings, reload, change))
+        return whole.run(stop)
 
 
 @dataclass(frozen=True, slots=True)

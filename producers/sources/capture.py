@@ -8,17 +8,17 @@ import cv2
 
 from producers.sources.address import Address
 from producers.sources.diagnosis import explain_failure
-from producers.sources.frame import Image, as_bgr
+from producers.sources.frame import as_bgr
 from producers.sources.mjpeg import MjpegConnection, connect_mjpeg
 from producers.sources.options import LiveOptions
+from producers.sources.picture import Picture
 from producers.sources.stream import StreamConnection, connect_stream
 from schemas.errors import TransientError
 
 
 def _quiet_backends() -> None:
-    # What FFmpeg and OpenCV write to stderr themselves bypasses logging, and may hold addresses. A level that the user
-    # has set in the environment stands, so that OPENCV_FFMPEG_LOGLEVEL=32 shows all of a file. PyAV's FFmpeg is quiet
-    # of itself.
+    # What OpenCV and its FFmpeg write to stderr themselves bypasses logging, and may hold addresses. A level that the
+    # user has set in the environment stands. PyAV's FFmpeg is quiet of itself.
     if "OPENCV_LOG_LEVEL" not in os.environ:
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -36,10 +36,10 @@ class DeviceCapture:
     def __init__(self, capture: cv2.VideoCapture) -> None:
         self._capture = capture
 
-    def read(self) -> Image | None:
+    def read(self) -> Picture | None:
         """The next frame; None when the device is gone or nothing came within the driver's time-out."""
         found, image = self._capture.read()
-        return as_bgr(image) if found else None
+        return Picture.of(as_bgr(image)) if found else None
 
     def close(self) -> None:
         """Release the camera."""

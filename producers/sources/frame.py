@@ -1,6 +1,6 @@
 """What every source of images gives: captured frames, its state, and a name that is safe to log."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -22,16 +22,27 @@ class CapturedFrame:
     """One image with the time it was taken.
 
     Attributes:
-        image: uint8 (H, W, 3) BGR.
+        picture: the image, or what makes it.
         captured_at: UTC.
         clock: where ``captured_at`` comes from.
         missed: capture times of the frames right before this one that could not be decoded.
+        offset_s: where in its recording it is, as a player shows it, in seconds; None = it is no recording.
     """
 
-    image: Image
+    picture: Image | Callable[[], Image]
     captured_at: datetime
     clock: Clock
     missed: tuple[datetime, ...] = ()
+    offset_s: float | None = None
+
+    @property
+    def image(self) -> Image:
+        """uint8 (H, W, 3) BGR; made on each call, where it is made, so that a frame that nobody looks at costs nothing.
+
+        Raises:
+            BadMessageError: it cannot be made.
+        """
+        return self.picture() if callable(self.picture) else self.picture
 
 
 @dataclass(frozen=True, slots=True)

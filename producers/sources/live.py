@@ -12,8 +12,10 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_us
 from tenacity.stop import stop_when_event_set
 from tenacity.wait import wait_exponential, wait_random
 
-from producers.sources.frame import CapturedFrame, Image, SourceStatus
+from producers.sources.frame import CapturedFrame, SourceStatus
 from producers.sources.options import LiveOptions, SourceOptions
+from producers.sources.picture import Picture
+from producers.sources.stamps import StreamClock
 from producers.sources.status import StatusBoard
 from schemas.errors import TransientError
 
@@ -37,7 +39,7 @@ class Connection(Protocol):
     def num_unreadable(self) -> int:
         """Pictures that came in and could not be decoded."""
 
-    def read(self) -> Image | None:
+    def read(self) -> Picture | None:
         """The next frame; None when the connection is lost."""
 
     def close(self) -> None:
@@ -45,7 +47,7 @@ class Connection(Protocol):
 
 
 class LiveSource:
-    """Frames of one camera, stamped on arrival.
+    """Frames of one camera, with the best time there is: see ``StreamClock``.
 
     Latency does not grow: a slow reader finds the newest ``max_held_frames`` frames, older ones are overwritten and
     counted in ``num_overrun``. The thread starts with the iteration and ends with ``close``; one that hangs in a call,
@@ -72,7 +74,9 @@ class LiveSource:
         self._failure: Exception | None = None
         self._num_overrun = 0
         self._num_unreadable = 0
-        self._shape: tuple[int, ...] | None = None
+        self._size: tuple[int, int] | None = None
+        self._clock = StreamClock(options.clock, options.live.clock)
+        self._complaint: str | None = None
         self._last_frame_s = 0.0
         self._turn = 0  # which capture thread counts
         self._called_at_s = math.inf  # when its call that has not returned began
@@ -203,11 +207,11 @@ class LiveSource:
         num_before = 0
         try:
             while not self._closed.is_set():
-                image = self._call(turn, connection.read)
+                picture = self._call(turn, connection.read)
                 num_before = self._count_unreadable(connection, num_before)
-                if image is None:
+                if picture is None:
                     break
-                self._hold(image)
+                self._hold(picture)
         finally:
             connection.close()
         if not self._closed.is_set():
@@ -240,24 +244,27 @@ class LiveSource:
         opened: list[Connection] = []
         try:
             self._call(turn, lambda: opened.append(self._connect()))
-            image = self._call(turn, opened[0].read)
+            picture = self._call(turn, opened[0].read)
         except BaseException:
             for connection in opened:
                 connection.close()
             raise
-        if image is None:
+        if picture is None:
             opened[0].close()
             raise TransientError(f"connected, but no frame came within {self._live.dead_after_s:g} s")
-        self._hold(image)
+        self._clock.reconnect()
+        self._hold(picture)
         return opened[0]
 
     def _tell_failure(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         self._board.set("offline", str(error))
 
-    def _hold(self, image: Image) -> None:
-        self._tell_size(image)
-        frame = CapturedFrame(image, self._options.now(), self._live.clock)
+    def _hold(self, picture: Picture) -> None:
+        self._tell_size(picture.size)
+        stamped = self._clock.next(self._options.now(), picture.stamp_s, picture.wall_at)
+        self._tell_clock()
+        frame = CapturedFrame(picture.image, stamped.captured_at, stamped.clock)
         with self._arrival:
             self._last_frame_s = time.monotonic()
             while len(self._held) >= self._live.max_held_frames:
@@ -267,8 +274,14 @@ class LiveSource:
             self._arrival.notify_all()
         self._board.set("online", "frames come in")
 
-    def _tell_size(self, image: Image) -> None:
-        before, self._shape = self._shape, image.shape
-        if before not in (None, image.shape):
+    def _tell_size(self, size: tuple[int, int]) -> None:
+        before, self._size = self._size, size
+        if before not in (None, size):
+            assert before is not None
             text = "source %s: its pictures are %d x %d from now on, they were %d x %d"
-            logger.warning(text, self._name, image.shape[1], image.shape[0], before[1], before[0])
+            logger.warning(text, self._name, *size, *before)
+
+    def _tell_clock(self) -> None:
+        if self._clock.complaint != self._complaint:
+            self._complaint = self._clock.complaint
+            logger.warning("source %s: %s", self._name, self._complaint)

@@ -20,6 +20,7 @@ from producers.sources.authorization import Request, answer_challenges
 from producers.sources.frame import Image, as_bgr
 from producers.sources.jpeg_frames import JpegSplitter
 from producers.sources.options import LiveOptions
+from producers.sources.picture import Picture
 
 _PIECE_BYTES = 64 * 1024
 _AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -55,14 +56,14 @@ class MjpegConnection:
         """Pictures that broke off or could not be decoded."""
         return self._splitter.num_broken + self._num_undecoded
 
-    def read(self) -> Image | None:
+    def read(self) -> Picture | None:
         """The next picture in its own size; None when the stream ends or no whole one came within the time-out."""
         deadline_s = time.monotonic() + self._dead_after_s
         while True:
             while self._waiting:
                 image = _decoded(self._waiting.popleft())
                 if image is not None:
-                    return image
+                    return Picture.of(image)
                 self._num_undecoded += 1
             if not self._receive(deadline_s - time.monotonic()):
                 return None

@@ -9,6 +9,10 @@ from producers.sources.frame import SourceStatus
 from schemas.errors import SettingsError
 from schemas.messages import utc_now
 
+CameraClock = Literal["auto", "camera", "arrival"]
+"""auto: the camera's wall clock if it tells one and that is right, else its time stamps, else arrival; camera: its time
+stamps only; arrival: when frames come in."""
+
 
 def _ignore(_status: SourceStatus) -> None:
     return None
@@ -54,6 +58,7 @@ class SourceOptions:
         start: capture time of a file's first frame; None = the moment it is opened.
         fps: overrides a file's rate; the rate of a folder of images and of a camera that does not tell.
         live: patience with cameras; files ignore it.
+        clock: which clock of a camera is believed, see ``sources.stamps``; files have none.
         on_status: called once per change of state, from any thread; must return at once.
         now: the wall clock, UTC.
     """
@@ -61,6 +66,7 @@ class SourceOptions:
     start: datetime | None = None
     fps: float | None = None
     live: LiveOptions = LiveOptions()
+    clock: CameraClock = "auto"
     on_status: Callable[[SourceStatus], None] = _ignore
     now: Callable[[], datetime] = utc_now
 

@@ -55,7 +55,8 @@ class RecordedSource(ABC):
             if self._closed.is_set():
                 return
             self._board.set("online", "being read")
-            yield CapturedFrame(image, start + timedelta(seconds=index / self._fps), "media")
+            offset_s = index / self._fps
+            yield CapturedFrame(image, start + timedelta(seconds=offset_s), "media", offset_s=offset_s)
 
     @abstractmethod
     def _images(self) -> Iterator[Image]:

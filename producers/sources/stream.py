@@ -1,22 +1,27 @@
 """A stream from the network (RTSP, or MPEG-TS, HLS, FLV over HTTP), decoded by FFmpeg through PyAV.
 
 OpenCV's capture scales a stream that changes its size to the first one's and does not say so; here every picture comes
-in its own size, and damage is counted. What FFmpeg says of an error may hold the address with its password, so that no
-text of its passes this file.
+in its own size, with the time stamps of stream and camera, and damage is counted. What FFmpeg says of an error may hold
+the address with its password, so that no text of its passes this file.
 """
 
+import contextlib
+import struct
 import time
 from collections import deque
+from datetime import datetime, timedelta, timezone
 
 import av
 from av.container import InputContainer
-from av.video.reformatter import VideoReformatter
 
 from producers.sources.address import Address
-from producers.sources.frame import Image, as_bgr
 from producers.sources.options import LiveOptions
+from producers.sources.picture import Converter, Picture
 
 _NUM_THREADS = 2
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_WALL_CLOCK = struct.Struct("@q")
+"""How FFmpeg's AVProducerReferenceTime begins: microseconds since 1970, which it takes from a camera's RTCP reports."""
 
 
 class StreamConnection:
@@ -32,10 +37,11 @@ class StreamConnection:
         video.thread_type = "AUTO"
         video.codec_context.thread_count = _NUM_THREADS
         self._packets = container.demux(video)
-        self._decoded: deque[Image] = deque()
-        self._reformatter = VideoReformatter()  # kept, because it sets up its tables once for each size
+        self._decoded: deque[Picture] = deque()
+        self._converter = Converter()
+        self._zero_at: datetime | None = None  # UTC by the camera's clock at the stream's own time 0
 
-    def read(self) -> Image | None:
+    def read(self) -> Picture | None:
         """The next picture in its own size; None when the stream ends or none came within the time-out."""
         deadline_s = time.monotonic() + self._dead_after_s
         while not self._decoded:
@@ -53,14 +59,34 @@ class StreamConnection:
             return False
         if packet is None:
             return False
+        self._note_wall_clock(packet)
         try:
-            self._decoded.extend(map(self._bgr, packet.decode()))
+            frames = packet.decode()
         except (av.FFmpegError, ValueError):
             self.num_unreadable += 1
+            return True
+        whole = [frame for frame in frames if not frame.is_corrupt]
+        self.num_unreadable += len(frames) - len(whole)
+        self._decoded.extend(map(self._stamped, whole))
         return True
 
-    def _bgr(self, frame: av.VideoFrame) -> Image:
-        return as_bgr(self._reformatter.reformat(frame, format="bgr24").to_ndarray())
+    def _note_wall_clock(self, packet: "av.Packet[av.VideoStream]") -> None:
+        """The decoder may hold a picture back, so that what a packet tells is kept for those that come out later."""
+        if packet.pts is None or packet.time_base is None or not packet.has_sidedata("prft"):
+            return
+        told = bytes(packet.get_sidedata("prft"))
+        if len(told) >= _WALL_CLOCK.size:
+            (wall_us,) = _WALL_CLOCK.unpack_from(told)
+            stamp_us = float(packet.pts * packet.time_base) * 1e6
+            with contextlib.suppress(OverflowError):  # a clock that shows the year 100 000
+                self._zero_at = _EPOCH + timedelta(microseconds=wall_us - stamp_us)
+
+    def _stamped(self, frame: av.VideoFrame) -> Picture:
+        wall_at = None
+        if self._zero_at is not None and frame.time is not None:
+            with contextlib.suppress(OverflowError):
+                wall_at = self._zero_at + timedelta(seconds=frame.time)
+        return self._converter.picture(frame, wall_at)
 
     def close(self) -> None:
         """Hang up."""

@@ -1,16 +1,25 @@
-"""A video file, whatever container and codec OpenCV reads: on past damage, with the times that the container gives."""
+"""A video file, whatever container and codec FFmpeg reads: on past damage, with the times that the container gives.
 
+FFmpeg through PyAV: OpenCV's capture gives the same pictures bit by bit, but scales a film that changes its size to the
+first one's and does not say so, and turns every picture into BGR, also those that are sampled out.
+"""
+
+import itertools
 import logging
 import math
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import cv2
+import av
+from av.container import InputContainer
 
-from producers.sources.frame import CapturedFrame, Image, as_bgr
+from producers.sources.frame import CapturedFrame, Image
 from producers.sources.options import SourceOptions
+from producers.sources.picture import Converter, Picture
 from producers.sources.recorded import RecordedSource
+from producers.sources.stamps import FilmClock
 from schemas.errors import FatalError
 
 logger = logging.getLogger(__name__)
@@ -18,72 +27,62 @@ logger = logging.getLogger(__name__)
 _FASTEST_FPS = 240.0
 """A container that states more gives a time base, not a rate."""
 _SAMPLE_FRAMES = 50
-_MIN_TRIES, _MAX_TRIES = 32, 10_000
-"""Calls without a frame before a film is at its end: as many as it still owes, within these."""
-_LONGEST_STEP_S = 3600.0
-"""A longer time between two frames is a damaged time stamp, no pause."""
-_SHORTEST_STEP_S = 1e-6
-"""A shorter one is lost in ``captured_at``, which counts microseconds: the stamp stands still."""
+_NUM_THREADS = 2
+_MOST_HELD = 16
+"""Pictures that a decoder holds back to bring them in order, at most: so much later damage shows."""
+_MAX_FAULTS = 1000
+"""Faults of the container in a row, without one packet between them, after which a film is at its end."""
 
 
 class VideoFileSource(RecordedSource):
     """The frames of one file, from the first to the last that can be decoded; damaged ones between are passed over."""
 
     def __init__(self, path: Path, options: SourceOptions) -> None:
-        """Open the file at once, so that a wrong path is told before anything else starts.
+        """Look into the file at once, so that a wrong path is told before anything else starts.
 
         Raises:
             FatalError: no such file, not a video, or neither file nor options give a rate that can be.
         """
         self._path = path
-        self._capture = _open(path)
         self._is_rate_given = options.fps is not None
-        self._num_expected = _count(self._capture)
-        super().__init__(str(path), options.fps or _rate(path, self._capture), options)
+        with closing(_open(path)) as film:
+            native = _stated_rate(film)
+            self._num_expected = _count(film, native)
+        self._native_fps = native if _can_be(native) or self._is_rate_given else _seen_rate(path, native)
+        super().__init__(str(path), options.fps or self._native_fps, options)
 
     def _timed(self, start: datetime) -> Iterator[CapturedFrame]:
         clock = FilmClock(self.fps, self._is_rate_given)
-        num_read, missed = 0, list[float]()
-        try:
-            for image, pts_ms, was_damaged in self._decoded():
-                at_s, num_lost = clock.next(pts_ms, was_damaged)
+        film = FilmClock(self._native_fps if _can_be(self._native_fps) else self.fps, is_rate_given=False)
+        num_read, missed, size = 0, list[float](), None
+        with closing(_open(self._path)) as container:
+            for picture, was_damaged in _in_order(_decoded(container)):
+                pts_ms = math.nan if picture.stamp_s is None else 1000 * picture.stamp_s
+                (at_s, num_lost), (offset_s, _) = (one.next(pts_ms, was_damaged) for one in (clock, film))
                 # Times of what is lost: spread over the hole.
                 first_s = clock.previous_s
                 missed += [first_s + (at_s - first_s) * (n + 1) / (num_lost + 1) for n in range(num_lost)]
-                if image is None:
-                    missed.append(at_s)
-                    continue
                 if self._closed.is_set():
                     return
                 self.num_unreadable += len(missed)
                 num_read += 1
                 self._board.set("online", "being read")
+                size = self._tell_size(size, picture.size)
                 before = tuple(start + timedelta(seconds=second) for second in missed)
-                yield CapturedFrame(image, start + timedelta(seconds=at_s), "media", before)
+                yield CapturedFrame(picture.image, start + timedelta(seconds=at_s), "media", before, offset_s)
                 missed.clear()
-        finally:
-            self._capture.release()
-        self.num_unreadable += len(missed)
         self._check_end(num_read)
 
     def _images(self) -> Iterator[Image]:
         """The images alone."""
         yield from (frame.image for frame in self._timed(self._options.now()))
 
-    def _decoded(self) -> Iterator[tuple[Image | None, float, bool]]:
-        """Image or None, its time stamp in milliseconds, and whether damage lies right before it."""
-        num_tries, num_grabbed = 0, 0
-        while not self._closed.is_set():
-            # FFmpeg gives up at each damaged packet, and goes on behind it when it is asked again.
-            if not self._capture.grab():
-                num_tries += 1
-                owed = self._num_expected - num_grabbed
-                if num_tries > min(max(owed, _MIN_TRIES), _MAX_TRIES):
-                    return
-                continue
-            found, image = self._capture.retrieve()
-            yield as_bgr(image) if found else None, self._capture.get(cv2.CAP_PROP_POS_MSEC), num_tries > 0
-            num_tries, num_grabbed = 0, num_grabbed + 1
+    def _tell_size(self, before: tuple[int, int] | None, now: tuple[int, int]) -> tuple[int, int]:
+        if before not in (None, now):
+            assert before is not None
+            text = "%s: its pictures are %d x %d from now on, they were %d x %d"
+            logger.warning(text, self._path, *now, *before)
+        return now
 
     def _check_end(self, num_read: int) -> None:
         if self._closed.is_set():
@@ -96,76 +95,102 @@ class VideoFileSource(RecordedSource):
             logger.warning(text, self._path, num_read, self._num_expected, self.num_unreadable)
 
 
-class FilmClock:
-    """Seconds from the first frame on: as the container stamps them, as long as its stamps run forwards.
+def _open(path: Path) -> InputContainer:
+    """The film at its beginning.
 
-    A stamp that does not is replaced by one step of the frame rate, and what follows is counted from there.
+    Raises:
+        FatalError: no such file, or none with video.
     """
-
-    def __init__(self, fps: float, is_rate_given: bool) -> None:
-        """``is_rate_given``: somebody said the rate, so that stamps are not looked at."""
-        self._step_s = 1 / fps
-        self._is_rate_given = is_rate_given
-        self._last_ms = math.nan
-        self._has_begun = False
-        self._now_s = 0.0
-        self._index = 0
-        self.previous_s = 0.0
-
-    def next(self, pts_ms: float, was_damaged: bool) -> tuple[float, int]:
-        """Time of the next frame, and how many before it were lost, which is known only where there was damage."""
-        self.previous_s = self._now_s
-        last_ms, self._last_ms = self._last_ms, pts_ms if math.isfinite(pts_ms) else self._last_ms
-        if not self._has_begun:
-            self._has_begun = True
-            return self._now_s, 0
-        step_s = (pts_ms - last_ms) / 1000
-        runs = math.isfinite(step_s) and _SHORTEST_STEP_S <= step_s <= _LONGEST_STEP_S
-        num_lost = max(0, round(step_s / self._step_s) - 1) if runs and was_damaged else 0
-        if self._is_rate_given:
-            self._index += 1 + num_lost
-            self._now_s = self._index * self._step_s
-        else:
-            self._now_s += step_s if runs else self._step_s
-        return self._now_s, num_lost
-
-
-def _open(path: Path) -> cv2.VideoCapture:
     if not path.is_file():
         raise FatalError(f"a video source must be an existing file, '{path}' is not; check the path")
-    # Absolute, because FFmpeg takes what stands before a colon for a protocol.
-    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
-    if not capture.isOpened():
+    try:
+        # Absolute, because FFmpeg takes what stands before a colon for a protocol.
+        container = av.open(str(path.absolute()), metadata_errors="replace")
+    except (av.FFmpegError, ValueError) as error:
         size = path.stat().st_size
-        raise FatalError(f"a video must be readable by FFmpeg, '{path}' ({size} bytes) is not; check or convert it")
-    return capture
+        text = f"a video must be readable by FFmpeg, '{path}' ({size} bytes) is not; check or convert it"
+        raise FatalError(text) from error
+    if not any(video.codec_context for video in container.streams.video[:1]):
+        container.close()
+        raise FatalError(f"a video must hold pictures of a kind that FFmpeg knows, '{path}' does not")
+    return container
 
 
-def _count(capture: cv2.VideoCapture) -> int:
-    number = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    return int(number) if math.isfinite(number) and 0 < number < 1e9 else 0
+def _in_order(pictures: Iterator[tuple[Picture, bool]]) -> Iterator[tuple[Picture, bool]]:
+    """Each picture, and whether a hole before it is damage; without those that damage has brought out of order."""
+    num_doubtful, last_s = 0, -math.inf
+    for picture, was_damaged in pictures:
+        num_doubtful = _MOST_HELD if was_damaged else max(0, num_doubtful - 1)
+        at_s = picture.stamp_s
+        if num_doubtful and at_s is not None and at_s < last_s:
+            continue
+        last_s = -math.inf if at_s is None else at_s
+        yield picture, num_doubtful > 0
 
 
-def _rate(path: Path, capture: cv2.VideoCapture) -> float:
-    """The container's rate, or, if it can be none, the one its first time stamps show."""
-    native = float(capture.get(cv2.CAP_PROP_FPS))
-    if math.isfinite(native) and 0 < native <= _FASTEST_FPS:
-        return native
-    seen = _seen_rate(path)
-    if seen is None or seen > _FASTEST_FPS:
+def _decoded(container: InputContainer) -> Iterator[tuple[Picture, bool]]:
+    """Each picture, and whether there was damage since the one before."""
+    video = container.streams.video[0]
+    video.thread_type = "AUTO"
+    video.codec_context.thread_count = _NUM_THREADS
+    converter, was_damaged, num_faults = Converter(), False, 0
+    packets = container.demux(video)
+    while num_faults < _MAX_FAULTS:
+        try:
+            packet = next(packets, None)
+        except (av.FFmpegError, ValueError):
+            # Damage in the container itself; it goes on behind it when it is asked again.
+            was_damaged, num_faults, packets = True, num_faults + 1, container.demux(video)
+            continue
+        if packet is None:
+            return
+        num_faults = 0
+        try:
+            frames = packet.decode()
+        except (av.FFmpegError, ValueError):
+            was_damaged = True
+            continue
+        for frame in frames:
+            if frame.is_corrupt:
+                was_damaged = True
+                continue
+            yield converter.picture(frame), was_damaged
+            was_damaged = False
+
+
+def _stated_rate(container: InputContainer) -> float:
+    """What the container says, frames a second; 0 = nothing."""
+    return float(container.streams.video[0].average_rate or 0)
+
+
+def _can_be(fps: float) -> bool:
+    return math.isfinite(fps) and 0 < fps <= _FASTEST_FPS
+
+
+def _count(container: InputContainer, fps: float) -> int:
+    """Frames that the film should have; 0 = not known."""
+    video = container.streams.video[0]
+    if video.frames > 0:
+        return int(video.frames)
+    seconds = (container.duration or 0) / av.time_base
+    return int(seconds * fps + 0.5) if _can_be(fps) and 0 < seconds < 1e7 else 0
+
+
+def _seen_rate(path: Path, stated: float) -> float:
+    """The rate that the first time stamps show, where the container says one that cannot be.
+
+    Raises:
+        FatalError: they show none either.
+    """
+    with closing(_open(path)) as container:
+        pictures = itertools.islice(_decoded(container), _SAMPLE_FRAMES)
+        stamps = [picture.stamp_s for picture, _ in pictures if picture.stamp_s is not None]
+    span_s = stamps[-1] - stamps[0] if len(stamps) > 1 else 0.0
+    seen = (len(stamps) - 1) / span_s if span_s > 0 else 0.0
+    if not _can_be(seen):
         raise FatalError(
-            f"a video must state its frame rate, 0 to {_FASTEST_FPS:g} a second, '{path}' says {native:g}; "
+            f"a video must state its frame rate, 0 to {_FASTEST_FPS:g} a second, '{path}' says {stated:g}; "
             "give the true one with --source-fps (producer.source_fps)"
         )
-    logger.warning("%s: the container says %g frames a second, its time stamps %.3g", path, native, seen)
+    logger.warning("%s: the container says %g frames a second, its time stamps %.3g", path, stated, seen)
     return seen
-
-
-def _seen_rate(path: Path) -> float | None:
-    capture = _open(path)
-    stamps: list[float] = []
-    while len(stamps) < _SAMPLE_FRAMES and capture.grab():
-        stamps.append(float(capture.get(cv2.CAP_PROP_POS_MSEC)))
-    capture.release()
-    span_s = (stamps[-1] - stamps[0]) / 1000 if len(stamps) > 1 else 0.0
-    return (len(stamps) - 1) / span_s if math.isfinite(span_s) and span_s > 0 else None

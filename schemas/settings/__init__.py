@@ -1,5 +1,6 @@
 """Settings of every process: sections with units in their names, and a loader that knows where each value came from."""
 
+from schemas.settings.changes import Changes, changes
 from schemas.settings.load import Loaded, load_settings, load_with_origins, masked
 from schemas.settings.processes import (
     AllSettings,
@@ -13,6 +14,7 @@ from schemas.settings.processes import (
 
 __all__ = [
     "AllSettings",
+    "Changes",
     "ConsumerSettings",
     "CoordinatorSettings",
     "Loaded",
@@ -20,6 +22,7 @@ __all__ = [
     "Settings",
     "WatchSettings",
     "WorkerSettings",
+    "changes",
     "load_settings",
     "load_with_origins",
     "masked",

@@ -5,12 +5,15 @@ import socket
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from schemas.messages import Id
 from schemas.settings.connections import WireLimits
-from schemas.settings.section import MIB, Fraction, Polygons, Seconds, Section
+from schemas.settings.hours import Hours, TimeZone
+from schemas.settings.section import MIB, Seconds, Section
+from schemas.settings.shapes import Fraction, Shapes
 
+ClockSetting = Literal["auto", "camera", "arrival"]
 BackendSetting = Literal["auto", "torch", "onnx", "openvino", "openvino-int8"]
 
 
@@ -60,7 +63,30 @@ class ProducerSection(WireLimits):
     )
     width: int | None = Field(default=None, ge=16, le=8192, description="pixels to resize to; none = as captured")
     height: int | None = Field(default=None, ge=16, le=8192, description="pixels to resize to; none = as captured")
-    mask: Polygons = Field(default=(), description="areas to black out before a frame leaves the machine, in fractions")
+    mask: Shapes = Field(
+        default=(),
+        description="areas to black out before a frame leaves the machine: polygons [[x, y], …] or boxes"
+        " [x, y, width, height], in fractions of the image",
+    )
+    hours: Hours = Field(
+        default=(),
+        description="when cameras are watched, like ['Mon-Fri 08:00-18:00', '22:00-06:00']; none = always; outside of"
+        " them a camera is not even connected to; recordings are taken whole",
+    )
+    timezone: TimeZone | None = Field(
+        default=None, description="where hours are meant, like Europe/Berlin; none = this machine's"
+    )
+    clock: ClockSetting = Field(
+        default="auto",
+        description="time of a camera's frames. auto: its wall clock if it tells one and that is right, else its time"
+        " stamps, else arrival; camera: time stamps only; arrival: when frames come in",
+    )
+    start: AwareDatetime | None = Field(
+        default=None, description="when a recording begins, like 2026-01-31T08:00:00Z; none = when it is opened"
+    )
+    colours: Literal["all", "grey"] = Field(
+        default="all", description="grey makes frames smaller, for networks that see no colours"
+    )
     jpeg_quality: int = Field(default=90, ge=1, le=100, description="JPEG quality")
     session: Id | None = Field(
         default=None,

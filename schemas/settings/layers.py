@@ -1,13 +1,14 @@
 """Where settings come from: a TOML file and the environment, each as flat ``section.key`` values with their origin."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
 from schemas.addresses import without_secrets
 from schemas.errors import SettingsError
+from schemas.settings.cameras import CameraSection
 from schemas.settings.processes import AllSettings
 
 if sys.version_info >= (3, 11):
@@ -16,6 +17,7 @@ else:  # pragma: no cover - the same library under its old name
     import tomli as tomllib
 
 ENV_PREFIX = "ENGRAM_"
+FLAG = "flag"
 ENV_RESERVED = ("ENGRAM_HOME", "ENGRAM_REFERENCE", "ENGRAM_CONFIG")
 ENV_RESERVED_PREFIX = "ENGRAM_TEST_"
 MAX_SECRET_BYTES = 64 * 1024
@@ -30,22 +32,35 @@ class Given:
 
 
 Layer = Mapping[str, Given]
-"""Key: ``section.key``."""
+"""Key: ``section.key``, or ``cameras.<camera>.<key>``."""
+
+CAMERAS = "cameras"
 
 
 def known_paths() -> frozenset[str]:
-    """Every ``section.key`` there is."""
+    """Every ``section.key`` there is; those of cameras, which have names of their own, are not among them."""
     sections = AllSettings.model_fields.items()
-    return frozenset(f"{name}.{key}" for name, field in sections for key in _keys(field.annotation))
+    return frozenset(f"{name}.{key}" for name, field in sections if name != CAMERAS for key in _keys(field.annotation))
 
 
 def _keys(section: object) -> tuple[str, ...]:
     return tuple(getattr(section, "model_fields"))  # noqa: B009 - annotation is typed as object
 
 
-def is_secret(path: str) -> bool:
-    """Whether the value of ``section.key`` must never be shown."""
+def steps(path: str) -> tuple[str, ...]:
+    """A key of a layer taken apart; the name of a camera may have dots of its own."""
     section, _, key = path.partition(".")
+    if section != CAMERAS:
+        return section, key
+    camera, _, key = key.rpartition(".")
+    return section, camera, key
+
+
+def is_secret(path: str) -> bool:
+    """Whether the value of a key must never be shown: passwords, and addresses of cameras, which may hold one."""
+    section, *_, key = steps(path)
+    if section == CAMERAS:
+        return key == "source"
     fields = getattr(AllSettings.model_fields[section].annotation, "model_fields", {})
     return key in fields and "SecretStr" in str(fields[key].annotation)
 
@@ -72,6 +87,9 @@ def file_layer(path: Path) -> Layer:
 
 def _flat(content: Mapping[str, object], path: Path) -> Iterator[tuple[str, object]]:
     for section, keys in content.items():
+        if section == CAMERAS:
+            yield from _cameras(keys, path)
+            continue
         if not isinstance(keys, dict):
             require_known(section, f"{path}: {section}")
             raise SettingsError(f"{path}: [{section}] must be a table, got {shown(keys)!r:.60}")
@@ -80,6 +98,24 @@ def _flat(content: Mapping[str, object], path: Path) -> Iterator[tuple[str, obje
         for key, value in keys.items():
             require_known(f"{section}.{key}", f"{path}: {section}.{key}")
             yield f"{section}.{key}", value
+
+
+def _cameras(tables: object, path: Path) -> Iterator[tuple[str, object]]:
+    """Values of ``[cameras.NAME]``; what somebody wrote in place of a table may be an address, so it is not shown."""
+    if not isinstance(tables, dict):
+        raise SettingsError(f"{path}: {CAMERAS} must be tables, one a camera: [{CAMERAS}.gate]")
+    for name, keys in tables.items():
+        where = f"{CAMERAS}.{without_secrets(name)}"
+        if not isinstance(keys, dict):
+            hint = f"[{CAMERAS}.{name}]" if name not in CameraSection.model_fields else f"[{CAMERAS}.gate]"
+            raise SettingsError(f"{path}: {where} must be a table; write {without_secrets(hint)} and its keys below")
+        if not keys:
+            raise SettingsError(f"{path}: {where} says nothing; give at least a source, or take it out")
+        for key, value in keys.items():
+            if key not in CameraSection.model_fields:
+                hint = _hint(key, CameraSection.model_fields, f"{where}.{{}}".format)
+                raise SettingsError(f"{path}: {where}.{without_secrets(key)} is no setting of a camera{hint}")
+            yield f"{CAMERAS}.{name}.{key}", value
 
 
 def environment_layer(environ: Mapping[str, str]) -> Layer:
@@ -131,7 +167,7 @@ def as_environment(key: str) -> str:
 
 
 def flag_layer(overrides: Mapping[str, object]) -> Layer:
-    """Values from the command line; None counts as not given.
+    """Values from the command line; None counts as not given, and a ``Given`` says itself where it is from.
 
     Raises:
         SettingsError: a key that does not exist.
@@ -139,7 +175,7 @@ def flag_layer(overrides: Mapping[str, object]) -> Layer:
     given = {key: value for key, value in overrides.items() if value is not None}
     for key in given:
         require_known(key, f"flag: {key}")
-    return {key: Given(value, "flag") for key, value in given.items()}
+    return {key: value if isinstance(value, Given) else Given(value, FLAG) for key, value in given.items()}
 
 
 def require_known(key: str, where: str, spell: Callable[[str], str] = str) -> None:
@@ -147,9 +183,14 @@ def require_known(key: str, where: str, spell: Callable[[str], str] = str) -> No
     known = known_paths()
     if key in known:
         return
+    if key == CAMERAS:
+        raise SettingsError(f"{where}: cameras are told in a settings file, a table each: [{CAMERAS}.gate]")
     if key in AllSettings.model_fields:
         example = min(path for path in known if path.startswith(f"{key}."))
         raise SettingsError(f"{where} is a section; name a setting of it, such as {spell(example)}")
-    near = get_close_matches(key, sorted(known | set(AllSettings.model_fields)), n=1, cutoff=0.5)
-    hint = f"; did you mean {spell(near[0])}?" if near else "; see 'engram config show' for all settings"
-    raise SettingsError(f"{where} is no setting{hint}")
+    raise SettingsError(f"{where} is no setting{_hint(key, known | set(AllSettings.model_fields), spell)}")
+
+
+def _hint(key: str, known: Collection[str], spell: Callable[[str], str]) -> str:
+    near = get_close_matches(key, sorted(known), n=1, cutoff=0.5)
+    return f"; did you mean {spell(near[0])}?" if near else "; see 'engram config show' for all settings"

@@ -8,9 +8,20 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import SecretStr, ValidationError
 
-from schemas.addresses import MASK
+from schemas.addresses import MASK, without_secrets
 from schemas.errors import SettingsError
-from schemas.settings.layers import Layer, environment_layer, file_layer, flag_layer, is_secret, known_paths, shown
+from schemas.settings.cameras import events_of
+from schemas.settings.layers import (
+    CAMERAS,
+    Layer,
+    environment_layer,
+    file_layer,
+    flag_layer,
+    is_secret,
+    known_paths,
+    shown,
+    steps,
+)
 from schemas.settings.processes import AllSettings, Settings
 
 S = TypeVar("S", bound=Settings)
@@ -22,7 +33,8 @@ class Loaded(Generic[S]):
 
     Attributes:
         settings: validated values.
-        origins: ``section.key`` to "default", "file PATH", "env NAME" or "flag", for every value of ``settings``.
+        origins: ``section.key`` to "default", "file PATH", "env NAME" or "flag", for every value of ``settings``, and
+            ``cameras.<camera>.<key>`` for what cameras say.
     """
 
     settings: S
@@ -55,18 +67,29 @@ def load_with_origins(
     everything = _validated(merged)
     settings = kind(**{name: getattr(everything, name) for name in kind.model_fields})
     paths = sorted(key for key in known_paths() if key.partition(".")[0] in kind.model_fields)
+    if CAMERAS in kind.model_fields:
+        paths += [key for key in merged if steps(key)[0] == CAMERAS]
     return Loaded(settings, {key: merged[key].origin if key in merged else "default" for key in paths})
 
 
 def _validated(merged: Layer) -> AllSettings:
-    nested: dict[str, dict[str, object]] = {}
+    nested: dict[str, Any] = {}
     for path, given in merged.items():
-        section, _, key = path.partition(".")
-        nested.setdefault(section, {})[key] = given.value
+        *tables, key = steps(path)
+        table = nested
+        for name in tables:
+            table = table.setdefault(name, {})
+        table[key] = given.value
     try:
-        return AllSettings.model_validate(nested)
+        everything = AllSettings.model_validate(nested)
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(merged, part) for part in _parts(error))) from error
+    for name, camera in everything.cameras.items():
+        events = events_of(camera, everything.events)
+        if events.enter is not None and events.exit is not None and events.exit > events.enter:
+            text = f"{CAMERAS}.{name}: exit must be at most enter, got exit {events.exit} and enter {events.enter}"
+            raise SettingsError(f"{text}, one of them from [events]")
+    return everything
 
 
 def _parts(error: ValidationError) -> list[dict[str, Any]]:
@@ -74,19 +97,33 @@ def _parts(error: ValidationError) -> list[dict[str, Any]]:
 
 
 def _explain(merged: Layer, part: Mapping[str, Any]) -> str:
-    path = ".".join(str(step) for step in part["loc"][:2])
+    loc = [str(step) for step in part["loc"]]
+    if loc[-1:] == ["[key]"]:
+        where = without_secrets(".".join(loc[:-1]))
+        return f"{where}: a name must have 1 to 64 letters, digits or . _ -" + _from(merged, f"{CAMERAS}.{loc[1]}")
+    path = ".".join(loc[: 3 if loc[:1] == [CAMERAS] else 2])
     message = str(part["msg"]).removeprefix("Value error, ")
     if path not in merged:
-        return f"{path}: {message}"
+        return f"{path}: {message}" + _from(merged, path)
     given = merged[path]
     value = "a hidden value" if is_secret(path) else f"{shown(given.value)!r:.80}"
     return f"{path}: {message}, got {value} ({given.origin})"
 
 
+def _from(merged: Layer, path: str) -> str:
+    """Where the values under ``path`` are from, in brackets."""
+    origins = sorted({given.origin for key, given in merged.items() if key.startswith(f"{path}.")})
+    return f" ({', '.join(origins)})" if origins else ""
+
+
 def masked(settings: Settings) -> Mapping[str, object]:
-    """``section.key`` to plain value for showing; secrets are stars, and passwords inside URLs too."""
-    return {
-        f"{section}.{key}": MASK if isinstance(value, SecretStr) else shown(value)
-        for section in type(settings).model_fields
-        for key, value in getattr(settings, section)
-    }
+    """Every key of ``Loaded.origins`` to plain value for showing; secrets are stars, and passwords inside URLs too."""
+    tables = {name: getattr(settings, name) for name in type(settings).model_fields if name != CAMERAS}
+    values = {f"{name}.{key}": _plain(value) for name, section in tables.items() for key, value in section}
+    for camera, said in getattr(settings, CAMERAS, {}).items():
+        values |= {f"{CAMERAS}.{camera}.{key}": _plain(getattr(said, key)) for key in said.model_fields_set}
+    return values
+
+
+def _plain(value: object) -> object:
+    return MASK if isinstance(value, SecretStr) else shown(value)

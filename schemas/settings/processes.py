@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from schemas.settings.cameras import Cameras
 from schemas.settings.connections import HttpSection, KafkaSection, LogSection, StoreSection
 from schemas.settings.detection import (
     CoordinatorSection,
@@ -25,6 +26,7 @@ class ProducerSettings(Settings):
 
     http: HttpSection = Field(default_factory=HttpSection)
     producer: ProducerSection = Field(default_factory=ProducerSection)
+    cameras: Cameras = Field(default_factory=dict)
 
 
 class WorkerSettings(Settings):
@@ -35,6 +37,7 @@ class WorkerSettings(Settings):
     memory: MemorySection = Field(default_factory=MemorySection)
     worker: WorkerSection = Field(default_factory=WorkerSection)
     events: EventsSection = Field(default_factory=EventsSection)
+    cameras: Cameras = Field(default_factory=dict)
 
 
 class CoordinatorSettings(Settings):
@@ -61,6 +64,7 @@ class WatchSettings(Settings):
     worker: WorkerSection = Field(default_factory=WorkerSection)
     events: EventsSection = Field(default_factory=EventsSection)
     coordinator: CoordinatorSection = Field(default_factory=CoordinatorSection)
+    cameras: Cameras = Field(default_factory=dict)
 
 
 AllSettings = WatchSettings

@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 MIB = 1024 * 1024
 
@@ -14,13 +14,9 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def _from_json_text(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) else value
-
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(gt=0)]
-Polygon = tuple[tuple[Fraction, Fraction], ...]
-"""Corners (x, y) in fractions of the image, at least three."""
-Polygons = Annotated[tuple[Annotated[Polygon, Field(min_length=3)], ...], BeforeValidator(_from_json_text)]
-"""Polygons; text (environment, flag) is read as JSON, for example ``[[[0,0],[0.5,0],[0,0.5]]]``."""
+
+
+def from_json_text(value: Any) -> Any:
+    """A list as text (environment, flag) is read as JSON; all else is taken as it is."""
+    return json.loads(value) if isinstance(value, str) else value

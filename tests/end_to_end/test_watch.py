@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from bundles.bundle import save_bundle
 from consumers.score_table import COLUMNS
 from engram.cli.app import app
+from producers.naming import default_camera_names
 from schemas.messages import AnomalyEvent
 from tests.end_to_end.conftest import Engram
 from tests.small_bundle import small_bundle
@@ -130,7 +131,7 @@ def test_the_memory_outlives_the_process_and_can_be_looked_at(
     entries = json.loads(stdout)
     assert [entry["version"] for entry in entries] == list(range(len(entries)))
     assert entries[-1]["version"] >= 1
-    assert entries[-1]["cameras"][0][0] == "cam1"
+    assert [entries[-1]["cameras"][0][0]] == list(default_camera_names(1))
 
 
 def test_a_wrong_source_is_one_line_and_exit_code_2(engram: Engram, bundle: Path) -> None:

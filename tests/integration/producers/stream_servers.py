@@ -17,6 +17,8 @@ from deploy.local.ports import free_port
 
 FPS = 25
 KEY_EVERY = 10
+_NTP_BEFORE_UNIX_S = 2_208_988_800
+"""From 1900, when NTP begins, to 1970."""
 _OPTIONS = {"preset": "ultrafast", "tune": "zerolatency", "g": str(KEY_EVERY), "bf": "0", "qp": "4"}
 
 
@@ -130,9 +132,11 @@ class RtspPlayer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, pictures: Sequence[bytes]) -> None:
+    def __init__(self, pictures: Sequence[bytes], wall_s: float | None) -> None:
+        """``wall_s``: Unix time of the first picture by the camera's clock, which it reports; None = it has none."""
         super().__init__(("127.0.0.1", 0), _RtspViewer)
         self.pictures = pictures
+        self.wall_s = wall_s
         self.num_viewers = 0
         self.port = int(self.server_address[1])
         self.transports: list[str] = []
@@ -175,8 +179,16 @@ class _RtspViewer(socketserver.StreamRequestHandler):
             head += "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n"
         return f"RTSP/1.0 200 OK\r\n{head}\r\n{body}".encode()
 
+    def _report(self, wall_s: float) -> None:
+        """An RTCP sender report (RFC 3550, 6.4.1): this stamp, nought, is that time by the clock on the wall."""
+        ntp = round((wall_s + _NTP_BEFORE_UNIX_S) * 2**32)
+        report = b"\x80\xc8\0\x06\0\0\0\7" + ntp.to_bytes(8, "big") + bytes(12)
+        self.wfile.write(b"$\1" + len(report).to_bytes(2, "big") + report)
+
     def _play(self) -> None:
         sequence = 0
+        if self.server.wall_s is not None:
+            self._report(self.server.wall_s)
         for index, picture in enumerate(self.server.pictures):
             units = [unit for unit in re.split(rb"\x00{2,3}\x01", picture) if unit]
             for unit in units:
@@ -188,9 +200,9 @@ class _RtspViewer(socketserver.StreamRequestHandler):
 
 
 @contextmanager
-def rtsp_player(pictures: Sequence[bytes]) -> Iterator[RtspPlayer]:
+def rtsp_player(pictures: Sequence[bytes], wall_s: float | None = None) -> Iterator[RtspPlayer]:
     """A camera that plays over RTSP, for as long as the context is open."""
-    with RtspPlayer(pictures) as server:
+    with RtspPlayer(pictures, wall_s) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         try:

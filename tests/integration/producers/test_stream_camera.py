@@ -3,6 +3,7 @@
 import itertools
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -86,6 +87,24 @@ def test_an_rtsp_camera_changes_its_size_midway(viewers) -> None:
         assert viewer.take(len(wanted)) == wanted
         assert len(camera.transports) == 1
         assert camera.transports[0].startswith("RTP/AVP/TCP")
+
+
+@pytest.mark.parametrize(("off_s", "clock"), [(-2.0, "ntp"), (-3600.0, "camera")])
+def test_an_rtsp_camera_tells_its_time_and_is_believed_if_that_can_be(
+    viewers, caplog, off_s: float, clock: str
+) -> None:
+    wall_s = time.time() + off_s
+    with rtsp_player(access_units([SMALL]), wall_s) as camera:
+        viewers.append(viewer := Viewer(f"rtsp://127.0.0.1:{camera.port}/live"))
+        frames = list(itertools.islice(viewer.frames, 40))[1:]  # FFmpeg takes the first picture for one without stamp
+    assert {frame.clock for frame in frames} == {clock}
+    steps = {round((b.captured_at - a.captured_at).total_seconds(), 3) for a, b in itertools.pairwise(frames)}
+    if clock == "ntp":
+        assert steps == {0.04}
+        assert frames[0].captured_at.timestamp() == pytest.approx(wall_s + 1 / 25, abs=0.001)
+        assert "is not believed" not in caplog.text
+    else:
+        assert "its clock is -3600 s off, and is not believed; set it by NTP" in caplog.text
 
 
 def test_a_stream_that_stalls_is_stale_then_dead_then_connected_anew(viewers) -> None:

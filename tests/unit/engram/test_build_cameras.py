@@ -8,17 +8,19 @@ import pytest
 
 from bundles.bundle import save_bundle
 from engram.build.bundles import require_bundle
-from engram.build.cameras import bundle_defaults, camera_feeds, camera_names, resolved_sources
+from engram.build.cameras import bundle_defaults, camera_feeds, camera_names, camera_plans, resolved_sources
+from producers.naming import default_camera_names
 from schemas.errors import FatalError, SettingsError
-from schemas.settings import ProducerSettings, load_with_origins
+from schemas.settings import Loaded, ProducerSettings, load_with_origins
 from schemas.settings.detection import ProducerSection
+from schemas.settings.layers import Given
 from tests.small_bundle import small_bundle
 
 SCENE = "synthetic://walkway?seed=1&seconds=2"
 
 
-def test_cameras_are_numbered_unless_named() -> None:
-    assert camera_names(3, []) == ("cam1", "cam2", "cam3")
+def test_cameras_are_named_after_their_machine_unless_named() -> None:
+    assert camera_names(3, []) == default_camera_names(3)
     assert camera_names(2, ["a", "b"]) == ("a", "b")
     with pytest.raises(SettingsError, match="once per source or not at all, got 1 for 2"):
         camera_names(2, ["a"])
@@ -39,7 +41,9 @@ def test_every_producer_setting_reaches_the_feed() -> None:
 def test_defaults_leave_size_and_picture_alone() -> None:
     (feed,) = camera_feeds([SCENE], ["gate"], ProducerSection())
     assert feed.encoding.size is None
-    assert feed.encoding.mask is None
+    assert feed.encoding.mask is not None
+    image = np.full((4, 4, 3), 9, np.uint8)
+    assert feed.encoding.mask.hide(image) is image
     assert feed.pacing.mode == "live"
 
 
@@ -59,11 +63,6 @@ def test_a_bundle_must_be_named(tmp_path: Path) -> None:
         require_bundle(None)
 
 
-def test_unnamed_cameras_of_a_fleet_get_the_names_of_their_machine() -> None:
-    assert camera_names(2, [], ["box-1", "box-2"]) == ("box-1", "box-2")
-    assert camera_names(1, ["gate"], ["box-1"]) == ("gate",)
-
-
 def test_a_rate_for_the_source_reaches_it(tmp_path: Path) -> None:
     assert cv2.imwrite(str(tmp_path / "1.png"), np.zeros((48, 64, 3), np.uint8))
     (feed,) = camera_feeds([str(tmp_path)], ["gate"], ProducerSection(source_fps=4))
@@ -73,12 +72,13 @@ def test_a_rate_for_the_source_reaches_it(tmp_path: Path) -> None:
 def test_a_bundle_says_what_it_wants_where_nobody_has_said(tmp_path: Path) -> None:
     manifest = save_bundle(tmp_path / "small", small_bundle()).manifest
     wanted = bundle_defaults(load_with_origins(ProducerSettings, None, {}, {}), tmp_path / "small")
-    assert wanted == {
+    assert {path: each.value for path, each in wanted.items() if isinstance(each, Given)} == {
         "producer.fps": manifest.fps,
         "producer.width": manifest.width,
         "producer.height": manifest.height,
+        "producer.colours": "all" if manifest.channels == 3 else "grey",
     }
-    chosen = {"producer.fps": 3, "producer.width": 640, "producer.height": 480}
+    chosen = {"producer.fps": 3, "producer.width": 640, "producer.height": 480, "producer.colours": "all"}
     assert bundle_defaults(load_with_origins(ProducerSettings, None, chosen, {}), tmp_path / "small") == {}
 
 
@@ -101,5 +101,78 @@ def test_a_source_that_stands_nowhere_is_told_without_what_was_read(tmp_path: Pa
         with pytest.raises(SettingsError, match="must") as caught:
             resolved_sources([source])
         assert "s3cr3t" not in str(caught.value)
-    with pytest.raises(SettingsError, match="--source-file"):
-        resolved_sources([])
+    assert resolved_sources([]) == ()
+
+
+def read(folder: Path, text: str, **flags: object) -> Loaded[ProducerSettings]:
+    file = folder / "engram.toml"
+    file.write_text(text, "utf-8")
+    return load_with_origins(ProducerSettings, file, {f"producer.{name}": value for name, value in flags.items()}, {})
+
+
+CAMERAS = f"""
+[producer]
+fps = 5
+
+[cameras.gate]
+source = "{SCENE}"
+fps = 4
+width = 64
+height = 48
+masks = [[0, 0, 1, 0.5]]
+
+[cameras.yard]
+source_env = "YARD_CAMERA"
+
+[cameras.judged]
+enter = 0.5
+"""
+
+
+def test_the_cameras_of_a_file_are_those_with_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YARD_CAMERA", "rtsp://bob:s3cr3t@cam/1\n")
+    gate, yard = camera_plans(read(tmp_path, CAMERAS), (), ())
+    assert (gate.camera_id, gate.source, gate.producer.fps, gate.producer.width) == ("gate", SCENE, 4, 64)
+    assert (yard.camera_id, yard.source, yard.producer.fps) == ("yard", "rtsp://bob:s3cr3t@cam/1", 5)
+    assert [gate.is_recorded, yard.is_recorded] == [True, False]
+    assert "s3cr3t" not in repr(yard)
+    assert camera_plans(read(tmp_path, CAMERAS), (), ("gate",)) == (gate,)
+
+
+def test_sources_that_are_typed_take_the_settings_of_their_name(tmp_path: Path) -> None:
+    other, gate = camera_plans(read(tmp_path, CAMERAS), ("a.mp4", "b.mp4"), ("other", "gate"))
+    assert (other.source, other.producer.fps) == ("a.mp4", 5)
+    assert (gate.source, gate.producer.fps, len(gate.producer.mask)) == ("b.mp4", 4, 1)
+    assert camera_plans(read(tmp_path, CAMERAS, fps=2.0), ("b.mp4",), ("gate",))[0].producer.fps == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "said"),
+    [
+        ("", (), r"give SOURCE or --source-file FILE, or \[cameras\.NAME\]"),
+        ("[cameras.judged]\nenter = 0.5", (), "a source must be named, got none"),
+        (CAMERAS, ("gaet",), "cameras of the settings file are gate, yard, got gaet"),
+        (CAMERAS, (), "cameras.yard: environment variable YARD_CAMERA must hold one source in one line, got 0 lines"),
+        ("[cameras.a]\nsource_file = '/nowhere'", (), "'/nowhere' is not"),
+    ],
+)
+def test_cameras_that_cannot_be_found_are_told(tmp_path: Path, text: str, names: tuple[str, ...], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        camera_plans(read(tmp_path, text), (), names)
+
+
+def test_two_cameras_may_not_share_a_name(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="a name of its own"):
+        camera_plans(read(tmp_path, ""), ("a.mp4", "b.mp4"), ("gate", "gate"))
+
+
+def test_what_a_bundle_wants_goes_behind_what_a_camera_says(tmp_path: Path) -> None:
+    save_bundle(tmp_path / "small", small_bundle())
+    first = read(tmp_path, CAMERAS)
+    wanted = bundle_defaults(first, tmp_path / "small")
+    loaded = load_with_origins(ProducerSettings, tmp_path / "engram.toml", wanted, {})
+    (gate,) = camera_plans(loaded, (), ("gate",))
+    assert (gate.producer.fps, gate.producer.width) == (4, 64)
+    (other,) = camera_plans(loaded, ("a.mp4",), ("other",))
+    assert (other.producer.fps, other.producer.width) == (5, 32), "the file's rate, the bundle's size"
+    assert loaded.origins["producer.width"] == f"bundle {tmp_path / 'small'}"

@@ -51,6 +51,7 @@ def test_every_worker_and_event_setting_is_used() -> None:
                 "update_interval_s": 4,
                 "max_duration_s": 50,
             },
+            "cameras": {"gate": {"enter": 0.5, "zones": {"door": [0, 0, 0.5, 1]}, "severity": "critical"}},
         }
     )
     options, plain = worker_options(settings), worker_options(WorkerSettings())
@@ -58,6 +59,9 @@ def test_every_worker_and_event_setting_is_used() -> None:
     assert same == {"on_stop"}
     assert (options.max_wait_s, options.commit_interval_s, options.topics.frames) == (0.04, 0.25, "p.frames")
     assert options.events == EventOptions(0.9, 0.8, 2, 1, 3, 4, 50)
+    gate = options.cameras["gate"]
+    assert gate.events == EventOptions(0.5, None, 2, 1, 3, 4, 50)
+    assert (gate.zones["door"][2], gate.severity) == ((0.5, 1), "critical")
     assert (options.limits.max_bytes, options.limits.max_pixels) == (2048, 4096)
 
 

@@ -12,7 +12,7 @@ import pytest
 from engram.build import bundles
 from engram.build.adapters import SLOWEST_BYTES_S, is_sqlite, kafka_connection, kafka_options, open_store
 from engram.build.bundles import bank_cache, shipped_bundle
-from engram.build.cameras import bundle_defaults, camera_feeds, camera_names, resolved_sources
+from engram.build.cameras import bundle_defaults, bundle_wishes, camera_feeds, camera_names, resolved_sources
 from engram.build.topics import HEADER_ROOM_BYTES, grown_together, topic_specs, topic_state
 from memory_store.store import KEPT_VERSIONS
 from messaging.kafka.connection import KafkaOptions
@@ -178,10 +178,10 @@ def test_as_many_versions_are_kept_as_the_settings_say_by_default() -> None:
 
 
 def test_a_name_that_is_given_beats_those_of_the_machine_and_numbers() -> None:
-    assert camera_names(1, ("gate",), ("box-1",)) == ("gate",)
+    assert camera_names(1, ("gate",)) == ("gate",)
     assert camera_names(0, ()) == ()
     with pytest.raises(SettingsError, match="got 3 for 2"):
-        camera_names(2, ("a", "b", "c"), ("box-1", "box-2"))
+        camera_names(2, ("a", "b", "c"))
 
 
 def test_each_feed_has_the_source_and_session_it_is_named_for() -> None:
@@ -210,11 +210,15 @@ def test_a_frame_is_made_smaller_down_to_a_quality(asked: int, lowest: int) -> N
     assert (feed.encoding.quality, feed.encoding.min_quality) == (asked, lowest)
 
 
+WISHES = bundle_wishes(shipped_bundle())
+
+
 @pytest.mark.parametrize("given", [{"producer.width": 64, "producer.height": 48}, {"producer.fps": 3}])
 def test_a_bundle_gives_size_and_rate_each_by_itself(given: dict[str, object]) -> None:
     loaded = load_with_origins(ProducerSettings, None, given, {})
     wanted = bundle_defaults(loaded, shipped_bundle())
-    assert set(wanted) == {"producer.fps", "producer.width", "producer.height"} - set(given)
+    assert set(wanted) == {*WISHES} - set(given)
+    assert WISHES["producer.colours"] == "grey"
 
 
 def test_a_path_that_looks_like_a_pointer_is_a_path_where_there_is_one(

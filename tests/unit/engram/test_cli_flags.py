@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from engram.cli.invocation import COMMON
 from engram.demo.checks import Check
 from engram.run import fleet, producer, watch
 from engram.run.embedded import Outcome
-from schemas.settings import AllSettings, Settings
+from schemas.settings import AllSettings, Loaded, Settings
 from tests.small_bundle import small_bundle
 from workers.output import Tally
 from workers.worker import WorkerSnapshot
@@ -35,6 +36,11 @@ NETWORK = [
     (("--backend", "onnx"), "worker.backend", "onnx"),
 ]
 FILM = [(("--fps", "4"), "producer.fps", 4.0), (("--pace", "backfill"), "producer.pace", "backfill")]
+START = (
+    ("--start", "2026-01-31T08:00:00Z"),
+    "producer.start",
+    datetime(2026, 1, 31, 8, 0, tzinfo=timezone.utc),
+)
 SETTINGS: dict[str, list[tuple[tuple[str, ...], str, object]]] = {
     "work": [
         *KAFKA,
@@ -52,7 +58,10 @@ SETTINGS: dict[str, list[tuple[tuple[str, ...], str, object]]] = {
         (("--source-fps", "7"), "producer.source_fps", 7.0),
         (("--width", "64", "--height", "48"), "producer.width", 64),
         (("--width", "64", "--height", "48"), "producer.height", 48),
+        (("--colours", "grey"), "producer.colours", "grey"),
+        (("--spool-dir", "kept"), "producer.spool_dir", Path("kept")),
         (("--jpeg-quality", "55"), "producer.jpeg_quality", 55),
+        START,
         (("--session", "s9"), "producer.session", "s9"),
         (("--spool-dir", "spool"), "producer.spool_dir", Path("spool")),
     ],
@@ -60,6 +69,7 @@ SETTINGS: dict[str, list[tuple[tuple[str, ...], str, object]]] = {
         *NETWORK[1:],
         *FILM,
         STORE,
+        START,
         HTTP,
         (("--updates",), "memory.updates", True),
         (("--no-updates",), "memory.updates", False),
@@ -71,7 +81,7 @@ ARGUMENTS: dict[str, set[str]] = {
     "work": set(),
     "coordinate": set(),
     "produce": {"--camera", "--source-file", "--bundle"},
-    "watch": {"--camera", "--scores", "--output", "--bundle"},
+    "watch": {"--camera", "--source-file", "--scores", "--output", "--bundle"},
     "doctor": {"--process", "--source", "--output"},
 }
 """Flags that are no settings; each has a test of its own below, as has watch's bundle, which is opened first."""
@@ -118,6 +128,11 @@ def given(name: str, words: Sequence[str], small: Path) -> Sequence[str]:
     return [name, *needed.get(name, []), *words]
 
 
+def settings_of(call: Call) -> Any:
+    """What the work was given first, with or without where its values are from."""
+    return call[0].settings if isinstance(call[0], Loaded) else call[0]
+
+
 def value_of(settings: Settings, path: str) -> object:
     section, _, key = path.partition(".")
     return getattr(getattr(settings, section), key)
@@ -131,15 +146,14 @@ def test_a_flag_is_a_setting(
     name: str, words: tuple[str, ...], path: str, value: object, calls: list[Call], small: Path
 ) -> None:
     call(*given(name, words, small))
-    (settings, *_) = calls[0]
-    assert value_of(settings, path) == value
+    assert value_of(settings_of(calls[0]), path) == value
 
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_flag_that_is_not_given_leaves_the_setting_alone(name: str, calls: list[Call], small: Path) -> None:
     """``None`` of a flag must not reach the settings, and what the environment says counts."""
     call(*given(name, (), small), ENGRAM_KAFKA__CLIENT_ID="mine", ENGRAM_PRODUCER__FPS="3", ENGRAM_STORE__TIMEOUT_S="2")
-    (settings, *_) = calls[0]
+    settings = settings_of(calls[0])
     plain = AllSettings()
     for section, changed in (
         ("kafka", {"client_id": "mine"}),
@@ -201,7 +215,8 @@ def test_the_producer_is_given_sources_and_names(
     (tmp_path / "more").write_text("# yard\nrtsp://user:s3cr3t@yard/1\n")
     monkeypatch.setenv("GATE", "rtsp://gate/1")
     call("produce", "env:GATE", "film.mp4", "--source-file", tmp_path / "more", "--camera", "a", "--camera", "b")
-    (_, sources, names, stop) = calls[0]
+    (_, sources, names, stop, reload) = calls[0]
+    assert reload.path is None
     assert sources == ("rtsp://gate/1", "film.mp4", "rtsp://user:s3cr3t@yard/1")
     assert list(names) == ["a", "b"]
     assert not stop.is_set()
@@ -210,25 +225,25 @@ def test_the_producer_is_given_sources_and_names(
 def test_the_producer_takes_size_and_rate_from_a_bundle_unless_they_are_given(calls: list[Call], small: Path) -> None:
     call("produce", "film.mp4", "--bundle", small)
     call("produce", "film.mp4", "--bundle", small, "--fps", "3", "--topic-prefix", "site.")
-    taken, given_rate = (settings.producer for settings, *_ in calls)
+    taken, given_rate = (settings_of(each).producer for each in calls)
     assert (taken.fps, taken.width, taken.height) == (10.0, 32, 24)
     assert (given_rate.fps, given_rate.width, given_rate.height) == (3.0, 32, 24)
-    assert calls[1][0].kafka.topic_prefix == "site."
+    assert settings_of(calls[1]).kafka.topic_prefix == "site."
 
 
-def test_nothing_to_send_is_refused_before_any_work(calls: list[Call]) -> None:
+def test_nothing_to_send_is_refused_before_any_work() -> None:
     done = CliRunner().invoke(app, ["produce"])
-    assert (done.exit_code, calls) == (2, [])
-    assert "give SOURCE or --source-file FILE" in done.stderr
+    assert done.exit_code == 2
+    assert "give SOURCE or --source-file FILE, or [cameras.NAME]" in done.stderr
 
 
 def test_watch_is_given_sources_names_and_a_table(
     calls: list[Call], small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call("watch", "a.mp4", "b.mp4", "--camera", "x", "--camera", "y", "--scores", tmp_path / "s.csv", "--bundle", small)
-    settings, request, _ = calls[0]
-    assert (request.sources, request.names, request.scores) == (["a.mp4", "b.mp4"], ["x", "y"], tmp_path / "s.csv")
-    assert settings.worker.bundle == small
+    _, request, _, _ = calls[0]
+    assert (request.sources, request.names, request.scores) == (("a.mp4", "b.mp4"), ["x", "y"], tmp_path / "s.csv")
+    assert settings_of(calls[0]).worker.bundle == small
 
 
 def test_watch_without_names_or_table(calls: list[Call], small: Path) -> None:
@@ -271,4 +286,4 @@ def test_settings_of_watch_can_all_be_masked_from_the_command_line(calls: list[C
     environment: Mapping[str, str] = {"ENGRAM_PRODUCER__FPS": "3", "ENGRAM_MEMORY__UPDATES": "false"}
     call("watch", "a.mp4", "--bundle", small, "--fps", "6", "--updates", **environment)
     call("watch", "a.mp4", "--bundle", small, **environment)
-    assert [(one.producer.fps, one.memory.updates) for one, *_ in calls] == [(6.0, True), (3.0, False)]
+    assert [(one.producer.fps, one.memory.updates) for one in map(settings_of, calls)] == [(6.0, True), (3.0, False)]

@@ -112,14 +112,14 @@ def test_config_show_as_a_table_for_one_process() -> None:
     assert "worker.max_batch" not in result.stdout
 
 
-def test_config_validate(tmp_path: Path) -> None:
+def test_config_check(tmp_path: Path) -> None:
     file = tmp_path / "engram.toml"
     file.write_text("[producer]\nfps = 5\n", "utf-8")
-    good = runner.invoke(app, ["config", "validate", "--config", str(file)])
+    good = runner.invoke(app, ["config", "check", "--config", str(file)])
     assert good.exit_code == 0
     assert re.match(r"ok: 1 of \d+ settings given", good.stdout)
     file.write_text("[producer]\nfsp = 5\n", "utf-8")
-    bad = runner.invoke(app, ["config", "validate", "--config", str(file)])
+    bad = runner.invoke(app, ["config", "check", "--config", str(file)])
     assert bad.exit_code == 2
     assert bad.stderr.strip().endswith("producer.fsp is no setting; did you mean producer.fps?")
 

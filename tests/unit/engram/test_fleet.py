@@ -19,7 +19,7 @@ def test_a_child_gets_its_environment_and_its_log(tmp_path: Path) -> None:
 
 def test_a_child_that_ended_by_itself_is_told_with_its_log(tmp_path: Path) -> None:
     with Fleet(tmp_path, {"ENGRAM_KAFKA__NONSENSE": "1"}) as fleet:
-        fleet.start("wrong", ["config", "validate"])
+        fleet.start("wrong", ["config", "check"])
         assert fleet.wait("wrong", 60) == 2
         with pytest.raises(EngramError, match=r"(?s)wrong must run, it has ended with 2;.*NONSENSE is no setting"):
             fleet.require_running(["wrong"])

@@ -18,7 +18,7 @@ from producers.spool.segments import skim
 from schemas.codec import HEADER, decode_message
 from schemas.errors import FatalError, TransientError
 from schemas.messages import FrameHeader
-from schemas.settings import ProducerSettings
+from schemas.settings import Loaded, ProducerSettings
 from schemas.settings.connections import KafkaSection
 
 DEADLINE_S = 60.0
@@ -102,7 +102,7 @@ def test_what_is_captured_before_the_broker_is_there_arrives(
         return make()
 
     monkeypatch.setattr(bus, "publisher", late)
-    made = settings(tmp_path / "spool", fps=50)
+    made = Loaded(settings(tmp_path / "spool", fps=50), {})
     run = threading.Thread(target=run_producer, args=(made, ["synthetic://walkway?seed=1&seconds=0"], ["gate"], stop))
     run.start()
 
@@ -139,7 +139,7 @@ def test_a_producer_that_is_refused_for_good_ends_with_the_reason(
     monkeypatch.setattr(bus, "publisher", refuse)
     source = "synthetic://walkway?seed=1&seconds=0"
     with pytest.raises(FatalError, match="wrong password"):
-        run_producer(settings(tmp_path / "spool"), [source], ["gate"], threading.Event())
+        run_producer(Loaded(settings(tmp_path / "spool"), {}), [source], ["gate"], threading.Event())
 
 
 def test_settings_become_options(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from producers.naming import default_camera_names
 from schemas.codec import HEADER, decode_message
 from schemas.errors import FatalError, SettingsError, TransientError
 from schemas.messages import FrameHeader
-from schemas.settings import ProducerSettings
+from schemas.settings import Loaded, ProducerSettings
 from schemas.settings.connections import KafkaSection
 
 TOPIC = "site.frames"
@@ -28,6 +28,7 @@ SETTINGS = ProducerSettings.model_validate(
         "producer": {"pace": "backfill", "width": 32, "height": 24, "buffer_bytes": 2**20},
     }
 )
+LOADED = Loaded(SETTINGS, {})
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def headers(bus: InProcessBus) -> list[FrameHeader]:
 
 
 def test_every_frame_of_every_source_arrives_under_its_name(bus: InProcessBus) -> None:
-    run_producer(SETTINGS, [SCENE, SCENE], ["a", "b"], threading.Event())
+    run_producer(LOADED, [SCENE, SCENE], ["a", "b"], threading.Event())
     for name in ("a", "b"):
         own = [header for header in headers(bus) if header.camera_id == name]
         assert [header.kind for header in own] == ["frame"] * 10 + ["end_of_session"]
@@ -62,13 +63,13 @@ def test_every_frame_of_every_source_arrives_under_its_name(bus: InProcessBus) -
 
 def test_unnamed_cameras_are_called_after_their_machine(bus: InProcessBus) -> None:
     """``cam1`` of one machine would be taken for ``cam1`` of another."""
-    run_producer(SETTINGS, [SCENE, SCENE], (), threading.Event())
+    run_producer(LOADED, [SCENE, SCENE], (), threading.Event())
     assert {header.camera_id for header in headers(bus)} == set(default_camera_names(2))
 
 
 def test_a_wrong_number_of_names_is_refused_before_anything_is_sent(bus: InProcessBus) -> None:
     with pytest.raises(SettingsError, match="got 1 for 2"):
-        run_producer(SETTINGS, [SCENE, SCENE], ["a"], threading.Event())
+        run_producer(LOADED, [SCENE, SCENE], ["a"], threading.Event())
     assert headers(bus) == []
 
 
@@ -86,7 +87,7 @@ def test_a_signal_ends_a_source_without_end_with_its_session(
 
     monkeypatch.setattr(publisher, "publish", count)
     monkeypatch.setattr(bus, "publisher", lambda: publisher)
-    run_producer(SETTINGS, [ENDLESS], ["gate"], stop)
+    run_producer(LOADED, [ENDLESS], ["gate"], stop)
     kinds = [header.kind for header in headers(bus)]
     assert kinds.count("frame") >= 5
     assert kinds[-1] == "end_of_session"
@@ -104,7 +105,7 @@ def test_a_signal_while_the_broker_is_away_ends_it_without_an_error(
         raise TransientError("away")
 
     monkeypatch.setattr(bus, "publisher", away)
-    run_producer(SETTINGS, [ENDLESS], ["gate"], stop)
+    run_producer(LOADED, [ENDLESS], ["gate"], stop)
     assert headers(bus) == []
 
 

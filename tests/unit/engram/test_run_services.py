@@ -22,10 +22,11 @@ from engram.run.watch import WatchRequest, run_watch
 from memory_store.stores.sqlite import SqliteStore
 from messaging.inprocess.bus import InProcessBus
 from messaging.ports import OutRecord
+from producers.naming import default_camera_names
 from schemas.codec import decode_message, encode_header
 from schemas.errors import EngramError, FatalError, SettingsError, TransientError
 from schemas.messages import FrameScore
-from schemas.settings import CoordinatorSettings, WatchSettings, WorkerSettings
+from schemas.settings import CoordinatorSettings, Loaded, WatchSettings, WorkerSettings
 from tests.small_bundle import jpeg
 from tests.unit.consumers.samples import event, score
 from tests.unit.workers.arriving import header
@@ -174,7 +175,7 @@ def test_watch_says_once_that_nothing_vouches_for_so_few_false_alarms(
     """592 frames at 5 a second are eleven blocks of 10 s, which support 2356 a day."""
     settings = WatchSettings.model_validate(values(tmp_path) | {"events": events})
     scene = ["synthetic://walkway?seed=1&seconds=0.2", "synthetic://walkway?seed=2&seconds=0.2"]
-    run_watch(settings, WatchRequest(scene, ("a", "b"), None, print), threading.Event())
+    run_watch(Loaded(settings, {}), WatchRequest(scene, ("a", "b"), None, print), threading.Event())
     assert thin_evidence(caplog) == told
 
 
@@ -224,9 +225,11 @@ def test_watch_gives_scores_to_the_table_and_events_to_whoever_asks(
     told: list[object] = []
 
     class Speaking:
-        def __init__(self, settings: object, engine: object, store: Any, feeds: Any, listener: Any) -> None:
+        def __init__(
+            self, settings: object, engine: object, store: Any, feeds: Any, listener: Any, roster: Any
+        ) -> None:
             assert store.list_banks() == []
-            assert [feed.camera_id for feed in feeds] == ["cam1"]
+            assert [feed.camera_id for feed in feeds] == list(default_camera_names(1))
             self._listener = listener
 
         def seen(self) -> tuple[()]:
@@ -242,7 +245,7 @@ def test_watch_gives_scores_to_the_table_and_events_to_whoever_asks(
     settings = WatchSettings.model_validate(values(tmp_path))
     scene = ["synthetic://walkway?seed=1&seconds=1"]
     for table in (tmp_path / "deep" / "scores.csv", None):
-        found: object = run_watch(settings, WatchRequest(scene, (), table, told.append), threading.Event())
+        found: object = run_watch(Loaded(settings, {}), WatchRequest(scene, (), table, told.append), threading.Event())
         assert found == "outcome"
     assert told == [event(1, 1)] * 2
     assert (tmp_path / "deep" / "scores.csv").read_text().count("\n") == 3
@@ -252,5 +255,5 @@ def test_watch_refuses_wrong_names_before_it_opens_anything(tmp_path: Path) -> N
     settings = WatchSettings.model_validate(values(tmp_path))
     request = WatchRequest(["synthetic://walkway"], ("a", "b"), tmp_path / "scores.csv", print)
     with pytest.raises(SettingsError, match="got 2 for 1"):
-        run_watch(settings, request, threading.Event())
+        run_watch(Loaded(settings, {}), request, threading.Event())
     assert list(tmp_path.iterdir()) == []

@@ -14,6 +14,7 @@ from engram.run.embedded import Embedded
 from engram.run.watch import watch_defaults
 from schemas.messages import AnomalyEvent, FrameScore
 from schemas.settings import WatchSettings, load_settings, load_with_origins
+from schemas.settings.layers import Given
 from tests.small_bundle import small_bundle
 
 
@@ -26,11 +27,14 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_recordings_are_taken_whole_and_cameras_live(bundle: Path) -> None:
     loaded = load_with_origins(WatchSettings, None, {"worker.bundle": bundle}, {})
-    recorded = watch_defaults(loaded, ["synthetic://walkway", "a.mp4"])
+    recorded, mixed = (
+        {path: given.value for path, given in watch_defaults(loaded, sources).items() if isinstance(given, Given)}
+        for sources in (["synthetic://walkway", "a.mp4"], ["a.mp4", "rtsp://camera/1"])
+    )
     assert recorded["producer.pace"] == "backfill"
     assert recorded["producer.fps"] == 10
     assert load_bundle(bundle).digest[:12] in str(recorded["store.url"])
-    assert watch_defaults(loaded, ["a.mp4", "rtsp://camera/1"])["producer.pace"] == "live"
+    assert mixed["producer.pace"] == "live"
 
 
 def test_what_was_chosen_is_left_alone(bundle: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from producers.encoding import EncodedFrame, EncodingOptions, FrameEncoder, encode_frame
 from producers.masking import Mask
 from producers.sources import Image
+from producers.sources.frame import as_bgr
 from producers.synthetic import SyntheticScene
 from schemas.errors import BadMessageError, SettingsError
 from tests.unit.producers.scripted_source import noisy, plain
@@ -134,3 +135,16 @@ def test_nothing_is_sent_where_even_the_smallest_picture_does_not_fit() -> None:
             assert len(encoder.encode(image).jpeg) <= 1024
         except BadMessageError as error:
             assert error.reason == "too_large"
+
+
+def test_grey_frames_are_smaller_and_show_the_same() -> None:
+    image = next(SyntheticScene(1, 10.0).frames(1))
+    colour, grey = (encode_frame(image, EncodingOptions(size=(96, 64), channels=number)) for number in (3, 1))
+    assert len(grey.jpeg) < len(colour.jpeg)
+    assert (grey.width, grey.height) == (96, 64)
+    seen, wanted = (
+        as_bgr(cv2.imdecode(np.frombuffer(one.jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)).astype(int)
+        for one in (grey, colour)
+    )
+    assert abs(seen - wanted).mean() < 1
+    assert as_bgr(cv2.imdecode(np.frombuffer(grey.jpeg, np.uint8), cv2.IMREAD_UNCHANGED)).ndim == 2

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producers.sources.video_file import FilmClock
+from producers.sources.stamps import FilmClock
 
 Seen = list[tuple[float, int]]
 

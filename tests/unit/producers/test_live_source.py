@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from producers.sources import CapturedFrame, Image, LiveOptions, SourceOptions, SourceStatus
+from producers.sources import CapturedFrame, LiveOptions, SourceOptions, SourceStatus
 from producers.sources.live import LiveSource
+from producers.sources.picture import Picture
 from schemas.errors import SettingsError, TransientError
 from tests.unit.producers.scripted_source import START, plain
 
@@ -42,14 +43,14 @@ class Camera:
             raise entry
         return self
 
-    def read(self) -> Image | None:
+    def read(self) -> Picture | None:
         entry = self.script.get(timeout=20)
         while isinstance(entry, threading.Event):
             entry.set()
             entry = self.script.get(timeout=20)
         if isinstance(entry, Exception):
             raise entry
-        return None if entry is LOST else entry  # type: ignore[return-value]
+        return None if entry is LOST else Picture.of(entry)  # type: ignore[arg-type]
 
     def close(self) -> None:
         self.num_closed += 1
@@ -223,12 +224,12 @@ def test_a_call_that_never_returns_is_left_behind_and_the_camera_found_again() -
         def __init__(self, number: int) -> None:
             self.number = number
 
-        def read(self) -> Image | None:
+        def read(self) -> Picture | None:
             if self.number < 2:
                 hanging.wait(30)
-                return plain(99)  # too late: nobody may see it
+                return Picture.of(plain(99))  # too late: nobody may see it
             returned.wait(0.01)
-            return plain(self.number)
+            return Picture.of(plain(self.number))
 
         def close(self) -> None:
             pass

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from producers.masking import Mask
+from producers.masking import ChangingMask, Mask
 from schemas.errors import FatalError, SettingsError
 from tests.unit.producers.scripted_source import plain
 
@@ -72,3 +72,16 @@ def test_every_pixel_that_is_partly_hidden_is_black(left: float, top: float, wid
     ]
     assert (shown[inner[2] : inner[3], inner[0] : inner[1]] == 0).all()
     assert (shown == 255).any()
+
+
+def test_a_mask_that_changes_hides_what_it_was_told_last() -> None:
+    mask = ChangingMask()
+    image = plain(255, 64, 48)
+    assert mask.hide(image) is image
+    mask.change([[(0, 0), (1, 0), (1, 1), (0, 1)]])
+    assert mask.hide(image).max() == 0
+    with pytest.raises(SettingsError, match="polygon"):
+        mask.change([[(0, 0), (1, 1)]])
+    assert mask.hide(image).max() == 0, "what was hidden stays hidden"
+    mask.change([])
+    assert mask.hide(image).min() == 255

@@ -13,7 +13,7 @@ from producers.feed import CameraFeed, FeedRun
 from producers.outlet import Outlet
 from producers.pacing import PacingOptions
 from producers.sources import Image, SourceOptions, open_source
-from producers.sources.video_file import FilmClock
+from producers.sources.stamps import FilmClock
 from schemas.errors import FatalError
 from tests.unit.producers.matroska import write_matroska
 from tests.unit.producers.memory_publisher import MemoryPublisher

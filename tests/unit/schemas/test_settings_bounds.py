@@ -48,6 +48,9 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     "producer.source_fps": ([SMALL, 1000], [0, 1000.1]),
     "producer.jpeg_quality": ([1, 100], [0, 101]),
     "producer.session": (["s", "x" * 64], ["", "a:b", "x" * 65]),
+    "producer.timezone": (["UTC", "Europe/Berlin"], ["Mars/Base", "../UTC", "/etc/localtime", "Europe"]),
+    "producer.colours": (["all", "grey"], ["gray", "none"]),
+    "producer.clock": (["auto", "camera", "arrival"], ["ntp", "Auto"]),
     "producer.pace": (["live", "backfill"], ["slow"]),
     "producer.buffer_bytes": ([2**20], [2**20 - 1]),
     "producer.when_full": (["newest", "oldest", "block", "max_staleness"], ["latest", "Oldest"]),
@@ -100,10 +103,11 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
 UNBOUNDED = {
     "kafka.client_id", "kafka.username", "kafka.password", "store.username", "store.password", "kafka.ssl_cafile",
     "kafka.ssl_certfile", "kafka.ssl_keyfile", "memory.updates", "producer.width", "producer.height", "producer.mask",
+    "producer.hours", "producer.start",
     "producer.spool_dir", "producer.watch_view",
     "worker.bundle",
 }  # fmt: skip
-"""Text, paths and switches; width, height and mask have tests of their own."""
+"""Text, paths and switches; width, height, mask, hours and start have tests of their own."""
 TAKEN = [(path, value) for path, (taken, _) in BOUNDS.items() for value in taken]
 REFUSED = [(path, value) for path, (_, refused) in BOUNDS.items() for value in refused]
 
@@ -210,10 +214,10 @@ def test_an_event_closes_no_higher_than_it_opens(enter: float | None, closing: f
 @pytest.mark.parametrize(
     ("mask", "place"),
     [
-        ([[[0, 0], [1, 1]]], "at least 3"),
+        ([[[0, 0], [1, 1]]], "3 corners or more"),
         ([[[0, 0], [1, 1], [1.01, 0]]], "less than or equal to 1"),
         ([[[0, 0], [1, 1], [-0.01, 0]]], "greater than or equal to 0"),
-        ([[[0, 0, 0], [1, 1], [0, 1]]], "at most 2"),
+        ([[[0, 0, 0], [1, 1], [0, 1]]], r"a polygon \[\[x, y\], …\]"),
         ("{", "Expecting property name"),
     ],
 )

@@ -23,7 +23,7 @@ from workers.camera import Camera
 from workers.options import EventOptions, WorkerOptions
 from workers.output import Output
 from workers.partition import Clip, Dead, SessionEnd, Skipped, Warming
-from workers.rules import event_rules
+from workers.rules import CameraRules
 from workers.tracker import BankRef
 from workers.windows import Window
 
@@ -37,7 +37,7 @@ def assessor(threshold: float = 1.0, **changes: object) -> Assessor:
     bundle = replace(BUNDLE, calibration=calibration)
     events = EventOptions(enter=0.5, exit=0.4, min_duration_s=0.2, merge_gap_s=1.0)
     options = replace(WorkerOptions("w1", events=events, proposal_interval_s=1.0), **changes)  # type: ignore[arg-type]
-    return Assessor(options, bundle, Standards(calibration), event_rules(events), lambda: START)
+    return Assessor(options, bundle, Standards(calibration), CameraRules(events, {}), lambda: START)
 
 
 def result(regular_score: float = 0.5, error: float = CALM, finite: bool = True) -> ClipResult:
@@ -336,3 +336,11 @@ def test_no_picture_leaves_where_pictures_are_off_or_cannot_be_made() -> None:
     broken = wild_event(b"no JPEG").data
     assert broken.thumbnail is None
     assert broken.regions, "the rest is told all the same"
+
+
+def test_an_event_of_a_recording_says_where_in_it_its_peak_is() -> None:
+    of, judge = camera(), assessor()
+    told = [header(index).model_copy(update={"offset_s": 60 + index / 8}) for index in range(8)]
+    output = play(judge, of, [(one, result(error=WILD)) for one in told])
+    peak = events(output)[0].data.peak
+    assert peak.offset_s == 60 + peak.frame_index / 8

@@ -7,7 +7,7 @@ import pytest
 
 from inference.rarity import Rate
 from schemas.codec import decode_message, encode_message
-from schemas.messages import AnomalyEvent, EndReason, EventData, EventPhase, FrameGap, Thumbnail
+from schemas.messages import AnomalyEvent, EndReason, EventData, EventPhase, FrameGap, Region, Thumbnail
 from tests.unit.workers.test_tracker import BANK, RULES, run
 from workers.events import Scene, event_message
 from workers.severity import rarity_of
@@ -85,6 +85,17 @@ def test_an_event_is_as_severe_as_its_peak_is_rare(reports: list[Report]) -> Non
     data = told(replace(reports[0].happening, peak=peak, clock="ntp", stretches=2))
     assert (data.severity, data.peak.rarity, data.clock, data.stretches) == ("critical", rarity, "ntp", 2)
     assert told(reports[0].happening).severity is None, "of a state by an older Engram nobody knows"
+
+
+def test_an_event_says_in_which_zones_it_is_and_a_camera_may_say_how_much_it_matters(reports: list[Report]) -> None:
+    boxes = (Region(box=(0.1, 0.1, 0.2, 0.2), score=0.9), Region(box=(0.7, 0.7, 0.2, 0.2), score=0.5))
+    happening = replace(reports[0].happening, regions=boxes)
+    left = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
+    scene = replace(SCENE, zones={"left": left}, severity="info")
+    data = event_message(Report("update", happening, happening.last_at, None, True), scene, RULES).data
+    assert [region.zones for region in data.regions] == [("left",), ()]
+    assert data.severity == "info"
+    assert [region.zones for region in told(happening).regions] == [(), ()]
 
 
 def test_an_event_that_a_newer_worker_began_is_told_in_its_words(reports: list[Report]) -> None:

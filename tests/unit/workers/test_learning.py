@@ -26,7 +26,7 @@ from workers.options import EventOptions, WorkerOptions
 from workers.output import Output
 from workers.partition import Clip
 from workers.proposals import Block, block_after
-from workers.rules import event_rules
+from workers.rules import CameraRules
 from workers.tracker import BankRef
 from workers.windows import Window
 
@@ -45,7 +45,7 @@ def assessor(calibration: Calibration, **changed: object) -> Assessor:
     options = WorkerOptions("w1", events=events, proposal_interval_s=1.0, learn_s=LEARN_S)
     options = replace(options, **changed)  # type: ignore[arg-type]
     bundle = replace(small_bundle(), calibration=calibration)
-    return Assessor(options, bundle, Standards(calibration), event_rules(events), lambda: START)
+    return Assessor(options, bundle, Standards(calibration), CameraRules(events, {}), lambda: START)
 
 
 def play(

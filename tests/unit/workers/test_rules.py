@@ -5,8 +5,10 @@ import pytest
 from inference.scoring import supported_false_alarms_per_day, thresholds_for
 from inference.standard import ByLine
 from tests.unit.workers.test_camera import CALIBRATION
-from workers.options import EventOptions
-from workers.rules import beyond_evidence, event_rules
+from workers.options import CameraOptions, EventOptions
+from workers.rules import CameraRules, beyond_evidence, event_rules
+
+BY_LINE = ByLine(CALIBRATION)
 
 
 def test_unset_bounds_come_from_the_calibration_and_the_target() -> None:
@@ -67,3 +69,19 @@ def test_a_bound_that_is_set_promises_nothing() -> None:
     assert beyond_evidence(EventOptions(enter=0.9, exit=0.5), HOUR) is None
     assert beyond_evidence(EventOptions(enter=0.9), HOUR) is None
     assert beyond_evidence(EventOptions(exit=0.1), HOUR) is not None
+
+
+def test_each_camera_goes_by_its_own_bounds_and_the_others_by_those_of_all() -> None:
+    gate = CameraOptions(EventOptions(enter=0.9, exit=0.2), zones={"door": ((0, 0), (1, 0), (1, 1))}, severity="info")
+    rules = CameraRules(EventOptions(enter=0.5, exit=0.4), {"gate": gate})
+    assert (rules("gate", 10.0, BY_LINE).enter, rules("yard", 10.0, BY_LINE).enter) == (0.9, 0.5)
+    assert rules.camera("gate") is gate
+    assert (rules.camera("yard").zones, rules.camera("yard").severity) == ({}, None)
+
+
+def test_bounds_that_change_count_from_then_on() -> None:
+    rules = CameraRules(EventOptions(enter=0.5), {})
+    rules.change(EventOptions(enter=0.6), {"gate": CameraOptions(EventOptions(enter=0.7))})
+    assert (rules("gate", 10.0, BY_LINE).enter, rules("yard", 10.0, BY_LINE).enter) == (0.7, 0.6)
+    rules.change(EventOptions(enter=0.6), {})
+    assert rules("gate", 10.0, BY_LINE).enter == 0.6
