@@ -25,7 +25,7 @@ from workers.camera import Camera, decode_states, encode_state
 from workers.options import EventOptions, WorkerOptions
 from workers.output import Output
 from workers.partition import SessionEnd, Warming
-from workers.rules import event_rules
+from workers.rules import CameraRules
 
 PICTURE = np.random.default_rng(1).normal(0.0, 30.0, (R // 4, S // 4)).astype(np.float32)
 TOLD = round(10 * trouble.RULES.min_duration_s)
@@ -38,7 +38,7 @@ def judge() -> Assessor:
     options = WorkerOptions("w1", events=events_wanted, proposal_interval_s=1.0, learn_s=0.0)
     calibration: Calibration = remembered()
     bundle = replace(small_bundle(), calibration=calibration)
-    return Assessor(options, bundle, Standards(calibration), event_rules(events_wanted), lambda: START)
+    return Assessor(options, bundle, Standards(calibration), CameraRules(events_wanted, {}), lambda: START)
 
 
 def calm(count: int, seed: int = 7) -> list[ClipResult]:
