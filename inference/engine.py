@@ -17,7 +17,7 @@ from inference.backends.torch import TorchBackend, torch_device
 from inference.formats import ClipFormat, FrameFormat
 from inference.motion import newest_speeds, no_speeds
 from inference.scoring import speed_of
-from inference.steadiness import UNCHANGED, Change, Steadied, steadied
+from inference.steadiness import UNCHANGED, Change, Steadied, as_it_is, steadied
 from memory_store.normality import PLACE_CELLS
 from memory_store.proposal import ItemSums
 from networks.measures import CELL_PX
@@ -73,7 +73,7 @@ class Predictor:
         frame_stride: a clip takes every n-th frame.
         backend: what computes the network; None = torch on the device.
         motion: speeds of the cells of a clip's newest frame.
-        steady: takes out of a clip what happened to the whole picture.
+        steady: what is done about what happened to the whole picture of a clip; ``steadied`` takes it out.
 
     Raises:
         FatalError: the network cannot take frames of this size.
@@ -88,7 +88,7 @@ class Predictor:
         frame_stride: int = 1,
         backend: Backend | None = None,
         motion: Callable[[UInt8], Float32] = newest_speeds,
-        steady: Callable[[UInt8], Steadied] = steadied,
+        steady: Callable[[UInt8], Steadied] = as_it_is,
     ) -> None:
         multiple = network.shape.size_multiple
         if frame.width % multiple or frame.height % multiple:
@@ -191,9 +191,9 @@ def engine_of(bundle: Bundle, device: str = "auto", threads: int | None = None, 
     frame = FrameFormat(manifest.width, manifest.height, manifest.channels)
     backend = open_backend(choice, network, torch_device(device), threads)
     motion = no_speeds if speed_of(bundle.calibration) == "ignored" else newest_speeds
-    return Engine(
-        Predictor(network, frame, device, threads, manifest.frame_stride, backend, motion), bundle, choice.name
-    )
+    steady = steadied if bundle.calibration.memory is not None else as_it_is  # older bundles are judged as ever
+    predictor = Predictor(network, frame, device, threads, manifest.frame_stride, backend, motion, steady)
+    return Engine(predictor, bundle, choice.name)
 
 
 def place_greys(frames_FHWK: UInt8) -> Float32:

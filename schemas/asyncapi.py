@@ -11,7 +11,7 @@ from schemas.codec import EVENT_HEADERS, HEADER
 from schemas.topics import TopicNames
 
 ASYNCAPI = "3.0.0"
-CONTRACT = "1.1.0"
+CONTRACT = "1.2.0"
 """Of the document; raised with the minor of any message."""
 KAFKA_BINDING = "0.5.0"
 JSON = "application/json"
@@ -28,6 +28,7 @@ class Channel:
         content_type: of the value.
         action: what Engram does with it, as seen by others.
         text: what it is.
+        others: names of the schemas of what else is on it.
     """
 
     message: str
@@ -35,6 +36,12 @@ class Channel:
     content_type: str
     action: str
     text: str
+    others: tuple[str, ...] = ()
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """Names of the schemas of all that is on it."""
+        return (self.message, *self.others)
 
 
 CHANNELS: Mapping[str, Channel] = {
@@ -54,6 +61,15 @@ CHANNELS: Mapping[str, Channel] = {
     ),
     "memory_banks": Channel(
         "bank-header", "bank_id", "application/octet-stream", "send", "Accepted banks, the newest of each."
+    ),
+    "camera_status": Channel("camera-status", "camera_id", JSON, "send", "How each camera fares, the newest of each."),
+    "camera_events": Channel(
+        "camera-gap",
+        "camera_id",
+        dict(EVENT_HEADERS)["content-type"].decode(),
+        "send",
+        "What was lost of cameras, and what is wrong with their pictures, as CloudEvents 1.0.",
+        ("camera-view",),
     ),
 }
 """By the field of ``TopicNames``. The states of cameras and the dead letters are no part of the contract."""
@@ -83,7 +99,9 @@ def asyncapi_document() -> dict[str, Any]:
             }
             for name, channel in CHANNELS.items()
         },
-        "components": {"messages": {channel.message: _message(channel) for channel in CHANNELS.values()}},
+        "components": {
+            "messages": {name: _message(name, channel) for channel in CHANNELS.values() for name in channel.messages}
+        },
     }
 
 
@@ -93,19 +111,19 @@ def _channel(address: str, name: str, channel: Channel) -> dict[str, Any]:
         "title": name,
         "description": channel.text,
         "parameters": {"prefix": {"description": "kafka.topic_prefix, empty by default", "default": ""}},
-        "messages": {channel.message: {"$ref": f"#/components/messages/{channel.message}"}},
+        "messages": {message: {"$ref": f"#/components/messages/{message}"} for message in channel.messages},
         "bindings": {"kafka": {"bindingVersion": KAFKA_BINDING}},
     }
 
 
-def _message(channel: Channel) -> dict[str, Any]:
-    schema = {"$ref": f"./{channel.message}.json"}
+def _message(name: str, channel: Channel) -> dict[str, Any]:
+    schema = {"$ref": f"./{name}.json"}
     is_json = channel.content_type.endswith("json")
     header = {"type": "string", "contentMediaType": JSON, "contentSchema": schema}
     content_type = {"type": "string", "const": channel.content_type}
     headers = {"content-type": content_type} if channel.content_type != JSON else {}
     return {
-        "name": channel.message,
+        "name": name,
         "contentType": channel.content_type,
         "headers": {"type": "object", "properties": headers if is_json else {HEADER: header}},
         "payload": schema if is_json else {"type": "string", "format": "binary"},

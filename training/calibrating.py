@@ -10,6 +10,7 @@ from bundles.bundle import Bundle, load_bundle, save_bundle
 from inference.engine import Predictor, network_of
 from inference.formats import ClipFormat, FrameFormat
 from inference.scoring import StatisticOptions, evidence
+from inference.steadiness import steadied
 from schemas.errors import FatalError
 from training.evaluation.measuring import calibrate, measure_videos
 from training.footage.cameras import common_rate
@@ -62,7 +63,9 @@ def calibrate_bundle(path: Path, data: Path, out: Path, options: CalibrateOption
     footage = open_cache(normal_footage(data), wanted, options.cache)
     clip = ClipFormat(manifest.clip_length, manifest.frame_stride)
     videos = long_enough(footage.videos, clip)
-    predictor = Predictor(network_of(bundle), frame, options.device, options.threads, manifest.frame_stride)
+    predictor = Predictor(
+        network_of(bundle), frame, options.device, options.threads, manifest.frame_stride, steady=steadied
+    )
     results = measure_videos(predictor, footage, videos, bundle.items_MC)
     fps = common_rate(videos, manifest.fps)
     calibration = calibrate(results, fps, StatisticOptions(speed="remembered")).calibration

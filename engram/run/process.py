@@ -33,20 +33,32 @@ def stop_on_signals() -> Iterator[threading.Event]:
     Must be entered in the main thread; the handlers of before come back on leaving.
     """
     stop = threading.Event()
+    reads, writes = os.pipe()
+
+    def set_stop() -> None:
+        if os.read(reads, 1):
+            stop.set()
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - given by the system
-        if stop.is_set():
+        # Nothing here may take a lock: what the signal interrupted may hold it, ``stop``'s own among them.
+        if signalled:
             os._exit(128 + number)
-        # Not through logging or a buffered stream: their locks may be held by what the signal interrupted.
+        signalled.append(number)
         os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"stopping; once more to leave at once\n")
-        stop.set()
+        os.write(writes, b"!")
 
+    signalled: list[int] = []
+    setter = threading.Thread(target=set_stop, name="signals", daemon=True)
+    setter.start()
     before = {number: signal.signal(number, on_signal) for number in SIGNALS}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        os.close(writes)  # wakes the thread if no signal came
+        setter.join()
+        os.close(reads)
 
 
 MISDIRECTED_S = 15.0

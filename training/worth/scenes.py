@@ -21,7 +21,7 @@ from inference.engine import Predictor, network_of
 from inference.evidence import Seen
 from inference.formats import FrameFormat
 from inference.standard import seen_of
-from inference.steadiness import UNCHANGED
+from inference.steadiness import UNCHANGED, steadied
 from inference.steadiness import Change as Shift
 from schemas.arrays import Float32, UInt8
 from schemas.errors import FatalError
@@ -136,7 +136,9 @@ class Camera:
         manifest = self.bundle.manifest
         frame = FrameFormat(manifest.width, manifest.height, manifest.channels)
         network = network_of(self.bundle)
-        self._predictor = Predictor(network, frame, options.device, options.threads, manifest.frame_stride)
+        self._predictor = Predictor(
+            network, frame, options.device, options.threads, manifest.frame_stride, steady=steadied
+        )
         self._format = CacheFormat(frame, manifest.fps, options.image_fps, options.jpeg_quality)
 
     def scene(self, folder: Path, change: Change | None = None, changed: str = "") -> Scene:
