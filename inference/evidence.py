@@ -156,11 +156,16 @@ def ask(
     seen: Seen, expected: Expectation, error_power: float = ERROR_POWER, patch_cells: int = PATCH_CELLS
 ) -> Evidence:
     """Hold frames against a memory; the constants are parameters for whoever compares them."""
+    return ask_by_patches(seen, expected, patch_means(motion_map(seen, expected, error_power), patch_cells))
+
+
+def ask_by_patches(seen: Seen, expected: Expectation, patches_FRS: Float64) -> Evidence:
+    """As ``ask``, for whoever has the means of patches of the ``motion_map`` already."""
     place_FPQ = (log_place_errors(seen.errors_FRS) - expected.error_mean_PQ) / expected.error_spread_PQ
     brighter_FPQ = seen.grey_FPQ - expected.grey_mean_PQ
     away_FPQ = np.abs(brighter_FPQ - np.median(brighter_FPQ, axis=(1, 2), keepdims=True)) / expected.grey_spread_PQ
     return Evidence(
-        np.log(patch_means(motion_map(seen, expected, error_power), patch_cells).max(axis=(1, 2))),
+        np.log(patches_FRS.max(axis=(1, 2))),
         _most(place_FPQ),
         _most(away_FPQ),
     )

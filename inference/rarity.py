@@ -45,6 +45,7 @@ MIN_TAIL = 0.05
 """Least mean excess of a tail, in spreads: few frames may show none."""
 ONE_SIDED_95 = 1.645
 BIN = (LEVEL_TO - LEVEL_FROM) / NUM_LEVEL_BINS
+EDGES = LEVEL_FROM + np.arange(NUM_LEVEL_BINS + 1) * BIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +159,34 @@ def frame_tail(memory: Normality) -> Tail:
     return tail_of(memory.field("levels"), FRAME_TAIL, NEIGHBOURS)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Levels:
+    """The levels of normal frames, ready to be asked how rare one is.
+
+    Attributes:
+        tail: beyond its start it says.
+        at_least_L: share of frames that reach the lower edge of each bin, and the end of the last, (L + 1,).
+    """
+
+    tail: Tail
+    at_least_L: Float64
+
+    @classmethod
+    def of(cls, memory: Normality) -> "Levels":
+        """What a memory has counted."""
+        counts_L = memory.field("levels")
+        at_least_L = np.append(counts_L[::-1].cumsum()[::-1], 0.0) / max(counts_L.sum(), 1e-9)
+        return cls(frame_tail(memory), at_least_L)
+
+    def log10_p(self, levels_F: Float64) -> Float64:
+        """log10 of the share of normal frames that reach each level, (F,), <= 0; never underflows."""
+        below_F = np.log10(np.maximum(np.interp(levels_F, EDGES, self.at_least_L), 1e-300))
+        return np.asarray(np.where(levels_F >= self.tail.start, self.tail.log10_p(levels_F), below_F))
+
+
 def log10_p(levels_F: Float64, memory: Normality) -> Float64:
-    """log10 of the share of normal frames that reach each level, (F,), <= 0; never underflows."""
-    counts_L, tail = memory.field("levels"), frame_tail(memory)
-    at_least_L = np.append(counts_L[::-1].cumsum()[::-1], 0.0) / max(counts_L.sum(), 1e-9)
-    edges = LEVEL_FROM + np.arange(NUM_LEVEL_BINS + 1) * BIN
-    below_F = np.log10(np.maximum(np.interp(levels_F, edges, at_least_L), 1e-300))
-    return np.asarray(np.where(levels_F >= tail.start, tail.log10_p(levels_F), below_F))
+    """See ``Levels``, which whoever asks more than once should keep."""
+    return Levels.of(memory).log10_p(levels_F)
 
 
 def rate_of(level: float, memory: Normality) -> Rate:

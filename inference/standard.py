@@ -19,14 +19,14 @@ from inference.evidence import (
     Evidence,
     Expectation,
     Seen,
-    ask,
+    ask_by_patches,
     expectation,
     motion_map,
     patch_means,
     remember,
     with_parent,
 )
-from inference.rarity import SMOOTHING_S, evidence_moments, histogram, joint, level_for, log10_p, trust
+from inference.rarity import SMOOTHING_S, Levels, evidence_moments, histogram, joint, level_for, trust
 from inference.recognition import Likeness, Recognition, recognised, whole_of
 from inference.scoring import (
     EXIT_SHARE,
@@ -184,18 +184,20 @@ class ByMemory:
     memory: Normality
     expected: Expectation
     known: Likeness
+    levels: Levels
     fps: float
 
     @classmethod
     def of(cls, memory: Normality, fps: float) -> "ByMemory":
         """Ask a memory about frames that come ``fps`` times a second."""
-        return cls(memory, expectation(memory), Likeness.of(memory), fps)
+        return cls(memory, expectation(memory), Likeness.of(memory), Levels.of(memory), fps)
 
     def look(self, result: ClipResult) -> Irregularity:
         """See ``Standard``. The map has the patches of ``inference.error_map``; the score is of all there are."""
         seen = seen_of([result])
-        evidence = ask(seen, self.expected)
-        map_RS = patch_means(motion_map(seen, self.expected))[0, ::PATCH_STEP, ::PATCH_STEP].astype(np.float32)
+        patches_FRS = patch_means(motion_map(seen, self.expected))
+        evidence = ask_by_patches(seen, self.expected, patches_FRS)
+        map_RS = patches_FRS[0, ::PATCH_STEP, ::PATCH_STEP].astype(np.float32)
         measures = FrameMeasures(
             result.psnr_db,
             result.feature_distance,
@@ -238,7 +240,7 @@ class ByMemory:
         return Stage.LEVELS if self.memory.field("levels").sum() < trusted else Stage.KNOWN
 
     def _log10_p(self, level: float) -> float:
-        return float(log10_p(np.array([level]), self.memory)[0])
+        return float(self.levels.log10_p(np.array([level]))[0])
 
 
 @dataclass(frozen=True, slots=True)
