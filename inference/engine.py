@@ -17,7 +17,7 @@ from inference.backends.torch import TorchBackend, torch_device
 from inference.formats import ClipFormat, FrameFormat
 from inference.motion import newest_speeds, no_speeds
 from inference.scoring import speed_of
-from inference.steadiness import UNCHANGED, Change, Steadied, as_it_is, steadied
+from inference.steadiness import UNCHANGED, Change, Steadied, as_it_is, steadier
 from memory_store.normality import PLACE_CELLS
 from memory_store.proposal import ItemSums
 from networks.measures import CELL_PX
@@ -191,7 +191,7 @@ def engine_of(bundle: Bundle, device: str = "auto", threads: int | None = None, 
     frame = FrameFormat(manifest.width, manifest.height, manifest.channels)
     backend = open_backend(choice, network, torch_device(device), threads)
     motion = no_speeds if speed_of(bundle.calibration) == "ignored" else newest_speeds
-    steady = steadied if bundle.calibration.memory is not None else as_it_is  # older bundles are judged as ever
+    steady = steadier(bundle.calibration.memory is not None)
     predictor = Predictor(network, frame, device, threads, manifest.frame_stride, backend, motion, steady)
     return Engine(predictor, bundle, choice.name)
 

@@ -12,7 +12,7 @@ Frames of a clip are brought to its newest one: what is judged is how it came, a
 Dimensions: T frames, H x W pixels, K colours, h x w pixels of a small picture, N places that say something.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
@@ -88,6 +88,11 @@ def steadied(clip_THWK: UInt8) -> Steadied:
 def as_it_is(clip_THWK: UInt8) -> Steadied:
     """For whom clips are to be measured as they came, as papers do."""
     return Steadied(clip_THWK, UNCHANGED)
+
+
+def steadier(remembers: bool) -> Callable[[UInt8], Steadied]:
+    """What is done about shakes and lamps: taken out where a memory judges; older bundles are judged as ever."""
+    return steadied if remembers else as_it_is
 
 
 def change_between(before_hw: Float32, after_hw: Float32) -> Change:

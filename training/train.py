@@ -16,7 +16,7 @@ from inference.engine import Predictor, weights_of
 from inference.evidence import PARENT_FRAMES
 from inference.formats import ClipFormat, FrameFormat
 from inference.scoring import evidence
-from inference.steadiness import as_it_is, steadied
+from inference.steadiness import steadier
 from networks.mpn import Mpn
 from networks.network import VideoNetwork
 from networks.registry import build_network
@@ -157,7 +157,7 @@ def _learn_to_adapt(network: Mpn, material: Material, options: TrainOptions) -> 
 
 
 def _calibrated(network: VideoNetwork, items_MC: Float32, material: Material, options: TrainOptions) -> Calibrated:
-    steady = steadied if material.preset.statistic.speed == "remembered" else as_it_is
+    steady = steadier(material.preset.statistic.speed == "remembered")
     predictor = Predictor(network, material.frame, options.device, options.threads, material.clip.stride, steady=steady)
     results = measure_videos(predictor, material.footage, material.split.held_back, items_MC)
     found = calibrate(results, material.fps, material.preset.statistic)

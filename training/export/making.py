@@ -19,7 +19,7 @@ from inference.backends.choose import export_backend
 from inference.backends.torch import TorchBackend
 from inference.engine import Predictor, network_of
 from inference.formats import FrameFormat
-from inference.steadiness import as_it_is, steadied
+from inference.steadiness import steadier
 from networks.measurement import NUM_MEASURES, OUTPUTS
 from schemas.arrays import Float32, UInt8
 from schemas.errors import FatalError
@@ -155,7 +155,7 @@ class Job:
     def calibration(self, backend: Backend) -> bytes:
         """Of the live score, fitted through the export on footage held back."""
         network, stride = network_of(self.bundle), self.bundle.manifest.frame_stride
-        steady = steadied if self.bundle.calibration.memory is not None else as_it_is
+        steady = steadier(self.bundle.calibration.memory is not None)
         predictor = Predictor(network, self._frame, "cpu", frame_stride=stride, backend=backend, steady=steady)
         return self._normal.calibration(predictor, self.bundle).model_dump_json(indent=1).encode()
 
