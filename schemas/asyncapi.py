@@ -11,7 +11,7 @@ from schemas.codec import EVENT_HEADERS, HEADER
 from schemas.topics import TopicNames
 
 ASYNCAPI = "3.0.0"
-CONTRACT = "1.2.0"
+CONTRACT = "1.3.0"
 """Of the document; raised with the minor of any message."""
 KAFKA_BINDING = "0.5.0"
 JSON = "application/json"
@@ -70,6 +70,16 @@ CHANNELS: Mapping[str, Channel] = {
         "send",
         "What was lost of cameras, and what is wrong with their pictures, as CloudEvents 1.0.",
         ("camera-view",),
+    ),
+    "operator_verdicts": Channel(
+        "operator-verdict", "bank_id", JSON, "receive", "What people say of events: normal here, real, undone."
+    ),
+    "memory_events": Channel(
+        "verdict-outcome",
+        "bank_id",
+        dict(EVENT_HEADERS)["content-type"].decode(),
+        "send",
+        "What came of verdicts, as CloudEvents 1.0.",
     ),
 }
 """By the field of ``TopicNames``. The states of cameras and the dead letters are no part of the contract."""

@@ -26,6 +26,7 @@ from schemas.settings import (
     ProducerSettings,
     WorkerSettings,
 )
+from schemas.verdicts import OperatorVerdict, VerdictOutcomeEvent
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 ID_PREFIX = "urn:engram:schema:"
@@ -41,6 +42,8 @@ MODELS: Mapping[str, type[BaseModel]] = {
     "camera-status": CameraStatus,
     "camera-gap": CameraGapEvent,
     "camera-view": CameraViewEvent,
+    "operator-verdict": OperatorVerdict,
+    "verdict-outcome": VerdictOutcomeEvent,
     "settings": AllSettings,
     "settings-producer": ProducerSettings,
     "settings-worker": WorkerSettings,

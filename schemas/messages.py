@@ -293,7 +293,7 @@ class Provenance(Message):
 class EventData(Message):
     """State of one event at one phase. Each carries the whole state (but see ``thumbnail``) and can be read alone."""
 
-    minor: ClassVar[int] = 2
+    minor: ClassVar[int] = 3
 
     schema_version: Literal[1] = 1
     event_id: DerivedId = Field(
@@ -331,6 +331,10 @@ class EventData(Message):
         description="why the camera is not as its memory knows it; null where the event is about what it shows;"
         " since 1.1",
     )
+    trace: HeatMap | None = Field(
+        default=None,
+        description="the most unusual that each place was in the event so far; null in messages before 1.3; since 1.3",
+    )
 
 
 class AnomalyEvent(Message):
@@ -350,7 +354,7 @@ class AnomalyEvent(Message):
     subject: str
     time: UtcTime = Field(description="capture time of the frame that caused this message")
     datacontenttype: Literal["application/json"] = "application/json"
-    dataschema: str = Field(default="urn:engram:schema:anomaly-event-data:1.2", max_length=256)
+    dataschema: str = Field(default="urn:engram:schema:anomaly-event-data:1.3", max_length=256)
     partitionkey: Id
     sequence: str = Field(pattern=r"^\d{20}$")
     data: EventData

@@ -16,6 +16,8 @@ class TopicNames:
     dead_letters: str
     camera_status: str
     camera_events: str
+    operator_verdicts: str
+    memory_events: str
 
     @classmethod
     def with_prefix(cls, prefix: str) -> "TopicNames":
@@ -30,6 +32,8 @@ class TopicNames:
             dead_letters=f"{prefix}dead-letters",
             camera_status=f"{prefix}camera-status",
             camera_events=f"{prefix}camera-events",
+            operator_verdicts=f"{prefix}operator-verdicts",
+            memory_events=f"{prefix}memory-events",
         )
 
     def all(self) -> tuple[str, ...]:

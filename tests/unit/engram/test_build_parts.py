@@ -93,6 +93,8 @@ def test_each_topic_is_kept_as_long_as_its_setting_says() -> None:
         "dead-letters": 120_000,
         "camera-status": None,
         "camera-events": 240_000,
+        "operator-verdicts": 240_000,
+        "memory-events": 240_000,
     }
 
 
