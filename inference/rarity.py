@@ -1,9 +1,13 @@
 """From several evidences to one number, and from that to how rare it is: all of it remembered, none of it fixed.
 
-    x     = z(motion) + w (z(place)+ + z(background)+),       z(y) = (y - mean) / spread of y on normal video
+    x     = c(z(motion)) + w (z(place)+ + z(background)+),    z(y) = (y - mean) / spread of y on normal video
     level = moving average of x over ``SMOOTHING_S``
     p     = share of normal frames with a level at least as high
     rate  = how often in a day of normal video the level would rise so high
+
+What is calmer than usual is hardly more normal than what is usual, so it makes up for little of what is unusual:
+z+ = max(z, 0), c(z) = max(z, ``CALM`` z). Places must be known for what is out of place to say much, so w grows with
+the normal video that was seen (``side_share``).
 
 Each is counted in the camera's memory (``memory_store.normality``) by whoever scores its normal video. Neighbouring
 frames are not independent, so alarms are counted over blocks of ``BLOCK_S``: the highest level of each. Beyond what was
@@ -21,8 +25,11 @@ from inference.evidence import Evidence, level_bins, moments
 from memory_store.normality import LEVEL_FROM, LEVEL_TO, NUM_LEVEL_BINS, Normality
 from schemas.arrays import Float64
 
-SIDE_WEIGHT = 0.1
-"""w: what is out of place, or new, counts a tenth of what moves too fast for here."""
+SIDE_WEIGHT = 0.5
+"""w where places are known: what is out of place, or new, counts half of what moves too fast for here."""
+YOUNG_SHARE, PLACES_S = 0.2, 1200.0
+"""Of it where they are not, and seconds of normal video by which they are."""
+CALM = 0.1
 SMOOTHING_S = 0.5
 BLOCK_S = 10.0
 """Longer than an anomaly's own memory, short enough that minutes of video give a distribution."""
@@ -101,15 +108,29 @@ def trust(seconds_seen: float) -> float:
     return min(1.0, seconds_seen / TRUST_S)
 
 
+def side_share(seconds_seen: float) -> float:
+    """Share of ``SIDE_WEIGHT`` that what rests on places has, by a memory of so much video."""
+    return YOUNG_SHARE + (1.0 - YOUNG_SHARE) * min(1.0, seconds_seen / PLACES_S)
+
+
 def evidence_moments(evidence: Evidence) -> Float64:
     """What frames add to ``Normality.evidence``, (3, 3)."""
     return moments(np.stack([evidence.motion_F, evidence.place_F, evidence.background_F], axis=-1))
 
 
-def joint(evidence: Evidence, memory: Normality, side_weight: float = SIDE_WEIGHT) -> Float64:
-    """The number x of each frame, (F,); 0 is usual, high = irregular."""
+def joint(evidence: Evidence, memory: Normality, fps: float, side_weight: float = SIDE_WEIGHT) -> Float64:
+    """The number x of each frame, (F,); 0 is usual, high = irregular.
+
+    Args:
+        evidence: of frames.
+        memory: what is normal.
+        fps: frames a second of what it has seen.
+        side_weight: w of a memory that knows its places.
+    """
     motion_F, place_F, background_F = spreads_above(evidence, memory)
-    return np.asarray(motion_F + side_weight * (place_F.clip(min=0.0) + background_F.clip(min=0.0)))
+    weight = side_weight * side_share(memory.num_frames / fps)
+    sides_F = place_F.clip(min=0.0) + background_F.clip(min=0.0)
+    return np.asarray(np.maximum(motion_F, CALM * motion_F) + weight * sides_F)
 
 
 def spreads_above(evidence: Evidence, memory: Normality) -> Float64:

@@ -210,7 +210,7 @@ class ByMemory:
 
     def score(self, measures: FrameMeasures, smoothing: Smoothing | None) -> LiveScore:
         """See ``Standard``."""
-        x = float(joint(_evidence([measures]), self.memory)[0])
+        x = float(joint(_evidence([measures]), self.memory, self.fps)[0])
         after = smoothed(smoothing or USUAL, x, smoothing_weight(self.fps, SMOOTHING_S))
         rarity = self._log10_p(after.level)
         return LiveScore(score_of(rarity), rarity, after)

@@ -31,7 +31,7 @@ LEAST_LOSS = 0.2
 FORMS: Mapping[str, Form] = {
     f"e^{power:g}, sides {side:g}, {smoothing:g} s, {4 * cells} px": Form(power, cells, side, smoothing)
     for power in (0.15, 0.25)
-    for side in (0.0, 0.1, 0.2)
+    for side in (0.0, 0.25, 0.5)
     for smoothing in (0.3, 0.5)
     for cells in (4, 6)
 }

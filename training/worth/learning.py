@@ -43,7 +43,7 @@ class Form:
 
     def levels(self, evidence: Evidence, memory: Normality, fps: float) -> Float64:
         """Level of each frame, (F,)."""
-        return smoothed(joint(evidence, memory, self.side_weight), fps, self.smoothing_s, start=0.0)
+        return smoothed(joint(evidence, memory, fps, self.side_weight), fps, self.smoothing_s, start=0.0)
 
 
 SHIPPED = Form()

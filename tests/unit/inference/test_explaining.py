@@ -7,7 +7,7 @@ from bundles.calibration import Calibration
 from inference.evidence import Evidence
 from inference.explaining import Explainer
 from inference.explaining import explainer_of as explainer_by
-from inference.rarity import joint
+from inference.rarity import SIDE_WEIGHT, joint, side_share
 from inference.scoring import (
     FrameMeasures,
     LiveScore,
@@ -87,8 +87,9 @@ def test_the_evidences_are_what_the_score_is_made_of(calibration: Calibration) -
     measures = standard_of(calibration).look(odd(results(1)[0], speed=8.0, grey=40.0)).measures
     told = explainer_of(calibration).evidence(measures)
     numbers = (np.log(measures.patch_error), measures.place_error, measures.background)
-    x = joint(Evidence(*(np.array([number]) for number in numbers)), memory)[0]
-    assert x == pytest.approx(told["motion"] + 0.1 * (max(told["place"], 0) + max(told["background"], 0)))
+    x = joint(Evidence(*(np.array([number]) for number in numbers)), memory, FPS)[0]
+    weight = SIDE_WEIGHT * side_share(memory.num_frames / FPS)
+    assert x == pytest.approx(told["motion"] + weight * (max(told["place"], 0) + max(told["background"], 0)))
 
 
 @BOTH

@@ -9,8 +9,10 @@ from inference.evidence import Evidence
 from inference.rarity import (
     BLOCK_TAIL,
     BLOCKS_PER_DAY,
+    CALM,
     FRAME_TAIL,
     NEIGHBOURS,
+    PLACES_S,
     PRIOR_TAIL,
     block_peaks,
     evidence_moments,
@@ -24,6 +26,7 @@ from inference.rarity import (
 from memory_store.normality import Grid, Normality
 
 GRID = Grid(8, 12)
+FPS = 10.0
 
 
 def evidence(num_frames=1000, seed=0):
@@ -45,20 +48,32 @@ def of_levels(levels):
     return memory
 
 
-def test_usual_motion_is_zero_whatever_its_scale():
+def test_motion_counts_in_spreads_above_what_is_usual_whatever_its_scale():
     found = evidence()
-    x_F = joint(found, memory_of(found), side_weight=0.0)
-    assert x_F.mean() == pytest.approx(0, abs=1e-9)
-    assert x_F.std() == pytest.approx(1, abs=0.02)
+    x_F = joint(found, memory_of(found), FPS, side_weight=0.0)
+    z_F = (found.motion_F - found.motion_F.mean()) / found.motion_F.std()
+    np.testing.assert_allclose(x_F, np.where(z_F > 0, z_F, CALM * z_F), atol=0.05)
 
 
-def test_other_evidences_only_raise():
+def test_calm_makes_up_for_little_and_that_nothing_is_out_of_place_for_nothing():
     found = evidence()
     memory = memory_of(found)
-    alone, both = joint(found, memory, 0.0), joint(found, memory, 0.5)
+    calmer = joint(Evidence(found.motion_F - 1.0, found.place_F - 100.0, found.background_F - 100.0), memory, FPS)
+    np.testing.assert_allclose(calmer, joint(Evidence(found.motion_F - 1.0, *[found.place_F - 200.0] * 2), memory, FPS))
+    assert (calmer < 0.0).mean() > 0.99
+    assert calmer.min() > -1.0
+
+
+@pytest.mark.parametrize(("seconds", "weight"), [(0.0, 0.2), (PLACES_S / 2, 0.6), (PLACES_S, 1.0), (4 * PLACES_S, 1.0)])
+def test_other_evidences_only_raise_and_the_more_the_better_their_places_are_known(seconds, weight):
+    found = evidence()
+    memory = memory_of(found)
+    memory.field("frames")[...] = seconds * FPS
+    alone, both = joint(found, memory, FPS, 0.0), joint(found, memory, FPS, 0.5)
     assert (both >= alone).all()
     strange = Evidence(found.motion_F[:1], found.place_F[:1], found.background_F[:1] + 50.0)
-    assert joint(strange, memory, 0.5)[0] == pytest.approx(both[0] + 0.5 * 50, rel=0.1)
+    spread = found.background_F.std()
+    assert joint(strange, memory, FPS, 0.5)[0] == pytest.approx(both[0] + 0.5 * weight * 50 / spread, rel=0.1)
 
 
 def test_moments_add_up():
