@@ -20,7 +20,7 @@ from schemas.codec import content_digest, decode_content, encode_items, items_di
 from schemas.errors import DamagedError, FatalError
 from schemas.messages import BankHeader
 
-Action = Literal["create", "update", "restore", "rollback", "freeze", "thaw"]
+Action = Literal["create", "update", "restore", "rollback", "learn", "freeze", "thaw"]
 MARKS = frozenset({"freeze", "thaw"})
 """Actions that write no items: their entries name the version that was there, and leave it."""
 GENESIS = "0" * 64

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from memory_store.bank import Action, Bank, Change, entry_of, entry_with, next_epoch
 from memory_store.coordinator.guards import distance_moved
+from memory_store.normality import Normality
 from memory_store.store import KEPT_ENTRIES, BankReader, BankStore, RestoreRequest, checked_id
 from schemas.errors import FatalError, SettingsError, StaleVersionError
 
@@ -100,6 +101,26 @@ def roll_back(store: BankStore, bank_id: str, version: int, by: Signature) -> Ba
         text = f"a rollback must change the items, bank '{bank_id}' v{newest.version} has those of v{version} already"
         raise FatalError(f"{text}; see 'engram bank log {bank_id}'")
     change = by.change("rollback", f"to v{version}", _anchor_distance(store, source))
+    return replace_items(store, bank_id, source, change, by.at)
+
+
+def learn_anew(store: BankStore, bank_id: str, by: Signature) -> Bank:
+    """Write one more version that has counted nothing yet: the way out where a scene has changed for good.
+
+    Items stay: they are of the bundle, not of the scene.
+
+    Raises:
+        FatalError: see ``newest_of``; or the bank does not count, or has counted nothing yet.
+        StaleVersionError: the bank kept moving.
+    """
+    newest = newest_of(store, bank_id)
+    if newest.normality is None:
+        text = f"to learn anew a bank must count what is normal, the bundle of '{bank_id}' has no memory of that"
+        raise FatalError(f"{text}; train or calibrate one (engram train, engram calibrate)")
+    if newest.normality.num_frames == 0:
+        raise FatalError(f"bank '{bank_id}' has counted nothing yet; is its camera running?")
+    source = replace(newest, normality=Normality.empty(newest.normality.grid))
+    change = by.change("learn", f"forgets {newest.normality.num_frames:.0f} frames", _anchor_distance(store, newest))
     return replace_items(store, bank_id, source, change, by.at)
 
 

@@ -26,7 +26,7 @@ from engram.cli.options import StoreOption
 from engram.cli.output import Output, OutputOption, print_json_line, print_table
 from memory_store.bank import Bank
 from memory_store.comparison import Comparison, compare
-from memory_store.interventions import SHORT, Signature, kept_version, newest_of, roll_back
+from memory_store.interventions import SHORT, Signature, kept_version, learn_anew, newest_of, roll_back
 from memory_store.store import BankStore
 from memory_store.verification import ALL_ENTRIES, Verification
 from memory_store.verification import verify as verify_bank
@@ -50,6 +50,7 @@ def register(group: typer.Typer) -> None:
     """Add the commands to ``group``."""
     command(group, "diff")(diff)
     command(group, "rollback")(rollback)
+    command(group, "learn")(learn)
     command(group, "freeze")(freeze)
     command(group, "thaw")(thaw)
     command(group, "verify")(verify)
@@ -112,6 +113,27 @@ def rollback(
     by = signature(author, reason)
     with open_store(settings.store, EVERY_VERSION) as banks:
         print_bank(roll_back(banks, bank, to, by), output, items_of_version=to)
+
+
+def learn(
+    run: Invocation,
+    bank: BankArgument,
+    reason: ReasonOption,
+    author: AuthorOption = None,
+    store: StoreOption = None,
+    output: OutputOption = "text",
+) -> None:
+    """Let a bank learn its camera anew, where the scene has changed for good: what it has counted is forgotten.
+
+    Its cameras are 'learning' again for memory.learn_s of video, in which no event opens, so see to it that what they
+    show is normal. 'engram bank rollback' brings back what was forgotten.
+
+    Example: engram bank learn gate --reason "the fence was moved"
+    """
+    settings = run.settings(CoordinatorSettings, {"store.url": store})
+    by = signature(author, _said(reason))
+    with open_store(settings.store, EVERY_VERSION) as banks:
+        print_bank(learn_anew(banks, bank, by), output)
 
 
 def freeze(

@@ -15,6 +15,7 @@ from memory_store.interventions import (
     Signature,
     fork,
     kept_version,
+    learn_anew,
     make_bank,
     newest_of,
     replace_items,
@@ -24,7 +25,8 @@ from memory_store.store import BankStore, CommitRequest, RestoreRequest
 from memory_store.verification import verify
 from memory_store.views import BankCache, InitialBank
 from schemas.errors import FatalError, OwnershipLostError, SettingsError, StaleVersionError, TransientError
-from tests.contract.memory_store.banks import BUNDLE, KEPT, NOW, change, commit_next, items, leased
+from tests.contract.memory_store.banks import BUNDLE, KEPT, NOW, change, commit_next, first_bank, items, leased
+from tests.unit.memory_store.counted import counts
 from tests.unit.memory_store.proposals import FREEZE
 
 BY = Signature("ann@edge7", "a bad week", NOW)
@@ -55,6 +57,28 @@ def test_a_rollback_is_a_new_version_with_the_old_items(store: BankStore, taught
     assert entry.change.moved == pytest.approx(distances.mean())
     assert entry.change.anchor_distance == change("x").anchor_distance, "as its own entry said of these items"
     assert verify(store, "lobby").faults == ()
+
+
+def test_a_bank_that_learns_anew_keeps_its_items_and_can_be_brought_back(store: BankStore) -> None:
+    seen = replace(first_bank("yard"), normality=counts(40))
+    store.create(seen, change("first", "create"))
+    bank = learn_anew(store, "yard", BY)
+    found = newest_of(store, "yard")
+    assert (found.version, found.digest, found.items_digest) == (1, bank.digest, seen.items_digest)
+    assert found.normality is not None
+    assert (found.normality.num_frames, found.kind) == (0, seen.kind)
+    entry = store.log("yard")[-1].change
+    assert (entry.action, entry.author, entry.reason) == ("learn", "ann@edge7", "forgets 40 frames: a bad week")
+    with pytest.raises(FatalError, match="has counted nothing yet"):
+        learn_anew(store, "yard", BY)
+    assert roll_back(store, "yard", 0, BY).digest == seen.digest
+    assert verify(store, "yard").faults == ()
+
+
+def test_a_bank_that_counts_nothing_has_nothing_to_learn_anew(store: BankStore, taught: list[Bank]) -> None:
+    with pytest.raises(FatalError, match="must count what is normal"):
+        learn_anew(store, "lobby", BY)
+    assert newest_of(store, "lobby").version == taught[-1].version
 
 
 def test_workers_read_the_old_items_again(store: BankStore, taught: list[Bank]) -> None:

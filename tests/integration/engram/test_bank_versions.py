@@ -133,6 +133,9 @@ def test_pictures_that_cannot_be_written(call_bank: Call, lobby: list[str], tmp_
         (("thaw", "dock", "--reason", "x"), "there is no 'dock'; see 'engram bank list'"),
         (("freeze", "lobby", "--reason", " "), "--reason must say why"),
         (("thaw", "lobby", "--reason", ""), "--reason must say why"),
+        (("learn", "dock", "--reason", "x"), "bank 'dock' must exist"),
+        (("learn", "lobby", "--reason", " "), "--reason must say why"),
+        (("learn", "lobby", "--reason", "x"), "must count what is normal"),
         (("fork", "dock", "new"), "bank 'dock' must exist"),
         (("fork", "lobby", "lobby"), "to be made a bank must not exist, 'lobby' does"),
         (("fork", "lobby", "a b"), "a bank id must match"),
@@ -161,6 +164,7 @@ def test_what_cannot_be_is_refused_in_one_line_and_changes_nothing(
     [
         ("freeze", "lobby"),
         ("thaw", "lobby"),
+        ("learn", "lobby"),
         ("rollback", "lobby"),
         ("diff", "lobby"),
         ("rollback", "lobby", "--to", "-1"),
