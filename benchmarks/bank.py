@@ -1,10 +1,11 @@
-"""How long a bank takes to read and to commit, against one round trip to the same Redis."""
+"""How long a bank takes to read and to commit, items alone and with counts, against a round trip to the same Redis."""
 
 import itertools
 import socket
 import tempfile
 from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from benchmarks.timing import latencies, print_latencies
 from deploy.local.redis import LocalRedis
 from memory_store.bank import Bank, Change
+from memory_store.normality import Grid, Normality
 from memory_store.proposal import normalised
 from memory_store.store import BankStore, CommitRequest
 from memory_store.stores.redis import RedisAddress, RedisStore
@@ -37,33 +39,39 @@ def compare(url: str, prefix: str, folder: Path, rounds: int) -> None:
     """Print the table; keys of the Redis at ``url`` begin with ``prefix``, and the SQLite file is in ``folder``."""
     redis = RedisStore.for_coordinator(RedisAddress(url, prefix))
     sqlite = SqliteStore(folder / "banks.db")
-    banks = {store: _Writer(store) for store in (redis, sqlite)}
-    figures = latencies(
-        {
-            "Redis PING (baseline)": _ping(url),
-            "Redis: read the bank": lambda: redis.read("bench"),
-            "Redis: read if newer, unchanged": lambda: redis.read_if_newer(banks[redis].bank),
-            "Redis: commit": banks[redis].commit,
-            "SQLite: read the bank": lambda: sqlite.read("bench"),
-            "SQLite: read if newer, unchanged": lambda: sqlite.read_if_newer(banks[sqlite].bank),
-            "SQLite: commit": banks[sqlite].commit,
-        },
-        rounds,
+    steps: dict[str, Callable[[], object]] = {"Redis PING (baseline)": _ping(url)}
+    for name, store in (("Redis", redis), ("SQLite", sqlite)):
+        for bank_id, what, counts in (("items", "items", None), ("counts", "items and counts", _counts())):
+            writer = _Writer(store, bank_id, counts)
+            steps |= {
+                f"{name}, {what}: read": partial(store.read, bank_id),
+                f"{name}, {what}: read if newer, unchanged": writer.look,
+                f"{name}, {what}: commit": writer.commit,
+            }
+    content = ITEMS * CHANNELS * 4
+    whole = content + _counts().values_N.nbytes
+    print_latencies(
+        f"Bank of {ITEMS} x {CHANNELS} items, {content} bytes; with counts for 192 x 128 pixels, {whole} bytes",
+        latencies(steps, rounds),
     )
-    print_latencies(f"Bank of {ITEMS} x {CHANNELS} items ({ITEMS * CHANNELS * 4} bytes)", figures)
 
 
 class _Writer:
     """Commits one version after another, as the coordinator does."""
 
-    def __init__(self, store: BankStore) -> None:
+    def __init__(self, store: BankStore, bank_id: str, counts: Normality | None) -> None:
         items_MC = normalised(np.random.default_rng(0).normal(size=(ITEMS, CHANNELS)).astype(np.float32))
         self._store = store
         self._numbers = itertools.count()
-        self.bank = store.create(Bank("bench", 0, "e0", "0" * 64, items_MC, _now()), self._change("create"))
-        lease = store.acquire("bench", "bench", 600)
+        bank = Bank(bank_id, 0, "e0", "0" * 64, items_MC, _now(), normality=counts)
+        self.bank = store.create(bank, self._change("create"))
+        lease = store.acquire(bank_id, "bench", 600)
         assert lease is not None, "nobody else writes to a store made for this benchmark"
         self._lease = lease
+
+    def look(self) -> Bank | None:
+        """Ask for what is newer than the newest."""
+        return self._store.read_if_newer(self.bank)
 
     def commit(self) -> None:
         """Write the next version."""
@@ -73,6 +81,12 @@ class _Writer:
 
     def _change(self, action: str) -> Change:
         return Change(action, "bench", "benchmark", f"{action}-{next(self._numbers)}")  # type: ignore[arg-type]
+
+
+def _counts() -> Normality:
+    """Counts as of some video, (32, 48) cells."""
+    counts = Normality.empty(Grid(32, 48))
+    return Normality(counts.grid, _now().timestamp(), counts.values_N + 1000.0)
 
 
 def _ping(url: str) -> Callable[[], None]:
