@@ -3,11 +3,12 @@
 Three questions are asked of each frame, each against the counts of ``memory_store.normality``:
 
     motion       what was not foreseen, and how rare it is that something moves so fast in this row of the image:
-                 m = ln max over patches of  mean((1 + u) e^w),      u = -ln P(speed >= v | row)
+                 m = ln max over patches of  sqrt(mean(y) mean'(y)),    y = (1 + u) e^w,  u = -ln P(speed >= v | row)
     place        is the error large for this place:          (ln e - mean) / spread, the most
     background   is something here that is not here else:    |d - median of d| / spread,  d = grey - mean, the most
 
-with e the squared error of a cell, v its speed, and "the most" the mean of the ``NUM_MOST`` places that say most. The
+with e the squared error of a cell, v its speed, mean' that of a patch of twice the size around the patch (what is near
+the camera is large: its parts belong together), and "the most" the mean of the ``NUM_MOST`` places that say most. The
 median over the image takes out what changes everywhere: a cloud, a lamp, the camera's own gain.
 
 P is counted, row by row; a row that has seen little answers as the whole camera, and a camera that has seen little
@@ -37,7 +38,7 @@ from schemas.arrays import Float32, Float64, Int64
 ERROR_POWER = 0.2
 """w: the score is about how fast for here, and only then about how badly foreseen."""
 PATCH_CELLS = 4
-"""Patches of 16 pixels, at every cell."""
+"""Patches of 16 pixels, at every cell, and of 32 around them."""
 ROW_CELLS = 100.0
 """Moving cells at which a row's own counts weigh as much as the camera's."""
 PARENT_FRAMES = 20.0
@@ -156,11 +157,11 @@ def ask(
     seen: Seen, expected: Expectation, error_power: float = ERROR_POWER, patch_cells: int = PATCH_CELLS
 ) -> Evidence:
     """Hold frames against a memory; the constants are parameters for whoever compares them."""
-    return ask_by_patches(seen, expected, patch_means(motion_map(seen, expected, error_power), patch_cells))
+    return ask_by_patches(seen, expected, motion_patches(motion_map(seen, expected, error_power), patch_cells))
 
 
 def ask_by_patches(seen: Seen, expected: Expectation, patches_FRS: Float64) -> Evidence:
-    """As ``ask``, for whoever has the means of patches of the ``motion_map`` already."""
+    """As ``ask``, for whoever has the ``motion_patches`` already."""
     place_FPQ = (log_place_errors(seen.errors_FRS) - expected.error_mean_PQ) / expected.error_spread_PQ
     brighter_FPQ = seen.grey_FPQ - expected.grey_mean_PQ
     away_FPQ = np.abs(brighter_FPQ - np.median(brighter_FPQ, axis=(1, 2), keepdims=True)) / expected.grey_spread_PQ
@@ -175,6 +176,14 @@ def motion_map(seen: Seen, expected: Expectation, error_power: float = ERROR_POW
     """(1 + u) e^w of each cell, (F, R, S)."""
     errors_FRS = np.maximum(seen.errors_FRS, MIN_ERROR)
     return np.asarray((1.0 + speed_surprise(seen.speeds_FRS, expected)) * errors_FRS**error_power)
+
+
+def motion_patches(cells_FRS: Float64, size: int = PATCH_CELLS) -> Float64:
+    """sqrt(mean mean') of each patch of a ``motion_map``; at the edges of the image the larger patch ends there."""
+    small_FRS, large_FRS = patch_means(cells_FRS, size), patch_means(cells_FRS, 2 * size)
+    missing = (small - large for small, large in zip(small_FRS.shape[1:], large_FRS.shape[1:], strict=True))
+    around_FRS = np.pad(large_FRS, ((0, 0), *((each // 2, each - each // 2) for each in missing)), mode="edge")
+    return np.asarray(np.sqrt(small_FRS * around_FRS))
 
 
 def speed_surprise(speeds_FRS: Float32, expected: Expectation) -> Float64:

@@ -22,7 +22,7 @@ from inference.evidence import (
     ask_by_patches,
     expectation,
     motion_map,
-    patch_means,
+    motion_patches,
     remember,
     with_parent,
 )
@@ -195,7 +195,7 @@ class ByMemory:
     def look(self, result: ClipResult) -> Irregularity:
         """See ``Standard``. The map has the patches of ``inference.error_map``; the score is of all there are."""
         seen = seen_of([result])
-        patches_FRS = patch_means(motion_map(seen, self.expected))
+        patches_FRS = motion_patches(motion_map(seen, self.expected))
         evidence = ask_by_patches(seen, self.expected, patches_FRS)
         map_RS = patches_FRS[0, ::PATCH_STEP, ::PATCH_STEP].astype(np.float32)
         measures = FrameMeasures(

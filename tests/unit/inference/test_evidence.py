@@ -14,6 +14,7 @@ from inference.evidence import (
     expectation,
     level_bins,
     motion_map,
+    motion_patches,
     patch_means,
     place_means,
     remember,
@@ -177,6 +178,27 @@ def test_the_map_shows_what_is_fast_or_wrong():
     fast[0, 5, 7] *= 10
     usual, moved = motion_map(base, expected)[0], motion_map(changed(base, speeds_FRS=fast), expected)[0]
     assert int(np.argmax(moved - usual)) == 5 * S + 7
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_a_patch_counts_with_what_is_around_it(size):
+    cells = np.ones((1, 12, 17))
+    inside, alone = cells.copy(), cells.copy()
+    inside[0, 4:9, 6:12] = 9.0
+    alone[0, 5 : 5 + size, 8 : 8 + size] = 9.0
+    assert motion_patches(cells, size) == pytest.approx(np.ones((1, 13 - size, 18 - size)))
+    assert motion_patches(alone, size).max() < motion_patches(inside, size).max() <= 9.0
+    row, column = np.unravel_index(motion_patches(alone, size)[0].argmax(), (13 - size, 18 - size))
+    assert (row, column) == (5, 8)
+    around = (9.0 * size**2 + 3 * size**2) / (4 * size**2)
+    assert motion_patches(alone, size).max() == pytest.approx(np.sqrt(9.0 * around))
+
+
+def test_at_the_edge_the_patch_around_ends_with_the_image_and_a_small_image_is_one_patch():
+    cells = np.random.default_rng(0).uniform(1, 2, (2, 10, 9))
+    corner = np.sqrt(cells[:, :4, :4].mean(axis=(1, 2)) * cells[:, :8, :8].mean(axis=(1, 2)))
+    np.testing.assert_allclose(motion_patches(cells, 4)[:, 0, 0], corner)
+    np.testing.assert_allclose(motion_patches(cells, 99)[:, 0, 0], cells.mean(axis=(1, 2)))
 
 
 def test_patches_are_means_at_every_cell():
