@@ -126,10 +126,9 @@ def adaptation(scenes: Sequence[Scene]) -> Iterator[Row]:
             continue
         parent = merge_all(others, FOR_EVER)
         for seconds in (*ADAPTATION_S, FOR_EVER):
-            takes = first_seconds(scene.normal, seconds)
+            takes, after = split_at(scene.normal, seconds)
             own = learn(takes, parent) if takes else Normality.empty(parent.grid)
             memory = with_parent(own, parent)
-            after = [] if seconds == FOR_EVER else behind_seconds(scene.normal, seconds)
             scores = [levels_of(take, memory) for take in scene.test]
             what = "all" if seconds == FOR_EVER else f"{seconds:g} s"
             yield Row("adaptation", scene.name, what, "AUC", _auc(scene, scores), *_interval(scene, scores))
@@ -214,26 +213,15 @@ ARMS: Mapping[str, Callable[[Sequence[Scene]], Iterator[Row]]] = {
 """Questions to scenes as they are; ``drift`` needs them changed, see ``training.worth.worth``."""
 
 
-def first_seconds(takes: Sequence[Take], seconds: float) -> list[Take]:
-    """The first ``seconds`` of some videos end to end."""
-    found, left_s = [], seconds
+def split_at(takes: Sequence[Take], seconds: float) -> tuple[list[Take], list[Take]]:
+    """The first ``seconds`` of some videos end to end, and what comes after them."""
+    first, after, left_s = [], [], seconds
     for take in takes:
         kept = min(len(take.seen), round(min(left_s, 1e9) * take.fps))
-        if kept:
-            found.append(take[:kept])
+        first += [take[:kept]] if kept else []
+        after += [take[kept:]] if kept < len(take.seen) else []
         left_s -= kept / take.fps
-    return found
-
-
-def behind_seconds(takes: Sequence[Take], seconds: float) -> list[Take]:
-    """What ``first_seconds`` leaves."""
-    found, left_s = [], seconds
-    for take in takes:
-        passed = min(len(take.seen), round(left_s * take.fps))
-        if passed < len(take.seen):
-            found.append(take[passed:])
-        left_s -= passed / take.fps
-    return found
+    return first, after
 
 
 def _scores(scene: Scene, form: Form) -> Scores:

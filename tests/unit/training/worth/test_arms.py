@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score
 
 from tests.unit.training.worth.makeshift import scene, take
 from training.worth import arms
-from training.worth.arms import adaptation, behind_seconds, first_seconds, leave_one_out, left_out, poison, swap
+from training.worth.arms import adaptation, leave_one_out, left_out, poison, split_at, swap
 from training.worth.learning import Form, learn, levels_of
 from training.worth.scenes import Scene
 
@@ -129,11 +129,13 @@ def test_areas_of_drawn_clips_are_those_of_the_frames_end_to_end():
 
 def test_seconds_are_cut_across_videos():
     takes = [take("a", 30, 1.0, 0), take("b", 30, 1.0, 1)]
-    assert [len(part.seen) for part in first_seconds(takes, 4.0)] == [30, 10]
-    assert [(len(part.seen), part.first) for part in behind_seconds(takes, 4.0)] == [(20, 10)]
-    assert first_seconds(takes, 0.0) == []
-    assert [len(part.seen) for part in first_seconds(takes, float("inf"))] == [30, 30]
-    assert [len(part.seen) for part in behind_seconds(takes, 0.0)] == [30, 30]
+    first, after = split_at(takes, 4.0)
+    assert [len(part.seen) for part in first] == [30, 10]
+    assert [(len(part.seen), part.first) for part in after] == [(20, 10)]
+    nothing, whole = split_at(takes, 0.0)
+    assert (nothing, [len(part.seen) for part in whole]) == ([], [30, 30])
+    whole, nothing = split_at(takes, float("inf"))
+    assert ([len(part.seen) for part in whole], nothing) == ([30, 30], [])
 
 
 def test_a_drift_is_followed_by_adding_what_is_normal_now():
