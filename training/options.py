@@ -32,6 +32,7 @@ class TrainOptions:
         patience: epochs without a better validation error after which to stop, with the best weights; None = never.
         meta_steps: of MPN's meta phase after the training; 0 = none.
         tensorboard: folder for curves besides the run's own; None = none.
+        reported: whether the run ends with a report.
         steps_between_checkpoints: how much work a crash may cost.
     """
 
@@ -50,4 +51,5 @@ class TrainOptions:
     patience: int | None = None
     meta_steps: int = 0
     tensorboard: Path | None = None
+    reported: bool = True
     steps_between_checkpoints: int = STEPS_BETWEEN_CHECKPOINTS

@@ -143,9 +143,10 @@ def _finish(state: TrainingState, material: Material, out: Path, options: TrainO
     bundle = Bundle(_manifest(material, options), weights, items_MC, found.calibration, digest="")
     with room_on_disk(out):
         save_bundle(out, bundle, preset.half_weights)
-    samples = sample_predictions(network, items_MC, material.footage, material.clips().held_back, material.clip)
-    path = write_report(options.run, Outcome(preset, out, samples, found, material.split.held_back))
-    log.info("report: '%s'", path)
+    if options.reported:
+        samples = sample_predictions(network, items_MC, material.footage, material.clips().held_back, material.clip)
+        path = write_report(options.run, Outcome(preset, out, samples, found, material.split.held_back))
+        log.info("report: '%s'", path)
 
 
 def _learn_to_adapt(network: Mpn, material: Material, options: TrainOptions) -> None:

@@ -118,6 +118,9 @@ CompileOption = Annotated[
 BoardOption = Annotated[
     Path | None, typer.Option("--tensorboard", help="Folder for TensorBoard's curves.", rich_help_panel=RUN)
 ]
+ReportOption = Annotated[
+    bool, typer.Option("--report/--no-report", help="Draw the report at the end, some seconds.", rich_help_panel=RUN)
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -151,6 +154,7 @@ def train(
     precision: PrecisionOption = "auto",
     compile_: CompileOption = None,
     tensorboard: BoardOption = None,
+    report: ReportOption = True,
 ) -> None:
     """Train on normal video and write a bundle: weights, memory, and a calibration from footage held back.
 
@@ -190,6 +194,7 @@ def train(
         patience=patience,
         meta_steps=meta_steps,
         tensorboard=tensorboard,
+        reported=report,
     )
     made = train_bundle(data, out, wanted, options)
     if os.environ.get("RANK", "0") == "0":  # torchrun's other processes have nothing to add

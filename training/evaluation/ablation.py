@@ -179,9 +179,9 @@ def _trained(data: Path, variant: Variant, preset: Preset, seed: int, options: A
         return bundle
     log.info("training '%s'", bundle)
     resume = (run / CHECKPOINT).exists()
-    return train(
-        [data], bundle, preset, TrainOptions(run, options.cache, resume, seed, options.device, options.threads)
-    )
+    # Of so many trainings nobody reads the reports, and each takes seconds to draw.
+    how = TrainOptions(run, options.cache, resume, seed, options.device, options.threads, reported=False)
+    return train([data], bundle, preset, how)
 
 
 def _claim(folder: Path, asked: Mapping[str, Any]) -> None:

@@ -31,7 +31,7 @@ def call(*words: object, **environment: str) -> Result:
 
 def trained(place: Path, out: Path, *words: object, **environment: str) -> Result:
     where = ("--data", place / "data", "--out", out, "--cache", place / "cache", "--device", "cpu")
-    small = ("--preset", "tiny", "--set", "width=4", "--max-steps", 2)
+    small = ("--preset", "tiny", "--set", "width=4", "--max-steps", 2, "--no-report")
     return call("train", *where, *small, *words, **environment)
 
 

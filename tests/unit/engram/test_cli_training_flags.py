@@ -63,6 +63,7 @@ OPTIONS: list[tuple[str, str, object]] = [
     ("--patience 2", "patience", 2),
     ("--meta-steps 9", "meta_steps", 9),
     ("--tensorboard t", "tensorboard", Path("t")),
+    ("--no-report", "reported", False),
 ]
 
 

@@ -40,12 +40,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in "abc":
         write_images(folder / "data" / "train" / name, 60)
     write_images(folder / "data" / "test" / "d", 9)
-    train([folder / "data"], folder / "bundle", PRESET, options(folder))
+    train([folder / "data"], folder / "bundle", PRESET, replace(options(folder), reported=True))
     return folder
 
 
 def options(folder: Path, run: str = "run") -> TrainOptions:
-    return TrainOptions(run=folder / run, cache=folder / "cache", seed=3, device="cpu")
+    """Without a report, which takes longer to draw than these trainings take."""
+    return TrainOptions(run=folder / run, cache=folder / "cache", seed=3, device="cpu", reported=False)
 
 
 def same(first: Bundle, second: Bundle) -> bool:
@@ -104,7 +105,8 @@ def test_it_is_told_how_far_the_calibration_carries(
 ) -> None:
     """23 frames at 10 a second: not one block of 10 s."""
     caplog.set_level("INFO", logger="training.train")
-    train([place / "data"], tmp_path / "bundle", MINIATURE, replace(options(place), run=tmp_path / "run"))
+    wanted = replace(options(place), run=tmp_path / "run", reported=True)
+    train([place / "data"], tmp_path / "bundle", MINIATURE, wanted)
     told = "2 s of normal video that was not learned, which supports no fewer than 8,640 false alarms a day of a camera"
     assert f"the calibration rests on {told} (95 % confidence)" in caplog.text
     assert f"<td>rests on {told}" in (tmp_path / "run" / REPORT).read_text(encoding="utf-8")
@@ -167,7 +169,8 @@ def test_every_second_frame(place: Path, tmp_path: Path) -> None:
 )
 def test_every_network_makes_a_bundle(place: Path, tmp_path: Path, model: str, parameters: dict[str, object]) -> None:
     preset = Preset(model, "miniature", replace(MINIATURE.recipe, parameters=parameters))
-    made = load_bundle(train([place / "data"], tmp_path / "b", preset, replace(options(place), run=tmp_path / "run")))
+    wanted = replace(options(place), run=tmp_path / "run", reported=True)
+    made = load_bundle(train([place / "data"], tmp_path / "b", preset, wanted))
     assert made.manifest.model == model
     assert engine_of(made, "cpu").predictor.clip_format.length == parameters.get("clip_length", 5)
     assert (tmp_path / "run" / REPORT).stat().st_size > 50_000

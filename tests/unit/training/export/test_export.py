@@ -178,7 +178,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in "abc":
         write_images(folder / "data" / name, 60)
     preset = replace(MINIATURE, recipe=replace(MINIATURE.recipe, epochs=8, max_steps=200))
-    options = TrainOptions(folder / "run", folder / "cache", seed=3, device="cpu")
+    options = TrainOptions(folder / "run", folder / "cache", seed=3, device="cpu", reported=False)
     train([folder / "data"], folder / "bundle", preset, options)
     write_images(folder / "test" / "clip", 27, first=33)
     for index in range(60, 90):

@@ -51,7 +51,7 @@ def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
         )
         for rank in range(2)
     ]
-    errors = [process.communicate(timeout=120)[1] for process in processes]
+    errors = [process.communicate(timeout=400)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
     alone = train_here(tmp_path / "one")
     together = torch.load(tmp_path / "two" / CHECKPOINT, weights_only=True)
