@@ -81,7 +81,7 @@ ARGUMENTS: dict[str, set[str]] = {
     "work": set(),
     "coordinate": set(),
     "produce": {"--camera", "--source-file", "--bundle"},
-    "watch": {"--camera", "--source-file", "--scores", "--output", "--bundle"},
+    "watch": {"--camera", "--source-file", "--scores", "--clips", "--keep", "--output", "--bundle"},
     "doctor": {"--process", "--source", "--output"},
 }
 """Flags that are no settings; each has a test of its own below, as has watch's bundle, which is opened first."""
