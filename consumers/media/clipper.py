@@ -185,7 +185,7 @@ class Clipper:
                 self._reader.settle([one.place])
                 continue
             # By the log's clock it may have been told long ago: then all is there.
-            told_s = self._now().timestamp() - one.record.timestamp_ms / 1000
+            told_s = max(0.0, self._now().timestamp() - one.record.timestamp_ms / 1000)
             self._num_jobs += 1
             heapq.heappush(self._waiting, _Job(self._clock() + max(0.0, wait_s - told_s), self._num_jobs, one))
 

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 SLACK_S = 10.0
 """Further back than seems needed: clocks differ, and a worker needs a moment."""
+LONGEST_BACK_S = 400 * 86400.0
 READ_S = 120.0
 MAX_BYTES = 2 << 30
 """Most that is read for one event: other cameras share a partition with it."""
@@ -147,9 +148,9 @@ class FrameLog:
     def _found_start(self, reader: Reader, wanted: Wanted, budget: "_Budget") -> Record | None:
         """The oldest record of the session that need be read; None if there is none of it."""
         back_s = max(0.0, (wanted.told_at - wanted.first_at).total_seconds()) + SLACK_S
-        before: tuple[int, ...] | None = None
+        before: tuple[int, int] | None = None
         found: Record | None = None
-        while not budget.is_spent:
+        while not budget.is_spent and back_s < LONGEST_BACK_S:
             reader.seek_time(max(0, wanted.logged_ms - int(back_s * 1000)))
             seen: dict[tuple[str, int], int] = {}
             found = None
@@ -158,8 +159,8 @@ class FrameLog:
                 if header.frame_index == 0 or header.captured_at < wanted.first_at:
                     return record
                 break
-            place = (-1 if found is None else found.offset, *sorted(seen.values())[:1])
-            if place == before or back_s * 1000 >= wanted.logged_ms:
+            place = (-1 if found is None else found.offset, min(seen.values())) if seen else None
+            if place is not None and place == before:
                 return found  # as far back as the log goes
             before, back_s = place, 2 * back_s
         return found

@@ -121,7 +121,7 @@ def _with_boxes(image: Image, regions: Sequence[Region]) -> Image:
     """A copy with the regions' boxes; the first, the worst, is drawn last, over the others."""
     drawn = np.array(image)
     height, width = drawn.shape[:2]
-    thickness = max(1, round(min(width, height) / 240))
+    thickness = max(2, round(min(width, height) / 240))
     for region in reversed(regions):
         x, y, w, h = region.box
         begin, end = (round(x * width), round(y * height)), (round((x + w) * width) - 1, round((y + h) * height) - 1)

@@ -42,7 +42,7 @@ class S3Store:
         self._prefix = f"{prefix}/" if prefix else ""
         self._where = f"the bucket '{bucket}'" + (f" at {endpoint_url}" if endpoint_url else "")
         with self._told("be reached"):
-            self._client: Any = boto3.client("s3", endpoint_url=endpoint_url, config=_CALLS)
+            self._client: Any = boto3.Session().client("s3", endpoint_url=endpoint_url, config=_CALLS)
 
     def check(self) -> None:
         """See ``store.MediaStore``."""
