@@ -9,8 +9,8 @@ from pathlib import Path
 
 import av
 import cv2
-import numpy as np
 
+from consumers.boxes import with_boxes
 from consumers.media.footage import HeldFrame
 from consumers.video import FilmWriter, Image
 from inference.decode import DecodeLimits, check_jpeg, decode_frame
@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 LIMITS = DecodeLimits(max_bytes=1 << 20, max_pixels=1 << 24)
 """Of one frame: more than any topic of ours takes, and a picture of 4096 x 4096."""
 QUALITY = 92
-RED = (60, 60, 220)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +112,5 @@ def _picture(frame: HeldFrame, image: Image, regions: Sequence[Region]) -> Pictu
     height, width = image.shape[:2]
     if not regions:
         return Picture(frame.jpeg, width, height, frame.header)
-    worked, buffer = cv2.imencode(".jpg", _with_boxes(image, regions), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    worked, buffer = cv2.imencode(".jpg", with_boxes(image, regions), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     return Picture(buffer.tobytes() if worked else frame.jpeg, width, height, frame.header)
-
-
-def _with_boxes(image: Image, regions: Sequence[Region]) -> Image:
-    """A copy with the regions' boxes; the first, the worst, is drawn last, over the others."""
-    drawn = np.array(image)
-    height, width = drawn.shape[:2]
-    thickness = max(2, round(min(width, height) / 240))
-    for region in reversed(regions):
-        x, y, w, h = region.box
-        begin, end = (round(x * width), round(y * height)), (round((x + w) * width) - 1, round((y + h) * height) - 1)
-        cv2.rectangle(drawn, begin, end, RED, thickness)
-    return drawn
