@@ -74,7 +74,8 @@ def clouds(
             standard = standards.of(bank.digest, bank.normality)
             map_RS = standard.look(result).map_RS
             spreads_RS = explainer_of(standard, calibration).spreads_of(map_RS)
-            found[key] = Cloud(heat_map(spreads_RS), regions(map_RS, spreads_RS))
+            boxes = tuple(region for region in regions(map_RS, spreads_RS) if region.score > 0)
+            found[key] = Cloud(heat_map(spreads_RS), boxes)
     return found
 
 
