@@ -108,7 +108,7 @@ class Yard:
 
     def make(self, **options: object) -> ClipCounts:
         """Have all media made that can be, by a member that then leaves."""
-        clipper, stop = self.clipper(**options), threading.Event()
+        clipper, stop = self.clipper(None, **options), threading.Event()
         stop.set()
         clipper.run(stop, at_end=clipper.finish)
         return clipper.counts
