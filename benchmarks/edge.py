@@ -32,6 +32,11 @@ from producers.synthetic import SyntheticScene
 from schemas.settings.connections import KafkaSection
 from schemas.topics import TopicNames
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 FPS, SENT_FPS = 25, 10
 SIZE = (1920, 1080)
 SECONDS = 60.0
@@ -162,22 +167,31 @@ def install_bytes() -> int:
         for path in (ROOT / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     )
-    return ours + sum(_dist_bytes(name) for name in _needed("engram", set()) - {"engram"})
+    return ours + sum(map(_dist_bytes, base_install()))
+
+
+def base_install() -> set[str]:
+    """Names of the packages that the project needs without any extra, and of those that they need."""
+    seen: set[str] = set()
+    # Of an install that is edited in place the metadata are as old as the install; the file is not.
+    for text in tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]:
+        _need(text, seen)
+    return seen
 
 
 def _packages() -> Iterator[str]:
     return (path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name not in {"benchmarks", "tests"})
 
 
-def _needed(name: str, seen: set[str]) -> set[str]:
-    if name in seen:
-        return seen
+def _need(text: str, seen: set[str]) -> None:
+    """Add what a requirement asks for, and what that needs, without extras."""
+    wanted = Requirement(text)
+    name = wanted.name.lower().replace("_", "-")
+    if name in seen or not (wanted.marker is None or wanted.marker.evaluate({"extra": ""})):
+        return
     seen.add(name)
-    for text in metadata.requires(name) or ():
-        wanted = Requirement(text)
-        if wanted.marker is None or wanted.marker.evaluate({"extra": ""}):
-            _needed(wanted.name.lower().replace("_", "-"), seen)
-    return seen
+    for other in metadata.requires(name) or ():
+        _need(other, seen)
 
 
 def _dist_bytes(name: str) -> int:
