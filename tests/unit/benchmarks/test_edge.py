@@ -4,6 +4,7 @@ from pathlib import Path
 
 import av
 import pytest
+from av.video.frame import PictureType
 
 from benchmarks.edge import FPS, _dist_bytes, base_install, install_bytes, write_film
 
@@ -19,7 +20,7 @@ def test_the_film_is_as_cameras_send_it(tmp_path: Path) -> None:
     write_film(tmp_path / "film.mp4", 3.0, (320, 180))
     with av.open(str(tmp_path / "film.mp4")) as film:
         stream = film.streams.video[0]
-        kinds = [frame.pict_type.name for frame in film.decode(stream)]
+        kinds = [PictureType(frame.pict_type).name for frame in film.decode(stream)]
         assert stream.codec_context.name == "h264"
         assert float(stream.average_rate or 0) == pytest.approx(FPS)
     assert len(kinds) == 75
