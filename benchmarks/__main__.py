@@ -4,7 +4,7 @@ from importlib import import_module
 
 import typer
 
-NAMES = ("plumbing", "bank", "bank_limits", "networks", "backends", "pipeline", "detection", "live_score")
+NAMES = ("plumbing", "edge", "bank", "bank_limits", "networks", "backends", "pipeline", "detection", "live_score")
 
 
 app = typer.Typer(add_completion=False)

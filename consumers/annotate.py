@@ -1,26 +1,33 @@
-"""A video to look at: each frame with its score as a bar, and during an event its heat map and a banner.
+"""A video to look at: each frame with its score as a bar, and during an event where the frame is unusual and a banner.
 
 Dimensions: H, W pixels of the picture.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from consumers.boxes import RED, with_boxes
+from consumers.video import FilmWriter, Image
 from schemas.errors import FatalError
-from schemas.messages import EventData, FrameScore, HeatMap
-
-Image = NDArray[np.uint8]
+from schemas.messages import EventData, FrameScore, HeatMap, Region
 
 BAR_PX = 14
 BANNER_PX = 22
 MIN_WIDTH_PX = 320
-RED, GREEN, WHITE, DARK = (60, 60, 220), (90, 180, 90), (255, 255, 255), (40, 40, 40)
+GREEN, WHITE, DARK = (90, 180, 90), (255, 255, 255), (40, 40, 40)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """Where one frame is unusual: its own heat map and boxes, not those of an event's peak."""
+
+    heat_map: HeatMap
+    regions: tuple[Region, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,47 +38,43 @@ class ScoredFrame:
         image: uint8 (H, W, 3), BGR.
         score: what the worker found on it.
         event: state of the event that covers it, if one does.
+        cloud: where it is unusual, if that is to be shown.
     """
 
     image: Image
     score: FrameScore
     event: EventData | None
+    cloud: Cloud | None = None
 
 
-def annotate_video(frames: Iterable[ScoredFrame], path: Path, fps: float) -> int:
-    """Write an MP4 of all frames, at the size of the first; the number of frames written.
+def annotate_video(frames: Iterable[Sequence[ScoredFrame]], path: Path, fps: float) -> int:
+    """Write an MP4 that plays in browsers, at the size of its first picture; the number of pictures written.
+
+    Args:
+        frames: those of one moment side by side, of pictures of one height.
+        path: the file; folders are made.
+        fps: pictures a second.
 
     Raises:
         FatalError: the video library cannot write this file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    writer: cv2.VideoWriter | None = None
-    count = 0
     try:
-        for frame in frames:
-            picture = annotated(frame)
-            writer = writer or _open(path, picture, fps)
-            writer.write(picture)
-            count += 1
-    finally:
-        if writer is not None:
-            writer.release()
-    return count
-
-
-def _open(path: Path, picture: Image, fps: float) -> cv2.VideoWriter:
-    height, width = picture.shape[:2]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
-    if not writer.isOpened():
-        raise FatalError(f"{path} must be a file that can be written as MP4; check the folder and its free space")
-    return writer
+        with FilmWriter(path, fps) as film:
+            for moment in frames:
+                film.add(np.hstack([annotated(frame) for frame in moment]), film.num_pictures / fps)
+            return film.num_pictures
+    except OSError as error:
+        text = f"{path} must be a file that can be written as MP4; check the folder and its free space"
+        raise FatalError(f"{text}: {error}") from error
 
 
 def annotated(frame: ScoredFrame) -> Image:
     """The picture of one frame, at least 320 pixels wide, with a bar below and an even height."""
     picture = _enlarged(frame.image)
+    if frame.cloud is not None:
+        picture = with_boxes(_with_heat(picture, frame.cloud.heat_map), frame.cloud.regions)
     if frame.event is not None:
-        picture = _with_heat(picture, frame.event.heat_map)
         _draw_banner(picture, frame.event)
     return _with_bar(picture, frame)
 

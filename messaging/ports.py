@@ -11,7 +11,7 @@ have no effect. The two ways to make progress durable:
   uses it, because its effect is an idempotent compare-and-set in the store.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -297,8 +297,8 @@ class Bus(Protocol):
         A new outbox of the same ``writer_id`` fences the old one, if both are of the same topics and group.
         """
 
-    def reader(self, topics: Sequence[str], from_beginning: bool) -> Reader:
-        """Read ``topics`` from their first record, or only what comes from now on."""
+    def reader(self, topics: Sequence[str], from_beginning: bool, partitions: Collection[int] | None = None) -> Reader:
+        """Read ``topics`` from their first record, or only what comes from now on; of each these partitions, or all."""
 
     def create_topics(self, specs: Sequence[TopicSpec]) -> Sequence[str]:
         """Create what is missing; the names created.

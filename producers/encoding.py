@@ -8,6 +8,7 @@ from typing import Literal
 import cv2
 
 from producers.masking import Mask
+from producers.shrinking import shrunk
 from producers.sources.frame import Image, as_bgr
 from schemas.errors import BadMessageError, SettingsError
 
@@ -204,8 +205,7 @@ def _prepare(image: Image, options: EncodingOptions) -> Image:
         image = options.mask.hide(image)
     if options.size is not None and options.size != (image.shape[1], image.shape[0]):
         shrinks = options.size[0] <= image.shape[1] and options.size[1] <= image.shape[0]
-        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        image = cv2.resize(image, options.size, interpolation=how).astype(image.dtype, copy=False)
+        image = shrunk(image, options.size) if shrinks else as_bgr(cv2.resize(image, options.size))
     return as_bgr(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)) if options.channels == 1 else image
 
 

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from producers.shrinking import shrunk
 from producers.sources.frame import Image
 from schemas.cameras import CameraView, ViewState
 from schemas.messages import FrameHeader
@@ -96,7 +97,7 @@ class ViewChange:
 
 def look_at(image: Image) -> Look:
     """The small copy of a frame, uint8 (rows, columns, 3) BGR."""
-    fine = cv2.resize(image, _FINE_PX, interpolation=cv2.INTER_AREA)
+    fine = shrunk(image, _FINE_PX)
     small = cv2.resize(fine, _SMALL_PX, interpolation=cv2.INTER_AREA)
     grey_HW = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.float32)
     across, down = (cv2.Sobel(grey_HW, cv2.CV_32F, *order, ksize=3) for order in ((1, 0), (0, 1)))

@@ -81,6 +81,13 @@ CHANNELS: Mapping[str, Channel] = {
         "send",
         "What came of verdicts, as CloudEvents 1.0.",
     ),
+    "event_media": Channel(
+        "event-media",
+        "camera_id",
+        dict(EVENT_HEADERS)["content-type"].decode(),
+        "send",
+        "Where the pictures and clips of events are, as CloudEvents 1.0.",
+    ),
 }
 """By the field of ``TopicNames``. The states of cameras and the dead letters are no part of the contract."""
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from schemas.asyncapi import asyncapi_document
 from schemas.cameras import CameraGapEvent, CameraStatus, CameraViewEvent
+from schemas.media import EventMediaEvent
 from schemas.messages import (
     AnomalyEvent,
     BankHeader,
@@ -44,6 +45,7 @@ MODELS: Mapping[str, type[BaseModel]] = {
     "camera-view": CameraViewEvent,
     "operator-verdict": OperatorVerdict,
     "verdict-outcome": VerdictOutcomeEvent,
+    "event-media": EventMediaEvent,
     "settings": AllSettings,
     "settings-producer": ProducerSettings,
     "settings-worker": WorkerSettings,

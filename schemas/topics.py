@@ -18,6 +18,7 @@ class TopicNames:
     camera_events: str
     operator_verdicts: str
     memory_events: str
+    event_media: str
 
     @classmethod
     def with_prefix(cls, prefix: str) -> "TopicNames":
@@ -34,6 +35,7 @@ class TopicNames:
             camera_events=f"{prefix}camera-events",
             operator_verdicts=f"{prefix}operator-verdicts",
             memory_events=f"{prefix}memory-events",
+            event_media=f"{prefix}event-media",
         )
 
     def all(self) -> tuple[str, ...]:

@@ -49,6 +49,7 @@ def topic_specs(kafka: KafkaSection, max_frame_bytes: int) -> tuple[TopicSpec, .
         TopicSpec(names.camera_events, NUM_CAMERA_PARTITIONS, retention_ms=events_ms),
         TopicSpec(names.operator_verdicts, NUM_BANK_PARTITIONS, retention_ms=events_ms),
         TopicSpec(names.memory_events, NUM_BANK_PARTITIONS, retention_ms=events_ms),
+        TopicSpec(names.event_media, NUM_CAMERA_PARTITIONS, retention_ms=events_ms),
     )
 
 

@@ -38,7 +38,8 @@ def demo(
 ) -> None:
     """Play two synthetic walkways with known anomalies, and show what Engram finds. Takes about a minute.
 
-    No Kafka, no Redis, no camera, no GPU. Writes a timeline of scores and an annotated video.
+    No Kafka, no Redis, no camera, no GPU. Writes a timeline of scores, and a video of both with boxes where each
+    frame is unusual.
 
     Example: engram demo --out out/demo
     """

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from engram.cli.clips import DEFAULT_GB, KeepOption, retention
 from engram.cli.events import print_events
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import (
@@ -25,6 +26,10 @@ from engram.run.process import stop_on_signals
 from schemas.settings import Loaded, WatchSettings
 
 ScoresOption = Annotated[Path | None, typer.Option("--scores", help="Write every frame's score to this CSV file.")]
+ClipsOption = Annotated[
+    str | None,
+    typer.Option("--clips", help="Keep a picture and a video of each event in this folder, or at s3://bucket/prefix."),
+]
 UpdatesOption = Annotated[
     bool | None, typer.Option("--updates/--no-updates", help="Whether the memory may learn from what is watched.")
 ]
@@ -44,6 +49,8 @@ def watch(
     bundle: BundleOption = None,
     camera: CamerasOption = None,
     scores: ScoresOption = None,
+    clips: ClipsOption = None,
+    keep: KeepOption = "30d",
     fps: FpsOption = None,
     pace: PaceOption = None,
     start: StartOption = None,
@@ -84,7 +91,8 @@ def watch(
         loaded = run.load(WatchSettings, overrides)
         return run.load(WatchSettings, overrides | watch_defaults(loaded, named, names))
 
-    request = WatchRequest(named, names, scores, lambda event: print_events([event], output))
+    kept = retention(keep, DEFAULT_GB)
+    request = WatchRequest(named, names, scores, lambda event: print_events([event], output), clips, kept)
     with stop_on_signals() as stop:
         outcome = run_watch(load(), request, stop, Reload(run.config, load))
     tally = outcome.worker.tally

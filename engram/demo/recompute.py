@@ -52,7 +52,7 @@ def recompute(
     Raises:
         EngramError: a version that a score names is not in the store, or has other items.
     """
-    replay = _Replay(engine, {key_of(score): score for score in told}, _banks(told, store, engine), options)
+    replay = _Replay(engine, {key_of(score): score for score in told}, banks_of(told, store, engine), options)
     for _, records in groupby(sorted(frames, key=_place), key=lambda record: record.partition):
         replay.partition(list(records))
     return replay.result()
@@ -111,8 +111,12 @@ class _Replay:
         return BankRef(score.bank_id, score.bank_version, score.bank_digest, score.memory_state)
 
 
-def _banks(told: Sequence[FrameScore], store: BankReader, engine: Engine) -> dict[str, Bank]:
-    """Every bank content that a score names, by digest."""
+def banks_of(told: Sequence[FrameScore], store: BankReader, engine: Engine) -> dict[str, Bank]:
+    """Every bank content that a score names, by digest.
+
+    Raises:
+        EngramError: a version that a score names is not in the store, or has other items.
+    """
     initial = InitialBank.of_bundle(engine.bundle)
     found: dict[str, Bank] = {}
     for bank_id, version, digest in {(score.bank_id, score.bank_version, score.bank_digest) for score in told}:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bundles.bundle import load_bundle
-from consumers.annotate import ScoredFrame, annotate_video
+from consumers.annotate import Cloud, ScoredFrame, annotate_video
 from consumers.timeline import Span, Timeline, draw_timeline
 from engram.build.adapters import open_store
 from engram.build.bundles import load_engine
 from engram.build.cameras import camera_feeds
+from engram.demo.clouds import FrameKeeper, FrameOf, clouds
 from engram.demo.comparison import Comparison, compare, newest_states
 from engram.run.embedded import Embedded, Outcome
 from producers.feed import CameraFeed
@@ -70,6 +71,11 @@ class _Record:
         self.events.append(event)
         self.tell_event(event)
 
+    def frames_of_events(self) -> set[FrameOf]:
+        """The frames that an event covers."""
+        states = newest_states(self.events)
+        return {(one.camera_id, index) for one in states for index in range(one.frames.first, one.frames.last + 1)}
+
 
 def run_demo(settings: WatchSettings, request: DemoRequest, stop: threading.Event) -> DemoResult:
     """Play, watch, compare with the truth, draw.
@@ -88,15 +94,17 @@ def run_demo(settings: WatchSettings, request: DemoRequest, stop: threading.Even
     with tempfile.TemporaryDirectory(prefix="engram-demo-") as folder:
         store = settings.store.model_copy(update={"url": f"sqlite:///{folder}/banks.db"})
         with open_store(store) as banks:
-            outcome = Embedded(settings, load_engine(settings.worker), banks, feeds, record).run(stop)
+            engine, keeper = load_engine(settings.worker), FrameKeeper()
+            outcome = Embedded(settings, engine, banks, feeds, record, companion=keeper).run(stop)
+            seen = clouds(keeper.records, record.scores, record.frames_of_events(), engine, banks)
     if not any(score.anomaly_score is not None for score in record.scores):
         raise FatalError("the demo must score some frames before it is stopped, it has scored none")
     truth = {feed.camera_id: _anomalies(feed) for feed in feeds}
     comparison = compare(truth, newest_states(record.events), fps)
     timeline, video = request.out / "timeline.png", request.out / "annotated.mp4"
     draw_timeline(Timeline(record.scores, record.events, _truth_spans(truth, record.scores)), timeline)
-    camera_id = next(iter(request.cameras))
-    annotate_video(_scored_frames(addresses[camera_id], camera_id, record), video, fps)
+    together = (_scored_frames(address, camera_id, record, seen) for camera_id, address in addresses.items())
+    annotate_video(zip(*together, strict=False), video, fps)  # as far as all of them go, should it be stopped
     return DemoResult(outcome, comparison, timeline, video)
 
 
@@ -120,13 +128,15 @@ def _truth_spans(truth: dict[str, tuple[InjectedAnomaly, ...]], scores: Sequence
     return tuple(Span(camera_id, first, last) for camera_id, first, last in ends if first and last)
 
 
-def _scored_frames(address: str, camera_id: str, record: _Record) -> Iterator[ScoredFrame]:
+def _scored_frames(
+    address: str, camera_id: str, record: _Record, seen: Mapping[FrameOf, Cloud]
+) -> Iterator[ScoredFrame]:
     """The scene once more, frame by frame with its score: it renders the same each time."""
     scores = {score.frame_index: score for score in record.scores if score.camera_id == camera_id}
     states = [event.data for event in record.events if event.data.camera_id == camera_id]
     for index, frame in enumerate(open_source(address)):
         if index in scores:
-            yield ScoredFrame(frame.image, scores[index], _state_at(states, index))
+            yield ScoredFrame(frame.image, scores[index], _state_at(states, index), seen.get((camera_id, index)))
 
 
 def _state_at(states: Sequence[EventData], frame_index: int) -> EventData | None:

@@ -32,6 +32,7 @@ from memory_store.coordinator.coordinator import Coordinator
 from memory_store.store import BankStore
 from memory_store.views import InitialBank
 from messaging.inprocess.bus import InProcessBus
+from messaging.ports import Bus
 from producers.feed import CameraFeed
 from producers.producer import Producer, ProducerOptions
 from schemas.errors import EngramError
@@ -49,6 +50,10 @@ STALL_S = 60.0
 """A worker that finishes no frame for so long, with frames waiting, will not do so later."""
 END_S = 15.0
 SETTLE_S = 10.0
+COMPANION_ROOM = 4
+"""So many times the room for frames where somebody looks back at them."""
+COMPANION_END_S = 120.0
+"""A companion may have so long for what is left at the end."""
 
 
 class Listener(Protocol):
@@ -59,6 +64,13 @@ class Listener(Protocol):
 
     def on_event(self, event: AnomalyEvent) -> None:
         """The next message of an event, each once, in order per event."""
+
+
+class Companion(Protocol):
+    """Works beside the parts, on the same log."""
+
+    def run(self, bus: Bus, names: TopicNames, stop: threading.Event) -> None:
+        """Until ``stop`` is set, which is when all that comes has come; then what is left is finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +98,7 @@ class Embedded:
         feeds: the cameras, or those to begin with.
         listener: who is told.
         roster: which cameras run, where that may change.
+        companion: who else reads the log.
     """
 
     def __init__(
@@ -96,13 +109,16 @@ class Embedded:
         feeds: Sequence[CameraFeed],
         listener: Listener,
         roster: Roster | None = None,
+        companion: Companion | None = None,
     ) -> None:
         settings = with_banks_for(settings, engine.bundle.calibration)
         self._settings = settings
         self._store = store
         self._listener = listener
         self._topics = TopicNames.with_prefix(settings.kafka.topic_prefix)
-        self._bus = InProcessBus(max_topic_bytes=settings.producer.buffer_bytes)
+        self._companion = companion
+        room = 1 if companion is None else COMPANION_ROOM
+        self._bus = InProcessBus(max_topic_bytes=room * settings.producer.buffer_bytes)
         # One worker owns all partitions, so that more of them than cameras would only be more to look through.
         kafka = settings.kafka.model_copy(update={"frames_partitions": max(1, len(feeds))})
         self._bus.create_topics(topic_specs(kafka, settings.worker.max_frame_bytes))
@@ -139,9 +155,12 @@ class Embedded:
         Raises:
             EngramError: a part failed, or the worker stands still.
         """
-        ending, all_learned = threading.Event(), threading.Event()
+        ending, all_learned, all_come = threading.Event(), threading.Event(), threading.Event()
         if self._learns:
             self._crew.start("coordinator", lambda: self._coordinator.run(all_learned))
+        companion = self._companion
+        if companion is not None:
+            self._crew.start("companion", lambda: companion.run(self._bus, self._topics, all_come))
         self._crew.start("worker", lambda: self._worker.run(ending))
         self._producer.start()
         self._crew.start("producer", self._producer.finish)
@@ -154,6 +173,9 @@ class Embedded:
             if self._learns and not late and not self._must_give_up():
                 self._learn_the_rest()
             all_learned.set()
+            all_come.set()
+            if companion is not None:
+                self._crew.join(COMPANION_END_S, "companion")
             late = self._crew.join(END_S)
             self._tell(0.0)
             self._bus.close()

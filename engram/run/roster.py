@@ -49,7 +49,7 @@ class Roster:
         plans = self._plans
         for name in sorted(self._begun):
             if name not in plans or not self._is_wanted(plans[name]):
-                why = "its hours are over" if name in plans else "it was taken out of the settings"
+                why = "its hours are over, or it is paused" if name in plans else "it was taken out of the settings"
                 log.info("camera %s: %s", name, why)
                 self._begun.discard(name)  # before it ends: see ``_begin``
                 producer.remove(name)
@@ -71,8 +71,11 @@ class Roster:
         self._plans = {plan.camera_id: plan for plan in plans}
 
     def _is_wanted(self, plan: CameraPlan) -> bool:
-        producer = plan.producer
-        return plan.is_recorded or is_open(producer.hours, producer.timezone, self._now())
+        producer, now = plan.producer, self._now()
+        if plan.is_recorded:
+            return True
+        is_paused = producer.paused_until is not None and now < producer.paused_until
+        return not is_paused and is_open(producer.hours, producer.timezone, now)
 
     def _begin(self, plan: CameraPlan, producer: Producer) -> None:
         """One that cannot begin is told once, and the others go on."""

@@ -3,23 +3,27 @@
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from platformdirs import user_data_path
 
 from bundles.bundle import load_bundle
+from consumers.media.clipper import ClipOptions
+from consumers.media.store import Retention
 from consumers.score_table import ScoreTable
 from engram.build.adapters import open_store
 from engram.build.bundles import load_engine, require_bundle, warn_of_thin_evidence
 from engram.build.cameras import camera_plans
 from engram.observe.desk import open_desk
+from engram.run.clips import WatchedClips, media_store
 from engram.run.embedded import Embedded, Outcome
 from engram.run.reload import Reload, reloading
 from engram.run.roster import Roster
 from schemas.messages import AnomalyEvent, FrameScore
 from schemas.settings import Loaded, WatchSettings
 from schemas.settings.layers import Given
+from schemas.topics import TopicNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +35,16 @@ class WatchRequest:
         names: of the cameras, as for ``camera_plans``.
         scores: CSV file to write, if any.
         tell_event: called with each event message.
+        clips: folder or bucket for pictures and clips of events, if any.
+        retention: of it.
     """
 
     sources: Sequence[str]
     names: Sequence[str]
     scores: Path | None
     tell_event: Callable[[AnomalyEvent], None]
+    clips: str | None = None
+    retention: Retention = field(default_factory=Retention)
 
 
 def watch_defaults(
@@ -79,7 +87,9 @@ def run_watch(
         table = None if request.scores is None else opened.enter_context(ScoreTable(request.scores))
         engine = load_engine(settings.worker)
         warn_of_thin_evidence(settings.events, engine.bundle.calibration)
-        whole = Embedded(settings, engine, store, feeds, _Listener(table, request.tell_event), roster)
+        whole = Embedded(
+            settings, engine, store, feeds, _Listener(table, request.tell_event), roster, _clips(settings, request)
+        )
 
         def change(anew: Loaded[WatchSettings]) -> None:
             roster.change(camera_plans(anew, request.sources, request.names))
@@ -88,6 +98,13 @@ def run_watch(
         desk.show(*whole.seen())
         opened.enter_context(reloading(settings, reload, change))
         return whole.run(stop)
+
+
+def _clips(settings: WatchSettings, request: WatchRequest) -> WatchedClips | None:
+    if request.clips is None:
+        return None
+    topic = TopicNames.with_prefix(settings.kafka.topic_prefix).event_media
+    return WatchedClips(media_store(request.clips), ClipOptions(topic, retention=request.retention))
 
 
 @dataclass(frozen=True, slots=True)

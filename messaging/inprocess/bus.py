@@ -6,7 +6,7 @@ state hand-over, atomic outboxes. It does not survive the process. One lock guar
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from messaging.inprocess.group import TopicPartition
 from messaging.inprocess.log import TopicLog
@@ -50,13 +50,16 @@ class InProcessPublisher:
 class InProcessReader:
     """Reads without a group."""
 
-    def __init__(self, shared: SharedLog, topics: Sequence[str], from_beginning: bool) -> None:
+    def __init__(
+        self, shared: SharedLog, topics: Sequence[str], from_beginning: bool, partitions: Collection[int] | None = None
+    ) -> None:
         self._shared = shared
         self._closed = False
         self._read_from: dict[TopicPartition, int] = {
             (name, number): log.start if from_beginning else log.end
             for name in topics
             for number, log in enumerate(shared.topic(name).partitions)
+            if partitions is None or number in partitions
         }
 
     def read(self, max_records: int, timeout_s: float) -> Sequence[Record]:
@@ -165,10 +168,12 @@ class InProcessBus:
         self._open.append(outbox)
         return outbox
 
-    def reader(self, topics: Sequence[str], from_beginning: bool) -> InProcessReader:
+    def reader(
+        self, topics: Sequence[str], from_beginning: bool, partitions: Collection[int] | None = None
+    ) -> InProcessReader:
         """See ``ports.Bus``."""
         with self._shared.changed:
-            reader = InProcessReader(self._shared, topics, from_beginning)
+            reader = InProcessReader(self._shared, topics, from_beginning, partitions)
         self._open.append(reader)
         return reader
 

@@ -1,7 +1,7 @@
 """Where Kafka publishers, subscriptions, outboxes and readers come from."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 
 from messaging.kafka.connection import KafkaConnection, KafkaOptions, quiet_client_logs, try_again_after_refusals
@@ -66,10 +66,13 @@ class KafkaBus:
         self._open.append(outbox)
         return outbox
 
-    def reader(self, topics: Sequence[str], from_beginning: bool) -> KafkaReader:
+    def reader(
+        self, topics: Sequence[str], from_beginning: bool, partitions: Collection[int] | None = None
+    ) -> KafkaReader:
         """See ``ports.Bus``. FatalError: a topic does not exist; TransientError: broker away."""
         began_with = self._require(topics)
-        reader = KafkaReader(self._connection, began_with, from_beginning, GrowthWatch(self._topics(), began_with))
+        growth = GrowthWatch(self._topics(), began_with)
+        reader = KafkaReader(self._connection, began_with, from_beginning, growth, partitions)
         self._open.append(reader)
         return reader
 

@@ -1,7 +1,7 @@
 """Reading without a group: committed records only, all partitions, from the beginning or from now on."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
@@ -41,13 +41,24 @@ class KafkaReader:
         connection: where and how.
         topics: name to number of partitions.
         from_beginning: else from the end as it is now.
-        growth: notices partitions that are not among those read.
+        growth: notices partitions that are not among those of ``topics``.
+        only: of each topic these partitions; None = all.
     """
 
     def __init__(
-        self, connection: KafkaConnection, topics: Mapping[str, int], from_beginning: bool, growth: GrowthWatch
+        self,
+        connection: KafkaConnection,
+        topics: Mapping[str, int],
+        from_beginning: bool,
+        growth: GrowthWatch,
+        only: Collection[int] | None = None,
     ) -> None:
-        self._partitions = [TopicPartition(name, number) for name, count in topics.items() for number in range(count)]
+        self._partitions = [
+            TopicPartition(name, number)
+            for name, count in topics.items()
+            for number in range(count)
+            if only is None or number in only
+        ]
         self._timeout_ms = int(connection.timeout_s * 1000)
         skipped = SkipCount()
         self._corrupt = CorruptBatches(skipped)

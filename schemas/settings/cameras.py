@@ -28,16 +28,17 @@ _OF_PRODUCER = {
     "masks": "mask",
     "hours": "hours",
     "timezone": "timezone",
+    "paused_until": "paused_until",
     "clock": "clock",
     "start": "start",
 }
 """Key of a camera: key of ``[producer]`` whose value it stands for."""
 _OF_EVENTS = ("enter", "exit", "target_false_alarms_per_day", "min_duration_s")
-HOT = frozenset({"masks", "hours", "timezone", "zones", "severity", *_OF_EVENTS})
+HOT = frozenset({"masks", "hours", "timezone", "paused_until", "zones", "severity", *_OF_EVENTS})
 """Keys of a camera that may change while it runs."""
 HOT_DEFAULTS = frozenset(
     {
-        *(f"producer.{key}" for key in ("mask", "hours", "timezone")),
+        *(f"producer.{key}" for key in ("mask", "hours", "timezone", "paused_until")),
         *(f"events.{key}" for key in EventsSection.model_fields),
         *("log.level", "log.format"),
     }
@@ -85,6 +86,9 @@ class CameraSection(Section):
         default=None, description="when it is watched, like ['Mon-Fri 08:00-18:00', '22:00-06:00']; [] = always"
     )
     timezone: TimeZone | None = Field(default=None, description="where hours are meant, like Europe/Berlin")
+    paused_until: AwareDatetime | None = Field(
+        default=None, description="it is not watched before, 2026-01-31T08:00:00Z; written by 'engram pause'"
+    )
     clock: ClockSetting | None = Field(default=None, description="time of its frames, see producer.clock")
     start: AwareDatetime | None = Field(default=None, description="when the recording begins, 2026-01-31T08:00:00Z")
     enter: Fraction | None = Field(default=None, description="anomaly score that opens an event")

@@ -76,6 +76,9 @@ class ProducerSection(WireLimits):
     timezone: TimeZone | None = Field(
         default=None, description="where hours are meant, like Europe/Berlin; none = this machine's"
     )
+    paused_until: AwareDatetime | None = Field(
+        default=None, description="no camera is watched before, like 2026-01-31T08:00:00Z; recordings are taken whole"
+    )
     clock: ClockSetting = Field(
         default="auto",
         description="time of a camera's frames. auto: its wall clock if it tells one and that is right, else its time"

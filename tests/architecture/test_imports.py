@@ -15,6 +15,7 @@ HOME_OF = {
     "kafka": {"messaging"},
     "redis": {"memory_store"},
     "paho": {"consumers"},
+    "boto3": {"consumers"},
     "torch": {"networks", "inference", "training", "engram"},
 }
 
@@ -63,6 +64,7 @@ COORDINATOR = of_extra("coordinator")
 WORKER = of_extra("worker")
 TRAIN = of_extra("train")
 NOTIFY = of_extra("notify")
+S3 = of_extra("s3") | {"botocore"}  # boto3 brings it, with the errors that it raises
 BACKENDS = of_extra("openvino") | of_extra("onnx")
 EXPORT = BACKENDS | of_extra("export")
 OF_ONE_BACKEND = {"inference.backends.onnx", "inference.backends.openvino"}
@@ -133,7 +135,7 @@ def test_the_command_line_starts_on_an_edge_device() -> None:
         ("networks", BASE | COORDINATOR | WORKER),
         ("inference", BASE | COORDINATOR | WORKER | BACKENDS),
         ("workers", BASE | COORDINATOR | WORKER),
-        ("consumers", BASE | COORDINATOR | TRAIN | NOTIFY),
+        ("consumers", BASE | COORDINATOR | TRAIN | NOTIFY | S3),
         ("training", BASE | COORDINATOR | WORKER | TRAIN | EXPORT),
         ("engram", BASE | COORDINATOR | WORKER | TRAIN),
     ],

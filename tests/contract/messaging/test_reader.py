@@ -37,6 +37,19 @@ def test_batches_together_are_everything_to_the_end(bus: Bus, topic: Topic) -> N
     assert [record for batch in reader.batches_to_end(20) for record in batch] == []
 
 
+def test_of_some_partitions_only_these_are_read(bus: Bus, topic: Topic) -> None:
+    name = topic("events", 3)
+    for key in "abcdefgh":
+        publish(bus, name, [key.encode()], key)
+    everything = bus.reader([name], from_beginning=True).read_to_end(20)
+    reader = bus.reader([name], from_beginning=True, partitions=[2])
+    expected = [record.value for record in everything if record.partition == 2]
+    assert 0 < len(expected) < 8
+    assert [record.value for record in reader.read_to_end(20)] == expected
+    reader.seek_time(0)
+    assert [record.value for record in reader.read_to_end(20)] == expected
+
+
 def test_from_the_end_gives_only_what_comes(bus: Bus, topic: Topic) -> None:
     name = topic("events")
     publish(bus, name, [b"1", b"2"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import backends, bank, bank_limits, detection, live_score, networks, pipeline, plumbing
+from benchmarks import backends, bank, bank_limits, detection, edge, live_score, networks, pipeline, plumbing
 from benchmarks.__main__ import NAMES, app
 from benchmarks.plumbing import CAMERAS
 from bundles.bundle import save_bundle
@@ -43,6 +43,15 @@ def test_plumbing(kafka_bootstrap: str, fresh_name: Callable[..., str], capsys: 
         "Kafka: publish",
         "Kafka: consume, decode, window",
     ]
+
+
+def test_edge(
+    kafka_bootstrap: str, fresh_name: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edge.compare(kafka_bootstrap, f"{fresh_name()}.", tmp_path, 4.0, (320, 180), (1, 2), warm_s=0.5)
+    told = rows(capsys.readouterr().out)
+    assert [name for name, *_ in told] == ["1 camera", "2 cameras"]
+    assert all(float(cell) > 0 for _, *cells in told for cell in cells)
 
 
 def test_bank(

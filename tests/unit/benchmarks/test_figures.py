@@ -125,7 +125,7 @@ def test_cameras_take_turns_and_each_has_its_own_count_and_clock() -> None:
 
 def test_every_commit_writes_the_next_version(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "banks.db")
-    writer = _Writer(store)
+    writer = _Writer(store, "bench", None)
     for _ in range(3):
         writer.commit()
     bank = store.read("bench")

@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from consumers.annotate import BANNER_PX, BAR_PX, ScoredFrame, annotate_video, annotated
+from consumers.annotate import BANNER_PX, BAR_PX, Cloud, ScoredFrame, annotate_video, annotated
 from consumers.timeline import Span, Timeline, draw_timeline, event_spans
 from schemas.errors import FatalError
+from schemas.messages import HeatMap, Region
 from tests.unit.consumers.samples import at, event, score
 
 GREY = np.full((120, 160, 3), 90, np.uint8)
@@ -64,8 +65,8 @@ def test_the_bar_grows_with_the_score() -> None:
 
 
 def test_an_event_shows_a_banner_and_heat_where_the_map_says() -> None:
-    frame = ScoredFrame(GREY, score(12, 0.9), event(5, 12, "update", 1).data)
-    picture = annotated(frame)
+    state = event(5, 12, "update", 1).data
+    picture = annotated(ScoredFrame(GREY, score(12, 0.9), state, Cloud(state.heat_map)))
     assert (picture[: BANNER_PX - 1, 310] == (60, 60, 220)).all()
     quiet, hot = picture[BANNER_PX + 10, 5], picture[230, 315]
     assert (quiet == 90).all()
@@ -73,8 +74,22 @@ def test_an_event_shows_a_banner_and_heat_where_the_map_says() -> None:
     assert (GREY == 90).all(), "the frame itself must not be drawn on"
 
 
+def test_heat_and_boxes_are_those_of_the_frame_and_not_of_the_peak() -> None:
+    state = event(5, 12, "update", 1).data
+    bare = annotated(ScoredFrame(GREY, score(12, 0.9), state))
+    assert (bare[BANNER_PX + 1 : 240] == 90).all(), "what the event says of its peak is not drawn"
+    here = HeatMap(rows=2, columns=2, values=(0, 0, 255, 0), scale="common")
+    boxed = annotated(
+        ScoredFrame(GREY, score(12, 0.9), state, Cloud(here, (Region(box=(0, 0.5, 0.25, 0.4), score=1),)))
+    )
+    hot, quiet, line = boxed[230, 5], boxed[230, 315], boxed[150, 78:82, 2].astype(int) - boxed[150, 78:82, 0]
+    assert hot[2] > 130 > 90 > hot[0]
+    assert (quiet == 90).all()
+    assert line.max() > 100, "the right side of the box"
+
+
 def test_a_video_holds_every_frame(tmp_path: Path) -> None:
-    frames = (ScoredFrame(GREY, score(index, None if index < 4 else 0.1), None) for index in range(12))
+    frames = ([ScoredFrame(GREY, score(index, None if index < 4 else 0.1), None)] * 2 for index in range(12))
     path = tmp_path / "out" / "annotated.mp4"
     assert annotate_video(frames, path, fps=10.0) == 12
     video = cv2.VideoCapture(str(path))
@@ -83,6 +98,8 @@ def test_a_video_holds_every_frame(tmp_path: Path) -> None:
         read += 1
     assert read == 12
     assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(10.0)
+    assert video.get(cv2.CAP_PROP_FRAME_WIDTH) == 640, "two cameras side by side"
+    assert int(video.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little") in (b"avc1", b"h264"), "H.264, which browsers play"
     video.release()
 
 
@@ -95,7 +112,7 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "taken.mp4"
     folder.mkdir()
     with pytest.raises(FatalError, match=r"must be a file that can be written as MP4"):
-        annotate_video([ScoredFrame(GREY, score(1), None)], folder, fps=10.0)
+        annotate_video([[ScoredFrame(GREY, score(1), None)]], folder, fps=10.0)
 
 
 def test_spans_are_drawn_relative_to_the_first_frame(tmp_path: Path) -> None:

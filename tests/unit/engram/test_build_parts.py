@@ -95,6 +95,7 @@ def test_each_topic_is_kept_as_long_as_its_setting_says() -> None:
         "camera-events": 240_000,
         "operator-verdicts": 240_000,
         "memory-events": 240_000,
+        "event-media": 240_000,
     }
 
 

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ ARGUMENTS: dict[str, set[str]] = {
     "work": set(),
     "coordinate": set(),
     "produce": {"--camera", "--source-file", "--bundle"},
-    "watch": {"--camera", "--source-file", "--scores", "--output", "--bundle"},
+    "watch": {"--camera", "--source-file", "--scores", "--clips", "--keep", "--output", "--bundle"},
     "doctor": {"--process", "--source", "--output"},
 }
 """Flags that are no settings; each has a test of its own below, as has watch's bundle, which is opened first."""
@@ -249,6 +249,14 @@ def test_watch_is_given_sources_names_and_a_table(
 def test_watch_without_names_or_table(calls: list[Call], small: Path) -> None:
     call("watch", "a.mp4", "--bundle", small)
     assert (tuple(calls[0][1].names), calls[0][1].scores) == ((), None)
+
+
+def test_watch_keeps_media_where_and_as_long_as_is_said(calls: list[Call], small: Path) -> None:
+    call("watch", "a.mp4", "--bundle", small)
+    call("watch", "a.mp4", "--bundle", small, "--clips", "s3://yard/x", "--keep", "2d")
+    without, given = (called[1] for called in calls)
+    assert without.clips is None
+    assert (given.clips, given.retention.keep) == ("s3://yard/x", timedelta(days=2))
 
 
 @pytest.mark.parametrize("process", ["all", "producer", "worker", "coordinator"])

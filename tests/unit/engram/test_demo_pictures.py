@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from consumers.annotate import Cloud
 from consumers.timeline import Span
 from engram.build.bundles import shipped_bundle
 from engram.cli.app import app
 from engram.demo import show
+from engram.demo.clouds import FrameKeeper
 from engram.demo.comparison import Comparison, Finding
 from engram.demo.show import DemoRequest, DemoResult, _Record, run_demo
 from engram.run.embedded import Outcome
@@ -85,7 +87,10 @@ def test_frames_of_one_camera_get_its_own_scores_and_events() -> None:
     record.on_scores([score(0, camera_id="a"), score(1, 0.5, camera_id="a"), score(0, 0.9, camera_id="b")])
     record.on_event(event(1, 1, camera_id="a"))
     record.on_event(event(0, 0, camera_id="b"))
-    frames = list(show._scored_frames("synthetic://walkway?seed=1&seconds=1", "a", record))
+    here, there = Cloud(event(1, 1).data.heat_map), Cloud(event(2, 2).data.heat_map)
+    seen = {("a", 1): here, ("b", 0): there}
+    frames = list(show._scored_frames("synthetic://walkway?seed=1&seconds=1", "a", record, seen))
+    assert [frame.cloud for frame in frames] == [None, here]
     assert [(frame.score.camera_id, frame.score.frame_index) for frame in frames] == [("a", 0), ("a", 1)]
     assert [frame.event and frame.event.camera_id for frame in frames] == [None, "a"]
     assert frames[0].image.shape == (240, 320, 3)
@@ -109,7 +114,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     given: list[Any] = []
 
     class Silent:
-        def __init__(self, *parts: Any) -> None:
+        def __init__(self, *parts: Any, companion: FrameKeeper) -> None:
             given.append(parts)
 
         def run(self, stop: threading.Event) -> None:
@@ -117,6 +122,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
 
     monkeypatch.setattr(show, "Embedded", Silent)
     monkeypatch.setattr(show, "load_engine", lambda section: section.bundle)
+    monkeypatch.setattr(show, "clouds", lambda *parts: {})
     yield given
 
 

@@ -126,6 +126,20 @@ def test_outside_its_hours_a_camera_is_not_opened_and_afterwards_it_has_a_sessio
 
 
 @pytest.mark.usefixtures("live")
+def test_a_camera_that_is_paused_ends_its_session_and_begins_anew_when_the_pause_is_over() -> None:
+    yard = Yard(plan("a", ENDLESS), plan("b", ENDLESS))
+    yard.start()
+    yard.until(lambda: len(yard.headers("a")) > 2)
+    yard.roster.change([plan("a", ENDLESS, paused_until=NOON + timedelta(hours=2)), plan("b", ENDLESS)])
+    yard.until(lambda: yard.has_ended("a"))
+    assert not yard.has_ended("b")
+    yard.now = NOON + timedelta(hours=2)
+    yard.until(lambda: len({header.session_id for header in yard.headers("a")}) == 2)
+    yard.producer.request_stop()
+    yard.end.join(60)
+
+
+@pytest.mark.usefixtures("live")
 def test_a_camera_whose_hours_are_still_to_come_is_waited_for_until_a_stop() -> None:
     yard = Yard(plan("night", ENDLESS, hours=("22:00-23:00",)))
     assert not yard.roster.is_complete

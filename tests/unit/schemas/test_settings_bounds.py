@@ -103,7 +103,7 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
 UNBOUNDED = {
     "kafka.client_id", "kafka.username", "kafka.password", "store.username", "store.password", "kafka.ssl_cafile",
     "kafka.ssl_certfile", "kafka.ssl_keyfile", "memory.updates", "producer.width", "producer.height", "producer.mask",
-    "producer.hours", "producer.start",
+    "producer.hours", "producer.start", "producer.paused_until",
     "producer.spool_dir", "producer.watch_view",
     "worker.bundle",
 }  # fmt: skip

@@ -55,7 +55,7 @@ def test_the_default_store_is_a_file_of_the_user() -> None:
 def test_topic_names_take_the_prefix_and_differ() -> None:
     names = TopicNames.with_prefix("site-a.")
     assert names.frame_scores == "site-a.frame-scores"
-    assert len(set(names.all())) == 11
+    assert len(set(names.all())) == 12
     assert all(name.startswith("site-a.") for name in names.all())
     assert TopicNames.with_prefix("").frames == "frames"
     with pytest.raises(ValidationError):

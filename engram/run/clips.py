@@ -1,0 +1,122 @@
+"""What ``engram clips`` does: media of events into a store, until told to stop."""
+
+import logging
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from consumers.group import GroupReader
+from consumers.media.clipper import ClipOptions, Clipper
+from consumers.media.folder import FolderStore
+from consumers.media.footage import FrameLog
+from consumers.media.store import MediaStore
+from consumers.sieve import EventSieve
+from engram.run.process import connected
+from messaging.ports import Begin, Bus
+from schemas.addresses import without_secrets
+from schemas.errors import SettingsError
+from schemas.messages import utc_now
+from schemas.topics import TopicNames
+
+log = logging.getLogger(__name__)
+
+S3 = "s3://"
+CLOSE_S = 10.0
+
+
+def media_store(place: str, endpoint_url: str | None = None) -> MediaStore:
+    """The store at ``place``, a folder or ``s3://bucket/prefix``, that takes us.
+
+    Raises:
+        SettingsError: an address that names no bucket.
+        FatalError: it refuses us.
+        TransientError: it is away.
+    """
+    store: MediaStore
+    if place.startswith(S3):
+        found = re.fullmatch(r"([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([A-Za-z0-9._/-]*))?", place.removeprefix(S3))
+        if found is None:
+            raise SettingsError(f"a bucket must be given as s3://bucket or s3://bucket/prefix, got {place:.200}")
+        from consumers.media.s3 import S3Store  # noqa: PLC0415 - needs an extra
+
+        store = S3Store(found[1], (found[2] or "").strip("/"), endpoint_url)
+    elif "://" in place:
+        raise SettingsError(f"media go into a folder or to s3://bucket/prefix, got {without_secrets(place):.200}")
+    else:
+        store = FolderStore(Path(place))
+    store.check()
+    return store
+
+
+@dataclass(frozen=True, slots=True)
+class ClipRequest:
+    """Which media go where.
+
+    Attributes:
+        place: see ``media_store``.
+        endpoint_url: of a server that speaks S3 and is not Amazon's.
+        group: of consumers, with prefix.
+        begin: where the group begins if it is new.
+        options: of the clips.
+    """
+
+    place: str
+    endpoint_url: str | None
+    group: str
+    begin: Begin
+    options: ClipOptions
+
+
+def run_clips(bus: Bus, names: TopicNames, request: ClipRequest, stop: threading.Event) -> None:
+    """Make media until ``stop`` is set. A broker or a store that is away is waited for.
+
+    Raises:
+        SettingsError, FatalError: see ``media_store``; or the membership is beyond repair.
+    """
+    store = connected(lambda: media_store(request.place, request.endpoint_url), stop)
+    if store is None:
+        return
+    with clipper(bus, names, store, request, stop) as made:
+        if made is not None:
+            log.info("media of %s go to %s as group %s", names.anomaly_events, request.place, request.group)
+            made.run(stop)
+            log.info("%s", made.counts)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedClips:
+    """Media of what is watched in one process; see ``embedded.Companion``."""
+
+    store: MediaStore
+    options: ClipOptions
+
+    def run(self, bus: Bus, names: TopicNames, stop: threading.Event) -> None:
+        """See ``embedded.Companion``."""
+        request = ClipRequest("", None, "clips", "oldest", self.options)
+        with clipper(bus, names, self.store, request, threading.Event()) as made:
+            assert made is not None, "never stopped while it joins"
+            made.run(stop, at_end=made.finish)
+            log.info("media: %s", made.counts)
+
+
+@contextmanager
+def clipper(
+    bus: Bus, names: TopicNames, store: MediaStore, request: ClipRequest, stop: threading.Event
+) -> Iterator[Clipper | None]:
+    """One that is a member of its group; a broker that is away is waited for. None if stopped before."""
+    join = partial(bus.subscription, [names.anomaly_events], request.group, begin=request.begin)
+    subscription, topics = connected(join, stop), connected(bus.existing_topics, stop)
+    if subscription is None or topics is None:
+        yield None
+        return
+    spread = topics.get(names.frames, 0)
+    frames = FrameLog(bus, names.frames, spread if spread == topics[names.anomaly_events] else 0)
+    publisher = bus.publisher()
+    try:
+        yield Clipper(GroupReader(subscription, EventSieve()), frames, store, publisher, request.options, utc_now)
+    finally:
+        publisher.close(CLOSE_S)
