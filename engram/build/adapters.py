@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from memory_store.store import KEPT_VERSIONS, BankReader, BankStore
 from messaging.ports import Bus
 from schemas.addresses import without_secrets
+from schemas.credentials import CredentialFile
 from schemas.errors import SettingsError
 from schemas.settings.connections import KafkaSection, StoreSection
 
 if TYPE_CHECKING:
-    from memory_store.stores.redis import RedisAddress
+    from memory_store.stores.redis_client import RedisAddress
     from messaging.kafka.connection import KafkaConnection, KafkaOptions
 
 SQLITE = "sqlite:///"
@@ -76,10 +77,18 @@ def _sqlite(url: str, kept_versions: int) -> BankStore:
 
 def redis_address(store: StoreSection) -> "RedisAddress":
     """Where Redis is and who we are there."""
-    from memory_store.stores.redis import RedisAddress  # noqa: PLC0415 - needs an extra
+    from memory_store.stores.redis_client import RedisAddress  # noqa: PLC0415 - needs an extra
 
     password = None if store.password is None else store.password.get_secret_value()
-    return RedisAddress(store.url, store.key_prefix, store.username, password, store.timeout_s)
+    return RedisAddress(
+        url=store.url,
+        prefix=store.key_prefix,
+        username=store.username,
+        password=password,
+        timeout_s=store.timeout_s,
+        credentials=_credentials(store.credentials_file, "store.credentials_file"),
+        ssl_cafile=store.ssl_cafile,
+    )
 
 
 @contextmanager
@@ -110,6 +119,7 @@ def kafka_connection(kafka: KafkaSection) -> "KafkaConnection":
         sasl_mechanism=kafka.sasl_mechanism,
         username=kafka.username,
         password=None if kafka.password is None else kafka.password.get_secret_value(),
+        credentials=_credentials(kafka.credentials_file, "kafka.credentials_file"),
         ssl_cafile=_text(kafka.ssl_cafile),
         ssl_certfile=_text(kafka.ssl_certfile),
         ssl_keyfile=_text(kafka.ssl_keyfile),
@@ -126,6 +136,10 @@ def kafka_options(kafka: KafkaSection, in_flight_bytes: int | None) -> "KafkaOpt
     # Time must not empty a buffer that is bounded in bytes; a frame older than its retention the broker would delete.
     life_s = min(in_flight_bytes / SLOWEST_BYTES_S, kafka.frames_retention_s)
     return replace(options, in_flight_bytes=in_flight_bytes, delivery_timeout_s=max(life_s, options.delivery_timeout_s))
+
+
+def _credentials(path: Path | None, setting: str) -> CredentialFile | None:
+    return None if path is None else CredentialFile(path, setting)
 
 
 def _text(path: Path | None) -> str | None:

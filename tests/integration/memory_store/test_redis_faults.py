@@ -11,7 +11,8 @@ from deploy.local.redis import LocalRedis
 from memory_store.bank import Bank, Change, first_broken_link
 from memory_store.coordinator.options import RoundRules
 from memory_store.store import CommitRequest
-from memory_store.stores.redis import RedisAddress, RedisStore, reader_acl
+from memory_store.stores.redis import RedisStore, reader_acl
+from memory_store.stores.redis_client import RedisAddress
 from memory_store.views import BankCache
 from schemas.errors import FatalError, SettingsError, TransientError
 from tests.integration.memory_store.bench import BANK_ID, INITIAL, Bench, initial_bank, proposal, proposals
