@@ -1,4 +1,4 @@
-"""A password, a token or keys in a file: read anew when they are needed, so that they may change while a process runs."""
+"""A password, a token or keys in a file: read anew when needed, so that they may change while a process runs."""
 
 from pathlib import Path
 

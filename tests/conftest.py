@@ -23,6 +23,7 @@ settings.load_profile("untimed")
 SERVICE_FIXTURES = {
     "kafka_server",
     "kafka_bootstrap",
+    "broker",
     "redis_server",
     "redis_url",
     "own_kafka",

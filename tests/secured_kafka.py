@@ -1,5 +1,8 @@
 """A real broker with a listener of each kind, and the certificates that go with them, for tests of refusals."""
 
+import base64
+import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,6 +69,13 @@ def secured_kafka(folder: Path, jars: Path) -> Iterator[SecuredKafka]:
         yield SecuredKafka(at, trusted, stranger, client_cert, client_key)
     finally:
         server.kill()
+
+
+def token(user: str, lasts_s: float = 3600.0) -> str:
+    """For the listener that believes whoever says who he is."""
+    now = time.time()
+    parts = ({"alg": "none"}, {"sub": user, "iat": now - 120, "exp": now + lasts_s})
+    return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts) + "."
 
 
 def _listeners(folder: Path, ports: Mapping[str, int], keystore: Path, trusted: Path) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """From settings to adapters: the only place that builds a bus or a store."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from memory_store.store import KEPT_VERSIONS, BankReader, BankStore
 from messaging.ports import Bus
+from messaging.sealing import SealedBus, Seals
 from schemas.addresses import without_secrets
 from schemas.credentials import CredentialFile
 from schemas.errors import SettingsError
 from schemas.settings.connections import KafkaSection, StoreSection
+from schemas.topics import TopicNames
 
 if TYPE_CHECKING:
     from memory_store.stores.redis_client import RedisAddress
@@ -101,11 +103,31 @@ def open_bus(kafka: KafkaSection, in_flight_bytes: int | None = None) -> Iterato
     """
     from messaging.kafka.bus import KafkaBus  # noqa: PLC0415 - the client takes a while to load
 
+    seals = seals_of(kafka)
     bus = KafkaBus(kafka_connection(kafka), kafka_options(kafka, in_flight_bytes))
     try:
-        yield bus
+        yield bus if seals is None else SealedBus(bus, seals)
     finally:
         bus.close()
+
+
+def seals_of(kafka: KafkaSection) -> Seals | None:
+    """What puts MACs on records and looks at them; None without keys.
+
+    Raises:
+        SettingsError: the keys cannot be read.
+    """
+    keys = None if kafka.mac_keys is None else kafka.mac_keys.get_secret_value()
+    file = _credentials(kafka.mac_keys_path, "kafka.mac_keys_path")
+    if keys is None and file is None:
+        return None
+    return Seals(file.now if file is not None else lambda: keys or "", sealed_by(kafka))
+
+
+def sealed_by(kafka: KafkaSection) -> Mapping[str, str]:
+    """The topics whose records may have MACs, and the role that writes each: what is scored and what teaches."""
+    names = TopicNames.with_prefix(kafka.topic_prefix)
+    return {names.frames: "edge", names.memory_updates: "worker", names.operator_verdicts: "console"}
 
 
 def kafka_connection(kafka: KafkaSection) -> "KafkaConnection":

@@ -1,4 +1,4 @@
-"""What each role may do on the broker, and no more: one table, for the documents, for ``engram topics acls``, for tests.
+"""What each role may do on the broker, and no more: one table, for ``engram topics acls`` and for tests.
 
 Read, Write and Alter imply Describe, so nobody needs that by itself.
 """

@@ -83,7 +83,9 @@ def place_of(client: Redis) -> str:
     pool = client.connection_pool
     if isinstance(pool, SentinelConnectionPool):
         named = ", ".join(
-            shown_host_port((each.connection_pool.connection_kwargs["host"], each.connection_pool.connection_kwargs["port"]))
+            shown_host_port(
+                (each.connection_pool.connection_kwargs["host"], each.connection_pool.connection_kwargs["port"])
+            )
             for each in pool.sentinel_manager.sentinels
         )
         now = pool.master_address

@@ -1,7 +1,7 @@
 """Passwords and tokens that change while a process runs: read anew from their file at each login.
 
-The client takes a password once, as text, for its life. So the mechanisms are registered anew as ones that look into the
-file when a connection logs in; a broker that ends sessions (``connections.max.reauth.ms``) makes them do so in between.
+The client takes a password once, as text, for its life. So the mechanisms are registered anew as ones that look into
+the file when a connection logs in; a broker that ends sessions (``connections.max.reauth.ms``) has them do so between.
 """
 
 from typing import Any

@@ -49,7 +49,7 @@ def translate(error: BaseException, doing: str) -> EngramError:
     """
     said = f"{type(error).__name__}: {error}"
     if isinstance(error, kafka_errors.AuthorizationError):
-        return FatalError(f"{doing}: the broker refuses, this user lacks {_lacking(error, doing)}; {SEE_RIGHTS}")
+        return FatalError(f"{doing}: this user lacks {_lacking(error, doing)} ({said}); {SEE_RIGHTS}")
     if isinstance(error, _REFUSED):
         return FatalError(f"{doing}: the broker refused ({said}); check the kafka settings and the rights of this user")
     if isinstance(error, _UNWELCOME):

@@ -35,6 +35,12 @@ class KafkaSection(Section):
         default=None,
         description="in place of password, read anew at each login, so that it may change; the token of OAUTHBEARER",
     )
+    mac_keys: SecretStr | None = Field(
+        default=None, description="keys of the roles that this process is or believes, see docs/operations.md"
+    )
+    mac_keys_path: Path | None = Field(
+        default=None, description="file of them, in place of mac_keys, read again when it changes"
+    )
     ssl_cafile: Path | None = Field(default=None, description="certificate authority to trust; none = the system's")
     ssl_certfile: Path | None = Field(default=None, description="our own certificate, where the broker asks for one")
     ssl_keyfile: Path | None = Field(default=None, description="its key")
@@ -74,6 +80,8 @@ class KafkaSection(Section):
     def _sasl_is_complete(self) -> "KafkaSection":
         if self.password is not None and self.credentials_file is not None:
             raise ValueError("a password is given twice: set password or credentials_file")
+        if self.mac_keys is not None and self.mac_keys_path is not None:
+            raise ValueError("keys are given twice: set mac_keys or mac_keys_path")
         if not self.security_protocol.startswith("SASL"):
             return self
         if self.sasl_mechanism == "OAUTHBEARER":
