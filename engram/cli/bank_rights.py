@@ -14,9 +14,9 @@ def acls(
 ) -> None:
     """Print ACL commands for Redis: workers read banks and nothing else, coordinators and operators write them too.
 
-    PASSWORD stands for one of your own. Changes nothing and needs no Redis.
+    PASSWORD stands for one of your own; the rest goes into redis-cli as it is. Changes nothing and needs no Redis.
 
-    Example: engram bank acls | sed s/PASSWORD/.../ | redis-cli
+    Example: engram bank acls --key-prefix site-a
     """
     from memory_store.stores.redis import reader_acl, writer_acl  # noqa: PLC0415 - needs an extra
 
