@@ -65,6 +65,14 @@ class Fleet:
         self._children[name].kill()
         self._children[name].wait(END_TIMEOUT_S)
 
+    def pause(self, name: str) -> None:
+        """SIGSTOP: it lives and does nothing, not even say that it lives."""
+        self._children[name].send_signal(signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """SIGCONT."""
+        self._children[name].send_signal(signal.SIGCONT)
+
     def end(self, names: Sequence[str]) -> Mapping[str, int]:
         """SIGTERM to all of ``names`` that run, then wait; exit codes. Whoever stays past the deadline is killed."""
         for name in names:

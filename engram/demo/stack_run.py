@@ -48,6 +48,7 @@ class StackDemoRequest:
         deadline_s: longest wait for all frames to be scored, and for the bank to grow.
         tell: called with each step, in words.
         victim: the worker that is killed half way, if any.
+        harm: called half way, with the processes, to do whatever else may happen to them.
         settings: more settings of all processes, by path.
     """
 
@@ -57,6 +58,7 @@ class StackDemoRequest:
     deadline_s: float
     tell: Callable[[str], None]
     victim: str | None = WORKERS[0]
+    harm: Callable[[Fleet], None] | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -155,6 +157,8 @@ def _run_processes(
         fleet.kill(request.victim)
         request.tell(f"{progress.num_scored} of {total} frames scored; {request.victim} killed (SIGKILL)")
         running.remove(request.victim)
+    if request.harm is not None:
+        request.harm(fleet)
     progress.wait_scored(total, lambda: fleet.require_running(running))
     request.tell(f"all {progress.num_scored} frames scored")
     if settings.memory.updates:

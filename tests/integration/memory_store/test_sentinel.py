@@ -15,11 +15,10 @@ from memory_store.stores.redis_client import RedisAddress
 from memory_store.views import BankCache
 from schemas.errors import TransientError
 from tests.integration.memory_store.bench import BANK_ID, INITIAL, Bench, initial_bank, proposal
-from tests.redis_sentinel import Guarded, guarded_redis
+from tests.redis_sentinel import NAME, Guarded, guarded_redis
 
 AT_ONCE = RoundRules(round_s=0)
 PATIENCE_S = 120.0
-AWAY = initial_bank("away")
 
 
 @pytest.fixture
@@ -71,56 +70,7 @@ def test_what_was_acknowledged_outlives_the_primary_and_workers_go_on(guarded: G
         assert [entry.version for entry in bench.store.log(BANK_ID)] == [0, 1, 2]
         assert first_broken_link(bench.store.log(BANK_ID)) is None
         assert coordinator.snapshot().adds_up()
-
-
-@pytest.mark.parametrize("is_led_anew", [False, True], ids=["by the coordinator", "by another, from the topic"])
-def test_a_version_that_the_replica_never_heard_of_is_restored(guarded: Guarded, is_led_anew: bool) -> None:
-    with opened(guarded) as (bench, worker):
-        coordinator = bench.coordinator(rules=AT_ONCE)
-        first = teach(bench, coordinator, initial_bank(), "cam1")
-        until(guarded.is_followed)
-        guarded.second.kill()
-        lost = teach(bench, coordinator, first, "cam2")
-        until(lambda: worker.view(BANK_ID).bank.version == lost.version)
-        guarded.first.kill()
-        until(lambda: worker.view(BANK_ID).memory_state == "stale")
-        guarded.second.start()
-        guarded.second.wait_ready(PATIENCE_S)
-        until(lambda: found(bench) is not AWAY)
-        held = found(bench)
-        assert held is None or held.version < lost.version, "else this test shows nothing"
-        if is_led_anew:
-            bench.clock.now += 60  # the lease of the one that is gone
-            coordinator = bench.coordinator("c2", AT_ONCE)
-
-        def is_restored() -> bool:
-            bench.pass_time(coordinator, 5)
-            now = found(bench)
-            return now is not None and now.digest == lost.digest
-
-        until(is_restored)
-        restored = bench.stored()
-        assert restored.version == lost.version
-        assert restored.epoch > lost.epoch
-        until(lambda: worker.view(BANK_ID).memory_state == "live")
-        third = teach(bench, coordinator, restored, "cam3")
-        assert third.version == 3
-        until(lambda: worker.view(BANK_ID).bank.digest == third.digest)
-        assert first_broken_link(bench.store.log(BANK_ID)) is None
-        assert bench.archived()[BANK_ID].digest == third.digest
-
-
-def found(bench: Bench) -> Bank | None:
-    """What the store holds; AWAY if it does not answer."""
-    try:
-        return bench.store.read(BANK_ID)
-    except TransientError:
-        return AWAY
-
-
-def test_sentinels_that_know_no_such_name_are_told_with_it(guarded: Guarded) -> None:
-    with (
-        closing(RedisStore.for_worker(RedisAddress(guarded.url.replace("/banks/", "/other/")))) as store,
-        pytest.raises(TransientError, match=f"primary 'other' of the sentinels {guarded.sentinels[0].address}"),
-    ):
+    another = RedisAddress(guarded.url.replace(f"/{NAME}/", "/other/"))
+    text = f"primary 'other' of the sentinels {guarded.sentinels[0].address} is not named"
+    with closing(RedisStore.for_worker(another)) as store, pytest.raises(TransientError, match=text):
         store.read(BANK_ID)
