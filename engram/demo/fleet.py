@@ -45,6 +45,10 @@ class Fleet:
         """Where the child writes."""
         return self._folder / f"{name}.log"
 
+    def pid(self, name: str) -> int:
+        """Its process id, also once it has ended."""
+        return self._children[name].pid
+
     def exit_code(self, name: str) -> int | None:
         """None while it runs."""
         return self._children[name].poll()
