@@ -1,6 +1,7 @@
 """The rights of each role: what follows from the table, and the commands that give them."""
 
 import json
+import re
 import shlex
 from itertools import pairwise
 
@@ -12,6 +13,7 @@ from engram.build.rights import ROLES, Right, Role, acl_commands, rights_of
 from engram.cli.app import app
 from schemas.settings.connections import KafkaSection
 from schemas.topics import TopicNames
+from tests.architecture.repository import ROOT
 
 KAFKA = KafkaSection(topic_prefix="site-a.")
 NAMES = TopicNames.with_prefix("site-a.")
@@ -104,3 +106,18 @@ def test_the_rules_for_redis_are_printed_for_both_roles() -> None:
     assert "~{site-a:*}:*" in coordinator
     assert set(coordinator) - set(worker) >= {"+hset", "+evalsha", "engram-coordinator"}
     assert not {"+hset", "+set", "+evalsha", "+@all"} & set(worker)
+
+
+def test_the_document_says_what_the_table_has() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    rows = page.partition("| Role | Writes | Reads |")[2].partition("\n\n")[0].splitlines()[2:]
+    told = {}
+    for row in rows:
+        role, writes, reads = (re.findall(r"`([a-z -]+)`", cell) for cell in row.split("|")[1:4])
+        told[role[0]] = (set(writes), set(reads))
+    assert list(told) == list(ROLES)
+    del told["operator"]
+    for role, (writes, reads) in told.items():
+        rights = [right for right in rights_of(role, KafkaSection()) if right.resource == "topic"]  # type: ignore[arg-type]
+        assert writes == {right.name for right in rights if "Write" in right.operations}, role
+        assert reads == {right.name for right in rights if "Read" in right.operations}, role
