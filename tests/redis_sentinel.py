@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from redis import Redis
 
@@ -119,5 +120,5 @@ def start(server: LocalServer, ended: ExitStack) -> None:
 def knows_all(sentinel: LocalSentinel, num_sentinels: int) -> bool:
     """Whether a sentinel knows the replica and the others, without whom it would make nobody primary."""
     with closing(Redis.from_url(f"redis://{sentinel.address}")) as client:
-        told = client.sentinel_master(NAME)
+        told = cast("dict[str, int]", client.sentinel_master(NAME))
         return bool(told["num-slaves"] == 1 and told["num-other-sentinels"] == num_sentinels - 1)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from redis import CredentialProvider, Redis
@@ -99,9 +99,11 @@ def _behind_sentinels(
     behind: SentinelAddress, address: RedisAddress, waits: Mapping[str, Any], ours: Mapping[str, Any]
 ) -> Redis:
     trust = _trust(address, behind.is_tls) | ({"ssl": True} if behind.is_tls else {})
-    sentinel = Sentinel(list(behind.sentinels), sentinel_kwargs={**waits, **trust})
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+        list(behind.sentinels), sentinel_kwargs={**waits, **trust}
+    )
     # Asked for who is primary at each new connection; connections to one that is no more are given up then.
-    return sentinel.master_for(behind.name, **{**ours, **trust, "db": behind.db})
+    return cast(Redis, sentinel.master_for(behind.name, **{**ours, **trust, "db": behind.db}))  # type: ignore[no-untyped-call]
 
 
 def _login(address: RedisAddress) -> dict[str, Any]:
