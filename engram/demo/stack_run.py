@@ -48,8 +48,8 @@ class StackDemoRequest:
         deadline_s: longest wait for all frames to be scored, and for the bank to grow.
         tell: called with each step, in words.
         victim: the worker that is killed half way, if any.
-        harm: called half way, with the processes, to do whatever else may happen to them.
         settings: more settings of all processes, by path.
+        harm: called half way, with the processes, to do whatever else may happen to them.
     """
 
     bundle: Path
@@ -58,8 +58,8 @@ class StackDemoRequest:
     deadline_s: float
     tell: Callable[[str], None]
     victim: str | None = WORKERS[0]
-    harm: Callable[[Fleet], None] | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
+    harm: Callable[[Fleet], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ def test_a_network_that_fails(
         elif fault == "slow":
             proxy.delay(0.1)
             pass_time(LONGER_THAN_A_SESSION_S)
-        for _ in range(10 if fault in ("connections cut", "answers lost") else 0):
+        for _again in range(10 if fault in ("connections cut", "answers lost") else 0):
             if fault == "answers lost":
                 proxy.drop_replies(3)
             else:

@@ -111,13 +111,11 @@ def test_the_rules_for_redis_are_printed_for_both_roles() -> None:
 def test_the_document_says_what_the_table_has() -> None:
     page = (ROOT / "docs" / "operations.md").read_text("utf-8")
     rows = page.partition("| Role | Writes | Reads |")[2].partition("\n\n")[0].splitlines()[2:]
-    told = {}
-    for row in rows:
-        role, writes, reads = (re.findall(r"`([a-z -]+)`", cell) for cell in row.split("|")[1:4])
-        told[role[0]] = (set(writes), set(reads))
-    assert list(told) == list(ROLES)
-    del told["operator"]
-    for role, (writes, reads) in told.items():
-        rights = [right for right in rights_of(role, KafkaSection()) if right.resource == "topic"]  # type: ignore[arg-type]
-        assert writes == {right.name for right in rights if "Write" in right.operations}, role
-        assert reads == {right.name for right in rights if "Read" in right.operations}, role
+    cells = [[re.findall(r"`([a-z -]+)`", cell) for cell in row.split("|")[1:4]] for row in rows]
+    assert [role[0] for role, _, _ in cells] == list(ROLES)
+    for role, (_, writes, reads) in zip(ROLES, cells, strict=True):
+        if role == "operator":
+            continue
+        rights = [right for right in rights_of(role, KafkaSection()) if right.resource == "topic"]
+        assert set(writes) == {right.name for right in rights if "Write" in right.operations}, role
+        assert set(reads) == {right.name for right in rights if "Read" in right.operations}, role
