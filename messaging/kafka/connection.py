@@ -63,6 +63,8 @@ class KafkaConnection:
             settings |= {"sasl_oauth_token_provider": TokenFile(self.credentials), PASSWORD: None}
         return {name: value for name, value in settings.items() if value is not None} | {
             "bootstrap_timeout_ms": int(self.timeout_s * 1000),
+            # A client that hears of another leader may not ask who it is until its metadata are so old: docs/faults.md
+            "metadata_max_age_ms": 10_000,
             "reconnect_backoff_max_ms": 1000,  # the default of 30 s is how long we would be deaf after a broker restart
         }
 

@@ -43,7 +43,6 @@ def test_a_broker_that_is_killed_and_stays_away(ready: KafkaCluster, redis_url: 
     harmed(ready.bootstrap_servers, redis_url, lambda _: ready.brokers[0].kill(), kafka__replication_factor=3)
 
 
-@pytest.mark.xfail(strict=False, reason="a client may ask for offsets in vain for ever after it: docs/faults.md")
 def test_a_broker_that_hangs_and_comes_back(ready: KafkaCluster, redis_url: str, harmed: HarmedRun) -> None:
     def hang(_: Fleet) -> None:
         ready.brokers[1].pause()

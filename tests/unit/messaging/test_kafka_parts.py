@@ -224,10 +224,12 @@ def test_each_setting_of_a_connection_reaches_the_client_under_its_name() -> Non
         "ssl_certfile": "cert",
         "ssl_keyfile": "key",
         "bootstrap_timeout_ms": 2500,
+        "metadata_max_age_ms": 10_000,
         "reconnect_backoff_max_ms": 1000,
     }
     assert KafkaConnection("a:1").client_settings().keys() == {
-        *("bootstrap_servers", "client_id", "security_protocol", "bootstrap_timeout_ms", "reconnect_backoff_max_ms")
+        *("bootstrap_servers", "client_id", "security_protocol", "bootstrap_timeout_ms", "reconnect_backoff_max_ms"),
+        "metadata_max_age_ms",
     }
 
 
