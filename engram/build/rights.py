@@ -12,7 +12,7 @@ from engram.build.options import coordinator_group, worker_group
 from schemas.settings.connections import KafkaSection
 from schemas.topics import TopicNames
 
-Role = Literal["edge", "worker", "coordinator", "consumer", "notify", "replay", "console", "operator"]
+Role = Literal["edge", "worker", "coordinator", "consumer", "notify", "clips", "replay", "console", "operator"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 Resource = Literal["topic", "group", "transactional-id"]
@@ -50,14 +50,15 @@ def rights_of(role: Role, kafka: KafkaSection) -> tuple[Right, ...]:
         rights.append(Right("transactional-id", f"{topics.frames}/", ("Write",), True))
     elif role == "coordinator":
         rights.append(Right("group", coordinator_group(kafka), ("Read",)))
-    elif role in ("consumer", "notify"):
+    elif role in ("consumer", "notify", "clips"):
         rights.append(Right("group", f"{prefix}engram-{role}", ("Read",), True))
     return tuple(rights)
 
 
 def _topics(names: TopicNames) -> Mapping[Role, tuple[Sequence[str], Sequence[str]]]:
     """What each role writes, and what it reads."""
-    told = (names.anomaly_events, names.frame_scores, names.camera_status, names.camera_events, names.memory_events)
+    cameras = (names.camera_status, names.camera_events)
+    told = (names.anomaly_events, names.event_media, names.frame_scores, *cameras, names.memory_events)
     return {
         "edge": ((names.frames, names.camera_status, names.camera_events), (names.camera_status,)),
         "worker": (
@@ -70,6 +71,7 @@ def _topics(names: TopicNames) -> Mapping[Role, tuple[Sequence[str], Sequence[st
         ),
         "consumer": ((), (*told, names.dead_letters)),
         "notify": ((names.dead_letters,), (names.anomaly_events,)),
+        "clips": ((names.event_media,), (names.anomaly_events, names.frames)),
         "replay": ((), (names.frames,)),
         "console": ((names.operator_verdicts,), told),
     }

@@ -41,6 +41,7 @@ def who_may(operation: str, topic: str) -> set[Role]:
         (NAMES.operator_verdicts, {"console"}),
         (NAMES.camera_status, {"edge"}),
         (NAMES.camera_events, {"edge"}),
+        (NAMES.event_media, {"clips"}),
         (NAMES.dead_letters, {"worker", "coordinator", "notify"}),
     ],
 )
@@ -49,7 +50,7 @@ def test_each_topic_is_written_by_those_alone_who_make_it(topic: str, writers: s
 
 
 def test_pictures_are_read_by_those_alone_who_need_them() -> None:
-    assert who_may("Read", NAMES.frames) == {"worker", "replay"}
+    assert who_may("Read", NAMES.frames) == {"worker", "clips", "replay"}
     assert who_may("Read", NAMES.camera_states) == {"worker"}
 
 
