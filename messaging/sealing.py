@@ -10,7 +10,7 @@ passes: that it has no second effect is the business of who reads it.
 import hmac
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from messaging.ports import (
@@ -180,9 +180,11 @@ class SealedBus:
             raise FatalError(f"an outbox needs a subscription of the same bus, got {type(subscription).__name__}")
         return SealedOutbox(self._bus.outbox(subscription.within, writer_id), self._seals)
 
-    def reader(self, topics: Sequence[str], from_beginning: bool) -> "SealedReader":
+    def reader(
+        self, topics: Sequence[str], from_beginning: bool, partitions: Collection[int] | None = None
+    ) -> "SealedReader":
         """See ``ports.Bus``."""
-        return SealedReader(self._bus.reader(topics, from_beginning), self._seals)
+        return SealedReader(self._bus.reader(topics, from_beginning, partitions), self._seals)
 
     def create_topics(self, specs: Sequence[TopicSpec]) -> Sequence[str]:
         """See ``ports.Bus``."""
