@@ -6,8 +6,10 @@ SETUP := deploy/local/setup.sh
 # there are cores on a small machine: half the time a test of real servers waits for them.
 PROCESSES ?= 3
 
+MINUTES ?= 20
+
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-python setup-services demo stack-demo test check static bench clean
+.PHONY: help setup setup-python setup-services demo stack-demo test faults soak check static bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +30,12 @@ stack-demo: setup ## the same over a real Kafka and a real Redis, started for it
 
 test: setup ## all tests
 	@$(PYTHON) -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
+
+faults: setup ## fleets under every fault: brokers, stores, networks and processes that fail half way; a quarter of an hour
+	@$(PYTHON) -m pytest tests/faults -m "faults or not faults"
+
+soak: setup ## a small fleet for MINUTES (20), and what of it grows
+	@$(PYTHON) -m benchmarks.soak $(MINUTES)
 
 check: static test ## what must pass before a commit
 

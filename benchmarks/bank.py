@@ -16,7 +16,8 @@ from memory_store.bank import Bank, Change
 from memory_store.normality import Grid, Normality
 from memory_store.proposal import normalised
 from memory_store.store import BankStore, CommitRequest
-from memory_store.stores.redis import RedisAddress, RedisStore
+from memory_store.stores.redis import RedisStore
+from memory_store.stores.redis_client import RedisAddress
 from memory_store.stores.sqlite import SqliteStore
 
 ROUNDS = 500

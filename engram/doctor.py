@@ -14,6 +14,8 @@ from engram.build.adapters import (
     open_store,
     open_store_for_worker,
     redis_address,
+    sealed_by,
+    seals_of,
 )
 from engram.build.topics import topic_specs, topic_state
 from engram.one_line import one_line
@@ -22,7 +24,7 @@ from messaging.ports import TopicSpec
 from producers.sources import open_source
 from schemas.errors import EngramError
 from schemas.settings import AllSettings
-from schemas.settings.connections import StoreSection
+from schemas.settings.connections import KafkaSection, StoreSection
 from schemas.settings.detection import WorkerSection
 
 FIRST_FRAME_TIMEOUT_S = 15.0
@@ -33,9 +35,9 @@ USUAL_MAX_BYTES = 1_048_576
 """Largest record of topics whose limit is the broker's default."""
 Process = Literal["all", "producer", "worker", "coordinator"]
 NEEDS: Mapping[str, tuple[str, ...]] = {
-    "producer": ("broker", "topics", "source"),
-    "worker": ("broker", "topics", "store", "bundle", "backend"),
-    "coordinator": ("broker", "topics", "store", "bundle"),
+    "producer": ("broker", "topics", "macs", "source"),
+    "worker": ("broker", "topics", "macs", "store", "bundle", "backend"),
+    "coordinator": ("broker", "topics", "macs", "store", "bundle"),
 }
 
 
@@ -99,6 +101,7 @@ def _questions(settings: AllSettings, process: Process, source: str | None) -> I
     broker = f"start Kafka ('engram stack up' for a local one), or set kafka.bootstrap_servers (now {servers})"
     yield Question("broker", lambda: _broker(settings), broker)
     yield Question("topics", lambda: _topics(settings), "mend the broker first, then 'engram doctor' again")
+    yield Question("macs", lambda: _macs(settings.kafka), "mend the keys: docs/operations.md says what they look like")
     store = "start Redis ('engram stack up'), or set store.url, store.username, store.password"
     if process == "worker":
         yield Question("store", lambda: _store_of_worker(settings), store)
@@ -153,6 +156,16 @@ def _topics(settings: AllSettings) -> _Seen:
     if any(difference.loses_records for difference in differences):
         raise _UnwellError(text, remedy)
     return _Seen(f"all {len(specs)} are there, but {text}", remedy)
+
+
+def _macs(kafka: KafkaSection) -> _Seen:
+    """Whether what teaches and what is scored is told from what anybody has written."""
+    seals = seals_of(kafka)
+    if seals is None:
+        return _Seen("no keys: frames, proposals and verdicts are believed whoever wrote them")
+    keys = {topic: [key.id for key in seals.keys_of(topic)] for topic in sealed_by(kafka)}
+    told = (f"{topic} by {' or '.join(ids)}" if ids else f"{topic} not" for topic, ids in keys.items())
+    return _Seen(f"records have MACs: {', '.join(told)}")
 
 
 @dataclass(frozen=True, slots=True)

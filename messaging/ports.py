@@ -54,7 +54,10 @@ class TooLargeError(BadMessageError):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record as it was read: raw bytes, because decoding belongs to the reader, who can send it to dead letters."""
+    """A record as it was read: raw bytes, because decoding belongs to the reader, who can send it to dead letters.
+
+    ``flaw`` is what speaks against believing it whatever its bytes say, see ``sealing``.
+    """
 
     topic: str
     partition: int
@@ -63,6 +66,12 @@ class Record:
     value: bytes | None
     headers: Headers
     timestamp_ms: int
+    flaw: BadMessageError | None = None
+
+    def check(self) -> None:
+        """Raises the BadMessageError that speaks against believing it, if one does; whoever decodes it calls this."""
+        if self.flaw is not None:
+            raise self.flaw
 
     def header(self, name: str) -> bytes | None:
         """Value of the first header called ``name``."""

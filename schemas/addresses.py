@@ -1,6 +1,7 @@
 """Addresses as people write them: read with their faults named, and shown without what is secret in them."""
 
 import re
+from dataclasses import dataclass
 
 MASK = "**********"
 _SECRET_PARAMETER = re.compile(
@@ -30,6 +31,35 @@ def listen_address(text: str) -> HostPort:
     if re.fullmatch(r":?[0-9]{1,5}", text.strip()):
         text = f"127.0.0.1:{text.strip().removeprefix(':')}"
     return _host_port(text.strip(), least_port=0)
+
+
+@dataclass(frozen=True, slots=True)
+class SentinelAddress:
+    """Sentinels of a Redis, what they call its primary, the number of the database, and whether all speak TLS."""
+
+    sentinels: tuple[HostPort, ...]
+    name: str
+    db: int
+    is_tls: bool
+
+
+def sentinel_address(url: str) -> SentinelAddress | None:
+    """``redis+sentinel://host:26379,host/name/0``, or ``rediss+…``; None where the URL is of another kind.
+
+    A sentinel without a port listens at 26379, a URL without a number means database 0.
+
+    Raises:
+        ValueError: it begins like one and goes on otherwise; the text is fit to be shown.
+    """
+    scheme, colon, rest = url.partition("://")
+    if not colon or scheme not in ("redis+sentinel", "rediss+sentinel"):
+        return None
+    found = re.fullmatch(r"([^/@?#]+)/([A-Za-z0-9._-]+)(?:/([0-9]{1,4}))?", rest)
+    if found is None:
+        text = f"must be {scheme}://host:26379,host:26379/name/0, where the sentinels know the primary by this name"
+        raise ValueError(f"{text}; user and password have settings of their own")
+    hosts = [host if re.search(r":[0-9]+$", host) else f"{host}:26379" for host in found[1].split(",")]
+    return SentinelAddress(host_ports(",".join(hosts)), found[2], int(found[3] or 0), scheme.startswith("rediss"))
 
 
 def shown_host_port(address: HostPort) -> str:

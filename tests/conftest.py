@@ -23,16 +23,22 @@ settings.load_profile("untimed")
 SERVICE_FIXTURES = {
     "kafka_server",
     "kafka_bootstrap",
+    "broker",
     "redis_server",
     "redis_url",
     "own_kafka",
     "own_redis",
+    "redis_requirements",
     "own_mosquitto",
 }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a server, so that ``-m 'not services'`` leaves the rest."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what needs a server, so that ``-m 'not services'`` leaves the rest; leave out faults, unless asked for."""
     for item in items:
         if SERVICE_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.services)
+    if "faults" not in config.option.markexpr:
+        long = [item for item in items if item.get_closest_marker("faults")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]

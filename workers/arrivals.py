@@ -142,6 +142,7 @@ def parse_header(record: Record) -> FrameHeader:
     """The frame header of a record.
 
     Raises:
-        BadMessageError: no header, not ours, from the future, too long, or under another camera's key.
+        BadMessageError: no header, not ours, from the future, too long, or under another camera's key; a bad MAC.
     """
+    record.check()
     return decode_header(FrameHeader, record.header(HEADER), record.key, "camera_id")

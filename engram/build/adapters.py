@@ -1,6 +1,6 @@
 """From settings to adapters: the only place that builds a bus or a store."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 from memory_store.store import KEPT_VERSIONS, BankReader, BankStore
 from messaging.ports import Bus
+from messaging.sealing import SealedBus, Seals
 from schemas.addresses import without_secrets
+from schemas.credentials import CredentialFile
 from schemas.errors import SettingsError
 from schemas.settings.connections import KafkaSection, StoreSection
+from schemas.topics import TopicNames
 
 if TYPE_CHECKING:
-    from memory_store.stores.redis import RedisAddress
+    from memory_store.stores.redis_client import RedisAddress
     from messaging.kafka.connection import KafkaConnection, KafkaOptions
 
 SQLITE = "sqlite:///"
@@ -76,10 +79,18 @@ def _sqlite(url: str, kept_versions: int) -> BankStore:
 
 def redis_address(store: StoreSection) -> "RedisAddress":
     """Where Redis is and who we are there."""
-    from memory_store.stores.redis import RedisAddress  # noqa: PLC0415 - needs an extra
+    from memory_store.stores.redis_client import RedisAddress  # noqa: PLC0415 - needs an extra
 
     password = None if store.password is None else store.password.get_secret_value()
-    return RedisAddress(store.url, store.key_prefix, store.username, password, store.timeout_s)
+    return RedisAddress(
+        url=store.url,
+        prefix=store.key_prefix,
+        username=store.username,
+        password=password,
+        timeout_s=store.timeout_s,
+        credentials=_credentials(store.credentials_file, "store.credentials_file"),
+        ssl_cafile=store.ssl_cafile,
+    )
 
 
 @contextmanager
@@ -92,11 +103,31 @@ def open_bus(kafka: KafkaSection, in_flight_bytes: int | None = None) -> Iterato
     """
     from messaging.kafka.bus import KafkaBus  # noqa: PLC0415 - the client takes a while to load
 
+    seals = seals_of(kafka)
     bus = KafkaBus(kafka_connection(kafka), kafka_options(kafka, in_flight_bytes))
     try:
-        yield bus
+        yield bus if seals is None else SealedBus(bus, seals)
     finally:
         bus.close()
+
+
+def seals_of(kafka: KafkaSection) -> Seals | None:
+    """What puts MACs on records and looks at them; None without keys.
+
+    Raises:
+        SettingsError: the keys cannot be read.
+    """
+    keys = None if kafka.mac_keys is None else kafka.mac_keys.get_secret_value()
+    file = _credentials(kafka.mac_keys_path, "kafka.mac_keys_path")
+    if keys is None and file is None:
+        return None
+    return Seals(file.now if file is not None else lambda: keys or "", sealed_by(kafka))
+
+
+def sealed_by(kafka: KafkaSection) -> Mapping[str, str]:
+    """The topics whose records may have MACs, and the role that writes each: what is scored and what teaches."""
+    names = TopicNames.with_prefix(kafka.topic_prefix)
+    return {names.frames: "edge", names.memory_updates: "worker", names.operator_verdicts: "console"}
 
 
 def kafka_connection(kafka: KafkaSection) -> "KafkaConnection":
@@ -110,6 +141,7 @@ def kafka_connection(kafka: KafkaSection) -> "KafkaConnection":
         sasl_mechanism=kafka.sasl_mechanism,
         username=kafka.username,
         password=None if kafka.password is None else kafka.password.get_secret_value(),
+        credentials=_credentials(kafka.credentials_file, "kafka.credentials_file"),
         ssl_cafile=_text(kafka.ssl_cafile),
         ssl_certfile=_text(kafka.ssl_certfile),
         ssl_keyfile=_text(kafka.ssl_keyfile),
@@ -126,6 +158,10 @@ def kafka_options(kafka: KafkaSection, in_flight_bytes: int | None) -> "KafkaOpt
     # Time must not empty a buffer that is bounded in bytes; a frame older than its retention the broker would delete.
     life_s = min(in_flight_bytes / SLOWEST_BYTES_S, kafka.frames_retention_s)
     return replace(options, in_flight_bytes=in_flight_bytes, delivery_timeout_s=max(life_s, options.delivery_timeout_s))
+
+
+def _credentials(path: Path | None, setting: str) -> CredentialFile | None:
+    return None if path is None else CredentialFile(path, setting)
 
 
 def _text(path: Path | None) -> str | None:

@@ -8,6 +8,7 @@ from engram.build.adapters import open_store
 from engram.build.bundles import require_bundle
 from engram.cli import bank_copies, bank_versions
 from engram.cli.bank_facts import BankArgument, PlotOption, entries_json, facts, print_bank, print_entries, state
+from engram.cli.bank_rights import acls
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import BundleOption, StoreOption
 from engram.cli.output import OutputOption, print_json_line, print_table
@@ -34,6 +35,7 @@ def register(app: typer.Typer) -> None:
     command(group, "show")(show)
     command(group, "log")(log)
     command(group, "create", extra="coordinator")(create)
+    command(group, "acls", extra="coordinator")(acls)
     bank_versions.register(group)
     bank_copies.register(group)
     app.add_typer(group, name="bank")

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from engram.build.topics import grown_together, open_topics, topic_specs, topic_state
+from engram.cli.acls import acls
 from engram.cli.errors import EXIT_FAULT
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import BootstrapOption, PrefixOption, kafka_overrides
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
     command(group, "apply")(apply)
     command(group, "grow")(grow)
     command(group, "list")(list_topics)
+    command(group, "acls")(acls)
     app.add_typer(group, name="topics")
 
 

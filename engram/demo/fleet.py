@@ -45,6 +45,10 @@ class Fleet:
         """Where the child writes."""
         return self._folder / f"{name}.log"
 
+    def pid(self, name: str) -> int:
+        """Its process id, also once it has ended."""
+        return self._children[name].pid
+
     def exit_code(self, name: str) -> int | None:
         """None while it runs."""
         return self._children[name].poll()
@@ -64,6 +68,14 @@ class Fleet:
         """SIGKILL: no drain, no goodbye."""
         self._children[name].kill()
         self._children[name].wait(END_TIMEOUT_S)
+
+    def pause(self, name: str) -> None:
+        """SIGSTOP: it lives and does nothing, not even say that it lives."""
+        self._children[name].send_signal(signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """SIGCONT."""
+        self._children[name].send_signal(signal.SIGCONT)
 
     def end(self, names: Sequence[str]) -> Mapping[str, int]:
         """SIGTERM to all of ``names`` that run, then wait; exit codes. Whoever stays past the deadline is killed."""

@@ -49,6 +49,7 @@ class StackDemoRequest:
         tell: called with each step, in words.
         victim: the worker that is killed half way, if any.
         settings: more settings of all processes, by path.
+        harm: called half way, with the processes, to do whatever else may happen to them.
     """
 
     bundle: Path
@@ -58,6 +59,7 @@ class StackDemoRequest:
     tell: Callable[[str], None]
     victim: str | None = WORKERS[0]
     settings: Mapping[str, object] = field(default_factory=dict)
+    harm: Callable[[Fleet], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,8 @@ def _run_processes(
         fleet.kill(request.victim)
         request.tell(f"{progress.num_scored} of {total} frames scored; {request.victim} killed (SIGKILL)")
         running.remove(request.victim)
+    if request.harm is not None:
+        request.harm(fleet)
     progress.wait_scored(total, lambda: fleet.require_running(running))
     request.tell(f"all {progress.num_scored} frames scored")
     if settings.memory.updates:

@@ -50,6 +50,7 @@ STATE = Family("gauge", "engram_worker_bank_state", "1 for the state that the co
 DEAD_REASONS = (
     *("missing_header", "foreign", "invalid_message", "oversized_header", "future_version", "wrong_key", "empty"),
     *("not_jpeg", "truncated", "undecodable", "oversized", "too_much_work", "decode_timeout", "not_finite", "poison"),
+    *("no_mac", "bad_mac"),
 )
 """Shown with 0 before they happen: a series that begins at 1 has not grown, as Prometheus sees it."""
 FAMILIES = (

@@ -314,8 +314,9 @@ def _proposal(record: Record, place: Place, now: float) -> Held:
     """Decode a proposal.
 
     Raises:
-        BadMessageError: it cannot be.
+        BadMessageError: it cannot be, or must not be believed.
     """
+    record.check()
     header = decode_header(ProposalHeader, record.header(HEADER), record.key, "bank_id")
     *arrays, counts = decode_proposal_arrays(header, record.value)
     normality = None if header.normality is None else Normality.from_wire(header.normality, counts)

@@ -3,10 +3,12 @@
 from contextlib import closing
 from dataclasses import dataclass
 
-from redis import Redis
 from redis import exceptions as redis_errors
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
-from memory_store.stores.redis import RedisAddress
+from memory_store.stores.redis_client import RedisAddress, client_of
+from schemas.errors import EngramError
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,10 @@ class RedisFacts:
 
 def redis_facts(address: RedisAddress) -> RedisFacts:
     """Ask once. Never raises for what Redis refuses: a user with few rights is how it should be."""
-    secrets = {"username": address.username, "password": address.password}
-    given = {name: value for name, value in secrets.items() if value is not None}
     try:
-        with closing(Redis.from_url(address.url, socket_timeout=address.timeout_s, protocol=2, **given)) as client:
+        with closing(client_of(address, address.timeout_s, Retry(NoBackoff(), 0))) as client:
             told: dict[str, object] = client.info()
-    except (redis_errors.RedisError, OSError, ValueError):
+    except (redis_errors.RedisError, OSError, EngramError):
         return RedisFacts()
     memory = told.get("maxmemory")
     link = told.get("master_link_status")

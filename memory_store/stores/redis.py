@@ -10,17 +10,15 @@ import re
 import socket
 import ssl
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from redis import Redis
 from redis import exceptions as redis_errors
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.connection import SSLConnection
-from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError
 
 from memory_store.bank import AuditEntry, Bank, Change, entry_for, entry_with, mark_for, to_wire
 from memory_store.store import (
@@ -36,14 +34,11 @@ from memory_store.store import (
     read_instead,
 )
 from memory_store.stores.content import held_bank, held_header
+from memory_store.stores.redis_client import RedisAddress, client_of, place_of
 from memory_store.stores.scripts import script
 from memory_store.stores.translation import Verdict, translated
 from schemas.codec import encode_message
-from schemas.errors import (
-    OwnershipLostError,
-    SettingsError,
-    StaleVersionError,
-)
+from schemas.errors import OwnershipLostError, StaleVersionError
 
 WORKER_TIMEOUT_S = 0.2
 """A worker that waits longer for the store than for a frame falls behind."""
@@ -77,26 +72,8 @@ _NOT_ADMITTED = (
 _AWAY = (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError)
 _OTHER_NAME = (62, 64)
 """OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
+_READING = "+hget +hmget +hkeys +xrevrange +subscribe +ping +auth +hello +select +client|setname"
 _CLUSTER = (redis_errors.AskError, redis_errors.ClusterCrossSlotError)  # MovedError is an AskError
-
-
-@dataclass(frozen=True, slots=True)
-class RedisAddress:
-    """Where Redis is and who we are there; shows no secret.
-
-    Attributes:
-        url: ``redis://host:6379/0``, ``rediss://…`` (TLS) or ``unix://path``; may hold a password.
-        prefix: put before every key.
-        username: ACL user, if not in the URL.
-        password: if not in the URL.
-        timeout_s: longest wait for one answer.
-    """
-
-    url: str = field(repr=False)
-    prefix: str = "engram"
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    timeout_s: float = 1.0
 
 
 class RedisStore:
@@ -114,13 +91,13 @@ class RedisStore:
     def for_worker(cls, address: RedisAddress) -> "RedisStore":
         """Gives up within about 0.2 s, because the caller has a last good copy to go on with."""
         once = Retry(NoBackoff(), 1, supported_errors=(redis_errors.ConnectionError,))
-        return cls(_client(address, min(WORKER_TIMEOUT_S, address.timeout_s), once), address.prefix)
+        return cls(client_of(address, min(WORKER_TIMEOUT_S, address.timeout_s), once), address.prefix)
 
     @classmethod
     def for_coordinator(cls, address: RedisAddress, kept_versions: int = KEPT_VERSIONS) -> "RedisStore":
         """Tries up to four times; every write is idempotent, so a repeat is safe."""
         patient = Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.5), 3)
-        return cls(_client(address, address.timeout_s, patient), address.prefix, kept_versions)
+        return cls(client_of(address, address.timeout_s, patient), address.prefix, kept_versions)
 
     def __repr__(self) -> str:
         """Without address or password."""
@@ -133,9 +110,9 @@ class RedisStore:
         if isinstance(error, _DEMOTED) or _DEMOTED_WORDS.search(str(error)):
             # A name may stand for whoever is primary now, but a connection stays with the server that it was made to.
             self._client.connection_pool.disconnect(inuse_connections=False)
-        verdict = _verdict(error, f"Redis at {_place(self._client)}", step)
+        verdict = _verdict(error, f"Redis at {place_of(self._client)}", step)
         if verdict.kind == "passing" and isinstance(error, redis_errors.TimeoutError) and self._speaks_no_tls():
-            text = f"Redis at {_place(self._client)} must speak TLS as rediss:// asks for, it answers without"
+            text = f"Redis at {place_of(self._client)} must speak TLS as rediss:// asks for, it answers without"
             return Verdict("lasting", f"{text}; name its TLS port, or use redis://")
         return verdict
 
@@ -237,6 +214,8 @@ class RedisStore:
         if not issubclass(pool.connection_class, SSLConnection):
             return False
         given = pool.connection_kwargs
+        if "host" not in given:
+            return False  # behind sentinels, which name its port
         try:
             with socket.create_connection((given["host"], given["port"]), timeout=PLAIN_PROBE_S) as connection:
                 connection.sendall(b"PING\r\n")
@@ -321,12 +300,6 @@ class RedisStore:
         return self._client.execute_command(*command)  # type: ignore[no-untyped-call]
 
 
-def _place(client: Redis) -> str:
-    """The address that is really tried."""
-    given = client.connection_pool.connection_kwargs
-    return str(given["path"]) if "path" in given else f"{given.get('host')}:{given.get('port')}"
-
-
 def _verdict(error: Exception, server: str, step: str) -> Verdict:
     if isinstance(error, _NOT_ADMITTED):
         hint = "check store.username and store.password"
@@ -347,6 +320,9 @@ def _verdict(error: Exception, server: str, step: str) -> Verdict:
 
 def _unreached(error: Exception, server: str, step: str) -> Verdict:
     """No connection, by its cause: some do not go away by themselves."""
+    if isinstance(error, MasterNotFoundError):
+        text = f"the {server} is not named at '{step}': {error}"
+        return Verdict("passing", f"{text}; a fail-over takes seconds, a wrong name or address lasts: check store.url")
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -380,28 +356,14 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def reader_acl(prefix: str) -> str:
     """Rules for ``ACL SETUSER <worker> on ><password> …`` that let a worker read banks and do nothing else."""
     keys = f"{{{checked_prefix(prefix)}:*}}:*"
-    allowed = "+hget +hmget +hkeys +xrevrange +subscribe +ping +auth +hello +select +client|setname"
-    return f"resetkeys %R~{keys} resetchannels &{keys} -@all {allowed}"
+    return f"resetkeys %R~{keys} resetchannels &{keys} -@all {_READING}"
 
 
-def _client(address: RedisAddress, timeout_s: float, retry: Retry) -> Redis:
-    secrets = {"username": address.username, "password": address.password}
-    try:
-        urlsplit(address.url).port  # noqa: B018 - the library's own message about a bad port would show the whole URL
-        return Redis.from_url(
-            address.url,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            retry=retry,
-            health_check_interval=15,
-            client_name="engram",
-            **{name: value for name, value in secrets.items() if value is not None},
-            protocol=2,
-            maint_notifications_config=MaintNotificationsConfig(enabled=False),
-        )
-    except ValueError:
-        text = "the Redis URL must look like redis://[user:password@]host:port/db, rediss://… or unix://path"
-        raise SettingsError(f"{text}; it is not shown because it may hold a password") from None
+def writer_acl(prefix: str) -> str:
+    """As ``reader_acl``, for coordinators and operators: all that this store does, on its own keys and nothing else."""
+    keys = f"{{{checked_prefix(prefix)}:*}}:*"
+    allowed = f"{_READING} +scan +evalsha +script|load +get +set +del +incr +pexpire +hset +hdel +xadd +publish"
+    return f"resetkeys ~{keys} resetchannels &{keys} -@all {allowed}"
 
 
 def _values(row: tuple[bytes, Any]) -> dict[bytes, bytes]:

@@ -7,6 +7,9 @@ from typing import Any
 
 from kafka.net.manager import KafkaConnectionManager
 
+from messaging.kafka.credentials import PASSWORD, TokenFile
+from schemas.credentials import CredentialFile
+
 MIB = 1 << 20
 
 
@@ -18,9 +21,10 @@ class KafkaConnection:
         bootstrap_servers: ``host:port``, several divided by commas.
         client_id: how the broker's logs and quotas call this process.
         security_protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
-        sasl_mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, with SASL only.
-        username: SASL user.
+        sasl_mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER, with SASL only.
+        username: SASL user; OAUTHBEARER has it in the token.
         password: SASL password; never in ``repr``.
+        credentials: in place of ``password``, and the token of OAUTHBEARER.
         ssl_cafile: certificates to trust; None = the system's.
         ssl_certfile: our own certificate, where the broker asks for one.
         ssl_keyfile: its key.
@@ -35,6 +39,7 @@ class KafkaConnection:
     sasl_mechanism: str | None = None
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    credentials: CredentialFile | None = None
     ssl_cafile: str | None = None
     ssl_certfile: str | None = None
     ssl_keyfile: str | None = None
@@ -43,19 +48,23 @@ class KafkaConnection:
 
     def client_settings(self) -> dict[str, Any]:
         """Keyword arguments that every kafka-python client takes."""
-        settings = {
+        settings: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap_servers.split(","),
             "client_id": self.client_id,
             "security_protocol": self.security_protocol,
             "sasl_mechanism": self.sasl_mechanism,
             "sasl_plain_username": self.username,
-            "sasl_plain_password": self.password,
+            PASSWORD: self.credentials or self.password,
             "ssl_cafile": self.ssl_cafile,
             "ssl_certfile": self.ssl_certfile,
             "ssl_keyfile": self.ssl_keyfile,
         }
+        if self.sasl_mechanism == "OAUTHBEARER" and self.credentials is not None:
+            settings |= {"sasl_oauth_token_provider": TokenFile(self.credentials), PASSWORD: None}
         return {name: value for name, value in settings.items() if value is not None} | {
             "bootstrap_timeout_ms": int(self.timeout_s * 1000),
+            # A client that hears of another leader may not ask who it is until its metadata are so old: docs/faults.md
+            "metadata_max_age_ms": 10_000,
             "reconnect_backoff_max_ms": 1000,  # the default of 30 s is how long we would be deaf after a broker restart
         }
 

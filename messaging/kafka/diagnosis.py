@@ -198,11 +198,7 @@ def _authenticate(connection: KafkaConnection, address: HostPort, dialogue: "_Di
     mechanism = get_sasl_mechanism(connection.sasl_mechanism)(
         host=address[0], **{**connection.client_settings(), "security_protocol": ""}
     )
-    denied = _EndedError(
-        "settings",
-        f"the broker at {at} refuses user '{connection.username}' with {connection.sasl_mechanism}",
-        "check kafka.username and kafka.password, and that the broker knows this user for this mechanism",
-    )
+    denied = _denied(connection, at)
     while not mechanism.is_done():
         try:
             answer = dialogue.ask(SaslAuthenticateRequest(mechanism.auth_bytes()), 1)
@@ -213,6 +209,16 @@ def _authenticate(connection: KafkaConnection, address: HostPort, dialogue: "_Di
             raise denied from error
     if not mechanism.is_authenticated():
         raise denied
+
+
+def _denied(connection: KafkaConnection, at: str) -> _EndedError:
+    if connection.sasl_mechanism == "OAUTHBEARER":
+        text = f"the broker at {at} refuses the token of kafka.credentials_file with OAUTHBEARER"
+        return _EndedError("settings", text, "have another issued for this broker, and see that it has not run out")
+    text = f"the broker at {at} refuses user '{connection.username}' with {connection.sasl_mechanism}"
+    password = "kafka.password" if connection.credentials is None else "kafka.credentials_file"
+    remedy = f"check kafka.username and {password}, and that the broker knows this user for this mechanism"
+    return _EndedError("settings", text, remedy)
 
 
 def _why_silent(connection: KafkaConnection, address: HostPort) -> _EndedError:

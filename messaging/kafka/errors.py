@@ -8,10 +8,16 @@ from kafka import errors as kafka_errors
 from schemas.errors import BadMessageError, EngramError, FatalError, OwnershipLostError, TransientError
 
 _REFUSED = (
-    kafka_errors.AuthorizationError,
     kafka_errors.UnsupportedVersionError,
     kafka_errors.KafkaConfigurationError,
 )
+_RIGHTS = {
+    kafka_errors.GroupAuthorizationFailedError: "Read on group",
+    kafka_errors.TransactionalIdAuthorizationFailedError: "Write on transactional id",
+    kafka_errors.ClusterAuthorizationFailedError: "a right on the cluster",
+}
+_WRITING = ("publishing", "committing as writer")
+SEE_RIGHTS = "`engram topics acls` prints what each role needs"
 _UNWELCOME = (kafka_errors.SaslAuthenticationFailedError, kafka_errors.UnsupportedSaslMechanismError)
 _MOVED_ON = (
     kafka_errors.CommitFailedError,
@@ -42,6 +48,8 @@ def translate(error: BaseException, doing: str) -> EngramError:
         doing: what we were about, for the message.
     """
     said = f"{type(error).__name__}: {error}"
+    if isinstance(error, kafka_errors.AuthorizationError):
+        return FatalError(f"{doing}: this user lacks {_lacking(error, doing)} ({said}); {SEE_RIGHTS}")
     if isinstance(error, _REFUSED):
         return FatalError(f"{doing}: the broker refused ({said}); check the kafka settings and the rights of this user")
     if isinstance(error, _UNWELCOME):
@@ -54,6 +62,14 @@ def translate(error: BaseException, doing: str) -> EngramError:
     if isinstance(error, _FENCED):
         return OwnershipLostError(f"{doing}: another writer took over, or the transaction timed out ({said}); rewind")
     return TransientError(f"{doing}: Kafka does not answer as it should ({said}); is it up? Trying again helps if so")
+
+
+def _lacking(error: kafka_errors.AuthorizationError, doing: str) -> str:
+    """The right, and what it is to; of topics the broker does not say which, but we know what we were about."""
+    operation = "Write" if doing.startswith(_WRITING) else "Read"
+    named = error.args[0] if error.args else ""
+    names = ", ".join(sorted(map(str, named))) if isinstance(named, set | frozenset | list | tuple) else str(named)
+    return f"{_RIGHTS.get(type(error), f'{operation} on topic')} '{names}'" if names else str(type(error).__name__)
 
 
 @contextmanager

@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 
 from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError
 
 from messaging.kafka.connection import KafkaConnection
 from messaging.kafka.diagnosis import reaching
-from messaging.kafka.errors import translate, translated
+from messaging.kafka.errors import SEE_RIGHTS, translate, translated
 from messaging.ports import TopicSpec
 from messaging.topics import check_partitions
 from schemas.errors import EngramError, FatalError, TransientError
@@ -81,13 +81,22 @@ class KafkaTopics:
         """As ``existing``, for ``names`` alone.
 
         Raises:
-            FatalError: one does not exist.
+            FatalError: one does not exist, or this user may not know of it.
         """
         existing = self.existing()
         missing = [name for name in names if name not in existing]
         if missing:
+            self._check_visible(missing)
             raise FatalError(f"topics {missing} must exist, there are {sorted(existing)}; run `engram topics create`")
         return {name: existing[name] for name in names}
+
+    def _check_visible(self, names: Sequence[str]) -> None:
+        """A broker lists only what a user has some right to; asked by name it tells that from what does not exist."""
+        found = self._ask("asking for topics by name", lambda: self._admin.describe_topics(list(names)))
+        hidden = [topic["name"] for topic in found if topic["error_code"] == TopicAuthorizationFailedError.errno]
+        if hidden:
+            text = f"this user has no right to topics {hidden}: neither Read nor Write nor Describe"
+            raise FatalError(f"{text}; {SEE_RIGHTS}")
 
     def create(self, specs: Sequence[TopicSpec]) -> Sequence[str]:
         """Create what is missing and wait until it can be used; the names created."""

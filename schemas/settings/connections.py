@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from schemas.addresses import HostPort, host_ports, listen_address
+from schemas.addresses import HostPort, host_ports, listen_address, sentinel_address
 from schemas.settings.section import Seconds, Section
 
 
@@ -26,11 +26,21 @@ class KafkaSection(Section):
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         default="PLAINTEXT", description="SASL_SSL wherever the network is not yours alone"
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = Field(
         default=None, description="needed with SASL_*; the broker must offer it"
     )
     username: str | None = Field(default=None, description="SASL user")
     password: SecretStr | None = Field(default=None, description="SASL password; by environment or mounted file only")
+    credentials_file: Path | None = Field(
+        default=None,
+        description="in place of password, read anew at each login, so that it may change; the token of OAUTHBEARER",
+    )
+    mac_keys: SecretStr | None = Field(
+        default=None, description="keys of the roles that this process is or believes, see docs/operations.md"
+    )
+    mac_keys_path: Path | None = Field(
+        default=None, description="file of them, in place of mac_keys, read again when it changes"
+    )
     ssl_cafile: Path | None = Field(default=None, description="certificate authority to trust; none = the system's")
     ssl_certfile: Path | None = Field(default=None, description="our own certificate, where the broker asks for one")
     ssl_keyfile: Path | None = Field(default=None, description="its key")
@@ -68,8 +78,16 @@ class KafkaSection(Section):
 
     @model_validator(mode="after")
     def _sasl_is_complete(self) -> "KafkaSection":
-        sasl = (self.sasl_mechanism, self.username, self.password)
-        if self.security_protocol.startswith("SASL") and not all(sasl):
+        if self.password is not None and self.credentials_file is not None:
+            raise ValueError("a password is given twice: set password or credentials_file")
+        if self.mac_keys is not None and self.mac_keys_path is not None:
+            raise ValueError("keys are given twice: set mac_keys or mac_keys_path")
+        if not self.security_protocol.startswith("SASL"):
+            return self
+        if self.sasl_mechanism == "OAUTHBEARER":
+            if self.credentials_file is None:
+                raise ValueError("OAUTHBEARER needs credentials_file, with the token")
+        elif not all((self.sasl_mechanism, self.username, self.password or self.credentials_file)):
             raise ValueError(f"{self.security_protocol} needs sasl_mechanism, username and password")
         return self
 
@@ -79,11 +97,16 @@ class StoreSection(Section):
 
     url: str = Field(
         default_factory=default_store_url,
-        pattern=r"^(redis|rediss|unix|sqlite)://",
-        description="redis://host:6379/0, rediss://… (TLS) or sqlite:///path; default: in the user's data folder",
+        pattern=r"^(rediss?(\+sentinel)?|unix|sqlite)://",
+        description="redis://host:6379/0, rediss://… (TLS), redis+sentinel://host:26379,host:26379/name/0 or "
+        "sqlite:///path; default: in the user's data folder",
     )
     username: str | None = Field(default=None, description="Redis user (ACL)")
     password: SecretStr | None = Field(default=None, description="Redis password; by environment or mounted file only")
+    credentials_file: Path | None = Field(
+        default=None, description="in place of password, read anew at each login, so that it may change"
+    )
+    ssl_cafile: Path | None = Field(default=None, description="certificate authority to trust; none = the system's")
     key_prefix: str = Field(
         default="engram", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="put before every key of the store"
     )
@@ -100,7 +123,14 @@ class StoreSection(Section):
                 readable = False
             if not readable or parts.fragment:
                 raise ValueError("must be redis://host:6379/0; a password with special letters goes to store.password")
+        sentinel_address(url)
         return url
+
+    @model_validator(mode="after")
+    def _one_password(self) -> "StoreSection":
+        if self.password is not None and self.credentials_file is not None:
+            raise ValueError("a password is given twice: set password or credentials_file")
+        return self
 
 
 class LogSection(Section):

@@ -7,7 +7,8 @@ import pytest
 
 from memory_store.bank import Bank
 from memory_store.store import BankStore
-from memory_store.stores.redis import RedisAddress, RedisStore
+from memory_store.stores.redis import RedisStore
+from memory_store.stores.redis_client import RedisAddress
 from memory_store.stores.sqlite import SqliteStore
 from tests.contract.memory_store.banks import KEPT, change, first_bank
 

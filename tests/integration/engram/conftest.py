@@ -1,6 +1,6 @@
 """A small bundle, the settings of every process of one test (names that nothing else has), and a bank with versions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from engram.build.adapters import open_store
 from engram.cli.app import app
 from schemas.settings.connections import StoreSection
 from tests.integration.engram.bank_store import Call, teach
+from tests.secured_kafka import SecuredKafka, secured_kafka
 from tests.small_bundle import small_bundle
 
 
@@ -19,6 +20,13 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bundles") / "small"
     save_bundle(path, small_bundle())
     return path
+
+
+@pytest.fixture(scope="session")
+def broker(kafka_requirements: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
+    """With TLS, SASL and access rules."""
+    with secured_kafka(tmp_path_factory.mktemp("secured-kafka"), kafka_requirements) as running:
+        yield running
 
 
 @pytest.fixture

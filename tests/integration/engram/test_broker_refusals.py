@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -18,14 +18,9 @@ from messaging.kafka.bus import KafkaBus
 from messaging.kafka.connection import KafkaConnection
 from messaging.kafka.diagnosis import Contact, Fault, probe
 from messaging.ports import OutRecord, Publisher, Reader, TopicSpec
+from schemas.credentials import CredentialFile
 from schemas.errors import FatalError, MisdirectedError, TransientError
-from tests.secured_kafka import NOWHERE, PASSWORD, USER, SecuredKafka, secured_kafka
-
-
-@pytest.fixture(scope="module")
-def broker(kafka_requirements: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
-    with secured_kafka(tmp_path_factory.mktemp("secured-kafka"), kafka_requirements) as running:
-        yield running
+from tests.secured_kafka import NOWHERE, PASSWORD, ROTATING, USER, SecuredKafka, token
 
 
 def to(broker: SecuredKafka, listener: str) -> KafkaConnection:
@@ -46,7 +41,7 @@ def test_right_settings_are_let_in(broker: SecuredKafka, listener: str) -> None:
     connection = to(broker, listener)
     assert probe(connection) == Contact(broker.at[listener], (broker.at[listener],))
     with closing(KafkaBus(connection)) as bus:
-        assert bus.existing_topics() == {}
+        assert USER not in bus.existing_topics()
     assert connection.admitted.is_set()
 
 
@@ -139,7 +134,7 @@ def has_trouble(reader: Reader) -> bool:
 def test_a_password_that_is_changed_and_changed_back_is_no_end(
     broker: SecuredKafka, fresh_name: Callable[[str], str]
 ) -> None:
-    user, topic = fresh_name("user"), fresh_name("topic")
+    user, topic = ROTATING, fresh_name("topic")
     admin = KafkaAdminClient(bootstrap_servers=broker.at["plain"])
 
     def set_password(password: str) -> None:
@@ -165,6 +160,56 @@ def test_a_password_that_is_changed_and_changed_back_is_no_end(
         assert wait_until(lambda: isinstance(probe(connection), Contact), 30)
         assert wait_until(lambda: is_taken(publisher, OutRecord(topic, "k", b"still here")), 60)
         assert wait_until(lambda: any_value(reader) == b"still here", 60)
+
+
+def test_a_password_that_rotates_in_its_file_needs_no_restart(
+    broker: SecuredKafka, fresh_name: Callable[[str], str], tmp_path: Path
+) -> None:
+    """The listener wants a new login each second, so that the old password serves nobody for long."""
+    file, topic = tmp_path / "password", fresh_name("topic")
+    admin = KafkaAdminClient(bootstrap_servers=broker.at["plain"])
+
+    def rotate(password: str) -> None:
+        file.write_text(f"{password}\n")
+        admin.alter_user_scram_credentials(
+            [UserScramCredentialUpsertion(ROTATING, ScramMechanism.SCRAM_SHA_256, password)]
+        )
+
+    rotate("first")
+    connection = KafkaConnection(
+        broker.at["scram"],
+        security_protocol="SASL_PLAINTEXT",
+        sasl_mechanism="SCRAM-SHA-256",
+        username=ROTATING,
+        credentials=CredentialFile(file, "kafka.credentials_file"),
+    )
+    with closing(admin), closing(KafkaBus(connection)) as bus:
+        assert wait_until(lambda: isinstance(probe(connection), Contact), 30)
+        bus.create_topics([TopicSpec(topic, 1)])
+        reader, publisher = bus.reader([topic], from_beginning=True), bus.publisher()
+        rotate("second")
+        outdated = replace(connection, credentials=None, password="first")
+        assert wait_until(lambda: isinstance(probe(outdated), Fault), 30)
+        assert isinstance(probe(connection), Contact)
+        assert wait_until(lambda: is_taken(publisher, OutRecord(topic, "k", b"after it")), 60)
+        assert wait_until(lambda: any_value(reader) == b"after it", 60)
+
+
+def test_a_token_that_has_run_out_is_told_and_the_next_one_lets_in(broker: SecuredKafka, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(token(USER, lasts_s=-60))
+    connection = KafkaConnection(
+        broker.at["oauth"],
+        security_protocol="SASL_SSL",
+        sasl_mechanism="OAUTHBEARER",
+        credentials=CredentialFile(file, "kafka.credentials_file"),
+        ssl_cafile=str(broker.authority),
+    )
+    with closing(KafkaBus(connection)) as bus:
+        with pytest.raises(FatalError, match=r"refuses the token of kafka\.credentials_file"):
+            bus.existing_topics()
+        file.write_text(token(USER))
+        assert bus.existing_topics() is not None
 
 
 def is_taken(publisher: Publisher, record: OutRecord) -> bool:

@@ -57,6 +57,18 @@ def test_all_well(look: Callable[..., dict[str, Any]]) -> None:
         assert (found["ok"], found["remedy"]) == (True, "")
 
 
+def test_whether_records_have_macs_is_told(look: Callable[..., dict[str, Any]], settings: dict[str, str]) -> None:
+    prefix = settings["ENGRAM_KAFKA__TOPIC_PREFIX"]
+    assert look("macs")["detail"].startswith("no keys: frames, proposals and verdicts are believed")
+    keys = f"edge new {'1f' * 32}; edge old {'2f' * 32}; console one {'3f' * 32}"
+    keyed = look("macs", "-p", "worker", ENGRAM_KAFKA__MAC_KEYS=keys)
+    told = f"{prefix}frames by new or old, {prefix}memory-updates not, {prefix}operator-verdicts by one"
+    assert (keyed["ok"], keyed["detail"]) == (True, f"records have MACs: {told}")
+    broken = look("macs", ENGRAM_KAFKA__MAC_KEYS="edge new 1f")
+    assert not broken["ok"]
+    assert "line 1 of the keys must be a role" in broken["detail"]
+
+
 def test_missing_topics_are_made_by_the_remedy(look: Callable[..., dict[str, Any]], settings: dict[str, str]) -> None:
     sick = look("topics")
     assert (sick["ok"], sick["remedy"]) == (False, "engram topics create")

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from deploy.local.ports import free_port
 from deploy.local.redis import LocalRedis
 from engram.cli.app import app
-from memory_store.stores.redis import RedisAddress, RedisStore
+from memory_store.stores.redis import RedisStore
+from memory_store.stores.redis_client import RedisAddress
 from schemas.errors import FatalError
 from tests.certificates import authority, signed
 

@@ -13,7 +13,8 @@ from memory_store.bank import Bank, first_broken_link
 from memory_store.coordinator.coordinator import Coordinator
 from memory_store.coordinator.guards import EventSpan
 from memory_store.coordinator.options import RoundRules
-from memory_store.stores.redis import RedisAddress, RedisStore
+from memory_store.stores.redis import RedisStore
+from memory_store.stores.redis_client import RedisAddress
 from messaging.kafka.bus import KafkaBus
 from messaging.kafka.connection import KafkaConnection
 from messaging.ports import OutRecord, TopicSpec

@@ -13,7 +13,8 @@ import pytest
 
 from memory_store.bank import Change, first_broken_link
 from memory_store.store import BankStore, CommitRequest
-from memory_store.stores.redis import RedisAddress, RedisStore
+from memory_store.stores.redis import RedisStore
+from memory_store.stores.redis_client import RedisAddress
 from memory_store.stores.sqlite import SqliteStore
 from schemas.errors import OwnershipLostError, StaleVersionError
 from tests.unit.memory_store.proposals import NOW, a_bank, unit_rows

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -11,8 +12,10 @@ from deploy.local.redis import LocalRedis
 from memory_store.bank import Bank, Change, first_broken_link
 from memory_store.coordinator.options import RoundRules
 from memory_store.store import CommitRequest
-from memory_store.stores.redis import RedisAddress, RedisStore, reader_acl
+from memory_store.stores.redis import RedisStore, reader_acl
+from memory_store.stores.redis_client import RedisAddress
 from memory_store.views import BankCache
+from schemas.credentials import CredentialFile
 from schemas.errors import FatalError, SettingsError, TransientError
 from tests.integration.memory_store.bench import BANK_ID, INITIAL, Bench, initial_bank, proposal, proposals
 from tests.proxy import FaultProxy
@@ -338,6 +341,21 @@ def test_a_password_that_is_rotated_makes_a_worker_stale_and_it_comes_back(own_r
         RedisStore.for_worker(RedisAddress(own_redis.url, username="ann", password=PASSWORD)).read(BANK_ID)
     admin.execute_command("ACL", "SETUSER", "ann", f">{PASSWORD}")
     until(lambda: cache.view(BANK_ID).memory_state == "live")
+
+
+def test_a_password_that_rotates_in_its_file_needs_no_restart(own_redis: LocalRedis, tmp_path: Path) -> None:
+    file, admin = tmp_path / "password", Redis.from_url(own_redis.url)
+    file.write_text("first\n")
+    admin.execute_command("ACL", "SETUSER", "ann", "on", "~*", "&*", "+@all", ">first")
+    credentials = CredentialFile(file, "store.credentials_file")
+    store = RedisStore.for_worker(RedisAddress(own_redis.url, username="ann", credentials=credentials))
+    created(store)
+    file.write_text("second\n")
+    admin.execute_command("ACL", "SETUSER", "ann", "resetpass", ">second")
+    admin.execute_command("CLIENT", "KILL", "USER", "ann")
+    cache = BankCache(store, INITIAL, refresh_s=0.0)
+    until(lambda: cache.view(BANK_ID).memory_state == "live")
+    assert "second" not in f"{credentials!r} {store!r}"
 
 
 def test_a_demoted_primary_is_let_go(own_redis: LocalRedis, near: RedisStore) -> None:

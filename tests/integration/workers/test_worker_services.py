@@ -8,7 +8,8 @@ import pytest
 from deploy.local.kafka import LocalKafka
 from deploy.local.redis import LocalRedis
 from memory_store.bank import Bank, Change
-from memory_store.stores.redis import RedisAddress, RedisStore
+from memory_store.stores.redis import RedisStore
+from memory_store.stores.redis_client import RedisAddress
 from memory_store.stores.sqlite import SqliteStore
 from messaging.kafka.bus import KafkaBus
 from messaging.kafka.connection import KafkaConnection, KafkaOptions

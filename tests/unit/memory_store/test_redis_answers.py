@@ -3,7 +3,8 @@
 import pytest
 from redis._parsers.base import BaseParser
 
-from memory_store.stores.redis import RedisAddress, RedisStore
+from memory_store.stores.redis import RedisStore
+from memory_store.stores.redis_client import RedisAddress
 
 STORE = RedisStore.for_worker(RedisAddress("redis://127.0.0.1:1/0"))
 

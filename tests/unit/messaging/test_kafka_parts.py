@@ -132,9 +132,9 @@ FATAL, LOST, PASSING = FatalError, OwnershipLostError, TransientError
 @pytest.mark.parametrize(
     ("theirs", "ours", "advice"),
     [
-        (kafka_errors.GroupAuthorizationFailedError, FATAL, "rights of this user"),
-        (kafka_errors.ClusterAuthorizationFailedError, FATAL, "rights of this user"),
-        (kafka_errors.TransactionalIdAuthorizationFailedError, FATAL, "rights of this user"),
+        (kafka_errors.GroupAuthorizationFailedError, FATAL, "lacks Read on group 'the words"),
+        (kafka_errors.ClusterAuthorizationFailedError, FATAL, "lacks a right on the cluster"),
+        (kafka_errors.TransactionalIdAuthorizationFailedError, FATAL, "lacks Write on transactional id"),
         (kafka_errors.UnsupportedVersionError, FATAL, "check the kafka settings"),
         (kafka_errors.UnsupportedSaslMechanismError, PASSING, "was the password changed?"),
         (kafka_errors.SaslAuthenticationFailedError, PASSING, "was the password changed?"),
@@ -161,6 +161,20 @@ def test_each_error_of_the_client_is_one_of_ours_with_advice(
     assert "the words of the client" in str(found)
     if isinstance(found, BadMessageError):
         assert found.reason == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("doing", "right"),
+    [
+        ("publishing to 'a'", "Write on topic 'a'"),
+        ("committing as writer 'w'", "Write on topic 'a'"),
+        ("reading", "Read"),
+    ],
+)
+def test_a_right_that_lacks_is_named_by_what_was_done(doing: str, right: str) -> None:
+    said = str(translate(kafka_errors.TopicAuthorizationFailedError({"a"}), doing))
+    assert f"this user lacks {right}" in said
+    assert "`engram topics acls`" in said
 
 
 def test_errors_of_our_own_pass_through_untranslated() -> None:
@@ -210,10 +224,12 @@ def test_each_setting_of_a_connection_reaches_the_client_under_its_name() -> Non
         "ssl_certfile": "cert",
         "ssl_keyfile": "key",
         "bootstrap_timeout_ms": 2500,
+        "metadata_max_age_ms": 10_000,
         "reconnect_backoff_max_ms": 1000,
     }
     assert KafkaConnection("a:1").client_settings().keys() == {
-        *("bootstrap_servers", "client_id", "security_protocol", "bootstrap_timeout_ms", "reconnect_backoff_max_ms")
+        *("bootstrap_servers", "client_id", "security_protocol", "bootstrap_timeout_ms", "reconnect_backoff_max_ms"),
+        "metadata_max_age_ms",
     }
 
 

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.addresses import MASK, host_ports, listen_address, shown_host_port, without_secrets
+from schemas.addresses import (
+    MASK,
+    SentinelAddress,
+    host_ports,
+    listen_address,
+    sentinel_address,
+    shown_host_port,
+    without_secrets,
+)
 
 
 def test_addresses_of_all_kinds() -> None:
@@ -139,3 +147,18 @@ def test_where_nobody_can_listen(text: str) -> None:
     with pytest.raises(ValueError, match="must be host:port") as refused:
         listen_address(text)
     assert "Kafka" not in str(refused.value)
+
+
+def test_sentinels_are_read_with_what_goes_without_saying() -> None:
+    found = sentinel_address("redis+sentinel://a,b:1,[::1]:2/banks")
+    assert found == SentinelAddress((("a", 26379), ("b", 1), ("::1", 2)), "banks", 0, is_tls=False)
+    tls = sentinel_address("rediss+sentinel://a/banks/3")
+    assert tls == SentinelAddress((("a", 26379),), "banks", 3, is_tls=True)
+    assert sentinel_address("redis://a/0") is None
+
+
+@pytest.mark.parametrize("rest", ["", "a", "a/", "/banks", "u:p@a/banks", "a/banks/0?x=1", "a/banks/x", "a:0/banks"])
+def test_other_addresses_of_sentinels_are_refused_without_being_shown(rest: str) -> None:
+    with pytest.raises(ValueError, match="must be") as refused:
+        sentinel_address(f"redis+sentinel://{rest}")
+    assert "u:p" not in str(refused.value)

@@ -29,12 +29,18 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     "kafka.group": (["g"], [""]),
     "kafka.bootstrap_servers": (["a:1", "a:1,b:2", "[::1]:9092"], ["", "a", "a:1,", "a:0"]),
     "kafka.security_protocol": (["PLAINTEXT", "SSL"], ["ssl", "TLS"]),
-    "kafka.sasl_mechanism": (["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], ["GSSAPI", "plain"]),
+    "kafka.sasl_mechanism": (["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"], ["GSSAPI", "plain"]),
     "store.timeout_s": ([SMALL], [0, -1]),
     "store.key_prefix": (["a", "9.b_c-D", "x" * 64], ["", "-a", "a:b", "x" * 65]),
     "store.url": (
-        ["unix:///run/redis.sock", "sqlite:////data/banks.db", "redis://[::1]:6379/0", "rediss://h:1"],
-        ["", "http://h", " redis://h", "redis:/h", "redis://h:99999", "rediss://", "redis://h/0#x"],
+        [
+            *("unix:///run/redis.sock", "sqlite:////data/banks.db", "redis://[::1]:6379/0", "rediss://h:1"),
+            *("redis+sentinel://a/banks", "rediss+sentinel://a:1,[::1]:2,c/my.banks-1/15"),
+        ],
+        [
+            *("", "http://h", " redis://h", "redis:/h", "redis://h:99999", "rediss://", "redis://h/0#x"),
+            *("redis+sentinel://a", "redis+sentinel://a:0/banks", "redis+sentinel://a/banks/x", "sentinel://a/banks"),
+        ],
     ),
     "http.listen": (["127.0.0.1:0", "9100", "[::1]:65535"], ["", "a", "a:1/x", ":65536", "-1"]),
     "log.level": (["debug", "info", "warning", "error"], ["INFO", "trace"]),
@@ -102,6 +108,7 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
 }
 UNBOUNDED = {
     "kafka.client_id", "kafka.username", "kafka.password", "store.username", "store.password", "kafka.ssl_cafile",
+    "kafka.credentials_file", "kafka.mac_keys", "kafka.mac_keys_path", "store.credentials_file", "store.ssl_cafile",
     "kafka.ssl_certfile", "kafka.ssl_keyfile", "memory.updates", "producer.width", "producer.height", "producer.mask",
     "producer.hours", "producer.start", "producer.paused_until",
     "producer.spool_dir", "producer.watch_view",
@@ -186,6 +193,27 @@ def test_sasl_needs_all_three(protocol: str, missing: str) -> None:
     with pytest.raises(SettingsError, match=f"^kafka: {protocol} needs sasl_mechanism, username and password"):
         loaded(kafka__security_protocol=protocol, **whole)
     loaded(kafka__security_protocol="SSL", **whole)  # which asks for none of them
+
+
+def test_a_file_serves_in_place_of_a_password_and_is_all_that_a_token_needs() -> None:
+    sasl = {"kafka__security_protocol": "SASL_SSL", "kafka__credentials_file": "/run/secrets/kafka"}
+    assert loaded(**sasl, kafka__sasl_mechanism="PLAIN", kafka__username="u").kafka.password is None
+    assert loaded(**sasl, kafka__sasl_mechanism="OAUTHBEARER").kafka.username is None
+    with pytest.raises(SettingsError, match=r"^kafka: OAUTHBEARER needs credentials_file"):
+        loaded(kafka__security_protocol="SASL_SSL", kafka__sasl_mechanism="OAUTHBEARER", kafka__password="p")
+
+
+@pytest.mark.parametrize(
+    ("twice", "says"),
+    [
+        ({"kafka__password": "p", "kafka__credentials_file": "/p"}, "kafka: a password is given twice"),
+        ({"store__password": "p", "store__credentials_file": "/p"}, "store: a password is given twice"),
+        ({"kafka__mac_keys": "k", "kafka__mac_keys_path": "/k"}, "kafka: keys are given twice"),
+    ],
+)
+def test_what_is_given_twice_is_refused(twice: dict[str, str], says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        loaded(**twice)
 
 
 def test_a_size_is_both_sides_or_neither() -> None:

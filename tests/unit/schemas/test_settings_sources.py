@@ -196,7 +196,8 @@ def test_variables_of_others_are_left_alone() -> None:
 
 
 def test_only_passwords_are_secrets_and_every_one_is() -> None:
-    assert {path for path in known_paths() if is_secret(path)} == {"kafka.password", "store.password"}
+    secrets = {"kafka.password", "kafka.mac_keys", "store.password"}
+    assert {path for path in known_paths() if is_secret(path)} == secrets
 
 
 def test_a_secret_is_stars_when_shown_and_itself_when_used() -> None:
