@@ -179,6 +179,7 @@ class FrameLog:
                 if record.key != key:
                     continue
                 with suppress(BadMessageError):  # the worker has made a dead letter of it
+                    record.check()
                     header = decode_header(FrameHeader, record.header(HEADER), record.key, "camera_id")
                     if header.session_id == wanted.session_id:
                         yield record, header

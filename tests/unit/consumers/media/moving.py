@@ -16,7 +16,7 @@ from consumers.media.footage import FrameLog
 from consumers.media.store import MediaStore
 from consumers.sieve import EventSieve
 from messaging.inprocess.bus import InProcessBus
-from messaging.ports import OutRecord, TopicSpec
+from messaging.ports import Bus, OutRecord, TopicSpec
 from schemas.codec import EVENT_HEADERS, decode_message, encode_header, encode_message
 from schemas.media import EventMedia, EventMediaEvent
 from schemas.messages import AnomalyEvent, FrameHeader
@@ -67,6 +67,7 @@ class Yard:
         self.bus = InProcessBus(max_topic_bytes=64 << 20, ring_records=ring_records, clock=self.clock)
         specs = [TopicSpec(FRAMES, partitions), TopicSpec(EVENTS, partitions), TopicSpec(MEDIA, 1)]
         self.bus.create_topics(specs)
+        self.frames_bus: Bus = self.bus
         self.folder = folder
         self._publisher = self.bus.publisher()
 
@@ -101,7 +102,7 @@ class Yard:
         """One more member of the group."""
         reader = GroupReader(self.bus.subscription([EVENTS], "clips"), EventSieve())
         chosen = ClipOptions(MEDIA, **{"before_s": 1.0, "after_s": 1.0, **options})  # type: ignore[arg-type]
-        frames = FrameLog(self.bus, FRAMES, self.bus.existing_topics()[FRAMES])
+        frames = FrameLog(self.frames_bus, FRAMES, self.bus.existing_topics()[FRAMES])
         return Clipper(
             reader, frames, store or FolderStore(self.folder), self.bus.publisher(), chosen, self.now, self.clock
         )

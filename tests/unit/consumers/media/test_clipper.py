@@ -13,8 +13,9 @@ import pytest
 
 from consumers.media.folder import FolderStore
 from consumers.media.store import Retention
+from messaging.sealing import SealedBus, Seals
 from schemas.errors import FatalError, TransientError
-from tests.unit.consumers.media.moving import HEIGHT, WIDTH, Yard, header, jpeg, path_of
+from tests.unit.consumers.media.moving import FRAMES, HEIGHT, WIDTH, Yard, header, jpeg, path_of
 from tests.unit.consumers.samples import at, event
 
 
@@ -105,6 +106,14 @@ def test_an_event_without_frames_is_told_of_and_passed(yard: Yard) -> None:
     assert counts.gone == 1
     yard.make()
     assert len(yard.told()) == 2, "it is settled"
+
+
+def test_frames_that_anybody_may_have_written_are_not_shown_where_there_are_keys(yard: Yard) -> None:
+    yard.send(range(60))
+    yard.tell(event(20, 30, "end", 1))
+    yard.frames_bus = SealedBus(yard.bus, Seals(lambda: "edge one " + "11" * 32, {FRAMES: "edge"}))
+    yard.make()
+    assert [(media.uri, media.why) for media in yard.told()] == [(None, "frames_gone")] * 2
 
 
 def test_frames_that_are_no_pictures_are_missing(yard: Yard) -> None:
