@@ -7,14 +7,13 @@ a usual frame (``inference.explaining``), 0 below. It never saturates, so that o
 import cv2
 import numpy as np
 
+from memory_store.exemplar import HALF_AT
 from schemas.arrays import Float32, Float64
 from schemas.messages import HeatMap, Region
 
 REGION_LEVEL = 0.5
 """A region is a connected group of patches with at least this share of the worst patch's irregularity."""
 MAX_REGIONS = 5
-HALF_AT = 4.0
-"""Spreads at half of the scale."""
 
 
 def heat_map(spreads_RS: Float64) -> HeatMap:

@@ -1,0 +1,111 @@
+"""What operators called normal does not count: a frame is judged as if what they know were as usual.
+
+The map of a frame is taken apart into things (``memory_store.exemplar``); each that an exemplar covers is lowered to
+the worst patch of a usual frame, in the map that people see as well as in the number that is made of it, and the places
+that it touches say nothing. So a frame that shows nothing else is a usual one, and one that shows something else as
+well is judged by that alone. What was called real is never covered.
+
+Dimensions: R x S patches of the map, U x V patches at every cell, P x Q places.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.evidence import PATCH_CELLS, Evidence
+from inference.rarity import spreads_above
+from memory_store.exemplar import PATCH_STEP, Taught, things_of
+from memory_store.normality import PLACE_CELLS, Grid, Normality
+from schemas.arrays import Float32, Float64
+
+Bool = NDArray[np.bool_]
+MIN_IRREGULARITY = 1e-10
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """The worst patch of a usual frame, by the natural logarithm of its irregularity: the zero of the common scale."""
+
+    mean: float
+    spread: float
+
+    @classmethod
+    def of(cls, memory: Normality) -> "Usual":
+        """As a memory has counted it: where its motion evidence is 0 and 1 spreads."""
+        zero, one = (spreads_above(Evidence(*(np.array([n]) for n in (x, 0.0, 0.0))), memory)[0, 0] for x in (0.0, 1.0))
+        spread = float(1.0 / (one - zero))
+        return cls(float(-zero * spread), spread)
+
+    @property
+    def worst(self) -> float:
+        """Its irregularity."""
+        return math.exp(self.mean)
+
+    def spreads_of(self, map_RS: Float32 | Float64) -> Float64:
+        """How far each patch of a map lies above the worst patch of a usual frame, in spreads."""
+        levels_RS = np.log(np.maximum(map_RS.astype(np.float64), MIN_IRREGULARITY))
+        return np.asarray((levels_RS - self.mean) / self.spread)
+
+    @property
+    def half(self) -> float:
+        """Spreads between a patch and one that is half as irregular."""
+        return math.log(2.0) / self.spread
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Passed:
+    """What of a frame is taken for normal.
+
+    Attributes:
+        covered_UV: patches at every cell.
+        covered_PQ: places that they touch.
+        teaches: whether the frame may be remembered as normal: what an operator has said must be all that is known of
+            it, so that it can be unsaid, and what was called real must never become usual.
+    """
+
+    covered_UV: Bool
+    covered_PQ: Bool
+    teaches: bool
+
+
+def passed(spreads_RS: Float64, half: float, taught: Taught, grid: Grid) -> Passed:
+    """Hold the things of a map against what was said.
+
+    Args:
+        spreads_RS: of the map's patches, see ``Usual``.
+        half: see ``Usual``.
+        taught: what was said of this camera.
+        grid: of its cells.
+    """
+    things = things_of(spreads_RS, half)
+    covered_RS = np.zeros(spreads_RS.shape, bool)
+    for thing in things:
+        if taught.covers(thing):
+            covered_RS |= thing.where_RS
+    left_RS = (spreads_RS > 0) & ~covered_RS
+    covered_UV = _at_every_cell(covered_RS, grid) & ~_at_every_cell(left_RS, grid)
+    teaches = not covered_RS.any() and not any(taught.is_real(thing) for thing in things)
+    return Passed(covered_UV, _touched(covered_UV, grid), teaches)
+
+
+def _at_every_cell(patches_RS: Bool, grid: Grid) -> Bool:
+    """Patches at every cell that lie on, or between, such patches of the map."""
+    for axis, cells in ((0, grid.rows), (1, grid.columns)):
+        at = np.arange(cells - PATCH_CELLS + 1)
+        before, after = at // PATCH_STEP, np.minimum(-(-at // PATCH_STEP), patches_RS.shape[axis] - 1)
+        patches_RS = patches_RS.take(before, axis) | patches_RS.take(after, axis)
+    return patches_RS
+
+
+def _touched(covered_UV: Bool, grid: Grid) -> Bool:
+    """Places that such patches reach into."""
+    cells = np.zeros((grid.rows, grid.columns), bool)
+    U, V = covered_UV.shape
+    for down in range(PATCH_CELLS):
+        for right in range(PATCH_CELLS):
+            cells[down : down + U, right : right + V] |= covered_UV
+    P, Q = grid.places
+    whole = cells[: P * PLACE_CELLS, : Q * PLACE_CELLS].reshape(P, PLACE_CELLS, Q, PLACE_CELLS)
+    return np.asarray(whole.any(axis=(1, 3)))
