@@ -40,7 +40,7 @@ from schemas.messages import Count, DerivedId, Id, UtcTime
 from schemas.verdicts import OperatorVerdict, Scope
 
 HALF_AT = 4.0
-"""Spreads at half of the common scale of heat maps: 255 z / (z + 4)."""
+"""Spreads at half of the common scale of heat maps."""
 PATCH_STEP = 2
 """Cells from one patch to the next; a patch is as wide as a place."""
 MAX_EXEMPLARS = 64
@@ -182,6 +182,12 @@ def trace_shape(grid: Grid) -> tuple[int, int]:
     """(R, S) of the maps of a camera with such cells."""
     rows, columns = (size - PLACE_CELLS + 1 for size in (grid.rows, grid.columns))
     return -(-rows // PATCH_STEP), -(-columns // PATCH_STEP)
+
+
+def levels_of(spreads_RS: Float64) -> UInt8:
+    """Spreads above the worst patch of a usual frame on the common scale, 0 to 255; it never saturates."""
+    above_RS = np.maximum(spreads_RS, 0.0)
+    return np.rint(255.0 * above_RS / (above_RS + HALF_AT)).astype(np.uint8)
 
 
 def spreads_at(levels_RS: UInt8 | Float64) -> Float64:

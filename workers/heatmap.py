@@ -7,7 +7,7 @@ a usual frame (``inference.explaining``), 0 below. It never saturates, so that o
 import cv2
 import numpy as np
 
-from memory_store.exemplar import HALF_AT
+from memory_store.exemplar import HALF_AT, levels_of
 from schemas.arrays import Float32, Float64
 from schemas.messages import HeatMap, Region
 
@@ -19,8 +19,7 @@ MAX_REGIONS = 5
 def heat_map(spreads_RS: Float64) -> HeatMap:
     """Quantise a map of spreads to 0..255."""
     rows, columns = spreads_RS.shape
-    levels = np.rint(255 * _levels(spreads_RS)).astype(int)
-    return HeatMap(rows=rows, columns=columns, values=tuple(levels.ravel().tolist()), scale="common")
+    return HeatMap(rows=rows, columns=columns, values=tuple(levels_of(spreads_RS).ravel().tolist()), scale="common")
 
 
 def regions(map_RS: Float32, spreads_RS: Float64) -> tuple[Region, ...]:
