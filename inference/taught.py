@@ -9,19 +9,24 @@ Dimensions: R x S patches of the map, U x V patches at every cell, P x Q places.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from inference.evidence import PATCH_CELLS, Evidence
 from inference.rarity import spreads_above
-from memory_store.exemplar import PATCH_STEP, Taught, things_of
+from memory_store.exemplar import PATCH_STEP, Taught, Thing
 from memory_store.normality import PLACE_CELLS, Grid, Normality
-from schemas.arrays import Float32, Float64
+from schemas.arrays import Float32, Float64, UInt8
 
 Bool = NDArray[np.bool_]
 MIN_IRREGULARITY = 1e-10
+NEWS = 2.0
+"""Spreads above the worst patch of a usual frame up to which a thing is held against nothing: no such thing alarms, and
+normal frames, which show as much now and then, must go on to be scored and remembered as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +45,8 @@ class Usual:
 
     @property
     def worst(self) -> float:
-        """Its irregularity."""
-        return math.exp(self.mean)
+        """Its irregularity, a trifle less, so that in single precision as well it does not lie above itself."""
+        return math.exp(self.mean) * (1.0 - 1e-6)
 
     def spreads_of(self, map_RS: Float32 | Float64) -> Float64:
         """How far each patch of a map lies above the worst patch of a usual frame, in spreads."""
@@ -52,6 +57,32 @@ class Usual:
     def half(self) -> float:
         """Spreads between a patch and one that is half as irregular."""
         return math.log(2.0) / self.spread
+
+
+def things_of(spreads_RS: Float64, half: float) -> list[Thing]:
+    """The things on a map.
+
+    Args:
+        spreads_RS: above the worst patch of a usual frame.
+        half: see ``Usual``.
+    """
+    count, labels_RS = cv2.connectedComponents((spreads_RS > 0).astype(np.uint8), connectivity=8)
+    return [_thing(labels_RS == label, spreads_RS, half) for label in range(1, count)]
+
+
+def extents_of(things: Sequence[Thing], shape: tuple[int, int]) -> UInt8:
+    """Size of the thing that lies at each patch, (R, S); 0 where none does."""
+    extents_RS = np.zeros(shape, np.uint8)
+    for thing in things:
+        extents_RS[thing.where_RS] = min(thing.size, 255)
+    return extents_RS
+
+
+def _thing(where_RS: Bool, spreads_RS: Float64, half: float) -> Thing:
+    rows, columns = np.nonzero(where_RS & (spreads_RS >= spreads_RS[where_RS].max() - half))
+    size = (rows.max() - rows.min() + 1) * (columns.max() - columns.min() + 1)
+    is_cut = where_RS[0].any() or where_RS[-1].any() or where_RS[:, 0].any() or where_RS[:, -1].any()
+    return Thing.of(where_RS, spreads_RS, int(size), bool(is_cut))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,13 +110,12 @@ def passed(spreads_RS: Float64, half: float, taught: Taught, grid: Grid) -> Pass
         taught: what was said of this camera.
         grid: of its cells.
     """
-    things = things_of(spreads_RS, half)
+    things = [thing for thing in things_of(spreads_RS, half) if thing.spreads_N.max() > NEWS]
     covered_RS = np.zeros(spreads_RS.shape, bool)
     for thing in things:
         if taught.covers(thing):
             covered_RS |= thing.where_RS
-    left_RS = (spreads_RS > 0) & ~covered_RS
-    covered_UV = _at_every_cell(covered_RS, grid) & ~_at_every_cell(left_RS, grid)
+    covered_UV = _at_every_cell(covered_RS, grid)  # things lie a patch apart, so this takes nothing of another
     teaches = not covered_RS.any() and not any(taught.is_real(thing) for thing in things)
     return Passed(covered_UV, _touched(covered_UV, grid), teaches)
 

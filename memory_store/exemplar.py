@@ -27,7 +27,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,6 @@ FULL = 254.5
 """What the highest level of the scale is taken for, which has no end."""
 
 Bool = NDArray[np.bool_]
-N = TypeVar("N", np.int64, np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,33 +202,22 @@ class Thing:
     Attributes:
         where_RS: its patches.
         spreads_N: theirs, in the order of ``where_RS``.
+        traced_N: the same as a trace would tell it, which is rough far beyond the middle of the scale.
         size: in patches, see the module.
         is_cut: whether the edge of the image cuts it.
     """
 
     where_RS: Bool
     spreads_N: Float64
+    traced_N: Float64
     size: int
     is_cut: bool
 
-
-def things_of(spreads_RS: Float64, half: float) -> list[Thing]:
-    """The things on a map.
-
-    Args:
-        spreads_RS: above the worst patch of a usual frame.
-        half: spreads by which a patch half as irregular as another lies below it.
-    """
-    labels_RS = _labelled(spreads_RS > 0)
-    return [_thing(labels_RS == label, spreads_RS, half) for label in np.unique(labels_RS[labels_RS > 0])]
-
-
-def extents_of(things: Sequence[Thing], shape: tuple[int, int]) -> UInt8:
-    """Size of the thing that lies at each patch, (R, S); 0 where none does."""
-    extents_RS = np.zeros(shape, np.uint8)
-    for thing in things:
-        extents_RS[thing.where_RS] = min(thing.size, 255)
-    return extents_RS
+    @classmethod
+    def of(cls, where_RS: Bool, spreads_RS: Float64, size: int, is_cut: bool) -> "Thing":
+        """The thing at some patches of a map."""
+        spreads_N = spreads_RS[where_RS]
+        return cls(where_RS, spreads_N, spreads_at(levels_of(spreads_N)), size, is_cut)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -254,8 +242,8 @@ class Shown:
     def covers(self, thing: Thing) -> bool:
         """Whether it is as this event was, or like it; see the module."""
         where_RS = thing.where_RS
-        is_same = (thing.spreads_N <= self.trace_RS[where_RS] + SAME).all()
-        if is_same and thing.size <= self.extents_RS[where_RS].min():
+        was_as_large = min(thing.size, 255) <= self.extents_RS[where_RS].min()
+        if was_as_large and (thing.traced_N <= self.trace_RS[where_RS] + SAME).all():
             return True
         size = thing.size * (CUT if thing.is_cut else 1)
         return size <= self.of.size and bool((thing.spreads_N <= self.reach_RS[where_RS] + SLACK).all())
@@ -269,7 +257,7 @@ class Shown:
     def as_thing(self) -> Thing:
         """What it looked like at its worst: all patches at least half as many spreads above a usual frame."""
         where_RS = self.trace_RS >= self.trace_RS.max() / 2
-        return Thing(where_RS, self.trace_RS[where_RS], self.of.size, is_cut=False)
+        return Thing.of(where_RS, self.trace_RS, self.of.size, is_cut=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -310,24 +298,7 @@ def silenced_by(added: Exemplar, others: Iterable[Exemplar]) -> Exemplar | None:
     )
 
 
-def _thing(where_RS: Bool, spreads_RS: Float64, half: float) -> Thing:
-    spreads_N = spreads_RS[where_RS]
-    rows, columns = np.nonzero(where_RS & (spreads_RS >= spreads_N.max() - half))
-    edges = where_RS[0].any() or where_RS[-1].any() or where_RS[:, 0].any() or where_RS[:, -1].any()
-    return Thing(where_RS, spreads_N, int((np.ptp(rows) + 1) * (np.ptp(columns) + 1)), bool(edges))
-
-
-def _labelled(high_RS: Bool) -> NDArray[np.int64]:
-    """A number for each connected group (8 neighbours), 0 elsewhere: the highest index spreads over its group."""
-    labels_RS = np.where(high_RS, np.arange(1, high_RS.size + 1).reshape(high_RS.shape), 0)
-    while True:
-        grown_RS = np.where(high_RS, _highest_within(labels_RS, 1), 0)
-        if (grown_RS == labels_RS).all():
-            return labels_RS
-        labels_RS = grown_RS
-
-
-def _highest_within(values_RS: NDArray[N], reach: int) -> NDArray[N]:
+def _highest_within(values_RS: Float64, reach: int) -> Float64:
     """The largest value within a square of ``reach`` patches around each; values are not negative."""
     for axis in (0, 1):
         widths = [(0, 0), (0, 0)]

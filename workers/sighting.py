@@ -5,7 +5,7 @@ from dataclasses import replace
 from inference.error_map import Irregularity
 from inference.explaining import Explainer
 from inference.scoring import LiveScore
-from memory_store.exemplar import extents_of, things_of
+from inference.taught import extents_of, things_of
 from schemas.messages import EvidenceValue, FrameHeader
 from workers.heatmap import heat_map, regions
 from workers.severity import rarity_of

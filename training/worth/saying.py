@@ -18,8 +18,8 @@ from inference.error_map import PATCH_STEP
 from inference.evidence import Evidence, Expectation, ask_by_patches, expectation, motion_map, patch_means
 from inference.rarity import joint, level_for, log10_p
 from inference.scoring import EXIT_SHARE
-from inference.taught import Usual, passed
-from memory_store.exemplar import Exemplar, Taught, exemplar_of, extents_of, levels_of, things_of
+from inference.taught import Usual, extents_of, passed, things_of
+from memory_store.exemplar import Exemplar, Taught, exemplar_of, levels_of
 from memory_store.normality import Normality
 from schemas.arrays import Float64
 from schemas.messages import HeatMap, Region
