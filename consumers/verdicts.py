@@ -90,6 +90,7 @@ def verdict_on(event: EventData, said: Statement, verdict_id: str) -> OperatorVe
         given_at=said.given_at,
         expires_at=said.expires_at,
         trace=_trace(event) if shows else None,
+        extents=event.extents if shows and event.trace is not None else (),
         regions=event.regions[:MAX_REGIONS] if shows else (),
     )
 

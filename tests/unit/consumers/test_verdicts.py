@@ -23,29 +23,31 @@ from tests.unit.consumers.samples import DIGEST, ORIGIN, event
 
 TRACE = HeatMap(rows=2, columns=2, values=(0, 10, 20, 30), scale="common")
 PEAK = HeatMap(rows=2, columns=2, values=(0, 0, 0, 30), scale="common")
+PLAIN: dict[str, Any] = {"judgement": "normal", "operator": "ann", "given_at": ORIGIN}
 SAID = Statement("normal", "ann@desk2", ORIGIN, "camera", "the cargo bike", ORIGIN + timedelta(days=30))
 
 
 def told(**changes: Any) -> EventData:
-    return event(5, 9).data.model_copy(update={"heat_map": PEAK, "trace": TRACE, **changes})
+    return event(5, 9).data.model_copy(update={"heat_map": PEAK, "trace": TRACE, "extents": (0, 3, 3, 3), **changes})
 
 
 def test_a_verdict_carries_what_the_event_looked_like() -> None:
     verdict = verdict_on(told(), SAID, "v1")
-    assert (verdict.trace, verdict.regions) == (TRACE, told().regions)
+    assert (verdict.trace, verdict.extents, verdict.regions) == (TRACE, (0, 3, 3, 3), told().regions)
     assert (verdict.event_id, verdict.camera_id, verdict.bank_id) == ("cam1:s1:5", "cam1", "shared")
     assert (verdict.judgement, verdict.scope, verdict.reason) == ("normal", "camera", "the cargo bike")
     assert (verdict.operator, verdict.given_at, verdict.expires_at) == (SAID.operator, ORIGIN, SAID.expires_at)
 
 
 def test_an_event_of_an_older_worker_gives_its_peak() -> None:
-    assert verdict_on(told(trace=None), SAID, "v1").trace == PEAK
+    verdict = verdict_on(told(trace=None), SAID, "v1")
+    assert (verdict.trace, verdict.extents) == (PEAK, ())
 
 
 def test_what_takes_back_or_skips_shows_nothing() -> None:
     for judgement in ("undo", "skip"):
         verdict = verdict_on(told(), Statement(judgement, "ann", ORIGIN), "v1")
-        assert (verdict.trace, verdict.regions) == (None, ())
+        assert (verdict.trace, verdict.extents, verdict.regions) == (None, (), ())
 
 
 def test_no_more_regions_than_a_verdict_takes() -> None:
@@ -76,7 +78,7 @@ def test_nothing_is_said_of_a_camera_in_trouble() -> None:
 )
 def test_a_statement_must_be_able_to_stand_in_a_log(changes: dict[str, Any], wanted: str) -> None:
     with pytest.raises(SettingsError, match=wanted):
-        Statement(**({"judgement": "normal", "operator": "ann", "given_at": ORIGIN} | changes))
+        Statement(**(PLAIN | changes))
 
 
 def test_the_record_goes_by_its_bank() -> None:
