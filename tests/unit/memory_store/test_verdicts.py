@@ -10,7 +10,7 @@ import pytest
 from memory_store.bank import Bank
 from memory_store.coordinator.positions import Place
 from memory_store.coordinator.verdicts import Decision, Refusal, Said, decide, flaw_of
-from memory_store.exemplar import MAX_EXEMPLARS, exemplar_of, in_order
+from memory_store.exemplar import MAX_EXEMPLARS, Exemplar, exemplar_of, in_order
 from memory_store.normality import Grid
 from memory_store.views import InitialBank
 from messaging.ports import Claim
@@ -32,12 +32,16 @@ def said(verdict: OperatorVerdict) -> Said:
     return Said(verdict, exemplar_of(verdict) if verdict.trace is not None else None, PLACE)
 
 
-def decided(verdict: OperatorVerdict, bank: Bank) -> tuple[str, ...]:
-    """Events that the next version holds."""
+def applied(verdict: OperatorVerdict, bank: Bank) -> tuple[Exemplar, ...]:
+    """What the next version holds."""
     decision = decide(said(verdict), bank, LATER)
     assert isinstance(decision, Decision)
     assert decision.exemplars is not None
-    return tuple(one.event_id for one in decision.exemplars)
+    return decision.exemplars
+
+
+def decided(verdict: OperatorVerdict, bank: Bank) -> tuple[str, ...]:
+    return tuple(one.event_id for one in applied(verdict, bank))
 
 
 def refused(verdict: OperatorVerdict, bank: Bank) -> Refusal:
@@ -53,9 +57,9 @@ def test_what_was_said_is_added_in_order() -> None:
 def test_what_is_undone_is_gone_and_the_bank_as_it_was() -> None:
     before = bank_with(small_exemplar("cam2:s1:5"))
     verdict = small_verdict("cam1:s1:5")
-    after = replace(before, exemplars=decide(said(verdict), before, LATER).exemplars)  # type: ignore[union-attr]
+    after = replace(before, exemplars=applied(verdict, before))
     assert after.digest != before.digest
-    undone = replace(after, exemplars=decide(said(unsaid(verdict)), after, LATER).exemplars)  # type: ignore[union-attr]
+    undone = replace(after, exemplars=applied(unsaid(verdict), after))
     assert undone.digest == before.digest
 
 

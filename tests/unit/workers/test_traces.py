@@ -59,7 +59,7 @@ def run(scores: list[float], traces: list[Trace | None]) -> Happening:
 
 
 def test_an_event_gathers_its_anomalous_frames_and_no_calm_ones() -> None:
-    shown = [trace(9, 0), trace(0, 8), trace(1, 1), trace(1, 1), trace(255, 255), trace(10, 1)]
+    shown: list[Trace | None] = [trace(9, 0), trace(0, 8), trace(1, 1), trace(1, 1), trace(255, 255), trace(10, 1)]
     told = run([0.7, 0.9, 0.7, 0.7, 0.1, 0.7], shown)
     assert told.trace == trace(10, 8)
 

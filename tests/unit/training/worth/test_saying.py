@@ -17,6 +17,7 @@ def of_kind(take: Take, pixels: int) -> Take:
 def larger(take: Take) -> Take:
     """As fast, over most of the image."""
     speeds = take.seen.speeds_FRS.copy()
+    assert take.labels_F is not None
     abnormal = np.flatnonzero(take.labels_F)
     speeds[abnormal, 2:14, 3:20] = 4 * speeds[abnormal, 2:14, 3:20]
     return of_kind(replace(take, seen=replace(take.seen, speeds_FRS=speeds)), LARGE_PX + 1)
