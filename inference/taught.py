@@ -55,8 +55,11 @@ class Usual:
 
     @property
     def half(self) -> float:
-        """Spreads between a patch and one that is half as irregular."""
-        return math.log(2.0) / self.spread
+        """Spreads between the worst patch and the least that is about as irregular.
+
+        The map is the root of a patch's own irregularity times that around it, so half of the former is this far.
+        """
+        return 0.5 * math.log(2.0) / self.spread
 
 
 def things_of(spreads_RS: Float64, half: float) -> list[Thing]:

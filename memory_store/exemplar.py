@@ -4,13 +4,13 @@ An exemplar is one event that somebody called *normal* or *real*: how unusual ea
 unusual there, at most. Nothing of it fades or adds up: it stays as it is until it is undone or expires.
 
 **What is taken for normal.** A *thing* is a connected group of patches of a frame that lie above the worst patch of a
-usual frame; its size is the box, in patches, around those that are at least half as irregular as its worst. One of an
+usual frame; its size is the box, in patches, around those that are about as irregular as its worst. One of an
 exemplar's two rules must hold:
 
 * it is *as it was*: no patch lies more than ``SAME`` above the trace at its place, and it is nowhere larger than what
   was seen there;
 * it is *like it*: no patch lies more than ``SLACK`` above what the trace has within ``REACH`` patches (at scope
-  ``camera`` and ``bank``: above the trace's highest anywhere), and it is no larger than the event was at its peak.
+  ``camera`` and ``bank``: above the trace's highest anywhere), and it is no larger than the event where it was alone.
   What the edge of the image cuts may be larger than it looks, and counts ``CUT`` times.
 
 Speed alone cannot tell a cart from a bicycle; size and place do. ``docs/memory.md`` says where the constants come from.
@@ -36,7 +36,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from memory_store.normality import PLACE_CELLS, Grid
 from schemas.arrays import Float64, UInt8
 from schemas.errors import BadMessageError
-from schemas.messages import Count, DerivedId, Id, UtcTime
+from schemas.messages import Count, DerivedId, HeatMap, Id, UtcTime
 from schemas.verdicts import OperatorVerdict, Scope
 
 HALF_AT = 4.0
@@ -67,7 +67,7 @@ class Exemplar:
         rows, columns: of the trace.
         trace: the most unusual that each patch was, one byte each on the common scale, base64.
         extents: the largest size of what was unusual there, in patches, likewise; empty = not known.
-        size: in patches, at the event's peak.
+        size: in patches, where it was alone.
         operator: who said it.
         given_at: when.
         expires_at: from then on it is to be taken out; None = never.
@@ -125,7 +125,6 @@ def exemplar_of(verdict: OperatorVerdict) -> Exemplar:
         )
     if len(verdict.extents) not in (0, len(trace.values)):
         raise BadMessageError("bad_shape", "extents must be as many as the places of the trace, or none")
-    share = verdict.regions[0].box[2] * verdict.regions[0].box[3] if verdict.regions else 0.0
     return Exemplar(
         event_id=verdict.event_id,
         camera_id=verdict.camera_id,
@@ -135,7 +134,7 @@ def exemplar_of(verdict: OperatorVerdict) -> Exemplar:
         columns=trace.columns,
         trace=_packed(trace.values),
         extents=_packed(verdict.extents),
-        size=round(share * trace.rows * trace.columns),
+        size=_size(verdict, trace),
         operator=verdict.operator,
         given_at=verdict.given_at,
         expires_at=verdict.expires_at,
@@ -307,6 +306,19 @@ def _highest_within(values_RS: Float64, reach: int) -> Float64:
         size = values_RS.shape[axis]
         values_RS = np.max([padded.take(range(at, at + size), axis) for at in range(2 * reach + 1)], axis=0)
     return values_RS
+
+
+def _size(verdict: OperatorVerdict, trace: HeatMap) -> int:
+    """Of an event: the least of its extents where it was at least half as unusual as at its worst.
+
+    Where somebody came near it, both were one thing; where it was alone it has its own size. An event that was told
+    without extents has that of its peak.
+    """
+    spreads_N = spreads_at(np.array(trace.values, np.float64))
+    if verdict.extents:
+        return int(np.array(verdict.extents)[spreads_N >= spreads_N.max() / 2].min())
+    share = verdict.regions[0].box[2] * verdict.regions[0].box[3] if verdict.regions else 0.0
+    return round(share * trace.rows * trace.columns)
 
 
 def _packed(values: Sequence[int]) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.error_map import PATCH_STEP
-from inference.evidence import Evidence, Expectation, ask_by_patches, expectation, motion_map, patch_means
+from inference.evidence import Evidence, Expectation, ask_by_patches, expectation, motion_map, motion_patches
 from inference.rarity import joint, level_for, log10_p
 from inference.scoring import EXIT_SHARE
 from inference.taught import Usual, extents_of, passed, things_of
@@ -67,12 +67,12 @@ class Judge:
 
     def see(self, take: Take, exemplars: Sequence[Exemplar] = ()) -> Seen:
         """Judge a video, by what was said as well."""
-        patches_FUV = patch_means(motion_map(take.seen, self.expected))
+        patches_FUV = motion_patches(motion_map(take.seen, self.expected))
         taught = Taught.of(exemplars, CAMERA, take.seen.grid)
         found = ask_by_patches(take.seen, self.expected, patches_FUV)
         if taught is not None:
             found = self._ask_past(take, patches_FUV, taught)
-        levels_F = smoothed(joint(found, self.memory), take.fps, start=0.0)
+        levels_F = smoothed(joint(found, self.memory, take.fps), take.fps, start=0.0)
         level = level_for(TARGET_PER_DAY, self.memory)
         rarity_F = -log10_p(levels_F, self.memory)
         enter = -float(log10_p(np.array([level]), self.memory)[0])
