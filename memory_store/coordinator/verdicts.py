@@ -197,8 +197,9 @@ class Verdicts:
         """Receive one.
 
         Raises:
-            BadMessageError: it is none.
+            BadMessageError: it is none, or must not be believed.
         """
+        record.check()
         verdict = decode_message(OperatorVerdict, record.value)
         try:
             exemplar = exemplar_of(verdict) if verdict.judgement not in ("skip", "undo") else None

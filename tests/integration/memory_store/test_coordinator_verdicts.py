@@ -1,5 +1,6 @@
 """Verdicts through a coordinator: one version each, the operator in the audit, answers, undoing, crashes, expiry."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -11,14 +12,16 @@ import pytest
 from memory_store.bank import Bank, Change, first_broken_link, next_epoch
 from memory_store.coordinator.archive import read_archive
 from memory_store.coordinator.coordinator import Coordinator
+from memory_store.coordinator.positions import Place
+from memory_store.coordinator.verdicts import Verdicts
 from memory_store.exemplar import MAX_EXEMPLARS
 from memory_store.interventions import Signature, roll_back
 from memory_store.store import CommitOutcome, CommitRequest
 from memory_store.stores.sqlite import SqliteStore
 from messaging.inprocess.bus import InProcessBus
-from messaging.ports import OutRecord, TopicSpec
+from messaging.ports import Claim, OutRecord, Record, TopicSpec
 from schemas.codec import decode_message, encode_message
-from schemas.errors import TransientError
+from schemas.errors import BadMessageError, TransientError
 from schemas.verdicts import OperatorVerdict, VerdictOutcome, VerdictOutcomeEvent
 from tests.integration.memory_store import bench as benches
 from tests.integration.memory_store.bench import AT, BANK_ID, TOPICS, Bench, new_bus, options
@@ -210,6 +213,15 @@ def test_what_is_no_verdict_becomes_a_dead_letter(desk: Desk) -> None:
     run(coordinator)
     assert len(desk.records(TOPICS.dead_letters)) == 2
     assert [answer.outcome for answer in desk.answers()] == ["applied"]
+
+
+def test_what_must_not_be_believed_is_no_verdict(desk: Desk) -> None:
+    record = Record(TOPICS.operator_verdicts, 0, 0, b"lobby", encode_message(normal()), (), 0)
+    unheard = Verdicts(options(), INITIAL, None, None, Counter())  # type: ignore[arg-type]
+    with pytest.raises(BadMessageError, match="no MAC"):
+        unheard.take(replace(record, flaw=BadMessageError("unsealed", "no MAC")), Place(Claim("t", 0, 1), 0))
+    assert len(unheard) == 0
+    assert desk.stored().exemplars == ()
 
 
 def test_a_judgement_of_a_newer_console_is_refused_by_its_word(desk: Desk) -> None:
