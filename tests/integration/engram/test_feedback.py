@@ -12,7 +12,8 @@ from inference.engine import engine_of
 from memory_store.bank import Bank, Change, next_epoch
 from memory_store.coordinator.coordinator import Coordinator
 from memory_store.coordinator.options import CoordinatorOptions
-from memory_store.stores.redis import RedisAddress, RedisStore
+from memory_store.stores.redis import RedisStore
+from memory_store.stores.redis_client import RedisAddress
 from memory_store.views import BankCache, InitialBank
 from messaging.kafka.bus import KafkaBus
 from messaging.kafka.connection import KafkaConnection, KafkaOptions
