@@ -36,10 +36,15 @@ MIN_SHARE_OF_MEAN = 0.3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Irregularity:
-    """Of one frame: the numbers for its score, and the map they come from, (R, S), >= 0, high = irregular."""
+    """Of one frame: the numbers for its score, and the map they come from, (R, S), >= 0, high = irregular.
+
+    Attributes:
+        teaches: whether it may be remembered as normal, as far as operators have spoken.
+    """
 
     measures: FrameMeasures
     map_RS: Float32
+    teaches: bool = True
 
 
 def weigh_errors(result: ClipResult, scale: SpeedScale | None) -> Irregularity:

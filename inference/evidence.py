@@ -21,6 +21,7 @@ Dimensions: F frames, R x S cells, B speed bins, P x Q places.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from memory_store.normality import (
     LEVEL_FROM,
@@ -160,11 +161,15 @@ def ask(
     return ask_by_patches(seen, expected, motion_patches(motion_map(seen, expected, error_power), patch_cells))
 
 
-def ask_by_patches(seen: Seen, expected: Expectation, patches_FRS: Float64) -> Evidence:
-    """As ``ask``, for whoever has the ``motion_patches`` already."""
+def ask_by_patches(
+    seen: Seen, expected: Expectation, patches_FRS: Float64, as_usual_PQ: NDArray[np.bool_] | None = None
+) -> Evidence:
+    """As ``ask``, for whoever has the ``motion_patches`` already, and knows places that say nothing."""
     place_FPQ = (log_place_errors(seen.errors_FRS) - expected.error_mean_PQ) / expected.error_spread_PQ
     brighter_FPQ = seen.grey_FPQ - expected.grey_mean_PQ
     away_FPQ = np.abs(brighter_FPQ - np.median(brighter_FPQ, axis=(1, 2), keepdims=True)) / expected.grey_spread_PQ
+    if as_usual_PQ is not None:
+        place_FPQ, away_FPQ = (np.where(as_usual_PQ, 0.0, values_FPQ) for values_FPQ in (place_FPQ, away_FPQ))
     return Evidence(
         np.log(patches_FRS.max(axis=(1, 2))),
         _most(place_FPQ),

@@ -22,10 +22,9 @@ from inference.scoring import (
     supported_false_alarms_per_day,
 )
 from inference.standard import ByMemory, Standard
+from inference.taught import Usual
 from memory_store.normality import Normality
 from schemas.arrays import Float32, Float64
-
-MIN_IRREGULARITY = 1e-10
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +34,13 @@ class Explainer:
     Attributes:
         calibration: of the bundle.
         memory: what is remembered; None where the bundle has a line of speeds.
-        usual_mean, usual_spread: of the natural logarithm of the worst patch of a normal frame.
+        usual: the worst patch of a normal frame.
         seconds_seen: of normal video that it rests on.
     """
 
     calibration: Calibration
     memory: Normality | None
-    usual_mean: float
-    usual_spread: float
+    usual: Usual
     seconds_seen: float
 
     def spreads_of(self, map_RS: Float32) -> Float64:
@@ -50,8 +48,7 @@ class Explainer:
 
         0 is as high as the worst patch of a usual frame, so that nearly all of a normal frame lies below.
         """
-        levels_RS = np.log(np.maximum(map_RS.astype(np.float64), MIN_IRREGULARITY))
-        return np.asarray((levels_RS - self.usual_mean) / self.usual_spread)
+        return self.usual.spreads_of(map_RS)
 
     def evidence(self, measures: FrameMeasures) -> Mapping[str, float]:
         """What each evidence says, by its name, in spreads; empty where the calibration has no memory to ask."""
@@ -96,10 +93,5 @@ def explainer_of(standard: Standard, calibration: Calibration) -> Explainer:
     """
     if not isinstance(standard, ByMemory):
         line = calibration.log_patch_error
-        return Explainer(calibration, None, line.mean, line.std, standard.seconds_seen)
-    # Held against the memory itself, 0 and 1 of the motion evidence lie where a line's mean and spread lie.
-    zero, one = (
-        spreads_above(Evidence(*(np.array([n]) for n in (x, 0.0, 0.0))), standard.memory)[0, 0] for x in (0, 1)
-    )
-    spread = float(1.0 / (one - zero))
-    return Explainer(calibration, standard.memory, float(-zero * spread), spread, standard.seconds_seen)
+        return Explainer(calibration, None, Usual(line.mean, line.std), standard.seconds_seen)
+    return Explainer(calibration, standard.memory, standard.usual, standard.seconds_seen)

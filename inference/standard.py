@@ -5,7 +5,7 @@ anomaly score, and a rate of false alarms into bounds on it. A worker and the ev
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import lru_cache
 from typing import Protocol
@@ -39,6 +39,8 @@ from inference.scoring import (
     smoothing_weight,
     thresholds_for,
 )
+from inference.taught import Usual, passed
+from memory_store.exemplar import Exemplar, Taught
 from memory_store.normality import Grid, Normality
 from schemas.errors import BadMessageError, BundleError
 
@@ -109,20 +111,33 @@ class Standards:
     def __init__(self, calibration: Calibration) -> None:
         self._calibration = calibration
         self._parent = None if calibration.memory is None else normality_of(calibration.memory)
-        self._made: dict[str, Standard] = {}
+        self._made: dict[tuple[str, str], Standard] = {}
 
     @property
     def grid(self) -> Grid | None:
         """Of the counts that a bank of this bundle has; None = it has none, and is judged without."""
         return None if self._parent is None else self._parent.grid
 
-    def of(self, digest: str, counted: Normality | None) -> Standard:
-        """By the bank with this digest, whose counts these are."""
-        found = self._made.pop(digest, None) or self._make(counted)
-        self._made[digest] = found
+    def of(
+        self, digest: str, counted: Normality | None, exemplars: Sequence[Exemplar] = (), camera_id: str = ""
+    ) -> Standard:
+        """By the bank with this digest, whose counts and exemplars these are, for one of its cameras."""
+        key = (digest, camera_id if exemplars else "")  # of what nobody has spoken about all cameras have one
+        found = self._made.pop(key, None) or self._made_for(camera_id, digest, counted, exemplars)
+        self._made[key] = found
         if len(self._made) > MAX_STANDARDS:
             del self._made[next(iter(self._made))]
         return found
+
+    def _made_for(
+        self, camera_id: str, digest: str, counted: Normality | None, exemplars: Sequence[Exemplar]
+    ) -> Standard:
+        if not exemplars:
+            return self._make(counted)
+        of_all = self.of(digest, counted)
+        if not isinstance(of_all, ByMemory):
+            return of_all
+        return replace(of_all, taught=Taught.of(exemplars, camera_id, of_all.memory.grid))
 
     def _make(self, counted: Normality | None) -> Standard:
         if self._parent is None:
@@ -179,24 +194,36 @@ class ByLine:
 
 @dataclass(frozen=True, slots=True)
 class ByMemory:
-    """Several evidences held against counts of normal video, see ``inference.evidence`` and ``inference.rarity``."""
+    """Several evidences held against counts of normal video, see ``inference.evidence`` and ``inference.rarity``.
+
+    Attributes:
+        taught: what operators have said, see ``inference.taught``; None = nothing of this camera.
+    """
 
     memory: Normality
     expected: Expectation
     known: Likeness
     levels: Levels
+    usual: Usual
     fps: float
+    taught: Taught | None = None
 
     @classmethod
     def of(cls, memory: Normality, fps: float) -> "ByMemory":
         """Ask a memory about frames that come ``fps`` times a second."""
-        return cls(memory, expectation(memory), Likeness.of(memory), Levels.of(memory), fps)
+        return cls(memory, expectation(memory), Likeness.of(memory), Levels.of(memory), Usual.of(memory), fps)
 
     def look(self, result: ClipResult) -> Irregularity:
         """See ``Standard``. The map has the patches of ``inference.error_map``; the score is of all there are."""
         seen = seen_of([result])
         patches_FRS = motion_patches(motion_map(seen, self.expected))
-        evidence = ask_by_patches(seen, self.expected, patches_FRS)
+        as_usual_PQ, teaches = None, True
+        if self.taught is not None:
+            spreads_RS = self.usual.spreads_of(patches_FRS[0, ::PATCH_STEP, ::PATCH_STEP])
+            known = passed(spreads_RS, self.usual.half, self.taught, seen.grid)
+            patches_FRS = np.where(known.covered_UV, np.minimum(patches_FRS, self.usual.worst), patches_FRS)
+            as_usual_PQ, teaches = known.covered_PQ, known.teaches
+        evidence = ask_by_patches(seen, self.expected, patches_FRS, as_usual_PQ)
         map_RS = patches_FRS[0, ::PATCH_STEP, ::PATCH_STEP].astype(np.float32)
         measures = FrameMeasures(
             result.psnr_db,
@@ -206,7 +233,7 @@ class ByMemory:
             float(evidence.place_F[0]),
             float(evidence.background_F[0]),
         )
-        return Irregularity(measures, map_RS)
+        return Irregularity(measures, map_RS, teaches)
 
     def score(self, measures: FrameMeasures, smoothing: Smoothing | None) -> LiveScore:
         """See ``Standard``."""

@@ -14,13 +14,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from memory_store.exemplar import Exemplar, from_bytes, to_bytes
 from memory_store.normality import Grid, Normality
 from schemas.arrays import Float32
 from schemas.codec import content_digest, decode_content, encode_items, items_digest
 from schemas.errors import DamagedError, FatalError
 from schemas.messages import BankHeader
 
-Action = Literal["create", "update", "restore", "rollback", "learn", "freeze", "thaw"]
+Action = Literal["create", "update", "restore", "rollback", "learn", "freeze", "thaw", "verdict"]
 MARKS = frozenset({"freeze", "thaw"})
 """Actions that write no items: their entries name the version that was there, and leave it."""
 GENESIS = "0" * 64
@@ -42,6 +43,7 @@ class Bank:
         committed_at: when this version was written, UTC.
         frozen: whether updates were switched off when it was read.
         normality: what has been normal here, as counts; None where the bundle judges without.
+        exemplars: what operators said of events, sorted by event.
         digest: of all content, see ``schemas.codec``, computed here.
         items_digest: of the items alone; proposals are computed against these.
     """
@@ -54,6 +56,7 @@ class Bank:
     committed_at: datetime
     frozen: bool = False
     normality: Normality | None = None
+    exemplars: tuple[Exemplar, ...] = ()
     digest: str = field(init=False)
     items_digest: str = field(init=False)
 
@@ -65,11 +68,8 @@ class Bank:
         frozen_MC = np.frombuffer(items, dtype="<f4").reshape(self.items_MC.shape)
         object.__setattr__(self, "items_MC", frozen_MC)
         object.__setattr__(self, "items_digest", items_digest(frozen_MC))
-        if self.normality is None:
-            object.__setattr__(self, "digest", self.items_digest)
-        else:
-            header, counts = self.normality.to_wire()
-            object.__setattr__(self, "digest", content_digest(items, counts, header))
+        header, counts = (None, b"") if self.normality is None else self.normality.to_wire()
+        object.__setattr__(self, "digest", content_digest(items, counts, header, to_bytes(self.exemplars)))
 
     @property
     def kind(self) -> tuple[str, tuple[int, ...], Grid | None]:
@@ -82,7 +82,7 @@ class Bank:
         return (*epoch_order(self.epoch), self.version)
 
     def followed_by(self, items_MC: Float32, committed_at: datetime, normality: Normality | None = None) -> "Bank":
-        """The next version in the same epoch; with the same counts if none are given."""
+        """The next version in the same epoch; with the same counts if none are given, and the same exemplars."""
         after = replace(self, version=self.version + 1, items_MC=items_MC, committed_at=committed_at, frozen=False)
         return after if normality is None else replace(after, normality=normality)
 
@@ -124,8 +124,8 @@ class AuditEntry:
         change: why, by whom.
         version: version written; of one of ``MARKS``, the version that was there.
         epoch: its epoch.
-        digest: of its items.
-        previous_digest: of the items before; None if there were none.
+        digest: of its content.
+        previous_digest: of the content before; None if there was none.
         committed_at: UTC.
         previous_entry: ``digest()`` of the entry before, ``GENESIS`` for the first.
     """
@@ -241,6 +241,7 @@ def to_wire(bank: Bank, entry: AuditEntry) -> tuple[BankHeader, bytes]:
     """Header and value of the bank as a record."""
     num_items, item_dim = bank.items_MC.shape
     of, counts = (None, b"") if bank.normality is None else bank.normality.to_wire()
+    exemplars = to_bytes(bank.exemplars)
     header = BankHeader(
         bank_id=bank.bank_id,
         version=bank.version,
@@ -253,8 +254,9 @@ def to_wire(bank: Bank, entry: AuditEntry) -> tuple[BankHeader, bytes]:
         committed_at=bank.committed_at,
         audit=entry.to_json(),
         normality=of,
+        exemplar_bytes=len(exemplars),
     )
-    return header, encode_items(bank.items_MC) + counts
+    return header, encode_items(bank.items_MC) + counts + exemplars
 
 
 def from_wire(header: BankHeader, value: bytes | None, frozen: bool = False) -> Bank:
@@ -263,10 +265,12 @@ def from_wire(header: BankHeader, value: bytes | None, frozen: bool = False) -> 
     Raises:
         BadMessageError: the value does not fit its header.
     """
-    items_MC, counts = decode_content(header, value)
+    items_MC, counts, said = decode_content(header, value)
     normality = None if header.normality is None else Normality.from_wire(header.normality, counts)
-    written_at, bundle = header.committed_at, header.bundle_digest
-    return Bank(header.bank_id, header.version, header.epoch, bundle, items_MC, written_at, frozen, normality)
+    written_at, bundle, exemplars = header.committed_at, header.bundle_digest, from_bytes(said)
+    return Bank(
+        header.bank_id, header.version, header.epoch, bundle, items_MC, written_at, frozen, normality, exemplars
+    )
 
 
 def next_epoch(*known: str | None) -> str:

@@ -1,6 +1,6 @@
 """One version of a bank as one file: safetensors, with ``items`` and what goes over the wire as metadata.
 
-The tensor ``normality`` is there as well if the bank counts.
+The tensor ``normality`` is there as well if the bank counts, and ``exemplars``, bytes, if operators have spoken.
 
 | metadata | holds |
 |---|---|
@@ -20,13 +20,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_tensors
 
 from memory_store.bank import AuditEntry, Bank, from_wire, to_wire
+from memory_store.exemplar import to_bytes
 from schemas.codec import decode_message, encode_items, encode_message
 from schemas.errors import BadMessageError, DamagedError, FatalError
 from schemas.messages import BankHeader
 
 FORMAT, HEADER, SHA256 = "engram-bank", "header", "sha256"
 FORMAT_VERSION = 1
-ITEMS, NORMALITY = "items", "normality"
+ITEMS, NORMALITY, EXEMPLARS = "items", "normality", "exemplars"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ def write_bank_file(path: Path, bank: Bank, entry: AuditEntry) -> None:
     tensors: dict[str, NDArray[Any]] = {ITEMS: np.asarray(bank.items_MC, dtype="<f4")}
     if bank.normality is not None:
         tensors[NORMALITY] = np.ascontiguousarray(bank.normality.values_N, dtype="<f8")
+    if bank.exemplars:
+        tensors[EXEMPLARS] = np.frombuffer(to_bytes(bank.exemplars), np.uint8)
     content = save_tensors(tensors, metadata)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,11 +75,11 @@ def read_bank_file(path: Path) -> Exported:
         DamagedError: it is not what was written.
         FatalError: it cannot be read, is none of ours, or is of another version of the format.
     """
-    metadata, items_MC, counts = _opened(path)
+    metadata, items_MC, rest = _opened(path)
     _require_version(path, metadata)
     if set(metadata) != {FORMAT, HEADER, SHA256}:
         raise _damaged(path, f"its metadata are {sorted(metadata)}")
-    text, value = metadata[HEADER].encode(), encode_items(items_MC) + counts
+    text, value = metadata[HEADER].encode(), encode_items(items_MC) + rest
     try:
         header = decode_message(BankHeader, text)
         if (header.num_items, header.item_dim) != items_MC.shape:
@@ -93,7 +96,7 @@ def read_bank_file(path: Path) -> Exported:
 
 
 def _opened(path: Path) -> tuple[dict[str, str], Any, bytes]:
-    """Metadata, items and the bytes of the counts."""
+    """Metadata, items and the bytes of the counts and exemplars."""
     if not path.is_file():
         raise FatalError(f"'{path}' must be a file that 'engram bank export' wrote, there is none")
     try:
@@ -101,17 +104,18 @@ def _opened(path: Path) -> tuple[dict[str, str], Any, bytes]:
             metadata, names = file.metadata() or {}, set(file.keys())
             if FORMAT not in metadata:
                 raise _not_ours(path, "it is safetensors without a bank's header")
-            if not {ITEMS} <= names <= {ITEMS, NORMALITY} or file.get_slice(ITEMS).get_dtype() != "F32":
+            if not {ITEMS} <= names <= {ITEMS, NORMALITY, EXEMPLARS} or file.get_slice(ITEMS).get_dtype() != "F32":
                 raise _damaged(path, f"it has {sorted(names)} in place of float32 '{ITEMS}'")
             items_MC = file.get_tensor(ITEMS)
             counts = file.get_tensor(NORMALITY).astype("<f8").tobytes() if NORMALITY in names else b""
+            exemplars = file.get_tensor(EXEMPLARS).tobytes() if EXEMPLARS in names else b""
     except SafetensorError as error:
         raise _not_ours(path, f"it is no safetensors, or cut short: {error}") from error
     except OSError as error:
         raise FatalError(f"'{path}' must be a file that we may read: {error}") from error
     if items_MC.ndim != 2:
         raise _damaged(path, f"its items have shape {items_MC.shape}")
-    return metadata, items_MC, counts
+    return metadata, items_MC, counts + exemplars
 
 
 def _require_version(path: Path, metadata: dict[str, str]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from memory_store.bank import AuditEntry, Bank, entry_of
+from memory_store.exemplar import Exemplar
 from schemas.arrays import Float32
 
 
@@ -22,6 +23,7 @@ class Comparison:
         moved_M: distance of each item from the one to the other.
         anchor_before_M: of each item of ``before`` to the bundle's; None without a bundle.
         anchor_after_M: the same of ``after``.
+        said_before, said_after: verdicts of operators that only the one or the other holds.
         counted: frames that ``after`` counts more than ``before``, each with its weight; None where banks do not count.
         entries: those that led from the older to the newer version, oldest first, its own included.
         is_whole: whether the log still reaches back to the older version.
@@ -33,6 +35,8 @@ class Comparison:
     anchor_before_M: Float32 | None
     anchor_after_M: Float32 | None
     counted: float | None
+    said_before: tuple[Exemplar, ...]
+    said_after: tuple[Exemplar, ...]
     entries: tuple[AuditEntry, ...]
     is_whole: bool
 
@@ -56,6 +60,8 @@ def compare(before: Bank, after: Bank, log: Sequence[AuditEntry], anchor_MC: Flo
         None if anchor_MC is None else _distances(before.items_MC, anchor_MC),
         None if anchor_MC is None else _distances(after.items_MC, anchor_MC),
         _counted(before, after),
+        tuple(one for one in before.exemplars if one not in after.exemplars),
+        tuple(one for one in after.exemplars if one not in before.exemplars),
         between,
         first is not None and last is not None,
     )

@@ -169,8 +169,15 @@ def replace_items(store: BankStore, bank_id: str, source: Bank, change: Change, 
             text = f"items must be of the bundle of bank '{bank_id}', {newest.bundle_digest[:SHORT]}"
             raise FatalError(f"{text}, they are of {source.bundle_digest[:SHORT]}; make a bank of another name of them")
         epoch = next_epoch(newest.epoch)
-        version, items_MC, normality = newest.version + 1, source.items_MC, source.normality
-        bank = replace(newest, version=version, epoch=epoch, items_MC=items_MC, normality=normality, committed_at=at)
+        bank = replace(
+            newest,
+            version=newest.version + 1,
+            epoch=epoch,
+            items_MC=source.items_MC,
+            normality=source.normality,
+            exemplars=source.exemplars,
+            committed_at=at,
+        )
         change = replace(change, moved=distance_moved(newest.items_MC, source.items_MC))
         try:
             store.restore(RestoreRequest(bank, newest, change))

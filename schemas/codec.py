@@ -4,11 +4,11 @@
 |---|---|---|
 | frame | JPEG | ``FrameHeader`` JSON |
 | update proposal | running_max (M), sums (M, C), counts (M): float32 LE; normality | ``ProposalHeader`` JSON |
-| bank | items (M, C): float32 LE; normality | ``BankHeader`` JSON |
+| bank | items (M, C): float32 LE; normality; exemplars | ``BankHeader`` JSON |
 | score, event | the message's JSON | (none; events: ``content-type``) |
 
 Normality is counts in float64 LE, as many as their grid asks for, see ``memory_store.normality``; none where the
-header names no grid.
+header names no grid. Exemplars are JSON, see ``memory_store.exemplar``; the header says how many bytes.
 """
 
 import hashlib
@@ -119,12 +119,12 @@ def items_digest(items_MC: Float32) -> str:
     return hashlib.sha256(encode_items(items_MC)).hexdigest()
 
 
-def content_digest(items: bytes, counts: bytes = b"", of: NormalityHeader | None = None) -> str:
+def content_digest(items: bytes, counts: bytes = b"", of: NormalityHeader | None = None, exemplars: bytes = b"") -> str:
     """SHA-256 (hex) of a bank's bytes and of what its counts are of: the identity of its content.
 
-    Without counts it is the ``items_digest``.
+    Without counts and exemplars it is the ``items_digest``.
     """
-    return hashlib.sha256(items + counts + (b"" if of is None else encode_message(of))).hexdigest()
+    return hashlib.sha256(items + counts + (b"" if of is None else encode_message(of)) + exemplars).hexdigest()
 
 
 def encode_items(items_MC: Float32) -> bytes:
@@ -132,17 +132,22 @@ def encode_items(items_MC: Float32) -> bytes:
     return np.ascontiguousarray(items_MC, dtype="<f4").tobytes()
 
 
-def decode_content(header: BankHeader, value: bytes | None) -> tuple[Float32, bytes]:
-    """Items (M, C) of a committed bank, and the bytes of its counts.
+def decode_content(header: BankHeader, value: bytes | None) -> tuple[Float32, bytes, bytes]:
+    """Items (M, C) of a committed bank, the bytes of its counts, and those of its exemplars.
 
     Raises:
         BadMessageError: ``bad_payload`` if length, digest or finiteness do not hold.
     """
-    flat, counts = _floats_first(value, header.num_items * header.item_dim, header.normality is not None)
-    items_MC = flat.reshape(header.num_items, header.item_dim)
-    if content_digest(encode_items(items_MC), counts, header.normality) != header.digest:
+    has_more = header.normality is not None or header.exemplar_bytes > 0
+    flat, rest = _floats_first(value, header.num_items * header.item_dim, has_more)
+    if header.exemplar_bytes > len(rest) or (header.normality is None and header.exemplar_bytes != len(rest)):
+        text = f"exemplars must have {header.exemplar_bytes} bytes, got {len(rest)}"
+        raise BadMessageError("bad_payload", f"bank '{header.bank_id}' v{header.version}: {text}")
+    split = len(rest) - header.exemplar_bytes
+    items_MC, counts, exemplars = flat.reshape(header.num_items, header.item_dim), rest[:split], rest[split:]
+    if content_digest(encode_items(items_MC), counts, header.normality, exemplars) != header.digest:
         raise BadMessageError("bad_payload", f"bank '{header.bank_id}' v{header.version} fails its digest")
-    return items_MC, counts
+    return items_MC, counts, exemplars
 
 
 def encode_proposal_arrays(running_max_M: Float32, sums_MC: Float32, counts_M: Float32) -> bytes:

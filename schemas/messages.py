@@ -260,6 +260,10 @@ class HeatMap(Message):
     scale: Annotated[Scale, Growing()] = Field(default="peak", description="since 1.1")
 
 
+Extents = tuple[Annotated[int, Field(ge=0, le=255)], ...]
+"""Of each place of a heat map; 255 = so many or more."""
+
+
 class Thumbnail(Message):
     """The peak frame as the camera sent it, made small, with the regions' boxes drawn."""
 
@@ -335,6 +339,11 @@ class EventData(Message):
         default=None,
         description="the most unusual that each place was in the event so far; null in messages before 1.3; since 1.3",
     )
+    extents: Extents = Field(
+        default=(),
+        description="of each place of the trace, how many places the largest covered that was unusual there and about"
+        " as unusual as its worst; since 1.3",
+    )
 
 
 class AnomalyEvent(Message):
@@ -397,20 +406,23 @@ class ProposalHeader(Message):
 
 
 class BankHeader(Message):
-    """Header of one committed bank version; the value holds the items, float32 (M, C), and the counts of normality."""
+    """Header of one committed bank version; the value holds items, float32 (M, C), counts of normality, exemplars."""
 
-    minor: ClassVar[int] = 1
+    minor: ClassVar[int] = 2
     schema_version: Literal[1] = 1
     bank_id: Id
     version: Count
     epoch: Id = Field(description="made anew whenever the bank is created or restored; a lower version needs a new one")
     bundle_digest: Digest
-    digest: Digest = Field(description="SHA-256 of the value, and of what its counts are of")
+    digest: Digest = Field(description="SHA-256 of the value, and of what its counts are of before its exemplars")
     previous_digest: Digest | None
     num_items: int = Field(ge=0, le=65536)
     item_dim: int = Field(ge=0, le=65536)
     normality: NormalityHeader | None = Field(
         default=None, description="of the counts behind the items; null = none; since 1.1"
+    )
+    exemplar_bytes: Count = Field(
+        default=0, description="at the end of the value: what operators said of events, JSON; since 1.2"
     )
     committed_at: UtcTime
     audit: dict[str, Any] = Field(default_factory=dict, description="the audit entry of this commit")

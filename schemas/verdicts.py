@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from schemas.messages import Count, DerivedId, Digest, Growing, HeatMap, Id, Message, Region, UtcTime, Word
+from schemas.messages import Count, DerivedId, Digest, Extents, Growing, HeatMap, Id, Message, Region, UtcTime, Word
 
 Judgement = Annotated[Literal["normal", "real", "skip", "undo"], Growing()]
 """normal: it is no news; real: never take it for normal; skip: seen, no more; undo: as if nothing had been said."""
@@ -38,6 +38,7 @@ class OperatorVerdict(Message):
     trace: HeatMap | None = Field(
         default=None, description="of the event: the most unusual that each place was; none for skip and undo"
     )
+    extents: Extents = Field(default=(), description="of the event, by place of the trace; none before events 1.3")
     regions: tuple[Region, ...] = Field(default=(), max_length=MAX_REGIONS, description="of the event's peak")
 
 

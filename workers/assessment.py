@@ -5,17 +5,19 @@ number of workers changes a result.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bundles.bundle import Bundle
 from inference.engine import ClipResult
+from inference.error_map import Irregularity
 from inference.explaining import explainer_of
 from inference.rarity import trust
 from inference.recognition import LEARNING
 from inference.scoring import FrameMeasures, LiveScore
 from inference.standard import Look, Stage, Standard, Standards
+from memory_store.exemplar import Exemplar
 from memory_store.normality import Normality
 from messaging.dead_letters import dead_letter
 from messaging.ports import Delivery, OutRecord
@@ -30,8 +32,19 @@ from workers.output import Output, Tally
 from workers.partition import Admitted, Clip, Dead, SessionEnd, Skipped, Warming
 from workers.proposals import begin, block_after, extend, passes_gate, proposal_record
 from workers.rules import CameraRules
-from workers.sighting import sighted
-from workers.tracker import BankRef, EventRules, Observation, Sight, Step, close, interrupted, is_peak, step
+from workers.sighting import sighted, traced
+from workers.tracker import (
+    BankRef,
+    EventRules,
+    Observation,
+    Sight,
+    Step,
+    close,
+    interrupted,
+    is_anomalous,
+    is_peak,
+    step,
+)
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +89,7 @@ class Assessor:
         bank: BankRef | None,
         output: Output,
         counted: Normality | None = None,
+        said: Sequence[Exemplar] = (),
     ) -> None:
         """Take one admitted record to its end.
 
@@ -85,6 +99,7 @@ class Assessor:
             bank: the bank version that was read.
             output: where records, states and counts go.
             counted: what the bank has counted; None if it does not count.
+            said: what operators have told the bank.
         """
         if admitted.delivery.is_replay:
             return
@@ -105,7 +120,8 @@ class Assessor:
                 assert bank is not None, "a clip needs a bank"
                 assert result is not None, "a clip needs a result"
                 self._enter(camera, header, output)
-                found = Finding(header, result, bank, self.standards.of(bank.digest, counted))
+                standard = self.standards.of(bank.digest, counted, said, camera.camera_id)
+                found = Finding(header, result, bank, standard)
                 self._judge(admitted, self._as_known(camera, found), tally, output)
         output.claims.add(admitted.delivery.claim)
         output.note_arrival(admitted.delivery.record.timestamp_ms)
@@ -181,13 +197,16 @@ class Assessor:
         self._follow_trouble(camera, seen, output)
         if self._is_followed(camera, found, output):
             rules = self._rules(camera, found.header.fps)
-            if is_peak(camera.happening, live.anomaly_score, rules):
+            if is_anomalous(camera.happening, live.anomaly_score, rules):
                 explainer = explainer_of(found.standard, self.bundle.calibration)
-                frame = found.header, clip.delivery.record.value or b""
-                seen = sighted(seen, irregularity, live, explainer, frame, self.options.events.thumbnail_px)
+                seen = traced(seen, irregularity, explainer)
+                if is_peak(camera.happening, live.anomaly_score, rules):
+                    frame = found.header, clip.delivery.record.value or b""
+                    seen = sighted(seen, irregularity, live, explainer, frame, self.options.events.thumbnail_px)
             self._tell(camera, step(camera.happening, seen, rules), output)
         score = self._score_record(found.header, found.bank, irregularity.measures, live.anomaly_score)
-        proposed = self._propose(camera, found, self._look(camera, found, irregularity.measures, live), output)
+        look = self._look(camera, found, irregularity, live)
+        proposed = irregularity.teaches and self._propose(camera, found, look, output)
         told = {"proposed": proposed, "recognition": _state_of(camera)}
         self._publish_score(score.model_copy(update=told), output)
 
@@ -245,14 +264,16 @@ class Assessor:
             self.options.learn_s,
         )
 
-    def _look(self, camera: Camera, found: Finding, measures: FrameMeasures, live: LiveScore) -> Look | None:
+    def _look(self, camera: Camera, found: Finding, irregularity: Irregularity, live: LiveScore) -> Look | None:
         """What a frame would have counted; the block of time that it belongs to goes on in any case."""
         if self.standards.grid is None:
             return None
         level, by = live.smoothing.level, found.standard
-        is_calm = camera.happening is None and camera.teaches
+        is_calm = camera.happening is None and camera.teaches and irregularity.teaches
         camera.block, peak = block_after(camera.block, found.header, level, is_calm)
-        return Look(found.result, measures, level, peak, trust(by.seconds_seen), by.stage(self.options.learn_s))
+        return Look(
+            found.result, irregularity.measures, level, peak, trust(by.seconds_seen), by.stage(self.options.learn_s)
+        )
 
     def _propose(self, camera: Camera, found: Finding, look: Look | None, output: Output) -> bool:
         """Through the gate into the camera's draft; whether the frame is in it."""

@@ -86,6 +86,8 @@ def _data(event_id: str, report: Report, scene: Scene, rules: EventRules) -> Eve
         stretches=happening.stretches,
         gaps=tuple(gap for gap in happening.gaps[:MAX_GAPS] if gap.first <= happening.last_frame),
         thumbnail=happening.thumbnail if report.shows_peak else None,
+        trace=None if happening.trace is None else happening.trace.heat_map,
+        extents=() if happening.trace is None else happening.trace.extents,
     )
 
 

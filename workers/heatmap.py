@@ -7,21 +7,19 @@ a usual frame (``inference.explaining``), 0 below. It never saturates, so that o
 import cv2
 import numpy as np
 
+from memory_store.exemplar import HALF_AT, levels_of
 from schemas.arrays import Float32, Float64
 from schemas.messages import HeatMap, Region
 
 REGION_LEVEL = 0.5
 """A region is a connected group of patches with at least this share of the worst patch's irregularity."""
 MAX_REGIONS = 5
-HALF_AT = 4.0
-"""Spreads at half of the scale."""
 
 
 def heat_map(spreads_RS: Float64) -> HeatMap:
     """Quantise a map of spreads to 0..255."""
     rows, columns = spreads_RS.shape
-    levels = np.rint(255 * _levels(spreads_RS)).astype(int)
-    return HeatMap(rows=rows, columns=columns, values=tuple(levels.ravel().tolist()), scale="common")
+    return HeatMap(rows=rows, columns=columns, values=tuple(levels_of(spreads_RS).ravel().tolist()), scale="common")
 
 
 def regions(map_RS: Float32, spreads_RS: Float64) -> tuple[Region, ...]:

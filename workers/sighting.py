@@ -1,15 +1,24 @@
-"""What an event tells of its peak: which evidence spoke, how rare that is, where it is, and what it looks like."""
+"""What an event tells of its peak, which evidence spoke, how rare and where that is; and of all its frames."""
 
 from dataclasses import replace
 
 from inference.error_map import Irregularity
 from inference.explaining import Explainer
 from inference.scoring import LiveScore
+from inference.taught import extents_of, things_of
 from schemas.messages import EvidenceValue, FrameHeader
 from workers.heatmap import heat_map, regions
 from workers.severity import rarity_of
 from workers.thumbnail import thumbnail
-from workers.tracker import Observation, Sight
+from workers.tracker import Observation, Sight, Trace
+
+
+def traced(seen: Observation, irregularity: Irregularity, explainer: Explainer) -> Observation:
+    """``seen`` with what an anomalous frame adds to the trace of its event."""
+    spreads_RS = explainer.spreads_of(irregularity.map_RS)
+    rows, columns = spreads_RS.shape
+    extents_RS = extents_of(things_of(spreads_RS, explainer.usual.half), (rows, columns))
+    return replace(seen, trace=Trace(heat_map(spreads_RS), tuple(extents_RS.ravel().tolist())))
 
 
 def sighted(

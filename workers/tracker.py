@@ -21,6 +21,7 @@ from schemas.messages import (
     Digest,
     EndReason,
     EventPhase,
+    Extents,
     FrameGap,
     HeatMap,
     Id,
@@ -85,14 +86,40 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
+class Trace:
+    """What something looked like over some frames: the most unusual that each place was, and the largest size there.
+
+    Attributes:
+        heat_map: on the common scale.
+        extents: see ``schemas.messages.Extents``.
+    """
+
+    heat_map: HeatMap
+    extents: Extents = ()
+
+    def with_(self, other: "Trace") -> "Trace":
+        """Over the frames of both; of another shape, which a camera has after a change of its bundle, the newer."""
+        one, two = self.heat_map, other.heat_map
+        if (one.rows, one.columns, len(self.extents)) != (two.rows, two.columns, len(other.extents)):
+            return other
+        values = tuple(map(max, one.values, two.values))
+        return Trace(one.model_copy(update={"values": values}), tuple(map(max, self.extents, other.extents)))
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
-    """One scored frame as the tracker sees it. ``sight`` matters only where the score peaks (``is_peak``)."""
+    """One scored frame as the tracker sees it.
+
+    ``sight`` matters only where the score peaks (``is_peak``), ``trace`` where the frame is anomalous
+    (``is_anomalous``).
+    """
 
     session_id: str
     peak: Peak
     sight: Sight
     bank: BankRef
     clock: str
+    trace: "Trace | None" = None
 
     @property
     def frame_index(self) -> int:
@@ -124,6 +151,7 @@ class Happening:
         newest_frame, newest_at: the last frame scored; None in states of an older Engram.
         gaps: the first frames without a score among those so far; some may lie behind ``last_frame``.
         stretches: anomalous stretches with calm frames between them.
+        trace: over the anomalous frames; None in an event that an older Engram began.
     """
 
     session_id: Id
@@ -150,6 +178,7 @@ class Happening:
     newest_at: UtcTime | None = None
     gaps: tuple[FrameGap, ...] = ()
     stretches: Annotated[int, Field(ge=1)] = 1
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +206,19 @@ class Step:
     report: Report | None = None
 
 
+def is_anomalous(state: Happening | None, score: float, rules: EventRules) -> bool:
+    """Whether a frame with this score begins something or belongs to what is going on."""
+    return score >= _bound(state, rules)
+
+
 def is_peak(state: Happening | None, score: float, rules: EventRules) -> bool:
     """Whether a frame with this score begins something or becomes the peak of what is going on."""
-    return score >= _bound(state, rules) and (state is None or score > state.peak.anomaly_score)
+    return is_anomalous(state, score, rules) and (state is None or score > state.peak.anomaly_score)
 
 
 def step(state: Happening | None, seen: Observation, rules: EventRules) -> Step:
     """Advance one camera's tracker by one scored frame."""
-    if seen.score >= _bound(state, rules):
+    if is_anomalous(state, seen.score, rules):
         return _anomalous(_begin(seen) if state is None else _extend(state, seen), rules)
     if state is None or not state.is_open:
         return Step(None)
@@ -264,6 +298,7 @@ def _begin(seen: Observation) -> Happening:
             bank=seen.bank,
             clock=seen.clock,
             num_scored=1,
+            trace=seen.trace,
         ),
         seen,
     )
@@ -277,6 +312,7 @@ def _extend(state: Happening, seen: Observation) -> Happening:
         num_scored=state.num_scored + state.num_calm + 1,
         num_calm=0,
         stretches=state.stretches + (state.num_calm > 0),
+        trace=state.trace.with_(seen.trace) if state.trace and seen.trace else state.trace,
     )
     if seen.score > state.peak.anomaly_score:
         sight = seen.sight

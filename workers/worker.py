@@ -263,8 +263,8 @@ class Worker:
         for record, bank in zip(admitted, banks, strict=True):
             self._watch_sender(record, now_s)
             result = next(results) if isinstance(record, Clip) else None
-            counted = bank.bank.normality if bank else None
-            self._assessor.assess(record, result, _ref(bank), self._output, counted)
+            counted, said = (bank.bank.normality, bank.bank.exemplars) if bank else (None, ())
+            self._assessor.assess(record, result, _ref(bank), self._output, counted, said)
 
     def _bank(self, record: Admitted) -> BankView | None:
         """The bank version to score this record with."""

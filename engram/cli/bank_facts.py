@@ -3,6 +3,7 @@
 import getpass
 import os
 import socket
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 
 from engram.cli.output import Output, print_json_line, print_table
 from memory_store.bank import AuditEntry, Bank
+from memory_store.exemplar import Exemplar
 from memory_store.interventions import MAX_AUTHOR, Signature
 from memory_store.normality import Normality
 from schemas.messages import utc_now
@@ -33,7 +35,7 @@ def signature(author: str | None, reason: str = "") -> Signature:
     Raises:
         SettingsError: author or reason cannot stand in a log.
     """
-    return Signature(_user_at_host() if author is None else author, reason, utc_now())
+    return Signature(user_at_host() if author is None else author, reason, utc_now())
 
 
 def facts(bank: Bank) -> dict[str, object]:
@@ -50,6 +52,7 @@ def facts(bank: Bank) -> dict[str, object]:
         "digest": bank.digest,
         "bundle_digest": bank.bundle_digest,
         **_counted(bank.normality),
+        **_said(bank.exemplars),
     }
 
 
@@ -59,6 +62,16 @@ def _counted(normality: Normality | None) -> dict[str, object]:
         return {}
     seen_at = None if normality.num_frames == 0 else datetime.fromtimestamp(normality.at_s, timezone.utc).isoformat()
     return {"frames_counted": round(normality.num_frames, 1), "last_seen": seen_at}
+
+
+def _said(exemplars: Sequence[Exemplar]) -> dict[str, object]:
+    """How many events operators have called what; nothing where they have not spoken."""
+    called = Counter(exemplar.judgement for exemplar in exemplars)
+    return (
+        {"verdicts": ", ".join(f"{number} {judgement}" for judgement, number in sorted(called.items()))}
+        if called
+        else {}
+    )
 
 
 def state(bank: Bank) -> str:
@@ -92,7 +105,8 @@ def _row(entry: AuditEntry) -> tuple[object, ...]:
     return entry.version, change.action, at, *numbers, change.author, change.reason
 
 
-def _user_at_host() -> str:
+def user_at_host() -> str:
+    """Who runs this program, where."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name

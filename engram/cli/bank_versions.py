@@ -244,6 +244,8 @@ def _comparison_json(found: Comparison) -> dict[str, Any]:
         "moved_mean": float(found.moved_M.mean()) if found.moved_M.size else 0.0,
         "moved_max": float(found.moved_M.max(initial=0.0)),
         "frames_counted": found.counted,
+        "verdicts_gone": [one.event_id for one in found.said_before],
+        "verdicts_new": [one.event_id for one in found.said_after],
         "items": items,
         "entries": entries_json(found.entries),
         "is_whole": found.is_whole,
@@ -263,6 +265,9 @@ def _print_comparison(found: Comparison) -> None:
     title = f"bank {found.before.bank_id}, {names[0]} to {names[1]}"
     if found.counted is not None:
         print(f"{title}: {found.counted:+,.1f} frames counted as normal, faded ones subtracted")
+    for name, said in zip(names, (found.said_before, found.said_after), strict=True):
+        for one in said:
+            print(f"only {name}: '{one.judgement}' ({one.scope}) of {one.event_id} by {one.operator}")
     if found.moved_M.size:
         _print_moves(found, title, names)
     print_entries("what led from the one to the other", found.entries)

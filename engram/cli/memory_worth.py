@@ -32,8 +32,8 @@ ArmOption = Annotated[
     list[str] | None,
     typer.Option(
         "--arm",
-        help="forms, swap, adaptation, left-out, poison, own-camera, wrong-camera, disturbance or drift; may be given"
-        " again. Default: all.",
+        help="forms, swap, adaptation, left-out, poison, own-camera, wrong-camera, verdict, disturbance or drift; may"
+        " be given again. Default: all.",
     ),
 ]
 NormalOption = Annotated[

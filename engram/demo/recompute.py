@@ -98,8 +98,9 @@ class _Replay:
         for record, ref in zip(admitted, refs, strict=True):
             if ref is not None or not isinstance(record, Clip | Warming):  # what no score tells of was not scored
                 result = next(results) if isinstance(record, Clip) else None
-                counted = self._banks[ref.digest].normality if ref else None
-                self._assessor.assess(record, result, ref, self._output, counted)
+                bank = self._banks[ref.digest] if ref else None
+                counted, said = (bank.normality, bank.exemplars) if bank else (None, ())
+                self._assessor.assess(record, result, ref, self._output, counted, said)
 
     def _ref(self, record: Admitted) -> BankRef | None:
         if not isinstance(record, Clip | Warming):

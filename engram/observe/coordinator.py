@@ -36,6 +36,7 @@ NOT_RESTORED = Family(
     "counter", "engram_coordinator_banks_not_restored_total", "archived banks that were not believed", ("reason",)
 )
 COMMITS = Family("counter", "engram_coordinator_commits_total", "versions written")
+VERDICTS = Family("counter", "engram_coordinator_verdicts_total", "what operators said, by outcome", ("outcome",))
 UNSENT = Family("gauge", "engram_coordinator_records_unsent", "records that the log has not confirmed")
 VERSION = Family("gauge", "engram_coordinator_bank_version", "newest version of a bank", ("bank",))
 WRITTEN = Family(
@@ -63,7 +64,7 @@ ROUNDING = 1e-5
 """An item that no query came near is made unit length again at each update, and moves by no more than this."""
 FAMILIES = (
     *(LEADS, RECEIVED, COMMITTED, REJECTED, RETURNED, HELD, CONFLICTING, EVENTS, REMEMBERED, DEAD, NOT_RESTORED),
-    *(COMMITS, UNSENT, VERSION, WRITTEN, FROZEN, ITEMS, COUNTED, DEAD_ITEMS, DRIFT, MEAN_DRIFT, DRIFT_LIMIT),
+    *(COMMITS, VERDICTS, UNSENT, VERSION, WRITTEN, FROZEN, ITEMS, COUNTED, DEAD_ITEMS, DRIFT, MEAN_DRIFT, DRIFT_LIMIT),
 )
 """received = committed + rejected + returned + held, at any moment."""
 
@@ -110,6 +111,7 @@ class SeenCoordinator:
         yield DEAD.each(dict(seen.dead_lettered))
         yield NOT_RESTORED.each(dict(seen.not_restored))
         yield COMMITS.one(seen.commits)
+        yield VERDICTS.each(dict(seen.verdicts))
         yield UNSENT.one(seen.waiting_to_send)
         yield from self._memory(seen.banks)
 

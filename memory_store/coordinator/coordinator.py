@@ -10,7 +10,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from memory_store.coordinator.archive import Archive, read_archive
@@ -167,8 +167,8 @@ class Coordinator:
         keeper.lease = lease
         keeper.begin(self._archive())
         self._counts.not_restored.update(keeper.refused)
-        topics = [self._options.topics.memory_updates, self._options.topics.anomaly_events]
         existing = self._bus.existing_topics()
+        topics = [self._options.topics.memory_updates, self._options.topics.anomaly_events, *self._heard(existing)]
         partitions = {topic: existing[topic] for topic in topics if topic in existing}
         subscription = self._bus.subscription(topics, self._options.group)
         self._tenure = Tenure(
@@ -176,6 +176,18 @@ class Coordinator:
         )
         self._keeper, self._outgoing, self._lease = keeper, outgoing, lease
         _log.info("%s leads with token %d", self._holder, lease.token)
+
+    def _heard(self, existing: Mapping[str, int]) -> Sequence[str]:
+        """The topic of verdicts, if it and that of their answers are there: an older Engram did not make them."""
+        names = self._options.topics
+        if {names.operator_verdicts, names.memory_events} <= set(existing):
+            return [names.operator_verdicts]
+        _log.warning(
+            "verdicts of operators are not heard: make the topics %s and %s, 'engram topics create', and start again",
+            names.operator_verdicts,
+            names.memory_events,
+        )
+        return []
 
     def _archive(self) -> Archive:
         reader = self._bus.reader([self._options.topics.memory_banks], from_beginning=True)

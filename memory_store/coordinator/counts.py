@@ -26,7 +26,8 @@ class CoordinatorSnapshot:
         events_remembered: events that bear on proposals.
         dead_lettered: records sent to the dead letters, by reason.
         not_restored: records of the archive that no bank was made of, by reason.
-        commits: versions written.
+        commits: versions written of proposals.
+        verdicts: what operators said of events, by what came of it.
         waiting_to_send: records not yet confirmed by the broker.
         versions: bank id to version.
         banks: bank id to the newest version itself, as last seen; none while standing by.
@@ -44,6 +45,7 @@ class CoordinatorSnapshot:
     events_remembered: int = 0
     dead_lettered: Counter[str] = field(default_factory=Counter)
     not_restored: Counter[str] = field(default_factory=Counter)
+    verdicts: Counter[str] = field(default_factory=Counter)
     commits: int = 0
     waiting_to_send: int = 0
     versions: Mapping[str, int] = field(default_factory=dict)
@@ -51,9 +53,11 @@ class CoordinatorSnapshot:
 
     def copied(self) -> "CoordinatorSnapshot":
         """The same numbers, which do not move any more."""
-        counters = (self.rejected, self.dead_lettered, self.not_restored)
-        rejected, dead_lettered, not_restored = map(Counter, counters)
-        return replace(self, rejected=rejected, dead_lettered=dead_lettered, not_restored=not_restored)
+        counters = (self.rejected, self.dead_lettered, self.not_restored, self.verdicts)
+        rejected, dead_lettered, not_restored, verdicts = map(Counter, counters)
+        return replace(
+            self, rejected=rejected, dead_lettered=dead_lettered, not_restored=not_restored, verdicts=verdicts
+        )
 
     def adds_up(self) -> bool:
         """Whether every proposal is accounted for."""
@@ -63,7 +67,12 @@ class CoordinatorSnapshot:
         """For the log."""
         role = "leading" if self.is_leader else "standing by"
         numbers = f"received {self.received}, committed {self.committed} in {self.commits} versions, held {self.held}"
-        more = {"rejected": self.rejected, "dead letters": self.dead_lettered, "not restored": self.not_restored}
+        more = {
+            "verdicts": self.verdicts,
+            "rejected": self.rejected,
+            "dead letters": self.dead_lettered,
+            "not restored": self.not_restored,
+        }
         told = [f"{name} {_listed(counter)}" for name, counter in more.items() if counter]
         if self.conflicting:
             told.append(f"conflicting ids {self.conflicting}")

@@ -5,6 +5,7 @@ Each guard looks at one thing and gives None (it may pass) or a ``Rejection`` wi
 Dimensions: M items, C channels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -13,6 +14,7 @@ import numpy as np
 
 from memory_store.bank import Bank, epoch_order
 from memory_store.coordinator.options import CAMERA
+from memory_store.exemplar import Exemplar
 from memory_store.normality import Grid, Normality
 from memory_store.proposal import NEVER, ItemSums
 from memory_store.views import InitialBank
@@ -145,6 +147,15 @@ def ahead_of_time(header: ProposalHeader, now: datetime) -> Rejection | None:
     return Rejection("implausible", f"its frames are of {header.captured_to:%Y-%m-%dT%H:%M:%SZ}, which is yet to come")
 
 
+def foreign_exemplars(exemplars: Sequence[Exemplar], grid: Grid | None) -> Rejection | None:
+    """What operators said is of the places that the bundle's images have; without a memory nothing can be said."""
+    if exemplars and grid is None:
+        return Rejection("bad_shape", "a bundle without a memory of normality has no exemplars")
+    flaws = (exemplar.flaw(grid) for exemplar in exemplars if grid is not None)
+    flaw = next((found for found in flaws if found is not None), None)
+    return None if flaw is None else Rejection("bad_shape", flaw)
+
+
 def implausible_counts(header: ProposalHeader, normality: Normality) -> Rejection | None:
     """More than so many frames can be counted to, or numbers that no image gives.
 
@@ -233,7 +244,12 @@ def unfit(bank: Bank, initial: InitialBank, limit: float | None) -> Rejection | 
     if items_MC.shape != initial.items_MC.shape:
         return Rejection("bad_shape", f"must be {initial.items_MC.shape}, got {items_MC.shape}")
     distance = distance_to_anchor(items_MC, initial.items_MC)
-    return foreign_grid(bank.normality, initial.grid) or not_unit(items_MC) or anchor_distance(distance, limit)
+    return (
+        foreign_grid(bank.normality, initial.grid)
+        or foreign_exemplars(bank.exemplars, initial.grid)
+        or not_unit(items_MC)
+        or anchor_distance(distance, limit)
+    )
 
 
 def false_age(epoch: str, version: int) -> Rejection | None:

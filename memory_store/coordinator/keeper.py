@@ -15,12 +15,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from memory_store.bank import Action, AuditEntry, Bank, Change, entry_for, entry_of, next_epoch
+from memory_store.bank import Action, AuditEntry, Bank, Change, entry_for, entry_of, entry_with, next_epoch
 from memory_store.coordinator.archive import Archive, Archived
 from memory_store.coordinator.guards import (
     Rejection,
     distance_moved,
     distance_to_anchor,
+    foreign_exemplars,
     frozen,
     too_far_ahead,
     unfit,
@@ -103,6 +104,12 @@ class BankKeeper:
         """Whether one more bank may be made."""
         return len(self._known) < self._options.max_banks
 
+    def found(self, bank_id: str) -> Bank | None:
+        """The newest version as the store has it now; None if there is none, and none is made."""
+        if self.knows(bank_id) or self._store.read(bank_id) is not None:
+            return self.renewed(bank_id)
+        return None
+
     def find_new(self) -> None:
         """Look for banks that an operator has made."""
         for bank_id in self._store.list_banks():
@@ -168,7 +175,11 @@ class BankKeeper:
 
     def was_applied(self, bank_id: str, commit_id: str) -> bool:
         """Whether a commit whose answer was lost went through."""
-        return any(entry.change.commit_id == commit_id for entry in self._store.log(bank_id, LATEST_ENTRIES))
+        return self.entry_with(bank_id, commit_id) is not None
+
+    def entry_with(self, bank_id: str, commit_id: str) -> AuditEntry | None:
+        """What a commit has left in the log, if it went through not long ago."""
+        return entry_with(commit_id, self._store.log(bank_id, LATEST_ENTRIES))
 
     def _begin_with(self, bank_id: str, kept: Archived | None) -> None:
         """Take the newer of what the store and the archive have."""
@@ -215,7 +226,8 @@ class BankKeeper:
         _log.warning(
             "bank %s v%d: back to the trained bank, %s", found.bank_id, found.version, flaw.detail, extra=named
         )
-        whole = replace(kept, items_MC=trained.items_MC)
+        fit = () if foreign_exemplars(found.exemplars, self._initial.grid) else found.exemplars
+        whole = replace(kept, items_MC=trained.items_MC, exemplars=fit)
         return self._written(whole, found, f"the trained bank, since v{found.version} was unfit: {flaw.detail}")
 
     def _flaw(self, found: Bank) -> Rejection | None:

@@ -33,6 +33,7 @@ from memory_store.coordinator.outgoing import Outgoing
 from memory_store.coordinator.positions import Place, Positions
 from memory_store.coordinator.rounds import EventBook, Held, Rejected, Rounds
 from memory_store.coordinator.settling import change_of, settle
+from memory_store.coordinator.verdicts import Verdicts
 from memory_store.normality import Normality
 from memory_store.proposal import ItemSums
 from memory_store.views import InitialBank
@@ -64,7 +65,7 @@ class Tenure:
     Args:
         options: see there.
         initial: the bundle's bank.
-        subscription: to proposals and events; closed by ``end``.
+        subscription: to proposals, events and verdicts; closed by ``end``.
         partitions: of these topics, all of which must be held before a quarantine can pass.
         keeper: of the banks.
         outgoing: to the broker.
@@ -98,6 +99,7 @@ class Tenure:
         self._positions = Positions()
         self._rounds: Rounds = Rounds(options.rules)
         self._events: EventBook = EventBook(options.rules)
+        self._verdicts = Verdicts(options, initial, keeper, outgoing, counts.verdicts)
         self._decided: dict[str, None] = {}
         self._attempt: _Attempt | None = None
         self._complete_until = float("-inf")
@@ -143,6 +145,8 @@ class Tenure:
         if now - self._renewed_at >= self._options.refresh_s:
             self._keeper.renew()
             self._renewed_at = now
+            self._verdicts.take_out_expired()
+        self._verdicts.work()
         if self._has_strangers and now - self._found_at >= FIND_S:
             self._keeper.find_new()
             self._found_at, self._has_strangers = now, False
@@ -159,26 +163,29 @@ class Tenure:
             self._complete_until = float("-inf")
             self._counts.returned += self._rounds.remove_from(_of(claim))
             self._events.forget_from(_of(claim))
+            self._verdicts.forget_from(_of(claim))
         for assigned in intake.assigned:
             self._positions.begin(assigned)
 
     def _take(self, delivery: Delivery, now: float) -> None:
         record, place = delivery.record, Place(delivery.claim, delivery.record.offset)
         self._positions.passed(place)
-        is_proposal = record.topic == self._options.topics.memory_updates
+        topics = self._options.topics
+        is_proposal = record.topic == topics.memory_updates
         self._counts.received += is_proposal
-        self._counts.events += not is_proposal
+        self._counts.events += record.topic == topics.anomaly_events
         try:
             if is_proposal:
                 self._take_proposal(_proposal(record, place, now))
+            elif record.topic == topics.operator_verdicts:
+                self._verdicts.take(record, place)
             else:
                 self._events.note(_span(record), now, place)
         except BadMessageError as error:
             self._counts.rejected[error.reason] += is_proposal
             if not delivery.is_replay:
                 self._counts.dead_lettered[error.reason] += 1
-                topics, author = self._options.topics, self._options.coordinator_id
-                self._outgoing.add(dead_letter(record, error, topics.dead_letters, author))
+                self._outgoing.add(dead_letter(record, error, topics.dead_letters, self._options.coordinator_id))
 
     def _take_proposal(self, held: Held) -> None:
         rejection = self._flaw(held)
@@ -299,7 +306,7 @@ class Tenure:
         _bound(self._decided)
 
     def _make_durable(self) -> None:
-        undecided = (held.place for held in self._rounds)
+        undecided = (*(held.place for held in self._rounds), *self._verdicts.places())
         progress = self._positions.open_progress(undecided, self._events.places())
         if progress:
             self.subscription.commit(progress)

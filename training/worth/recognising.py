@@ -72,8 +72,8 @@ def watched(take: Take, memory: Normality) -> Watched:
         take.fps,
         tuple(bool(over) for over in levels_F >= level),
         tuple(states),
-        tuple(_events(rarities, enter, take.fps, blind)),
-        tuple(_events(rarities, enter, take.fps, [False] * len(states))),
+        tuple(events_in(rarities, enter, take.fps, blind)),
+        tuple(events_in(rarities, enter, take.fps, [False] * len(states))),
     )
 
 
@@ -140,7 +140,7 @@ def _event_rows(arm: str, scene: str, what: str, found: Sequence[Watched]) -> It
     yield Row(arm, scene, what, "events, without", float(sum(len(one.without) for one in found)))
 
 
-def _events(rarities: Sequence[float], enter: float, fps: float, blind: Sequence[bool]) -> Iterator[Span]:
+def events_in(rarities: Sequence[float], enter: float, fps: float, blind: Sequence[bool]) -> Iterator[Span]:
     """Stretches that would be told, as ``workers.tracker`` finds them; none opens on a frame that is blind."""
     first, last, is_open = None, 0, False
     for frame, rarity in enumerate(rarities):

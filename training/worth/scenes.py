@@ -23,7 +23,7 @@ from inference.formats import FrameFormat
 from inference.standard import seen_of
 from inference.steadiness import UNCHANGED, steadied
 from inference.steadiness import Change as Shift
-from schemas.arrays import Float32, UInt8
+from schemas.arrays import Float32, Int64, UInt8
 from schemas.errors import FatalError
 from training.footage.dataset import CacheFormat, FrameCache, Video, open_cache
 from training.footage.layouts import Layout, find_layout
@@ -49,6 +49,7 @@ class Take:
         seen: on each frame from the first that ends a clip.
         first: index of that frame among the frames of the video that are kept.
         labels_F: 1 = abnormal; None for normal footage.
+        area_F: pixels of the footage that are abnormal; None where that is not known.
         whole_F3: what happened to the whole picture before each frame, right, down and light of
             ``inference.steadiness.Change``; None = nothing.
     """
@@ -59,6 +60,7 @@ class Take:
     first: int = 0
     labels_F: UInt8 | None = None
     whole_F3: Float32 | None = None
+    area_F: Int64 | None = None
 
     @property
     def seconds(self) -> float:
@@ -68,8 +70,9 @@ class Take:
     def __getitem__(self, which: slice) -> "Take":
         labels_F = None if self.labels_F is None else self.labels_F[which]
         whole_F3 = None if self.whole_F3 is None else self.whole_F3[which]
+        area_F = None if self.area_F is None else self.area_F[which]
         begin, _, _ = which.indices(len(self.seen))
-        return Take(self.name, self.fps, self.seen[which], self.first + begin, labels_F, whole_F3)
+        return Take(self.name, self.fps, self.seen[which], self.first + begin, labels_F, whole_F3, area_F)
 
     def whole(self, frame: int) -> Shift:
         """What happened to the whole picture before a frame."""
@@ -238,12 +241,17 @@ def _first(videos: Sequence[Video], most_s: float | None) -> Sequence[Video]:
 
 def _labelled(take: Take, layout: Layout, rate: Rate) -> Take:
     source = next(source for source in layout.test if source.name == take.name)
-    kept_T = layout.labels(source)[:: rate.stride(rate.of(source))]
+    stride = rate.stride(rate.of(source))
+    kept_T = layout.labels(source)[::stride]
     labels_F = kept_T[take.first :][: len(take.seen)]
     if len(labels_F) != len(take.seen):
         text = f"'{take.name}' must have one label a frame, got {len(kept_T)} for {take.first + len(take.seen)}"
         raise FatalError(f"{text}; check that they belong to this clip")
-    return replace(take, labels_F=labels_F)
+    masks_THW = layout.masks(source)
+    area_F = None if masks_THW is None else masks_THW[::stride][take.first :][: len(take.seen)].sum((1, 2), np.int64)
+    return replace(
+        take, labels_F=labels_F, area_F=area_F if area_F is not None and len(area_F) == len(labels_F) else None
+    )
 
 
 def _joined(parts: Sequence[Seen]) -> Seen:

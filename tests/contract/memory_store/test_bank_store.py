@@ -15,6 +15,7 @@ from schemas.errors import FatalError, OwnershipLostError, SettingsError, StaleV
 from tests.contract.memory_store.banks import FAR_S, KEPT, NOW, change, commit_next, first_bank, items, leased
 from tests.unit.memory_store.counted import counting_bank, counts
 from tests.unit.memory_store.proposals import FREEZE, THAW
+from tests.unit.memory_store.said import small_exemplar
 
 
 def same(left: Bank | None, right: Bank) -> bool:
@@ -323,3 +324,27 @@ def test_counts_are_kept_with_the_items_bit_for_bit(store: BankStore, num_items:
         np.testing.assert_array_equal(found.normality.values_N, counts(9).values_N)
     before = store.read_version("dock", 0)
     assert before is not None and before.digest == first.digest
+
+
+def test_what_operators_said_is_kept_with_every_version_and_undone_by_the_next(
+    store: BankStore, open_store: Callable[[], BankStore]
+) -> None:
+    bank = store.create(replace(counting_bank(), bank_id="lobby", normality=counts(7)), change("create", "create"))
+    lease, told = leased(store, "lobby"), (small_exemplar("cam1:s1:5"),)
+    taught = replace(bank.followed_by(bank.items_MC, NOW), exemplars=told)
+    store.commit(CommitRequest(lease, taught, change("said", "verdict")))
+    found = open_store().read("lobby")
+    assert found is not None
+    assert (found.digest, found.exemplars) == (taught.digest, told)
+    undone = replace(found.followed_by(found.items_MC, NOW), exemplars=())
+    store.commit(CommitRequest(lease, undone, change("unsaid", "verdict")))
+    again, kept = store.read("lobby"), store.read_version("lobby", 1)
+    assert again is not None and kept is not None
+    assert (again.digest, again.exemplars) == (bank.digest, ())
+    assert (kept.digest, kept.exemplars) == (taught.digest, told)
+    back = replace(kept, version=3, epoch=next_epoch(again.epoch), committed_at=NOW)
+    store.restore(RestoreRequest(back, again, change("back", "rollback")))
+    restored = store.read("lobby")
+    assert restored is not None
+    assert (restored.digest, restored.exemplars) == (taught.digest, told)
+    assert first_broken_link(list(store.log("lobby"))) is None

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 from typing import get_args
 
+from memory_store.exemplar import HALF_AT
 from schemas.export import json_schema, version_of
 from schemas.messages import AnomalyEvent, Clock, EndReason, EventData, EvidenceValue, HeatMap, Rarity, Severity
-from workers.heatmap import HALF_AT
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGE = (DOCS / "events.md").read_text("utf-8")

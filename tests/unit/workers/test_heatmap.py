@@ -4,8 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis.extra.numpy import arrays
 
+from memory_store.exemplar import HALF_AT
 from schemas.messages import Region
-from workers.heatmap import HALF_AT, MAX_REGIONS, heat_map, regions
+from workers.heatmap import MAX_REGIONS, heat_map, regions
 
 
 def grid(*cells: tuple[int, int, float], shape: tuple[int, int] = (6, 10)) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 from inference.recognition import LEARNED_FRAMES
 from tests.unit.training.worth.makeshift import R, S, scene, take
 from training.worth.learning import learn
-from training.worth.recognising import Span, _events, disturbance, own_camera, watched, wrong_camera
+from training.worth.recognising import Span, disturbance, events_in, own_camera, watched, wrong_camera
 from training.worth.scenes import Scene, Take
 
 
@@ -84,4 +84,4 @@ def test_what_is_watched_says_when(cameras):
 )
 def test_events_are_cut_as_the_tracker_cuts_them(over, blind, events):
     rarities = [5.0 if mark == "#" else 0.0 for mark in over]
-    assert list(_events(rarities, 4.0, 10.0, [mark == "#" for mark in blind])) == [Span(*each) for each in events]
+    assert list(events_in(rarities, 4.0, 10.0, [mark == "#" for mark in blind])) == [Span(*each) for each in events]

@@ -50,6 +50,7 @@ def test_all_questions_are_answered_for_all_scenes(place):
         "poison",
         "own camera",
         "wrong camera",
+        "verdict",
         "disturbance",
         "drift",
     }
