@@ -107,7 +107,8 @@ def roll_back(store: BankStore, bank_id: str, version: int, by: Signature) -> Ba
 def learn_anew(store: BankStore, bank_id: str, by: Signature) -> Bank:
     """Write one more version that has counted nothing yet: the way out where a scene has changed for good.
 
-    Items stay: they are of the bundle, not of the scene.
+    Items stay: they are of the bundle, not of the scene. What operators said was of the old scene, on a scale that its
+    counts made.
 
     Raises:
         FatalError: see ``newest_of``; or the bank does not count, or has counted nothing yet.
@@ -119,7 +120,7 @@ def learn_anew(store: BankStore, bank_id: str, by: Signature) -> Bank:
         raise FatalError(f"{text}; train or calibrate one (engram train, engram calibrate)")
     if newest.normality.num_frames == 0:
         raise FatalError(f"bank '{bank_id}' has counted nothing yet; is its camera running?")
-    source = replace(newest, normality=Normality.empty(newest.normality.grid))
+    source = replace(newest, normality=Normality.empty(newest.normality.grid), exemplars=())
     change = by.change("learn", f"forgets {newest.normality.num_frames:.0f} frames", _anchor_distance(store, newest))
     return replace_items(store, bank_id, source, change, by.at)
 

@@ -123,8 +123,9 @@ def learn(
     store: StoreOption = None,
     output: OutputOption = "text",
 ) -> None:
-    """Let a bank learn its camera anew, where the scene has changed for good: what it has counted is forgotten.
+    """Let a bank learn its camera anew, where the scene has changed for good.
 
+    What it has counted is forgotten, and so are the verdicts on its events.
     Its cameras are 'learning' again for memory.learn_s of video, in which no event opens, so see to it that what they
     show is normal. 'engram bank rollback' brings back what was forgotten.
 

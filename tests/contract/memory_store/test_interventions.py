@@ -26,8 +26,9 @@ from memory_store.verification import verify
 from memory_store.views import BankCache, InitialBank
 from schemas.errors import FatalError, OwnershipLostError, SettingsError, StaleVersionError, TransientError
 from tests.contract.memory_store.banks import BUNDLE, KEPT, NOW, change, commit_next, first_bank, items, leased
-from tests.unit.memory_store.counted import counts
+from tests.unit.memory_store.counted import GRID, counts
 from tests.unit.memory_store.proposals import FREEZE
+from tests.unit.memory_store.said import a_map, exemplar
 
 BY = Signature("ann@edge7", "a bad week", NOW)
 
@@ -60,13 +61,14 @@ def test_a_rollback_is_a_new_version_with_the_old_items(store: BankStore, taught
 
 
 def test_a_bank_that_learns_anew_keeps_its_items_and_can_be_brought_back(store: BankStore) -> None:
-    seen = replace(first_bank("yard"), normality=counts(40))
+    said = exemplar([a_map((0, 0, 1, 1, 4.0), grid=GRID)])
+    seen = replace(first_bank("yard"), normality=counts(40), exemplars=(said,))
     store.create(seen, change("first", "create"))
     bank = learn_anew(store, "yard", BY)
     found = newest_of(store, "yard")
     assert (found.version, found.digest, found.items_digest) == (1, bank.digest, seen.items_digest)
     assert found.normality is not None
-    assert (found.normality.num_frames, found.kind) == (0, seen.kind)
+    assert (found.normality.num_frames, found.exemplars, found.kind) == (0, (), seen.kind)
     entry = store.log("yard")[-1].change
     assert (entry.action, entry.author, entry.reason) == ("learn", "ann@edge7", "forgets 40 frames: a bad week")
     with pytest.raises(FatalError, match="has counted nothing yet"):
