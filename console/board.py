@@ -26,7 +26,7 @@ from schemas.verdicts import OperatorVerdict, VerdictOutcome
 MAX_EVENTS, MAX_BYTES = 5000, 64 * 1024 * 1024
 DAY = timedelta(days=1)
 
-Part = Literal["wall", "queue", "cameras", "verdicts", "memory"]
+Part = Literal["wall", "scores", "queue", "verdicts", "memory"]
 Show = Literal["unseen", "open", "seen", "real", "normal", "all"]
 """unseen: nobody has said anything of it; seen: skipped; real, normal: what was said of it."""
 
@@ -126,19 +126,19 @@ class Board:
         """The next score of a camera."""
         with self._lock:
             self._cameras.take_score(score, heard_at)
-            self._turned("wall", "cameras")
+            self._turned("scores")
 
     def take_status(self, status: CameraStatus) -> None:
         """What a producer says of a camera."""
         with self._lock:
             self._cameras.take_status(status)
-            self._turned("wall", "cameras")
+            self._turned("scores")
 
     def forget_camera(self, camera_id: str) -> None:
         """Its status was taken out of the topic."""
         with self._lock:
             self._cameras.forget(camera_id)
-            self._turned("wall", "cameras")
+            self._turned("scores")
 
     def take_camera_event(self, event: CameraEvent) -> None:
         """What happened to a camera once."""
@@ -147,7 +147,7 @@ class Board:
                 self._cameras.take_gap(event.data)
             else:
                 self._cameras.take_view(event.data)
-            self._turned("cameras")
+            self._turned("scores")
 
     def take_verdict(self, verdict: OperatorVerdict) -> None:
         """What somebody said of an event, here or elsewhere."""
@@ -174,7 +174,7 @@ class Board:
             num_dropped = self._ledger.drops
             self._ledger.drain()
             self._ledger.drops |= num_dropped  # what found no room goes for good
-            self._turned("wall", "queue", "cameras", "verdicts", "memory")
+            self._turned("wall", "scores", "queue", "verdicts", "memory")
             return num_bad
 
     def drain(self) -> Ledger:

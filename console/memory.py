@@ -1,4 +1,4 @@
-"""What an operator does to banks from the page, where the console has their store; where not, the page says how else."""
+"""What an operator does to banks from the page, where the console has their store."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

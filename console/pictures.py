@@ -69,7 +69,7 @@ def heat_png(heat: HeatMap) -> bytes:
         values = values.reshape(heat.rows, heat.columns)
     drawn = np.zeros((*values.shape, 4), np.uint8)
     drawn[..., :3] = HEAT_BGR
-    drawn[..., 3] = (values * 0.75).astype(np.uint8)
+    drawn[..., 3] = (215 * np.sqrt(values / 255)).astype(np.uint8)  # a common scale: most of it lies low
     rows, columns = values.shape
     smooth = cv2.resize(drawn, (columns * CELL_PX, rows * CELL_PX), interpolation=cv2.INTER_LINEAR)
     return _png(smooth.astype(np.uint8, copy=False))

@@ -45,11 +45,14 @@ def odds(anomaly_score: float) -> str:
     """
     p = p_value(anomaly_score)
     if p <= 1e-12:
-        return "less than one normal frame in a million million"
+        return "one normal frame in more than 1,000 billion"
     if p > 0.5:
-        return "as most normal frames"
+        return "most normal frames"
     number = 1 / p
     rounded = round(number, 1 - math.floor(math.log10(number)))
+    for name, size in (("billion", 1e9), ("million", 1e6)):
+        if rounded >= size:
+            return f"one normal frame in {rounded / size:g} {name}"
     return f"one normal frame in {rounded:,.0f}"
 
 
