@@ -16,6 +16,7 @@ from schemas.verdicts import OperatorVerdict, Scope
 
 MAX_AT_ONCE = 200
 MAX_REASON = 500
+TICK = timedelta(microseconds=1)
 Given = Literal["normal", "real", "skip", "undo"]
 Days = Literal["", "1", "7", "30"]
 
@@ -28,7 +29,10 @@ def give(site: Site, event_id: str, saying: Saying) -> OperatorVerdict:
     """
     board = site.parts.board
     event = decode_message(AnomalyEvent, event_of(site, event_id).body)
-    verdict = verdict_of(event, saying, board.now())
+    said, _ = board.said(event_id)
+    # After all that was said before, whatever the clocks of those who said it: the verdict given last counts.
+    given_at = max([board.now(), *(one.verdict.given_at + TICK for one in said)])
+    verdict = verdict_of(event, saying, given_at)
     site.parts.say(verdict)
     board.take_verdict(verdict)
     return verdict

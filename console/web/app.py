@@ -43,10 +43,11 @@ def make_app(parts: Parts, place: Place | None = None, streams: Streams | None =
     site = Site(parts, place or Place())
     app = FastAPI(title="Engram console", version=software_version(), docs_url=None, redoc_url=None, openapi_url=None)
     app.state.site = site
+    app.state.streams = streams = streams or Streams()
     looked_at = (wall_routes, event_routes, camera_routes, memory_routes, api_routes, bank_api_routes)
     for routes in (entry_routes, *looked_at, action_routes, memory_action_routes):
         app.include_router(routes(site))
-    app.include_router(stream_routes(site, streams or Streams()))
+    app.include_router(stream_routes(site, streams))
     app.mount("/static", _Static(directory=STATIC), name="static")
     _add_open_routes(app, site)
     _add_errors(app, site)

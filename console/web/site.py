@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -98,32 +99,10 @@ class Site:
     def __init__(self, parts: Parts, place: Place) -> None:
         self.parts = parts
         self.place = place
-        self._pages = Environment(
-            loader=FileSystemLoader(HERE / "templates"),
-            autoescape=select_autoescape(default=True, default_for_string=True),
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._pages.filters |= {
-            "utc": words.utc,
-            "iso": _iso,
-            "lasting": words.lasting,
-            "odds": words.odds,
-            "json": json.dumps,
-            "spark": spark_points,
-        }
-        self._pages.globals |= {
+        self._shared: dict[str, Any] = {
             "base": place.base,
-            "grafana": place.grafana,
-            "version": software_version(),
             "static": f"{place.base}/static",
-            "stamp": _stamp(),
-            "counted": words.counted,
-            "evidence_words": words.EVIDENCE,
-            "trouble_words": words.TROUBLES,
-            "end_words": words.END_REASONS,
-            "severities": words.SEVERITIES,
+            "grafana": place.grafana,
             "has_memory": parts.memory is not None,
         }
 
@@ -136,13 +115,43 @@ class Site:
     ) -> HTMLResponse:
         """A page or a part of one."""
         now: datetime = self.parts.board.now()
-        shared: dict[str, Any] = {
+        shared = self._shared | {
             "visitor": visitor,
             "now": now,
             "ago": lambda at: words.ago(at, now),
             "health": self.parts.health(),
         }
-        return HTMLResponse(self._pages.get_template(name).render(shared | dict(context or {})), status)
+        return HTMLResponse(_templates().get_template(name).render(shared | dict(context or {})), status)
+
+
+@cache
+def _templates() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters |= {
+        "utc": words.utc,
+        "iso": _iso,
+        "lasting": words.lasting,
+        "odds": words.odds,
+        "json": json.dumps,
+        "spark": spark_points,
+    }
+    made.globals |= {
+        "version": software_version(),
+        "stamp": _stamp(),
+        "counted": words.counted,
+        "evidence_words": words.EVIDENCE,
+        "trouble_words": words.TROUBLES,
+        "end_words": words.END_REASONS,
+        "severities": words.SEVERITIES,
+    }
+    return made
 
 
 def spark_points(values: Sequence[float | None], height: float = 24.0) -> list[str]:
