@@ -91,7 +91,7 @@ class Wall:
     """What is unusual now, most unusual first; and how the others fare.
 
     Attributes:
-        states: cameras by state.
+        states: cameras by state, those left out that are unusual.
         newest_at: when the log took the newest score of all.
     """
 
@@ -252,7 +252,7 @@ class Board:
         return Wall(
             tuple(sorted(unusual, key=lambda each: (each.is_unknown, each.p, -each.event.peak))),
             tuple(troubled),
-            Counter(card.state for card in cards.values()),
+            Counter(card.state for name, card in cards.items() if name not in by_camera),
             len(cards),
             max(heard, default=None),
         )

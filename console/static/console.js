@@ -67,6 +67,10 @@
     window.addEventListener("pagehide", close);
   }
 
+  // On a small screen what is asked for comes before how to ask for it.
+  const filters = one("#filters");
+  if (filters && window.matchMedia("(max-width: 44rem)").matches) filters.open = false;
+
   // News in the queue is offered, not forced on who is reading it.
   const waiting = one("#waiting");
   if (waiting) {
@@ -138,7 +142,13 @@
     if (box) box.click();
     return Boolean(box);
   };
-  const acts = { j: () => move(1) || press("j"), k: () => move(-1), x: choose };
+  // To teach a memory takes two keys: one to get there, one to say it.
+  const reach = (selector) => {
+    const target = one(selector);
+    if (target) target.focus();
+    return Boolean(target);
+  };
+  const acts = { n: () => reach("#say-normal"), j: () => move(1) || press("j"), k: () => move(-1), x: choose };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     const typing = event.target.matches("input:not([type=checkbox]):not([type=radio]), select, textarea");
@@ -148,7 +158,7 @@
     const key = event.key.toLowerCase();
     if (isGoing) { isGoing = false; if (go(key)) event.preventDefault(); return; }
     if (key === "g") { isGoing = true; return; }
-    const act = acts[key] || (["s", "n", "r", "u", "h"].includes(key) ? () => press(key) : null);
+    const act = acts[key] || (["s", "r", "u", "h"].includes(key) ? () => press(key) : null);
     if (act && act()) event.preventDefault();
   });
 
@@ -167,10 +177,10 @@
       scales: { x: { time: false }, y: { range: [0, 1] } },
       axes: [{ ...axis, values: (_, ticks) => ticks.map((tick) => `${tick} s`) }, { ...axis, size: 44 }],
       series: [
-        { label: "after", value: (_, value) => value == null ? "" : `${value.toFixed(1)} s` },
+        { label: "time", value: (_, value) => value == null ? "" : `${value.toFixed(1)} s` },
         { label: "score", value: number, stroke: colour("--accent"), width: 2.5, points: { show: data.seconds.length < 3, size: 7 } },
-        { label: "opens above", value: number, stroke: colour("--ink"), width: 1, dash: [6, 4], points: { show: false } },
-        { label: "closes below", value: number, stroke: colour("--quiet"), width: 1, dash: [2, 4], points: { show: false } },
+        { label: "opens above (dashed)", value: number, stroke: colour("--ink"), width: 1, dash: [6, 4], points: { show: false } },
+        { label: "closes below (dotted)", value: number, stroke: colour("--quiet"), width: 1, dash: [2, 4], points: { show: false } },
       ],
     }, [data.seconds, data.scores, level(data.enter), level(data.exit)], curve);
   };

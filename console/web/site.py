@@ -143,7 +143,7 @@ def _templates() -> Environment:
         "spark": spark_points,
     }
     made.globals |= {
-        "version": software_version(),
+        "software": software_version(),
         "stamp": _stamp(),
         "counted": words.counted,
         "evidence_words": words.EVIDENCE,

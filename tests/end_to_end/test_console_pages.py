@@ -134,6 +134,9 @@ def test_the_main_ways_by_keyboard(browser: "Browser", shown: Shown) -> None:
     page.keyboard.press("h")
     assert page.locator("#heat-on").is_checked()
     page.keyboard.press("n")
+    page.wait_for_selector("#say-normal:focus")
+    assert len(shown.said) == 4, "one key alone teaches nothing"
+    page.keyboard.press("Enter")
     page.wait_for_selector("text=the coordinator has not answered yet")
     assert (shown.said[-1].judgement, shown.said[-1].scope) == ("normal", "place")
     shown.board.take_outcome(outcome(shown.said[-1], why="3 of the last 20 events would not have alarmed"))
