@@ -64,8 +64,9 @@ def console(
 
     Example: engram console --store redis://localhost:6379/0
 
-    For others: engram console --make-token ann --token-file tokens; engram console --listen 0.0.0.0:8765
-    --token-file tokens
+    For others: engram console --listen 0.0.0.0:8765 --token-file tokens
+
+    A token for one of them: engram console --make-token ann --role operate --token-file tokens
     """
     overrides = kafka_overrides(bootstrap_servers, topic_prefix) | {
         "store.url": store,

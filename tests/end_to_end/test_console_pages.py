@@ -24,7 +24,7 @@ from tests.unit.console.worlds import jpeg, outcome, seen, status
 from tests.unit.consumers.samples import score
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Dialog, Page
 
 CHROMIUM = Path("/usr/bin/chromium")
 DEADLINE_MS = 90_000
@@ -95,9 +95,14 @@ def opened(browser: "Browser", shown: Shown, **given: Any) -> "tuple[BrowserCont
     context.set_default_timeout(DEADLINE_MS)
     page = context.new_page()
     wrong: list[str] = []
+
+    def refuse(dialog: "Dialog") -> None:
+        wrong.append(f"dialog {dialog.message}")
+        dialog.dismiss()
+
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    page.on("dialog", lambda dialog: (wrong.append(f"dialog {dialog.message}"), dialog.dismiss())[0])
+    page.on("dialog", refuse)
     page.on("request", lambda request: None if request.url.startswith(shown.origin) else wrong.append(request.url))
     page.goto(shown.link)
     page.wait_for_selector("#pulse[data-pulse=live]")

@@ -68,7 +68,7 @@ def test_what_has_changed_is_named_once() -> None:
 def test_scores_are_told_of_seldom_however_many_come() -> None:
     board = board_at()
     number = iter(range(1000))
-    turns = [lambda: board.take_score(score(next(number)), NOW)] * 30
+    turns: list[Callable[[], object]] = [lambda: board.take_score(score(next(number)), NOW)] * 30
     changed = [data for name, data in heard(board, turns, step_s=0.5) if name == "changed"]
     assert set(changed) == {"scores"}
     assert 3 <= len(changed) <= 5, "15 s, and at most one in three"
@@ -104,4 +104,4 @@ def test_no_more_than_so_many_listen_at_once() -> None:
 
 
 def _streams_of(client: object) -> Streams:
-    return client.app._inner.state.streams  # type: ignore[attr-defined,no-any-return]
+    return client.app._inner.state.streams  # type: ignore[attr-defined]

@@ -141,7 +141,7 @@ def world(
     app = make_app(parts, place)
 
     def make_client(**given: Any) -> TestClient:
-        return TestClient(app, raise_server_exceptions=True, **given)  # type: ignore[arg-type]
+        return TestClient(app, raise_server_exceptions=True, **given)
 
     return World(board, said, {role: token for role, (token, _) in made}, make_client, seconds)
 

@@ -95,7 +95,12 @@ def test_a_watch_shows_its_page_and_stays_until_it_is_told_to_stop(
     loaded = load_with_origins(WatchSettings, None, overrides | watch_defaults(loaded, [SCENE], ["gate"]), {})
     told: list[str] = []
     stop, has_told = threading.Event(), threading.Event()
-    request = WatchRequest([SCENE], ["gate"], None, lambda event: None, lambda at: (told.append(at), has_told.set())[0])
+
+    def tell(address: str) -> None:
+        told.append(address)
+        has_told.set()
+
+    request = WatchRequest([SCENE], ["gate"], None, lambda event: None, tell)
     watching = threading.Thread(target=lambda: run_watch(loaded, request, stop), daemon=True)
     watching.start()
     assert has_told.wait(60)
