@@ -100,7 +100,7 @@ def test_a_watch_shows_its_page_and_stays_until_it_is_told_to_stop(
         told.append(address)
         has_told.set()
 
-    request = WatchRequest([SCENE], ["gate"], None, lambda event: None, tell)
+    request = WatchRequest([SCENE], ["gate"], None, lambda event: None, tell_console=tell)
     watching = threading.Thread(target=lambda: run_watch(loaded, request, stop), daemon=True)
     watching.start()
     assert has_told.wait(60)
