@@ -97,5 +97,5 @@ def _beat(site: Site) -> Mapping[str, object]:
         "at": site.parts.board.now().isoformat(timespec="seconds"),
         "log_s": round(health.log_silent_s, 1),
         "reader_s": round(health.reader_silent_s, 1),
-        "trouble": "the console could not write down what it read" if health.trouble else None,
+        "trouble": health.trouble,
     }
