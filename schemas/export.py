@@ -22,6 +22,7 @@ from schemas.messages import (
 )
 from schemas.settings import (
     AllSettings,
+    ConsoleSettings,
     ConsumerSettings,
     CoordinatorSettings,
     ProducerSettings,
@@ -51,6 +52,7 @@ MODELS: Mapping[str, type[BaseModel]] = {
     "settings-worker": WorkerSettings,
     "settings-coordinator": CoordinatorSettings,
     "settings-consumer": ConsumerSettings,
+    "settings-console": ConsoleSettings,
 }
 """File name without ``.json``, and what it describes."""
 

@@ -21,10 +21,13 @@ def producer_options(settings: ProducerSettings) -> ProducerOptions:
         topics.frames,
         buffer_bytes=section.buffer_bytes,
         catch_up=CatchUpOptions(section.catch_up, section.catch_up_fps or CATCH_UP * section.fps),
-        reports=ReportOptions(
-            topics.camera_status, topics.camera_events, process_name(machine_name()), section.heartbeat_s
-        ),
+        reports=report_options(section, topics),
     )
+
+
+def report_options(section: ProducerSection, topics: TopicNames) -> ReportOptions:
+    """Where it is told how the cameras fare, and by whom."""
+    return ReportOptions(topics.camera_status, topics.camera_events, process_name(machine_name()), section.heartbeat_s)
 
 
 def open_spool(section: ProducerSection) -> Spool | None:

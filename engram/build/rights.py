@@ -50,7 +50,7 @@ def rights_of(role: Role, kafka: KafkaSection) -> tuple[Right, ...]:
         rights.append(Right("transactional-id", f"{topics.frames}/", ("Write",), True))
     elif role == "coordinator":
         rights.append(Right("group", coordinator_group(kafka), ("Read",)))
-    elif role in ("consumer", "notify", "clips"):
+    elif role in ("consumer", "notify", "clips", "console"):
         rights.append(Right("group", f"{prefix}engram-{role}", ("Read",), True))
     return tuple(rights)
 
@@ -73,7 +73,7 @@ def _topics(names: TopicNames) -> Mapping[Role, tuple[Sequence[str], Sequence[st
         "notify": ((names.dead_letters,), (names.anomaly_events,)),
         "clips": ((names.event_media,), (names.anomaly_events, names.frames)),
         "replay": ((), (names.frames,)),
-        "console": ((names.operator_verdicts,), told),
+        "console": ((names.operator_verdicts,), (*told, names.operator_verdicts, names.memory_banks)),
     }
 
 

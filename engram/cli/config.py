@@ -13,6 +13,7 @@ from schemas.errors import SettingsError
 from schemas.export import schema_text
 from schemas.settings import (
     AllSettings,
+    ConsoleSettings,
     ConsumerSettings,
     CoordinatorSettings,
     Loaded,
@@ -23,7 +24,7 @@ from schemas.settings import (
 )
 from schemas.settings.cameras import CameraSection
 
-Process = Literal["all", "producer", "worker", "coordinator", "consumer"]
+Process = Literal["all", "producer", "worker", "coordinator", "consumer", "console"]
 Place = Literal["home", "shop", "site"]
 SCHEMA_NAME = "engram.schema.json"
 KINDS: dict[str, type[Settings]] = {
@@ -32,6 +33,7 @@ KINDS: dict[str, type[Settings]] = {
     "worker": WorkerSettings,
     "coordinator": CoordinatorSettings,
     "consumer": ConsumerSettings,
+    "console": ConsoleSettings,
 }
 ProcessOption = Annotated[Process, typer.Option("--process", "-p", help="Only the settings that this process reads.")]
 PlaceOption = Annotated[

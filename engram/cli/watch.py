@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from engram.cli.clips import DEFAULT_GB, KeepOption, retention
+from engram.cli.console import ListenOption, tell_address
 from engram.cli.events import print_events
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import (
@@ -34,6 +35,11 @@ UpdatesOption = Annotated[
     bool | None, typer.Option("--updates/--no-updates", help="Whether the memory may learn from what is watched.")
 ]
 
+ConsoleOption = Annotated[
+    bool,
+    typer.Option("--console", help="Show the operator's page too, and stay when the sources have ended, until Ctrl-C."),
+]
+
 log = logging.getLogger(__name__)
 
 
@@ -59,13 +65,15 @@ def watch(
     device: DeviceOption = None,
     backend: BackendOption = None,
     http: HttpOption = None,
+    console: ConsoleOption = False,
+    listen: ListenOption = None,
     output: OutputOption = "text",
 ) -> None:
     """Watch cameras or files on this machine: no Kafka, no Redis. Ends when the sources do; Ctrl-C drains.
 
     Recordings are taken frame by frame as fast as this machine can, unless --pace live is given. With -o json each
-    event message is one line of standard output. With --config, masks, thresholds, hours and cameras that come and go
-    in the file are taken over as it is saved, and on SIGHUP.
+    event message is one line of standard output; --console shows all of it in a browser. With --config, masks,
+    thresholds, hours and cameras that come and go in the file are taken over as it is saved, and on SIGHUP.
 
     Example: engram watch yard.mp4 --camera yard --bundle bundles/yard --scores yard.csv
     """
@@ -79,6 +87,7 @@ def watch(
         "memory.updates": updates,
         "store.url": store,
         "http.listen": http,
+        "console.listen": listen,
     }
     run.load(WatchSettings, overrides)  # what is wrong there is told before torch is loaded
     from engram.build.cameras import resolved_sources  # noqa: PLC0415 - needs an extra, as what follows
@@ -92,7 +101,8 @@ def watch(
         return run.load(WatchSettings, overrides | watch_defaults(loaded, named, names))
 
     kept = retention(keep, DEFAULT_GB)
-    request = WatchRequest(named, names, scores, lambda event: print_events([event], output), clips, kept)
+    tell_console = tell_address if console else None
+    request = WatchRequest(named, names, scores, lambda event: print_events([event], output), clips, kept, tell_console)
     with stop_on_signals() as stop:
         outcome = run_watch(load(), request, stop, Reload(run.config, load))
     tally = outcome.worker.tally

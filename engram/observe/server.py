@@ -146,8 +146,8 @@ class PageServer:
         return page, words[0] == "GET"
 
 
-def bound(address: HostPort) -> socket.socket:
-    """A listening socket.
+def bound(address: HostPort, setting: str = "http.listen (--http)") -> socket.socket:
+    """A listening socket; ``setting`` is what named the address.
 
     Raises:
         SettingsError: the address is taken, or not one of this machine.
@@ -158,7 +158,7 @@ def bound(address: HostPort) -> socket.socket:
         family, *_, place = found[0]
         return socket.create_server(place[:2], family=family, backlog=MAX_CONNECTIONS)
     except OSError as error:
-        text = f"http.listen (--http) must be a free address of this machine, '{shown_host_port(address)}' is not"
+        text = f"{setting} must be a free address of this machine, '{shown_host_port(address)}' is not"
         raise SettingsError(f"{text}: {error.strerror or error}; name another, or stop who has it") from error
 
 

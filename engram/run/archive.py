@@ -1,7 +1,6 @@
 """What ``engram archive run`` does: the events topic into a SQLite file, until told to stop."""
 
 import logging
-import os
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -9,11 +8,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from platformdirs import user_data_path
-
 from consumers.archive import Archive
 from consumers.archiving import Archiver
 from consumers.reader import followed
+from engram.build.paths import data_file
 from engram.run.process import connected
 from messaging.ports import Bus
 from schemas.messages import utc_now
@@ -25,8 +23,7 @@ TO_END_S = 600.0
 
 def default_archive_path() -> Path:
     """``events.db`` in ``$ENGRAM_HOME``, or in the user's data folder when that is not set."""
-    home = os.environ.get("ENGRAM_HOME")
-    return (Path(home).absolute() if home else user_data_path("engram")) / "events.db"
+    return data_file("events.db")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ memory bank in its store.
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from console.plumbing import Plumbing
 from consumers.reader import EventReader, ScoreReader
 from engram.build.bundles import bank_cache
 from engram.build.options import (
@@ -23,6 +24,7 @@ from engram.build.options import (
 from engram.build.topics import topic_specs
 from engram.observe.coordinator import SeenCoordinator
 from engram.observe.observed import Observed
+from engram.observe.pipes import pipes_of
 from engram.observe.producer import SeenProducer
 from engram.observe.worker import SeenWorker
 from engram.run.process import Crew
@@ -35,6 +37,7 @@ from messaging.inprocess.bus import InProcessBus
 from messaging.ports import Bus
 from producers.feed import CameraFeed
 from producers.producer import Producer, ProducerOptions
+from producers.reports import ReportOptions
 from schemas.errors import EngramError
 from schemas.messages import AnomalyEvent, FrameScore, utc_now
 from schemas.settings import WatchSettings
@@ -99,6 +102,7 @@ class Embedded:
         listener: who is told.
         roster: which cameras run, where that may change.
         companion: who else reads the log.
+        reports: where it is told how the cameras fare; None = nowhere.
     """
 
     def __init__(
@@ -110,6 +114,7 @@ class Embedded:
         listener: Listener,
         roster: Roster | None = None,
         companion: Companion | None = None,
+        reports: ReportOptions | None = None,
     ) -> None:
         settings = with_banks_for(settings, engine.bundle.calibration)
         self._settings = settings
@@ -128,7 +133,7 @@ class Embedded:
         self._producer = Producer(
             feeds,
             self._bus.publisher(),
-            ProducerOptions(self._topics.frames),
+            ProducerOptions(self._topics.frames, reports=reports),
             is_complete=None if roster is None else lambda: roster.is_complete,
         )
         # A recording is read as fast as may be, so that its frames wait by design.
@@ -143,6 +148,24 @@ class Embedded:
         self._seen_coordinator = SeenCoordinator(self._coordinator, initial, rules.limits)
         self._learns = settings.memory.updates and not initial.is_empty
         self._crew = Crew()
+        self._beside: Callable[[threading.Event], None] | None = None
+
+    @property
+    def bus(self) -> Bus:
+        """Where all of it goes over, for who looks on; closed at the end of ``run``."""
+        return self._bus
+
+    def stay_for(self, beside: Callable[[threading.Event], None]) -> None:
+        """Run ``beside`` in a thread, until the event that it is given is set, and stay after the sources have ended.
+
+        Then ``run`` returns when it is told to stop.
+        """
+        self._beside = beside
+
+    def pipes(self) -> Plumbing:
+        """Who is how far behind, and counts that must add up; from any thread."""
+        seen = self._coordinator.snapshot() if self._learns else None
+        return pipes_of(self._producer.snapshot(), self._worker.snapshot(), seen)
 
     def seen(self) -> tuple[Observed, ...]:
         """The parts, for who asks how they fare."""
@@ -162,6 +185,8 @@ class Embedded:
         if companion is not None:
             self._crew.start("companion", lambda: companion.run(self._bus, self._topics, all_come))
         self._crew.start("worker", lambda: self._worker.run(ending))
+        if (beside := self._beside) is not None:
+            self._crew.start("beside", lambda: beside(all_learned))
         self._producer.start()
         self._crew.start("producer", self._producer.finish)
         try:
@@ -196,7 +221,7 @@ class Embedded:
             self._tell(POLL_S)
             if self._roster is not None and not stop.is_set():
                 self._roster.keep(self._producer)
-            if self._is_done():
+            if self._is_done() and (self._beside is None or stop.is_set()):
                 return
             if stop.is_set() and drain_until_s == float("inf"):
                 self._producer.request_stop()
@@ -204,7 +229,7 @@ class Embedded:
             if time.monotonic() > drain_until_s:
                 log.warning("stopped with %d frames not scored", self._num_waiting())
                 return
-            if not self._crew.is_running("producer"):
+            if not self._crew.is_running("producer") and self._num_waiting() > 0:
                 patience.require_progress(self._worker.snapshot().tally.received)
 
     def _learn_the_rest(self) -> None:

@@ -1,8 +1,8 @@
 """What ``engram watch`` does: sources through the whole of Engram in this process, events and scores out."""
 
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,11 +15,14 @@ from consumers.score_table import ScoreTable
 from engram.build.adapters import open_store
 from engram.build.bundles import load_engine, require_bundle, warn_of_thin_evidence
 from engram.build.cameras import camera_plans
+from engram.build.edge import report_options
+from engram.build.paths import data_file
 from engram.observe.desk import open_desk
 from engram.run.clips import WatchedClips, media_store
 from engram.run.embedded import Embedded, Outcome
 from engram.run.reload import Reload, reloading
 from engram.run.roster import Roster
+from memory_store.store import BankStore
 from schemas.messages import AnomalyEvent, FrameScore
 from schemas.settings import Loaded, WatchSettings
 from schemas.settings.layers import Given
@@ -37,6 +40,7 @@ class WatchRequest:
         tell_event: called with each event message.
         clips: folder or bucket for pictures and clips of events, if any.
         retention: of it.
+        tell_console: called with the address of the operator's page; None = there is none.
     """
 
     sources: Sequence[str]
@@ -45,6 +49,7 @@ class WatchRequest:
     tell_event: Callable[[AnomalyEvent], None]
     clips: str | None = None
     retention: Retention = field(default_factory=Retention)
+    tell_console: Callable[[str], None] | None = None
 
 
 def watch_defaults(
@@ -79,6 +84,7 @@ def run_watch(
         EngramError: a part failed.
     """
     settings = loaded.settings
+    topics = TopicNames.with_prefix(settings.kafka.topic_prefix)
     roster = Roster(camera_plans(loaded, request.sources, request.names))
     feeds = roster.first_feeds()
     with ExitStack() as opened:
@@ -87,9 +93,9 @@ def run_watch(
         table = None if request.scores is None else opened.enter_context(ScoreTable(request.scores))
         engine = load_engine(settings.worker)
         warn_of_thin_evidence(settings.events, engine.bundle.calibration)
-        whole = Embedded(
-            settings, engine, store, feeds, _Listener(table, request.tell_event), roster, _clips(settings, request)
-        )
+        reports = None if request.tell_console is None else report_options(settings.producer, topics)
+        listener, clips = _Listener(table, request.tell_event), _clips(settings, request)
+        whole = Embedded(settings, engine, store, feeds, listener, roster, clips, reports)
 
         def change(anew: Loaded[WatchSettings]) -> None:
             roster.change(camera_plans(anew, request.sources, request.names))
@@ -97,6 +103,8 @@ def run_watch(
 
         desk.show(*whole.seen())
         opened.enter_context(reloading(settings, reload, change))
+        if request.tell_console is not None:
+            opened.enter_context(_console(settings, whole, store, request.tell_console))
         return whole.run(stop)
 
 
@@ -105,6 +113,17 @@ def _clips(settings: WatchSettings, request: WatchRequest) -> WatchedClips | Non
         return None
     topic = TopicNames.with_prefix(settings.kafka.topic_prefix).event_media
     return WatchedClips(media_store(request.clips), ClipOptions(topic, retention=request.retention))
+
+
+@contextmanager
+def _console(settings: WatchSettings, whole: Embedded, store: BankStore, tell: Callable[[str], None]) -> Iterator[None]:
+    """The operator's page over what runs here."""
+    from engram.run.console import WATCH_FILE, Console  # noqa: PLC0415 - needs an extra
+
+    path = settings.console.file or data_file(WATCH_FILE)
+    with closing(Console(settings, path, whole.bus, store)) as console, console.pages(whole.pipes, tell):
+        whole.stay_for(console.run)
+        yield
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from schemas.settings.changes import Changes, changes
 from schemas.settings.load import Loaded, load_settings, load_with_origins, masked
 from schemas.settings.processes import (
     AllSettings,
+    ConsoleSettings,
     ConsumerSettings,
     CoordinatorSettings,
     ProducerSettings,
@@ -15,6 +16,7 @@ from schemas.settings.processes import (
 __all__ = [
     "AllSettings",
     "Changes",
+    "ConsoleSettings",
     "ConsumerSettings",
     "CoordinatorSettings",
     "Loaded",

@@ -9,7 +9,7 @@ from platformdirs import user_data_path
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from schemas.addresses import HostPort, host_ports, listen_address, sentinel_address
-from schemas.settings.section import Seconds, Section
+from schemas.settings.section import MIB, Seconds, Section
 
 
 def default_store_url() -> str:
@@ -163,6 +163,54 @@ class HttpSection(Section):
     def address(self) -> HostPort | None:
         """Host and port; none = nothing is shown."""
         return None if self.listen is None else listen_address(self.listen)
+
+
+class ConsoleSection(Section):
+    """Where the operator's page is, who may see it, and how much it keeps."""
+
+    listen: str = Field(
+        default="127.0.0.1:8765",
+        description="host:port of the pages; a port alone = loopback; beyond loopback tokens must be given",
+    )
+    base_path: str = Field(
+        default="", pattern=r"^(/[A-Za-z0-9._~-]+)*$", description="path under which a proxy shows it, like /engram"
+    )
+    proxies: str = Field(
+        default="127.0.0.1", description="proxies whose X-Forwarded-* is believed: addresses, comma separated"
+    )
+    token_file: Path | None = Field(
+        default=None, description="who may come in: lines of ROLE NAME sha256:HEX; --make-token writes one"
+    )
+    tokens: SecretStr | None = Field(
+        default=None, description="the same lines, divided by semicolons; by environment or mounted file only"
+    )
+    ssl_certfile: Path | None = Field(default=None, description="our certificate, for TLS without a proxy")
+    ssl_keyfile: Path | None = Field(default=None, description="its key")
+    file: Path | None = Field(
+        default=None, description="SQLite file that keeps what was read; none = console.db in the user's data folder"
+    )
+    max_events: int = Field(default=5000, ge=10, le=1_000_000, description="most events kept, the oldest goes first")
+    max_bytes: int = Field(default=64 * MIB, ge=MIB, description="most bytes of events kept, pictures included")
+    grafana: str | None = Field(
+        default=None, pattern=r"^https?://[^\s\"'<>]+$", description="address of a dashboard to link to"
+    )
+
+    @field_validator("listen", mode="before")
+    @classmethod
+    def _port_may_be_a_number(cls, listen: object) -> object:
+        return str(listen) if isinstance(listen, int) and not isinstance(listen, bool) else listen
+
+    @field_validator("listen")
+    @classmethod
+    def _listen_is_an_address(cls, listen: str) -> str:
+        listen_address(listen)
+        return listen
+
+    @model_validator(mode="after")
+    def _tls_is_complete(self) -> "ConsoleSection":
+        if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
+            raise ValueError("ssl_certfile and ssl_keyfile must be given both or not at all")
+        return self
 
 
 class WireLimits(Section):

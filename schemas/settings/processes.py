@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from schemas.settings.cameras import Cameras
-from schemas.settings.connections import HttpSection, KafkaSection, LogSection, StoreSection
+from schemas.settings.connections import ConsoleSection, HttpSection, KafkaSection, LogSection, StoreSection
 from schemas.settings.detection import (
     CoordinatorSection,
     EventsSection,
@@ -54,6 +54,15 @@ class ConsumerSettings(Settings):
     """``engram events``."""
 
 
+class ConsoleSettings(Settings):
+    """``engram console``."""
+
+    store: StoreSection = Field(default_factory=StoreSection)
+    memory: MemorySection = Field(default_factory=MemorySection)
+    events: EventsSection = Field(default_factory=EventsSection, description="for the wanted rate of false alarms")
+    console: ConsoleSection = Field(default_factory=ConsoleSection)
+
+
 class WatchSettings(Settings):
     """``engram watch``: everything in one process."""
 
@@ -64,6 +73,7 @@ class WatchSettings(Settings):
     worker: WorkerSection = Field(default_factory=WorkerSection)
     events: EventsSection = Field(default_factory=EventsSection)
     coordinator: CoordinatorSection = Field(default_factory=CoordinatorSection)
+    console: ConsoleSection = Field(default_factory=ConsoleSection)
     cameras: Cameras = Field(default_factory=dict)
 
 

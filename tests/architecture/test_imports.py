@@ -17,6 +17,8 @@ HOME_OF = {
     "paho": {"consumers"},
     "boto3": {"consumers"},
     "torch": {"networks", "inference", "training", "engram"},
+    "fastapi": {"console"},
+    "uvicorn": {"console"},
 }
 
 # Refuses the names given as first argument, imports the modules given as second.
@@ -65,6 +67,7 @@ WORKER = of_extra("worker")
 TRAIN = of_extra("train")
 NOTIFY = of_extra("notify")
 S3 = of_extra("s3") | {"botocore"}  # boto3 brings it, with the errors that it raises
+CONSOLE = of_extra("console") | {"starlette"}
 BACKENDS = of_extra("openvino") | of_extra("onnx")
 EXPORT = BACKENDS | of_extra("export")
 OF_ONE_BACKEND = {"inference.backends.onnx", "inference.backends.openvino"}
@@ -97,9 +100,9 @@ def test_an_edge_device_needs_the_base_install_only(package: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("package", ["bundles", "memory_store", "consumers", "deploy"])
+@pytest.mark.parametrize("package", ["bundles", "memory_store", "consumers", "console", "deploy"])
 def test_coordinator_and_consumers_need_no_torch(package: str) -> None:
-    done = import_without(WORKER - COORDINATOR - BASE, modules_of(package))
+    done = import_without(WORKER - COORDINATOR - BASE - CONSOLE, modules_of(package))
     assert done.returncode == 0, done.stderr
 
 
@@ -118,7 +121,7 @@ def test_the_refusal_itself_works() -> None:
 
 
 def test_the_command_line_starts_on_an_edge_device() -> None:
-    refused = (COORDINATOR | WORKER | TRAIN) - BASE
+    refused = (COORDINATOR | WORKER | TRAIN | CONSOLE) - BASE
     done = import_without(refused, ["engram.__main__"])
     assert done.returncode == 0, done.stderr
 
@@ -136,6 +139,7 @@ def test_the_command_line_starts_on_an_edge_device() -> None:
         ("inference", BASE | COORDINATOR | WORKER | BACKENDS),
         ("workers", BASE | COORDINATOR | WORKER),
         ("consumers", BASE | COORDINATOR | TRAIN | NOTIFY | S3),
+        ("console", BASE | COORDINATOR | CONSOLE),
         ("training", BASE | COORDINATOR | WORKER | TRAIN | EXPORT),
         ("engram", BASE | COORDINATOR | WORKER | TRAIN),
     ],

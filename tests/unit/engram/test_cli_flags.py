@@ -66,6 +66,7 @@ SETTINGS: dict[str, list[tuple[tuple[str, ...], str, object]]] = {
         (("--spool-dir", "spool"), "producer.spool_dir", Path("spool")),
     ],
     "watch": [
+        (("--listen", "9000"), "console.listen", "9000"),
         *NETWORK[1:],
         *FILM,
         STORE,
@@ -81,10 +82,11 @@ ARGUMENTS: dict[str, set[str]] = {
     "work": set(),
     "coordinate": set(),
     "produce": {"--camera", "--source-file", "--bundle"},
-    "watch": {"--camera", "--source-file", "--scores", "--clips", "--keep", "--output", "--bundle"},
+    "watch": {"--camera", "--source-file", "--scores", "--clips", "--keep", "--output", "--bundle", "--console"},
     "doctor": {"--process", "--source", "--output"},
 }
-"""Flags that are no settings; each has a test of its own below, as has watch's bundle, which is opened first."""
+"""Flags that are no settings; each has a test of its own below, as has watch's bundle, which is opened first; that of
+``--console`` is in test_run_console.py."""
 
 
 @pytest.fixture(scope="module")

@@ -103,6 +103,11 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     "coordinator.change_budget_per_hour": ([SMALL], [0]),
     "coordinator.change_budget_per_round": ([SMALL], [0]),
     "coordinator.max_banks": ([1], [0]),
+    "console.listen": (["127.0.0.1:0", "8765", "[::1]:65535"], ["", "a", "a:1/x", ":65536"]),
+    "console.base_path": (["", "/engram", "/a/b.c-d"], ["/", "engram", "/a/", "/a b", '/"', "/a\n"]),
+    "console.max_events": ([10, 1_000_000], [9, 1_000_001]),
+    "console.max_bytes": ([2**20], [2**20 - 1]),
+    "console.grafana": (["https://g.example/d/1?a=b", "http://g:3000"], ["g", "javascript:alert(1)", 'http://g"x', ""]),
     "coordinator.guard_frames": ([0], [-1]),
     "coordinator.history": ([1], [0]),
 }
@@ -113,6 +118,8 @@ UNBOUNDED = {
     "producer.hours", "producer.start", "producer.paused_until",
     "producer.spool_dir", "producer.watch_view",
     "worker.bundle",
+    "console.file", "console.proxies", "console.ssl_certfile", "console.ssl_keyfile", "console.token_file",
+    "console.tokens",
 }  # fmt: skip
 """Text, paths and switches; width, height, mask, hours and start have tests of their own."""
 TAKEN = [(path, value) for path, (taken, _) in BOUNDS.items() for value in taken]

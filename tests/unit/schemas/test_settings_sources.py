@@ -196,7 +196,7 @@ def test_variables_of_others_are_left_alone() -> None:
 
 
 def test_only_passwords_are_secrets_and_every_one_is() -> None:
-    secrets = {"kafka.password", "kafka.mac_keys", "store.password"}
+    secrets = {"console.tokens", "kafka.password", "kafka.mac_keys", "store.password"}
     assert {path for path in known_paths() if is_secret(path)} == secrets
 
 

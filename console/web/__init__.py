@@ -1,0 +1,1 @@
+"""The pages and the REST interface of the console, and who may see them."""
