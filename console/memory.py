@@ -7,11 +7,15 @@ from typing import Literal
 
 import numpy as np
 
+from consumers.verdicts import Statement, verdict_on
 from memory_store.bank import AuditEntry, Bank
 from memory_store.comparison import compare
+from memory_store.exemplar import exemplar_of, silenced_by
 from memory_store.interventions import MAX_AUTHOR, Signature, kept_version, newest_of, roll_back
 from memory_store.store import BankStore
 from schemas.arrays import Float64
+from schemas.errors import BadMessageError, SettingsError, TransientError
+from schemas.messages import AnomalyEvent
 
 MAX_ENTRIES = 200
 ALL_ENTRIES = 20_000
@@ -87,6 +91,27 @@ class MemoryDesk:
     def kept(self, bank_id: str) -> Sequence[int]:
         """Versions that can be gone back to, ascending."""
         return self._store.versions(bank_id)
+
+    def today(self, event: AnomalyEvent) -> str | None:
+        """Whether what people have said by now would keep an event from being told; see ``console.web.site``."""
+        data = event.data
+        try:
+            bank = self._store.read(data.provenance.bank_id)
+            like = exemplar_of(verdict_on(data, Statement("real", "console", self._now()), "today"))
+        except (TransientError, SettingsError, BadMessageError):
+            return None
+        if bank is None or bank.normality is None or bank.bundle_digest != data.provenance.bundle_digest:
+            return None
+        if like.flaw(bank.normality.grid) is not None:
+            return None
+        for one in bank.exemplars:
+            if one.judgement == "normal" and one.event_id == like.event_id:
+                return f"Today it would not be told: {one.operator} has called it normal."
+            if silenced_by(one, [like]) is not None:
+                return (
+                    f"Today it would not be told: {one.operator} has called {one.event_id} normal, and it is like that."
+                )
+        return "Nothing that people have said by now would keep it from being told today."
 
     def difference(self, bank_id: str, before: int, after: int) -> Difference:
         """What changed from one version to another.

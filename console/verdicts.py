@@ -1,14 +1,14 @@
 """What people said of events and what came of it; and how a verdict is made of an event."""
 
-import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
 
 from console.kept import Ledger, Row
+from consumers.verdicts import Statement, new_verdict_id, verdict_on
 from schemas.codec import encode_message
 from schemas.messages import AnomalyEvent
-from schemas.verdicts import MAX_REGIONS, Judgement, OperatorVerdict, Scope, VerdictOutcome
+from schemas.verdicts import Judgement, OperatorVerdict, Scope, VerdictOutcome
 
 MAX_VERDICTS = 20_000
 MAX_PER_EVENT = 50
@@ -47,7 +47,9 @@ class VerdictBook:
         """Something was said, here or elsewhere; whether it is news."""
         if verdict.verdict_id in self._verdicts:
             return False
-        bare = verdict.model_copy(update={"trace": None, "regions": ()})  # kept to be shown, not to be applied
+        bare = verdict.model_copy(
+            update={"trace": None, "extents": (), "regions": ()}
+        )  # kept to be shown, not to be applied
         self._verdicts[bare.verdict_id] = bare
         said = self._by_event.setdefault(bare.event_id, [])
         said.append(bare.verdict_id)
@@ -99,21 +101,11 @@ class VerdictBook:
 
 
 def verdict_of(event: AnomalyEvent, saying: Saying, given_at: datetime) -> OperatorVerdict:
-    """The verdict on the topic; of one that teaches or guards, with what the event looked like."""
-    data = event.data
-    looks = saying.judgement in ("normal", "real")
-    return OperatorVerdict(
-        verdict_id=secrets.token_hex(16),
-        event_id=data.event_id,
-        camera_id=data.camera_id,
-        bank_id=data.provenance.bank_id,
-        bundle_digest=data.provenance.bundle_digest,
-        judgement=saying.judgement,
-        scope=saying.scope if saying.judgement == "normal" else "place",
-        operator=saying.operator,
-        reason=saying.reason,
-        given_at=given_at,
-        expires_at=saying.expires_at,
-        trace=data.trace if looks else None,
-        regions=data.regions[:MAX_REGIONS] if looks else (),
-    )
+    """The verdict on the topic; of one that teaches or guards, with what the event looked like.
+
+    Raises:
+        SettingsError: nothing can be said of such an event, or not so.
+    """
+    scope = saying.scope if saying.judgement == "normal" else "place"
+    said = Statement(saying.judgement, saying.operator, given_at, scope, saying.reason, saying.expires_at)
+    return verdict_on(event.data, said, new_verdict_id())

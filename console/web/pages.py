@@ -70,7 +70,7 @@ def event_context(site: Site, event_id: str) -> dict[str, Any]:
         "curve": _curve(event.data),
         "why": shelved.card.why,
         "strongest": max((abs(spreads) for _, spreads in shelved.card.why), default=1.0) or 1.0,
-        "today": None if site.parts.today is None else site.parts.today(event),
+        "today": None if site.parts.memory is None else site.parts.memory.today(event),
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -17,7 +17,6 @@ from console.access import Access, Grant
 from console.board import Board
 from console.memory import MemoryDesk
 from console.plumbing import Plumbing
-from schemas.messages import AnomalyEvent
 from schemas.verdicts import OperatorVerdict
 from schemas.version import software_version
 
@@ -44,13 +43,6 @@ class Health:
         return max(self.log_silent_s, self.reader_silent_s) > STALE_LOG_S or self.trouble is not None
 
 
-class TodaysBank(Protocol):
-    """Can say whether the bank as it is today would have alarmed of an event."""
-
-    def __call__(self, event: AnomalyEvent) -> str | None:
-        """The answer in one sentence; None = it cannot be said of this event."""
-
-
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What the pages are about.
@@ -58,7 +50,6 @@ class Parts:
     Attributes:
         say: publishes a verdict; returns once the log has it, and raises TransientError where it does not take it.
         memory: the store's banks; None = the console has no store.
-        today: see ``TodaysBank``; None = this console cannot say.
     """
 
     board: Board
@@ -67,7 +58,6 @@ class Parts:
     health: Callable[[], Health]
     plumbing: Callable[[], Plumbing]
     memory: MemoryDesk | None = None
-    today: TodaysBank | None = None
 
 
 @dataclass(frozen=True, slots=True)

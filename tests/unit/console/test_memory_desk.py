@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,11 +10,14 @@ import numpy as np
 import pytest
 
 from console.memory import MemoryDesk
+from console.verdicts import Saying, verdict_of
 from memory_store.bank import Bank, Change
+from memory_store.exemplar import exemplar_of
 from memory_store.normality import Grid, Normality
 from memory_store.store import CommitRequest
 from memory_store.stores.sqlite import SqliteStore
-from tests.unit.console.worlds import NOW, board_at, csrf_of, world
+from schemas.verdicts import Judgement
+from tests.unit.console.worlds import NOW, board_at, csrf_of, seen, world
 from tests.unit.consumers.samples import DIGEST
 
 GRID = Grid(8, 12)
@@ -43,6 +47,43 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
         change = Change("update", "c1", "a round", "update 1", 2, 50, 1, (("gate-cam", 50),), 0.3, 0.1)
         banks.commit(CommitRequest(lease, after, change))
         yield banks
+
+
+TRACE = {"rows": 3, "columns": 5, "values": [0, 0, 0, 0, 0, 0, 0, 200, 0, 0, 0, 0, 0, 0, 0], "scale": "common"}
+"""Of the patches of ``GRID``."""
+PROVENANCE = {"bank_id": "gate", "bundle_digest": DIGEST}
+
+
+@pytest.mark.parametrize(
+    ("said_of", "judgement", "told"),
+    [
+        (10, "normal", "ann has called it normal"),
+        (70, "normal", "ann has called cam1:s1:70 normal, and it is like that"),
+        (70, "real", "Nothing that people have said by now"),
+        (None, "normal", "Nothing that people have said by now"),
+    ],
+)
+def test_an_event_is_held_against_what_people_have_said_by_now(
+    store: SqliteStore, said_of: int | None, judgement: Judgement, told: str
+) -> None:
+    event = seen(trace=TRACE, heat_map=TRACE, provenance=PROVENANCE)
+    if said_of is not None:
+        spoken = seen(said_of, said_of + 10, trace=TRACE, heat_map=TRACE, provenance=PROVENANCE)
+        verdict = verdict_of(spoken, Saying(judgement, "ann"), NOW)
+        bank = store.read("gate")
+        assert bank is not None
+        lease = store.acquire("gate", "c1", 60.0)
+        assert lease is not None
+        after = replace(bank.followed_by(bank.items_MC, NOW), exemplars=(exemplar_of(verdict),))
+        store.commit(CommitRequest(lease, after, Change("verdict", "ann", "normal", "verdict 1")))
+    assert told in (MemoryDesk(store, lambda: NOW).today(event) or "")
+
+
+def test_of_an_event_of_another_bundle_or_an_unknown_bank_nothing_is_said(store: SqliteStore) -> None:
+    desk = MemoryDesk(store, lambda: NOW)
+    assert desk.today(seen(trace=TRACE, provenance=PROVENANCE | {"bundle_digest": "1" * 64})) is None
+    assert desk.today(seen(trace=TRACE, provenance=PROVENANCE | {"bank_id": "yard"})) is None
+    assert desk.today(seen(heat_map=TRACE | {"scale": "peak"}, provenance=PROVENANCE)) is None
 
 
 def test_versions_say_who_and_why_and_what_changed(store: SqliteStore) -> None:

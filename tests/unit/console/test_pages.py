@@ -82,7 +82,7 @@ def test_an_event_s_page_says_why_and_by_what_it_was_judged() -> None:
     curve = re.search(r'data-curve="([^"]+)"', page)
     assert curve is not None
     assert '"enter": 0.8' in html.unescape(curve[1])
-    assert "would today" not in page.lower(), "a console that cannot say it says nothing"
+    assert 'class="today"' not in page, "a console without a store cannot say whether it would be told today"
 
 
 def test_pictures_are_pictures() -> None:

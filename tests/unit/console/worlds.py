@@ -44,11 +44,12 @@ def seen(
 ) -> AnomalyEvent:
     """A message of an event; ``data`` replaces fields of its data."""
     plain = event(first, last, phase, number, camera_id).model_dump(mode="json")
+    plain["data"]["heat_map"]["scale"] = "common"
     if picture is not None:
         text = base64.b64encode(picture).decode()
         plain["data"]["thumbnail"] = {"width": 64, "height": 48, "jpeg_base64": text}
     for name, value in data.items():
-        plain["data"][name] = {**plain["data"][name], **value} if isinstance(value, dict) else value
+        plain["data"][name] = {**(plain["data"][name] or {}), **value} if isinstance(value, dict) else value
     return AnomalyEvent.model_validate(plain, context=READING)
 
 
