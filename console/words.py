@@ -38,21 +38,18 @@ def p_value(anomaly_score: float) -> float:
 
 
 def odds(anomaly_score: float) -> str:
-    """How rare a frame of this score is on normal video.
+    """How rare a frame of this score is on normal video, of which nobody has seen enough to vouch for less.
 
     >>> odds(0.5)
     'one normal frame in 10,000'
     """
     p = p_value(anomaly_score)
-    if p <= 1e-12:
-        return "one normal frame in more than 1,000 billion"
+    if p < 1e-6:
+        return "less than one normal frame in a million"
     if p > 0.5:
         return "most normal frames"
     number = 1 / p
     rounded = round(number, 1 - math.floor(math.log10(number)))
-    for name, size in (("billion", 1e9), ("million", 1e6)):
-        if rounded >= size:
-            return f"one normal frame in {rounded / size:g} {name}"
     return f"one normal frame in {rounded:,.0f}"
 
 

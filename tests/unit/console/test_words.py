@@ -14,10 +14,9 @@ from tests.unit.consumers.samples import ORIGIN
     [
         (0.0, "most normal frames"),
         (0.5, "one normal frame in 10,000"),
-        (0.6, "one normal frame in 1 million"),
-        (0.7, "one normal frame in 2.2 billion"),
-        (0.9, "one normal frame in more than 1,000 billion"),
-        (1.0, "one normal frame in more than 1,000 billion"),
+        (0.59, "one normal frame in 570,000"),
+        (0.7, "less than one normal frame in a million"),
+        (1.0, "less than one normal frame in a million"),
     ],
 )
 def test_a_score_says_how_rare_it_is(score: float, words: str) -> None:
