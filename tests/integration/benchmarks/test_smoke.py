@@ -59,7 +59,7 @@ def test_bank(
 ) -> None:
     bank.compare(redis_url, fresh_name(), tmp_path, rounds=3)
     told = rows(capsys.readouterr().out)
-    assert len(told) == 7
+    assert len(told) == 13
     assert all(float(cell) > 0 for _, *cells in told for cell in cells)
 
 

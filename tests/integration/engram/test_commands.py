@@ -14,10 +14,12 @@ from typer.testing import CliRunner, Result
 
 from engram.cli.app import app
 from schemas.messages import AnomalyEvent
+from schemas.topics import TopicNames
 from tests.small_bundle import jpeg
 
 ROOT = Path(__file__).parents[3]
 DEADLINE_S = 120
+NUM_TOPICS = len(TopicNames.with_prefix("").all())
 runner = CliRunner()
 
 
@@ -53,9 +55,9 @@ def test_topics_are_missing_then_made_then_there(call: Callable[..., Result]) ->
     assert set(json.loads(before.stdout).values()) == {"missing"}
     made = call("topics", "create")
     assert made.exit_code == 0, made.output
-    assert made.stdout.count("created") == 9
+    assert made.stdout.count("created") == NUM_TOPICS
     again = call("topics", "create")
-    assert again.stdout.count("exists") == 9
+    assert again.stdout.count("exists") == NUM_TOPICS
     after = call("topics", "list", "-o", "json")
     assert after.exit_code == 0
     assert set(json.loads(after.stdout).values()) == {"ok"}
@@ -87,10 +89,10 @@ def test_topics_that_are_kept_otherwise_are_told_and_mended(call: Callable[..., 
 
 def test_applying_makes_what_is_missing_and_says_so_before(call: Callable[..., Result]) -> None:
     shown = call("topics", "apply", "--dry-run")
-    assert [line.split()[0] for line in shown.stdout.splitlines()[:7]] == ["missing"] * 7
+    assert [line.split()[0] for line in shown.stdout.splitlines()[:NUM_TOPICS]] == ["missing"] * NUM_TOPICS
     assert set(json.loads(call("topics", "list", "-o", "json").stdout).values()) == {"missing"}
-    assert call("topics", "apply").stdout.count("created") == 9
-    assert call("topics", "apply", "--dry-run").stdout.count("ok ") == 9
+    assert call("topics", "apply").stdout.count("created") == NUM_TOPICS
+    assert call("topics", "apply", "--dry-run").stdout.count("ok ") == NUM_TOPICS
     refused = call("topics", "apply", "--dry-run", ENGRAM_KAFKA__FRAMES_PARTITIONS="3")
     assert refused.exit_code == call("topics", "apply", ENGRAM_KAFKA__FRAMES_PARTITIONS="3").exit_code == 2
 
@@ -121,6 +123,7 @@ def test_the_doctor_finds_what_is_missing_and_then_nothing(call: Callable[..., R
         "bundle": True,
         "backend": True,
         "source": False,
+        "macs": True,
     }
     assert found["topics"]["remedy"] == "engram topics create"
     call("topics", "create")
@@ -140,7 +143,9 @@ def test_the_doctor_goes_on_where_everything_is_away(call: Callable[..., Result]
     )
     assert sick.exit_code == 1
     lines = [line.split()[:2] for line in sick.stdout.splitlines() if not line.startswith(" ")]
-    assert lines == [["FAIL", name] for name in ("broker", "topics", "store", "bundle", "backend")]
+    away = {name for verdict, name in lines if verdict == "FAIL"}
+    assert away == {"broker", "topics", "store", "bundle", "backend"}
+    assert ["ok", "macs"] in lines
     assert sick.stdout.count("->") == 5
 
 

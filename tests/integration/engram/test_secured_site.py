@@ -240,7 +240,7 @@ FORBIDDEN: Sequence[tuple[Role, str, str]] = [
     ("consumer", "anomaly_events", "lacks Write on topic 'site.anomaly-events'"),
     ("consumer", "frames", "no right to topics ['site.frames']"),
     ("console", "memory_updates", "no right to topics ['site.memory-updates']"),
-    ("console", "memory_banks", "no right to topics ['site.memory-banks']"),
+    ("console", "memory_banks", "this user lacks Write on topic 'site.memory-banks'"),
 ]
 
 
