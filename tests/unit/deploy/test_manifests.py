@@ -61,7 +61,7 @@ def test_every_file_can_be_read(path: Path) -> None:
 # --- images -----------------------------------------------------------------------------------------------------------
 
 DOCKERFILE = (DEPLOY / "docker" / "Dockerfile").read_text()
-TARGETS = ["edge", "coordinator", "worker-cpu", "worker-gpu"]
+TARGETS = ["edge", "coordinator", "worker-cpu", "worker-gpu", "console"]
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -78,7 +78,8 @@ def test_an_image_runs_as_nobody_and_says_how_it_fares(target: str) -> None:
 def test_the_settings_of_the_images_exist() -> None:
     named = re.findall(r"\b(ENGRAM_[A-Z_]+)=", DOCKERFILE)
     assert {"ENGRAM_HTTP__LISTEN", "ENGRAM_HOME"} <= set(named)
-    check_settings(dict.fromkeys(named, "") | {"ENGRAM_HTTP__LISTEN": f"0.0.0.0:{HTTP_PORT}"})
+    listening = {"ENGRAM_HTTP__LISTEN": f"0.0.0.0:{HTTP_PORT}", "ENGRAM_CONSOLE__LISTEN": "0.0.0.0:8765"}
+    check_settings(dict.fromkeys(named, "") | listening)
 
 
 def test_the_base_can_be_chosen_and_nothing_else_is_fetched() -> None:
