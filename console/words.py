@@ -45,7 +45,7 @@ def odds(anomaly_score: float) -> str:
     """
     p = p_value(anomaly_score)
     if p < 1e-6:
-        return "less than one normal frame in a million"
+        return "nothing in a million normal frames"
     if p > 0.5:
         return "most normal frames"
     number = 1 / p

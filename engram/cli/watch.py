@@ -42,6 +42,8 @@ ConsoleOption = Annotated[
 
 log = logging.getLogger(__name__)
 
+SYNTHETIC = "synthetic://"
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
@@ -76,6 +78,8 @@ def watch(
     thresholds, hours and cameras that come and go in the file are taken over as it is saved, and on SIGHUP.
 
     Example: engram watch yard.mp4 --camera yard --bundle bundles/yard --scores yard.csv
+
+    The synthetic scene comes with a bundle: engram watch 'synthetic://walkway?seed=1' --pace live --console
     """
     overrides: dict[str, object] = {
         "worker.bundle": bundle,
@@ -89,12 +93,15 @@ def watch(
         "http.listen": http,
         "console.listen": listen,
     }
-    run.load(WatchSettings, overrides)  # what is wrong there is told before torch is loaded
+    first = run.load(WatchSettings, overrides)  # what is wrong there is told before torch is loaded
+    from engram.build.bundles import shipped_bundle  # noqa: PLC0415
     from engram.build.cameras import resolved_sources  # noqa: PLC0415 - needs an extra, as what follows
     from engram.run.reload import Reload  # noqa: PLC0415
     from engram.run.watch import WatchRequest, run_watch, watch_defaults  # noqa: PLC0415
 
     named, names = resolved_sources(sources or (), source_file or ()), camera or ()
+    if first.settings.worker.bundle is None and named and all(one.startswith(SYNTHETIC) for one in named):
+        overrides["worker.bundle"] = shipped_bundle()
 
     def load() -> Loaded[WatchSettings]:
         loaded = run.load(WatchSettings, overrides)

@@ -160,8 +160,15 @@ def test_whatever_is_wrong_with_a_source_is_named(bundle: Path, arguments: list[
     assert message in refused.stderr.splitlines()[-1]
 
 
+def test_the_synthetic_scene_comes_with_a_bundle(tmp_path: Path) -> None:
+    shown = ["watch", "synthetic://walkway?seconds=2", "--store", f"sqlite:///{tmp_path / 'banks.db'}"]
+    done = CliRunner().invoke(app, [*shown, "--scores", str(tmp_path / "scores.csv")])
+    assert done.exit_code == 0, done.stderr
+    assert len((tmp_path / "scores.csv").read_text().splitlines()) == 1 + 10, "2 s, 5 frames a second"
+
+
 def test_without_a_bundle_it_says_what_to_do(engram: Engram) -> None:
-    child = engram("watch", "synthetic://walkway")
+    child = engram("watch", "yard.mp4")
     _, stderr = child.communicate(timeout=DEADLINE_S)
     assert child.returncode == 2
     assert stderr.strip() == "error: a bundle must be named: --bundle DIR, or worker.bundle; 'engram train' makes one"

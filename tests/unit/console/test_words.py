@@ -15,8 +15,8 @@ from tests.unit.consumers.samples import ORIGIN
         (0.0, "most normal frames"),
         (0.5, "one normal frame in 10,000"),
         (0.59, "one normal frame in 570,000"),
-        (0.7, "less than one normal frame in a million"),
-        (1.0, "less than one normal frame in a million"),
+        (0.7, "nothing in a million normal frames"),
+        (1.0, "nothing in a million normal frames"),
     ],
 )
 def test_a_score_says_how_rare_it_is(score: float, words: str) -> None:
