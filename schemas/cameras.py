@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from schemas.messages import Count, DerivedId, Growing, Id, Message, UtcTime
+from schemas.envelope import Envelope
+from schemas.messages import Count, Growing, Id, Message, UtcTime
 
 CameraState = Annotated[Literal["online", "stale", "offline", "waiting"], Growing()]
 """online: frames come; stale: connected, but no frame for a while; offline: not connected, or at its end; waiting:
@@ -95,29 +96,19 @@ class CameraView(Message):
     started_at: UtcTime = Field(description="capture time of the first frame that was so")
 
 
-class _Envelope(Message):
-    """CloudEvents 1.0, structured JSON. Drop repeats by ``source`` + ``id``."""
-
-    specversion: Literal["1.0"] = "1.0"
-    id: DerivedId
-    source: str = Field(description="/engram/<camera_id>")
-    subject: Id
-    time: UtcTime
-    datacontenttype: Literal["application/json"] = "application/json"
-    partitionkey: Id
-
-
-class CameraGapEvent(_Envelope):
+class CameraGapEvent(Envelope):
     """Frames are lost for good."""
 
+    subject: Id
     type: Literal["dev.engram.camera.gap.v1"] = "dev.engram.camera.gap.v1"
     dataschema: str = "urn:engram:schema:camera-gap:1"
     data: CameraGap
 
 
-class CameraViewEvent(_Envelope):
+class CameraViewEvent(Envelope):
     """The picture is no longer what it should be, or is again."""
 
+    subject: Id
     type: Literal["dev.engram.camera.tamper.v1", "dev.engram.camera.stale.v1", "dev.engram.camera.scene.v1"]
     dataschema: str = "urn:engram:schema:camera-view:1"
     data: CameraView

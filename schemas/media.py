@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from schemas.envelope import Envelope
 from schemas.messages import Count, DerivedId, Digest, Growing, Id, Message, UtcTime, Word
 
 MediaKind = Annotated[Literal["picture", "clip"], Growing()]
@@ -58,16 +59,10 @@ class EventMedia(Message):
     )
 
 
-class EventMediaEvent(Message):
-    """``EventMedia`` as CloudEvents 1.0, structured JSON. The newest of an ``id`` counts."""
+class EventMediaEvent(Envelope):
+    """``EventMedia`` as CloudEvents 1.0. The newest of an ``id`` counts."""
 
-    specversion: Literal["1.0"] = "1.0"
-    id: DerivedId
-    source: str = Field(description="/engram/<camera_id>")
     subject: str = Field(description="events/<event_id>")
-    time: UtcTime
-    datacontenttype: Literal["application/json"] = "application/json"
-    partitionkey: Id
     type: Literal["dev.engram.media.clip.v1", "dev.engram.media.picture.v1"]
     dataschema: str = "urn:engram:schema:event-media:1"
     data: EventMedia

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from schemas.envelope import Envelope
 from schemas.messages import Count, DerivedId, Digest, Extents, Growing, HeatMap, Id, Message, Region, UtcTime, Word
 
 Judgement = Annotated[Literal["normal", "real", "skip", "undo"], Growing()]
@@ -62,16 +63,11 @@ class VerdictOutcome(Message):
     decided_at: UtcTime
 
 
-class VerdictOutcomeEvent(Message):
-    """``VerdictOutcome`` as CloudEvents 1.0, structured JSON. Drop repeats by ``source`` + ``id``."""
+class VerdictOutcomeEvent(Envelope):
+    """``VerdictOutcome`` as CloudEvents 1.0."""
 
-    specversion: Literal["1.0"] = "1.0"
-    id: DerivedId
     source: str = Field(description="/engram/banks/<bank_id>")
     subject: Id
-    time: UtcTime
-    datacontenttype: Literal["application/json"] = "application/json"
-    partitionkey: Id
     type: Literal["dev.engram.memory.verdict.v1"] = "dev.engram.memory.verdict.v1"
     dataschema: str = "urn:engram:schema:verdict-outcome:1"
     data: VerdictOutcome
