@@ -182,10 +182,15 @@ def trace_shape(grid: Grid) -> tuple[int, int]:
     return -(-rows // PATCH_STEP), -(-columns // PATCH_STEP)
 
 
-def levels_of(spreads_RS: Float64) -> UInt8:
-    """Spreads above the worst patch of a usual frame on the common scale, 0 to 255; it never saturates."""
+def shares_of(spreads_RS: Float64) -> Float64:
+    """Spreads above the worst patch of a usual frame on the common scale, [0, 1): z / (z + ``HALF_AT``), 0 below."""
     above_RS = np.maximum(spreads_RS, 0.0)
-    return np.rint(255.0 * above_RS / (above_RS + HALF_AT)).astype(np.uint8)
+    return np.asarray(above_RS / (above_RS + HALF_AT))
+
+
+def levels_of(spreads_RS: Float64) -> UInt8:
+    """The same in whole numbers, 0 to 255; it never saturates."""
+    return np.rint(255.0 * shares_of(spreads_RS)).astype(np.uint8)
 
 
 def spreads_at(levels_RS: UInt8 | Float64) -> Float64:

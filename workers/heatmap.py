@@ -1,13 +1,13 @@
 """Where in the image a frame stood out: a coarse map for people, and boxes for programs.
 
-Both on one scale for all events: v = z / (z + ``HALF_AT``) of the spreads z that a patch lies above the worst patch of
-a usual frame (``inference.explaining``), 0 below. It never saturates, so that of two places the worse is always seen.
+Both on one scale for all events, ``memory_store.exemplar.shares_of``, of the spreads that a patch lies above the worst
+patch of a usual frame (``inference.explaining``). It never saturates, so that of two places the worse is always seen.
 """
 
 import cv2
 import numpy as np
 
-from memory_store.exemplar import HALF_AT, levels_of
+from memory_store.exemplar import levels_of, shares_of
 from schemas.arrays import Float32, Float64
 from schemas.messages import HeatMap, Region
 
@@ -37,7 +37,7 @@ def regions(map_RS: Float32, spreads_RS: Float64) -> tuple[Region, ...]:
     rows, columns = map_RS.shape
     high_RS = (map_RS >= REGION_LEVEL * worst).astype(np.uint8)
     count, labels_RS, stats, _ = cv2.connectedComponentsWithStats(high_RS, connectivity=8)
-    levels_RS = _levels(spreads_RS)
+    shares_RS = shares_of(spreads_RS)
     worst_first = sorted(range(1, count), key=lambda label: -float(map_RS[labels_RS == label].max()))
     found = [
         Region(
@@ -47,13 +47,8 @@ def regions(map_RS: Float32, spreads_RS: Float64) -> tuple[Region, ...]:
                 float(stats[label, cv2.CC_STAT_WIDTH] / columns),
                 float(stats[label, cv2.CC_STAT_HEIGHT] / rows),
             ),
-            score=float(levels_RS[labels_RS == label].max()),
+            score=float(shares_RS[labels_RS == label].max()),
         )
         for label in worst_first
     ]
     return tuple(region for n, region in enumerate(found[:MAX_REGIONS]) if n == 0 or region.score > 0)
-
-
-def _levels(spreads_RS: Float64) -> Float64:
-    above_RS = np.maximum(spreads_RS, 0.0)
-    return np.asarray(above_RS / (above_RS + HALF_AT))
