@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from fastapi.security import HTTPBearer
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from console.board import Listed, Show
+from console.board import Listed
 from console.cameras import CameraCard
 from console.events import EventCard
 from console.memory import BankLine, MemoryDesk
@@ -17,7 +17,7 @@ from console.plumbing import Account, Lag
 from console.verdicts import Said, Saying
 from console.web.actions import MAX_REASON, Given, give, one_line
 from console.web.entry import ApiOperator, Viewer, visitor_of
-from console.web.pages import PICTURE, About, Order, asked, event_of
+from console.web.pages import PICTURE, Asked, event_of
 from console.web.site import Site
 from schemas.codec import decode_message
 from schemas.messages import AnomalyEvent
@@ -106,18 +106,12 @@ def api_routes(site: Site) -> APIRouter:
 
     @routes.get("/events")
     def events(
-        show: Show = "unseen",
-        camera: str = "",
-        since: str = "",
-        until: str = "",
-        severity: str = "",
-        about: About = "",
-        order: Order = "alerts",
+        asked: Annotated[Asked, Depends()],
         offset: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
     ) -> EventsAnswer:
         """Events, alerts first or newest first. Times: ``2h``, ``7d``, ``2026-03-01T08:00Z``."""
-        found = board.find(asked(site, show, camera, since, until, severity, about, order))
+        found = board.find(asked.filter(board.now()))
         return EventsAnswer(num_found=len(found), events=[_listed(one) for one in found[offset : offset + limit]])
 
     @routes.get("/events/{event_id}")

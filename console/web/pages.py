@@ -1,6 +1,8 @@
 """The pages to look at: wall, review, one event, cameras, memory, plumbing."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query
@@ -36,16 +38,25 @@ About = Literal["", "picture", "trouble"]
 Order = Literal["alerts", "newest"]
 
 
-def asked(
-    site: Site, show: Show, camera: str, since: str, until: str, severity: str, about: About, order: Order
-) -> Filter:
-    """The filter that an address names; 400 where a time is none."""
-    now = site.parts.board.now()
-    try:
-        first, last = (None if not text else moment(text, now) for text in (since, until))
-    except ValueError as error:
-        raise HTTPException(400, f"since and until {error}") from None
-    return Filter(show, camera.strip(), first, last, severity, about, order == "newest")
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an address asks for among the events, as it stands there."""
+
+    show: Show = "unseen"
+    camera: str = ""
+    since: str = ""
+    until: str = ""
+    severity: str = ""
+    about: About = ""
+    order: Order = "alerts"
+
+    def filter(self, now: datetime) -> Filter:
+        """As the board is asked; 400 where a time is none."""
+        try:
+            first, last = (None if not text else moment(text, now) for text in (self.since, self.until))
+        except ValueError as error:
+            raise HTTPException(400, f"since and until {error}") from None
+        return Filter(self.show, self.camera.strip(), first, last, self.severity, self.about, self.order == "newest")
 
 
 def event_of(site: Site, event_id: str) -> Shelved:
@@ -107,20 +118,10 @@ def wall_routes(site: Site) -> APIRouter:
 
     @routes.get("/queue")
     def queue(
-        visitor: Viewer,
-        show: Show = "unseen",
-        camera: str = "",
-        since: str = "",
-        until: str = "",
-        severity: str = "",
-        about: About = "",
-        order: Order = "alerts",
-        page: Annotated[int, Query(ge=1, le=10_000)] = 1,
+        visitor: Viewer, asked: Annotated[Asked, Depends()], page: Annotated[int, Query(ge=1, le=10_000)] = 1
     ) -> Response:
-        wanted = asked(site, show, camera, since, until, severity, about, order)
-        given = {"show": show, "camera": camera, "since": since, "until": until}
-        given |= {"severity": severity, "about": about, "order": order}
-        return site.page("queue.html", visitor, _queue_context(site, board.find(wanted), given, page))
+        found = board.find(asked.filter(board.now()))
+        return site.page("queue.html", visitor, _queue_context(site, found, asdict(asked), page))
 
     @routes.get("/parts/waiting")
     def waiting(visitor: Viewer, known: int) -> Response:
