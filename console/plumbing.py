@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from console.reading import ReadTally
-from schemas.cameras import CameraStatus
+from schemas.cameras import CameraStatus, FrameTally
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,12 @@ class Plumbing:
 
 
 def producer_account(status: CameraStatus) -> Account:
-    """Frames of a camera's session: captured and found on disk, and where each of them is."""
-    frames = status.frames
+    """Frames of a camera's session, as its producer tells of them."""
+    return frames_account(status.camera_id, status.frames)
+
+
+def frames_account(name: str, frames: FrameTally) -> Account:
+    """Frames of a session: captured and found on disk, and where each of them is."""
     parts = {
         "sent": frames.sent,
         "in flight": frames.in_flight,
@@ -50,7 +54,7 @@ def producer_account(status: CameraStatus) -> Account:
         "sampled out": frames.sampled_out,
         **{f"lost: {loss.cause}": loss.num_frames for loss in frames.dropped},
     }
-    return Account(status.camera_id, frames.captured + frames.recovered, parts)
+    return Account(name, frames.captured + frames.recovered, parts)
 
 
 def reading_account(tally: ReadTally) -> Account:

@@ -40,6 +40,21 @@ _MOST_WHY = 500
 _SHORTEST_MEASURE_S = 5.0
 
 
+def tally_of(counts: FrameCounts) -> FrameTally:
+    """The counts of a session as they are told."""
+    return FrameTally(
+        captured=counts.captured,
+        sent=counts.sent,
+        late=counts.late,
+        in_flight=counts.in_flight,
+        spooled=counts.spooled,
+        recovered=counts.recovered,
+        sampled_out=counts.sampled_out,
+        dropped=tuple(Loss(cause=cause, num_frames=number) for cause, number in sorted(counts.dropped.items())),
+        sent_bytes=counts.sent_bytes,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ReportOptions:
     """Where statuses and events go, and who says them.
@@ -159,17 +174,7 @@ class Reports:
             view_since=camera.view_since,
             fps=told.fps,
             wanted_fps=camera.wanted_fps,
-            frames=FrameTally(
-                captured=counts.captured,
-                sent=counts.sent,
-                late=counts.late,
-                in_flight=counts.in_flight,
-                spooled=counts.spooled,
-                recovered=counts.recovered,
-                sampled_out=counts.sampled_out,
-                dropped=tuple(Loss(cause=cause, num_frames=number) for cause, number in sorted(counts.dropped.items())),
-                sent_bytes=counts.sent_bytes,
-            ),
+            frames=tally_of(counts),
             started_at=camera.started_at,
             rival=camera.rival,
             producer=self._options.producer,

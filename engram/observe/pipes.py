@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from console.plumbing import Account, Lag, Plumbing
+from console.plumbing import Account, Lag, Plumbing, frames_account
 from memory_store.coordinator.counts import CoordinatorSnapshot
 from producers.producer import FeedSnapshot
+from producers.reports import tally_of
 from workers.worker import WorkerSnapshot
 
 
@@ -13,24 +14,13 @@ def pipes_of(
 ) -> Plumbing:
     """Lag of the worker; an account for each camera, for the worker and for the coordinator, if there is one."""
     lags = [Lag("worker", worker.trouble or "at work", worker.lag, ())]
-    accounts = [*(_of_camera(name, feed) for name, feed in sorted(feeds.items())), _of_worker(worker)]
+    cameras = (frames_account(f"frames of {name}", tally_of(feed.counts)) for name, feed in sorted(feeds.items()))
+    accounts = [*cameras, _of_worker(worker)]
     if coordinator is not None:
         state = coordinator.trouble or ("leads" if coordinator.is_leader else "stands by")
         lags.append(Lag("coordinator", state, coordinator.held, ()))
         accounts.append(_of_coordinator(coordinator))
     return Plumbing(lags, accounts)
-
-
-def _of_camera(name: str, feed: FeedSnapshot) -> Account:
-    counts = feed.counts
-    parts = {
-        "sent": counts.sent,
-        "in flight": counts.in_flight,
-        "on disk": counts.spooled,
-        "sampled out": counts.sampled_out,
-        **{f"lost: {cause}": number for cause, number in counts.dropped.items()},
-    }
-    return Account(f"frames of {name}", counts.captured + counts.recovered, parts)
 
 
 def _of_worker(worker: WorkerSnapshot) -> Account:
