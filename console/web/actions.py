@@ -10,12 +10,13 @@ from console.verdicts import Saying, verdict_of
 from console.web.entry import FormOperator
 from console.web.pages import event_context, event_of
 from console.web.site import Site
+from consumers.verdicts import MAX_REASON as MAX_SAID
+from memory_store.interventions import MAX_REASON
 from schemas.codec import decode_message
 from schemas.messages import AnomalyEvent
 from schemas.verdicts import OperatorVerdict, Scope
 
 MAX_AT_ONCE = 200
-MAX_REASON = 500
 TICK = timedelta(microseconds=1)
 Given = Literal["normal", "real", "skip", "undo"]
 Days = Literal["", "1", "7", "30"]
@@ -50,7 +51,7 @@ def action_routes(site: Site) -> APIRouter:
         judgement: Annotated[Given, Form()],
         scope: Annotated[Scope, Form()] = "place",
         days: Annotated[Days, Form()] = "",
-        reason: Annotated[str, Form(max_length=MAX_REASON)] = "",
+        reason: Annotated[str, Form(max_length=MAX_SAID)] = "",
     ) -> Response:
         expires = site.parts.board.now() + timedelta(days=int(days)) if days and judgement == "normal" else None
         give(site, event_id, Saying(judgement, visitor.grant.name, scope, one_line(reason), expires))

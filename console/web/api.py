@@ -15,10 +15,12 @@ from console.events import EventCard
 from console.memory import BankLine, MemoryDesk
 from console.plumbing import Account, Lag
 from console.verdicts import Said, Saying
-from console.web.actions import MAX_REASON, Given, give, one_line
+from console.web.actions import Given, give, one_line
 from console.web.entry import ApiOperator, Viewer, visitor_of
 from console.web.pages import PICTURE, Asked, event_of
 from console.web.site import Site
+from consumers.verdicts import MAX_REASON as MAX_SAID
+from memory_store.interventions import MAX_REASON
 from schemas.codec import decode_message
 from schemas.messages import AnomalyEvent
 from schemas.verdicts import OperatorVerdict, Scope, VerdictOutcome
@@ -33,7 +35,7 @@ class VerdictRequest(BaseModel):
 
     judgement: Given
     scope: Scope = "place"
-    reason: str = Field(default="", max_length=MAX_REASON)
+    reason: str = Field(default="", max_length=MAX_SAID)
     expires_at: AwareDatetime | None = None
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from console.board import Filter
 from console.verdicts import Saying
 from console.web.actions import give
+from consumers.verdicts import MAX_REASON
 from tests.unit.console.test_pages import EVENT, lively
 from tests.unit.console.worlds import NOW, board_at, csrf_of, jpeg, outcome, seen, world
 
@@ -24,6 +25,18 @@ def test_normal_here_says_where_and_how_long() -> None:
     assert verdict.event_id == EVENT
     assert "ann said <strong>normal</strong> anywhere at this camera until" in part.text
     assert "the coordinator has not answered yet" in part.text
+
+
+def test_a_reason_is_as_long_as_a_verdict_may_say() -> None:
+    there = world(lively())
+    client = there.client()
+    data = {"judgement": "normal", "csrf": csrf_of(client.get("/").text)}
+    assert f'name="reason" maxlength="{MAX_REASON}"' in client.get(f"/events/{EVENT}").text
+    for longer, status in ((0, 200), (1, 422)):
+        reason = "x" * (MAX_REASON + longer)
+        answer = client.post(f"/events/{EVENT}/verdicts", data=data | {"reason": reason}, headers=HTMX)
+        assert answer.status_code == status
+    assert [len(verdict.reason) for verdict in there.said] == [MAX_REASON]
 
 
 def test_each_can_be_undone() -> None:
