@@ -1,4 +1,7 @@
-"""The synthetic walkway as a source: ``synthetic://walkway?seed=1&seconds=60&fps=10&anomalies=1``."""
+"""The synthetic walkway as a source: ``synthetic://walkway?seed=1&seconds=60&fps=10&anomalies=1``.
+
+``camera=7`` has it seen by another camera, at a place of its own.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -10,7 +13,7 @@ from producers.sources.recorded import RecordedSource
 from producers.synthetic.scene import SyntheticScene
 from schemas.errors import SettingsError
 
-_DEFAULTS = {"seed": "0", "seconds": "60", "fps": "10", "anomalies": "1"}
+_DEFAULTS = {"seed": "0", "seconds": "60", "fps": "10", "anomalies": "1", "camera": "0"}
 
 
 class SyntheticSource(RecordedSource):
@@ -45,10 +48,13 @@ def open_synthetic(address: Address, options: SourceOptions) -> SyntheticSource:
 def _build(address: Address, fields: Mapping[str, str], options: SourceOptions) -> SyntheticSource:
     try:
         seed, seconds, fps = int(fields["seed"]), float(fields["seconds"]), float(fields["fps"])
+        camera = int(fields["camera"])
         anomalies = {"0": False, "1": True}[fields["anomalies"]]
     except (ValueError, KeyError) as error:
-        text = f"seed must be a whole number, seconds and fps numbers, anomalies 0 or 1, got '{address.shown}'"
+        text = (
+            f"seed and camera must be whole numbers, seconds and fps numbers, anomalies 0 or 1, got '{address.shown}'"
+        )
         raise SettingsError(text) from error
-    if seed < 0 or not 0 <= seconds < 1e7 or not 0 < fps <= 1000:
-        raise SettingsError(f"seed and seconds must be >= 0 and fps in (0, 1000], got '{address.shown}'")
-    return SyntheticSource(address, SyntheticScene(seed, fps, anomalies=anomalies), seconds, options)
+    if min(seed, camera) < 0 or not 0 <= seconds < 1e7 or not 0 < fps <= 1000:
+        raise SettingsError(f"seed, camera and seconds must be >= 0 and fps in (0, 1000], got '{address.shown}'")
+    return SyntheticSource(address, SyntheticScene(seed, fps, anomalies=anomalies, camera=camera), seconds, options)

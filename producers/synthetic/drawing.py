@@ -73,15 +73,14 @@ class Figure:
         world_N3[:, :2] += self._stance.ground
         return world_N3
 
-    @property
-    def distance_m(self) -> float:
+    def distance_m(self, view: View) -> float:
         """How far from the camera it stands."""
-        return float(self._stance.ground[1])
+        return float(view.away(np.array([[*self._stance.ground, 0.0]]))[0])
 
     def draw(self, canvas: Canvas, view: View) -> None:
         """Draw all shapes, the farthest first."""
         pixels_N2, scale_N = view.project(self.world_points)
-        far_S = self._means(self.world_points[:, 1])
+        far_S = self._means(view.away(self.world_points))
         self._paint(canvas, pixels_N2, self._means(scale_N), [int(s) for s in np.argsort(-far_S, kind="stable")])
 
     def draw_shadow(self, mask: Canvas, view: View) -> None:

@@ -1,6 +1,7 @@
 """The place itself, which never changes: grass, a paved path, a bench, bushes, a lamp.
 
-It does not depend on a scene's seed, so that a net trained on one seed knows the place when it watches another.
+It hangs on the camera and not on a scene's seed, so that a net trained on one seed knows the place when it watches
+another.
 """
 
 from functools import lru_cache
@@ -9,24 +10,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from producers.synthetic.camera import Ground
 from producers.synthetic.drawing import Canvas, Face, Figure, Point, Stance, Stroke, Tone
 from producers.synthetic.view import ACROSS, ALONG, PATH_CENTRE_M, PATH_HALF_WIDTH_M, View, on_path
 from schemas.arrays import Float64
 
-_PLACE_SEED = 20210
+_THINGS_SEED = 20210
 _TEXTURE_PX = 512
 _WRAP_PX = 8
 _SHADE = 0.62
-_GRASS = np.array([82.0, 112.0, 100.0])
-_PAVING = np.array([158.0, 163.0, 166.0])
-_KERB = np.array([190.0, 193.0, 195.0])
 _SLAB_M = 1.75
 
 
 @lru_cache(maxsize=4)
-def lit_and_shaded(view: View) -> tuple[Canvas, Canvas]:
+def lit_and_shaded(view: View, ground: Ground) -> tuple[Canvas, Canvas]:
     """The empty place in full light, and the same as it looks in a shadow; do not write to either."""
-    lit = _ground(view)
+    lit = _bare(view, ground)
     shadow = np.zeros((view.height, view.width), np.uint8)
     things = _things()
     for thing in things:
@@ -41,19 +40,20 @@ def _darker(canvas: Canvas) -> Canvas:
     return np.asarray(cv2.convertScaleAbs(canvas, alpha=_SHADE), dtype=np.uint8)
 
 
-def _ground(view: View) -> Canvas:
+def _bare(view: View, ground: Ground) -> Canvas:
     x, y = view.ground_seen()
     dx, dy = x - PATH_CENTRE_M[0], y - PATH_CENTRE_M[1]
     along, across = dx * ALONG[0] + dy * ALONG[1], dx * ACROSS[0] + dy * ACROSS[1]
     distance = np.abs(across)
-    colour = np.where((distance < PATH_HALF_WIDTH_M)[..., None], _PAVING, _GRASS)
+    colour = np.where((distance < PATH_HALF_WIDTH_M)[..., None], ground.paving, ground.grass)
     colour = np.where(
-        ((distance > PATH_HALF_WIDTH_M) & (distance < PATH_HALF_WIDTH_M + 0.22))[..., None], _KERB, colour
+        ((distance > PATH_HALF_WIDTH_M) & (distance < PATH_HALF_WIDTH_M + 0.22))[..., None], ground.kerb, colour
     )
     joint = (_near_multiple(along, _SLAB_M) | _near_multiple(across, _SLAB_M)) & (distance < PATH_HALF_WIDTH_M)
     colour = colour - 20.0 * joint[..., None]
-    roughness = np.where(distance < PATH_HALF_WIDTH_M, 5.0, 15.0)
-    grain = _texture(x, y, 40.0, 1) + 0.8 * _texture(x, y, 6.0, 2)
+    roughness = np.where(distance < PATH_HALF_WIDTH_M, ground.paving_roughness, ground.grass_roughness)
+    fine, coarse = ground.grain_per_m
+    grain = _texture(x, y, fine, ground.seed + 1) + 0.8 * _texture(x, y, coarse, ground.seed + 2)
     return np.asarray(np.clip(colour + (roughness * grain)[..., None], 0, 255), dtype=np.uint8)
 
 
@@ -62,9 +62,9 @@ def _near_multiple(value: Float64, step: float) -> NDArray[np.bool_]:
     return near
 
 
-def _texture(x: Float64, y: Float64, px_per_m: float, octave: int) -> Float64:
+def _texture(x: Float64, y: Float64, px_per_m: float, seed: int) -> Float64:
     """Smooth random texture on the ground, mean 0, deviation 1."""
-    rng = np.random.default_rng(_PLACE_SEED + octave)
+    rng = np.random.default_rng(seed)
     # Wrapped before smoothing, so that the tile repeats without a seam.
     wrapped = np.pad(rng.standard_normal((_TEXTURE_PX, _TEXTURE_PX)), _WRAP_PX, mode="wrap")
     smooth = np.asarray(cv2.GaussianBlur(wrapped, (0, 0), 1.5), dtype=np.float64)
@@ -78,7 +78,7 @@ def _things() -> list[Figure]:
 
 
 def _bush(along_m: float, across_m: float, size_m: float) -> Figure:
-    rng = np.random.default_rng(_PLACE_SEED + round(100 * size_m))
+    rng = np.random.default_rng(_THINGS_SEED + round(100 * size_m))
     leaves = []
     for right, away, up in rng.uniform(-1.0, 1.0, (14, 3)).tolist():
         shade = int(52 + 26 * up)

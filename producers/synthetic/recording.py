@@ -11,8 +11,14 @@ from schemas.errors import FatalError, SettingsError
 _CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 
 
-def write_video(path: Path, scene: SyntheticScene, num_frames: int) -> Truth:
+def write_video(path: Path, scene: SyntheticScene, num_frames: int, play_fps: float | None = None) -> Truth:
     """Render ``num_frames`` into ``path`` (.mp4 small, .avi closer to the original) and the truth into ``path``.json.
+
+    Args:
+        path: of the film.
+        scene: what is filmed.
+        num_frames: how many.
+        play_fps: rate of the film where it is not that of the scene: all in it is slower, or faster.
 
     Raises:
         SettingsError: another suffix, or no frame.
@@ -22,7 +28,9 @@ def write_video(path: Path, scene: SyntheticScene, num_frames: int) -> Truth:
         raise SettingsError(
             f"path must end in one of {sorted(_CODECS)} and num_frames be >= 1, got {path}, {num_frames}"
         )
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*_CODECS[path.suffix]), scene.fps, scene.size)
+    writer = cv2.VideoWriter(
+        str(path), cv2.VideoWriter.fourcc(*_CODECS[path.suffix]), play_fps or scene.fps, scene.size
+    )
     if not writer.isOpened():
         raise FatalError(f"a video must be writable, '{path}' is not; check the folder and its rights")
     try:

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 
 from producers.synthetic.anomalies import AnomalyOptions, Episode, Schedule
+from producers.synthetic.camera import Camera
 from producers.synthetic.drawing import Canvas, Figure
 from producers.synthetic.place import lit_and_shaded
 from producers.synthetic.traffic import Traffic
 from producers.synthetic.truth import Truth, TruthLog, visible_box
-from producers.synthetic.view import View
 from schemas.errors import SettingsError
 
 _FINENESS = 2
@@ -20,13 +20,14 @@ _FINENESS = 2
 
 _NOISE_DEVIATION = 2.2
 _NOISE_MARGIN_PX = 64
+_MIDDLE_GREY = 128.0
 
 
 class SyntheticScene:
     """A fixed camera above a path with walkers, and with anomalies unless they are switched off.
 
-    The place is the same for every seed; people, anomalies, light and noise follow the seed. Light drifts by a few
-    percent over minutes, each pixel has a little sensor noise.
+    The place follows the camera, and is the same for every seed; people, anomalies, light and noise follow the seed.
+    Light drifts by a few percent over minutes, each pixel has a little sensor noise.
 
     Attributes:
         fps: frames a second of scene time.
@@ -39,6 +40,7 @@ class SyntheticScene:
         fps: float = 10.0,
         size: tuple[int, int] = (320, 240),
         anomalies: AnomalyOptions | bool = True,
+        camera: int = 0,
     ) -> None:
         """Nothing is rendered yet.
 
@@ -47,18 +49,21 @@ class SyntheticScene:
             fps: > 0; scene time between two frames is 1 / fps.
             size: (width, height) in pixels, each at least 32.
             anomalies: False = normal footage for training, True = the defaults of ``AnomalyOptions``.
+            camera: which looks on, see ``producers.synthetic.camera``; >= 0.
 
         Raises:
             SettingsError: a value out of range.
         """
-        if seed < 0 or fps <= 0 or min(size) < 32:
-            raise SettingsError(f"seed must be >= 0, fps > 0 and sides >= 32 px, got {seed}, {fps}, {size}")
+        if min(seed, camera) < 0 or fps <= 0 or min(size) < 32:
+            text = f"seed and camera must be >= 0, fps > 0 and sides >= 32 px, got {seed}, {camera}, {fps}, {size}"
+            raise SettingsError(text)
         self.fps = fps
         self.size = size
         self._seed = seed
         self._options = AnomalyOptions() if anomalies is True else anomalies or None
-        self._view = View(size[0] * _FINENESS, size[1] * _FINENESS)
-        self._noise = _noise_tile(seed, size)
+        self._camera = Camera.numbered(camera)
+        self._view = self._camera.view(size[0] * _FINENESS, size[1] * _FINENESS)
+        self._noise = _noise_tile(seed, size, self._camera.noise)
         self._log = TruthLog()
 
     @property
@@ -101,19 +106,21 @@ class SyntheticScene:
         log.add(episode.kind, visible_box((left, top, right, bottom), *self.size))
 
     def _draw(self, figures: list[Figure]) -> Canvas:
-        lit, shaded = lit_and_shaded(self._view)
+        lit, shaded = lit_and_shaded(self._view, self._camera.ground)
         canvas: Canvas = lit.copy()
         shadow = np.zeros(canvas.shape[:2], np.uint8)
         for figure in figures:
             figure.draw_shadow(shadow, self._view)
         cv2.copyTo(shaded, shadow, canvas)
-        for figure in sorted(figures, key=lambda one: -one.distance_m):
+        for figure in sorted(figures, key=lambda one: -one.distance_m(self._view)):
             figure.draw(canvas, self._view)
         return canvas
 
     def _finish(self, canvas: Canvas, index: int) -> Canvas:
         image = cv2.resize(canvas, self.size, interpolation=cv2.INTER_AREA)
-        image = cv2.convertScaleAbs(image, alpha=self._brightness(index / self.fps))
+        contrast = self._camera.contrast
+        alpha = self._brightness(index / self.fps)
+        image = cv2.convertScaleAbs(image, alpha=alpha * contrast, beta=(1.0 - contrast) * _MIDDLE_GREY)
         row, column = np.random.default_rng((self._seed, 3, index)).integers(0, _NOISE_MARGIN_PX, 2)
         noise = self._noise[row : row + self.size[1], column : column + self.size[0]]
         return np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), dtype=np.uint8)
@@ -127,9 +134,9 @@ class SyntheticScene:
         )
 
 
-def _noise_tile(seed: int, size: tuple[int, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.int16]]:
+def _noise_tile(seed: int, size: tuple[int, int], strength: float) -> np.ndarray[tuple[int, ...], np.dtype[np.int16]]:
     rng = np.random.default_rng((seed, 5))
     shape = (size[1] + _NOISE_MARGIN_PX, size[0] + _NOISE_MARGIN_PX, 1)
     grey = rng.normal(0.0, _NOISE_DEVIATION, shape)
     coloured = rng.normal(0.0, 0.3 * _NOISE_DEVIATION, (*shape[:2], 3))
-    return np.round(grey + coloured).astype(np.int16)
+    return np.round(strength * (grey + coloured)).astype(np.int16)

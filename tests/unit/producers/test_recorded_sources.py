@@ -132,6 +132,11 @@ def test_synthetic_address() -> None:
     assert frames[3].captured_at - START == timedelta(seconds=0.75)
 
 
+def test_a_synthetic_scene_by_another_camera() -> None:
+    one, other = (next(iter(open_source(f"synthetic://walkway?camera={camera}", OPTIONS))) for camera in (0, 7))
+    assert np.abs(one.image.astype(int) - other.image.astype(int)).mean() > 20
+
+
 def test_synthetic_without_end() -> None:
     source = open_source("synthetic://walkway?seconds=0&anomalies=0", OPTIONS)
     frames = iter(source)
@@ -147,6 +152,8 @@ def test_synthetic_without_end() -> None:
         "synthetic://walkway?sede=1",
         "synthetic://walkway?seed=one",
         "synthetic://walkway?seed=-1",
+        "synthetic://walkway?camera=-1",
+        "synthetic://walkway?camera=gate",
         "synthetic://walkway?fps=0",
         "synthetic://walkway?seconds=nan",
         "synthetic://walkway?anomalies=2",

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from producers.synthetic import KINDS, AnomalyOptions, SyntheticScene, Truth, write_video
+from producers.synthetic.camera import Camera
 from producers.synthetic.truth import read_truth
 from schemas.errors import FatalError, SettingsError
 
@@ -180,6 +181,52 @@ def test_anomalies_are_faster_or_wider_than_people() -> None:
     assert bag.last_frame - bag.first_frame >= 65
 
 
+def test_each_camera_has_a_place_of_its_own_that_stays() -> None:
+    empty = [
+        np.median(film(90, 3, camera=camera, size=(160, 120), anomalies=False)[::6], axis=0) for camera in (0, 4, 9)
+    ]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert np.abs(empty[one] - empty[other]).mean() > 10
+    assert (film(2, 3, camera=4, size=(160, 120)) == film(2, 3, camera=4, size=(160, 120))).all()
+    again = np.median(film(90, 8, camera=4, size=(160, 120), anomalies=False)[::6], axis=0)
+    assert np.abs(empty[1] / empty[1].mean() - again / again.mean()).mean() < 0.06, "other people, the same place"
+
+
+@pytest.mark.parametrize("camera", [2, 4, 6])
+def test_the_truth_follows_the_camera(camera: int) -> None:
+    """As for camera 0: the same film without anomalies differs where the truth says, and hardly elsewhere."""
+    options = AnomalyOptions(kinds=("cart",), first_after_s=2)
+    scene = SyntheticScene(3, anomalies=options, camera=camera)
+    shown = list(scene.frames(120))
+    plain = list(SyntheticScene(3, anomalies=False, camera=camera).frames(120))
+    anomaly = scene.truth.anomalies[0]
+    middle = (anomaly.first_frame + anomaly.last_frame) // 2
+    box = anomaly.boxes[middle - anomaly.first_frame]
+    changed = np.abs(shown[middle].astype(int) - plain[middle].astype(int)).max(axis=2) > 12
+    inside = changed[box.y : box.y + box.height, box.x : box.x + box.width]
+    assert inside.mean() > 0.2
+    reach = max(box.width, box.height)  # of its shadow
+    around = changed[
+        max(0, box.y - reach) : box.y + box.height + reach, max(0, box.x - reach) : box.x + box.width + reach
+    ]
+    assert around.sum() > 0.95 * changed.sum()
+
+
+def test_a_point_is_where_the_ground_is_seen() -> None:
+    """Pixels of ground points, and ground points of pixels, are inverses, whichever way the camera looks."""
+    for camera in range(6):
+        view = Camera.numbered(camera).view(64, 48)
+        x, y = view.ground_seen()
+        pixels_N2, _ = view.project(np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1))
+        columns, rows = np.meshgrid(np.arange(64) + 0.5, np.arange(48) + 0.5)
+        np.testing.assert_allclose(pixels_N2, np.stack([columns.ravel(), rows.ravel()], axis=1), atol=1e-6)
+
+
+def test_a_film_played_faster_than_it_was_filmed(tmp_path: Path) -> None:
+    write_video(tmp_path / "film.avi", SyntheticScene(1, fps=5, size=(64, 48)), 10, play_fps=12.5)
+    assert cv2.VideoCapture(str(tmp_path / "film.avi")).get(cv2.CAP_PROP_FPS) == 12.5
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".avi"])
 def test_video_with_its_truth(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"film{suffix}"
@@ -205,7 +252,9 @@ def test_a_video_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"seed": -1}, {"seed": 1, "fps": 0}, {"seed": 1, "size": (16, 240)}], ids=["seed", "fps", "size"]
+    "fields",
+    [{"seed": -1}, {"seed": 1, "camera": -1}, {"seed": 1, "fps": 0}, {"seed": 1, "size": (16, 240)}],
+    ids=["seed", "camera", "fps", "size"],
 )
 def test_wrong_scenes(fields: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="must be"):
