@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.timing import latencies, print_rates
 from bundles.bundle import load_bundle
-from engram.build.bundles import shipped_bundle
+from engram.build.shipped import WALKWAY, shipped_bundle
 from inference.backends.backend import Backend
 from inference.backends.choose import export_backend
 from inference.backends.torch import TorchBackend
@@ -31,7 +31,7 @@ BATCHES, ROUNDS, RANGE_CLIPS = (1, 8), 15, 20
 
 def run() -> None:
     """One table per network and batch; each backend in turn, so that a drifting machine slows all alike."""
-    bundle = load_bundle(shipped_bundle())
+    bundle = load_bundle(shipped_bundle(WALKWAY))
     manifest = bundle.manifest
     frame = FrameFormat(manifest.width, manifest.height, manifest.channels)
     compare("shipped bundle", network_of(bundle), frame, bundle.items_MC)

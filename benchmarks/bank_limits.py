@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bundles.bundle import load_bundle
-from engram.build.bundles import shipped_bundle
+from engram.build.shipped import WALKWAY, shipped_bundle
 from inference.decode import fit
 from inference.engine import ClipResult, Engine, engine_of
 from inference.scoring import Smoothing
@@ -65,7 +65,7 @@ class Movement:
 
 def run(bundle: Path | None = None) -> None:
     """Print both tables."""
-    engine = engine_of(load_bundle(bundle or shipped_bundle()))
+    engine = engine_of(load_bundle(bundle or shipped_bundle(WALKWAY)))
     table = Table("distance", "mean score", "may teach", title="Normal frames, all items moved at random")
     for effect in effects(engine, DISTANCES, SEEDS, CLIPS, DIRECTIONS):
         table.add_row(f"{effect.distance:.3f}", f"{effect.score:.2f}", f"{effect.teaches:.0%}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from engram.build.bundles import shipped_bundle
+from engram.build.shipped import WALKWAY, shipped_bundle
 from engram.cli.demo import DEMO_SETTINGS
 from engram.demo.comparison import Comparison, false_alarms
 from engram.demo.show import DemoRequest, run_demo
@@ -43,5 +43,5 @@ def detect(seeds: tuple[int, ...], seconds: float) -> Comparison:
     settings = load_settings(AllSettings, None, DEMO_SETTINGS)
     cameras = {f"scene-{seed}": seed for seed in seeds}
     with tempfile.TemporaryDirectory() as folder:
-        request = DemoRequest(shipped_bundle(), Path(folder), seconds, lambda _: None, cameras)
+        request = DemoRequest(shipped_bundle(WALKWAY), Path(folder), seconds, lambda _: None, cameras)
         return run_demo(settings, request, threading.Event()).comparison

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.plumbing import CAMERAS, PARTITIONS, frame_record
 from benchmarks.timing import Figure, print_rates
 from bundles.bundle import load_bundle
-from engram.build.bundles import shipped_bundle
+from engram.build.shipped import WALKWAY, shipped_bundle
 from inference.decode import fit
 from inference.engine import Engine, engine_of
 from memory_store.stores.sqlite import SqliteStore
@@ -34,7 +34,7 @@ DEADLINE_S = 300.0
 
 def run() -> None:
     """With the shipped bundle."""
-    compare(engine_of(load_bundle(shipped_bundle())), FRAMES, ROUNDS)
+    compare(engine_of(load_bundle(shipped_bundle(WALKWAY))), FRAMES, ROUNDS)
 
 
 def compare(engine: Engine, num_frames: int, rounds: int) -> None:

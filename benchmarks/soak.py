@@ -20,7 +20,7 @@ from redis import Redis
 from deploy.local.kafka import KafkaSettings
 from deploy.local.stack import Stack
 from engram.build.adapters import open_bus
-from engram.build.bundles import shipped_bundle
+from engram.build.shipped import WALKWAY, shipped_bundle
 from engram.build.topics import topic_specs
 from engram.demo.fleet import Fleet
 from schemas.settings import AllSettings, load_settings
@@ -123,7 +123,7 @@ def run(minutes: float = MINUTES) -> dict[str, Trend]:
         ended.callback(stack.down)
         stack.up()
         overrides = {as_environment(path): str(value) for path, value in SETTINGS.items()}
-        environment = stack.environment() | overrides | {"ENGRAM_WORKER__BUNDLE": str(shipped_bundle())}
+        environment = stack.environment() | overrides | {"ENGRAM_WORKER__BUNDLE": str(shipped_bundle(WALKWAY))}
         fleet = ended.enter_context(Fleet(Path(folder) / "logs", environment))
         named = {"kafka.bootstrap_servers": stack.kafka.bootstrap_servers, **SETTINGS}
         with open_bus(load_settings(AllSettings, None, named).kafka) as bus:

@@ -257,25 +257,25 @@ def _read_by_name(banks: BankReader, bank_id: str) -> str:
 
 
 def _bundle(path: Path | None) -> _Seen:
-    if path is None:
-        raise _UnwellError("none is named", "set worker.bundle, or --bundle, to a folder made by 'engram train'")
     from bundles.bundle import load_bundle  # noqa: PLC0415 - needs an extra, which a producer has not
+    from engram.build.bundles import bundle_folder  # noqa: PLC0415
 
-    bundle = load_bundle(path)
-    return _Seen(f"{path} is whole: {bundle.model}, digest {bundle.digest[:12]}")
+    folder = bundle_folder(path)
+    bundle = load_bundle(folder)
+    return _Seen(f"{folder} is whole: {bundle.model}, digest {bundle.digest[:12]}")
 
 
 def _backend(worker: WorkerSection) -> _Seen:
     """The network is opened as a worker does it: a library may be there and still not load."""
-    if worker.bundle is None:
-        raise _UnwellError("no bundle is named", "set worker.bundle, or --bundle, to a folder made by 'engram train'")
     from bundles.bundle import load_bundle  # noqa: PLC0415 - needs an extra, which a producer has not
+    from engram.build.bundles import bundle_folder  # noqa: PLC0415
     from inference.backends.choose import choose  # noqa: PLC0415
     from inference.backends.torch import torch_device  # noqa: PLC0415
     from inference.engine import engine_of  # noqa: PLC0415
 
-    bundle = load_bundle(worker.bundle)
-    choice = choose(worker.backend, torch_device(worker.device), worker.bundle, bundle.digest)
+    folder = bundle_folder(worker.bundle)
+    bundle = load_bundle(folder)
+    choice = choose(worker.backend, torch_device(worker.device), folder, bundle.digest)
     engine_of(bundle, worker.device, worker.threads, choice)
     return _Seen(f"{choice.name}: {choice.why}", choice.remedy)
 

@@ -1,17 +1,16 @@
-"""The bundle a process was told to use, the one that comes with the package, and what a worker makes of it.
+"""The bundle a process was told to use, and what a worker makes of it.
 
 Coordinators read a bundle without torch, so the parts that need it are imported where they are made.
 """
 
 import logging
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundles.calibration import Calibration
+from engram.build.shipped import ANYWHERE, bundle_named, shipped_bundle
 from memory_store.store import BankReader
 from memory_store.views import BankCache, InitialBank
-from schemas.errors import SettingsError
 from schemas.settings.detection import EventsSection, MemorySection, WorkerSection
 
 if TYPE_CHECKING:
@@ -20,40 +19,30 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def require_bundle(path: Path | None) -> Path:
-    """The bundle's folder.
-
-    Raises:
-        SettingsError: none is named.
-    """
-    if path is None:
-        raise SettingsError("a bundle must be named: --bundle DIR, or worker.bundle; 'engram train' makes one")
-    return path
-
-
-def shipped_bundle() -> Path:
-    """The bundle of the synthetic walkway, part of the package.
+def bundle_folder(path: Path | None) -> Path:
+    """Of the bundle that settings name; where they name none, of the one for any camera that comes along.
 
     Raises:
         SettingsError: this copy of the package has none.
     """
-    path = Path(str(files("engram"))) / "data" / "walkway"
-    if not path.is_dir():
-        raise SettingsError(f"the demo's bundle must be in '{path}', it is not; name another with --bundle DIR")
-    return path
+    return shipped_bundle(ANYWHERE) if path is None else bundle_named(path)
 
 
 def load_engine(worker: WorkerSection) -> "Engine":
     """The bundle's network on its device and backend.
 
     Raises:
-        SettingsError: no bundle is named.
+        SettingsError: no bundle is named, and none comes along.
         BundleError: it is incomplete or changed.
         FatalError: the backend cannot be had.
     """
     from inference.loading import open_engine  # noqa: PLC0415 - needs torch, which coordinators have not
 
-    return open_engine(require_bundle(worker.bundle), worker.device, worker.threads, worker.backend)
+    if worker.bundle is None:
+        log.info(
+            "no bundle is named: the one for any camera is used, which learns each for a while, see memory.learn_s"
+        )
+    return open_engine(bundle_folder(worker.bundle), worker.device, worker.threads, worker.backend)
 
 
 def warn_of_thin_evidence(events: EventsSection, calibration: Calibration) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from engram.build.adapters import open_store
-from engram.build.bundles import require_bundle
+from engram.build.bundles import bundle_folder
 from engram.cli import bank_copies, bank_versions
 from engram.cli.bank_facts import BankArgument, PlotOption, entries_json, facts, print_bank, print_entries, state
 from engram.cli.bank_rights import acls
@@ -114,7 +114,7 @@ def create(run: Invocation, bank: BankArgument, bundle: BundleOption = None, sto
     from bundles.bundle import load_initial_bank  # noqa: PLC0415 - needs an extra
 
     settings = run.settings(CoordinatorSettings, {"store.url": store, "worker.bundle": bundle})
-    items = load_initial_bank(require_bundle(settings.worker.bundle))
+    items = load_initial_bank(bundle_folder(settings.worker.bundle))
     initial = InitialBank.of_items(items)
     if initial.is_empty:
         raise FatalError(f"a bank needs a network with a memory, '{items.model}' has none; name another bundle")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from engram.build.adapters import open_store
-from engram.build.bundles import require_bundle
+from engram.build.bundles import bundle_folder
 from engram.cli.bank_facts import EVERY_VERSION, AuthorOption, BankArgument, ReasonOption, print_bank, signature
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import BundleOption, StoreOption
@@ -109,7 +109,7 @@ def import_bank(
     """
     settings = run.settings(CoordinatorSettings, {"store.url": store, "worker.bundle": bundle})
     by = signature(author, reason)
-    initial = _initial(require_bundle(settings.worker.bundle))
+    initial = _initial(bundle_folder(settings.worker.bundle))
     from memory_store.bank_file import read_bank_file  # noqa: PLC0415 - needs an extra
 
     exported = read_bank_file(file)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from engram.build.shipped import bundle_named
 from engram.cli.invocation import Invocation, command
 from engram.cli.output import OutputOption, print_json_line
 
@@ -17,7 +18,12 @@ FLAGS = {
     "producer.colours": "--colours",
     "producer.jpeg_quality": "--jpeg-quality",
 }
-BundleArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the bundle; its manifest is enough.")]
+BundleArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR|NAME", parser=bundle_named, help="Folder of the bundle, its manifest is enough; or one's name."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:

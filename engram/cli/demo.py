@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engram.build.shipped import WALKWAY
 from engram.cli.event_lines import event_line
 from engram.cli.invocation import Invocation, command
-from engram.cli.options import BundleOption
+from engram.cli.options import MadeBundleOption
 from engram.cli.output import print_table
 from engram.run.process import stop_on_signals
 from schemas.messages import AnomalyEvent, EventData
@@ -34,7 +35,10 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    run: Invocation, out: OutOption = Path("out/demo"), seconds: SecondsOption = 60.0, bundle: BundleOption = None
+    run: Invocation,
+    out: OutOption = Path("out/demo"),
+    seconds: SecondsOption = 60.0,
+    bundle: MadeBundleOption = Path(WALKWAY),
 ) -> None:
     """Play two synthetic walkways with known anomalies, and show what Engram finds. Takes about a minute.
 
@@ -44,11 +48,10 @@ def demo(
     Example: engram demo --out out/demo
     """
     settings = run.settings(WatchSettings, {**DEMO_SETTINGS, "log.level": run.log_level or "warning"})
-    from engram.build.bundles import shipped_bundle  # noqa: PLC0415
     from engram.demo.show import DemoRequest, run_demo  # noqa: PLC0415 - needs an extra
 
     with stop_on_signals() as stop:
-        result = run_demo(settings, DemoRequest(bundle or shipped_bundle(), out, seconds, _tell), stop)
+        result = run_demo(settings, DemoRequest(bundle, out, seconds, _tell), stop)
     _show(result)
 
 

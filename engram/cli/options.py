@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from engram.build.shipped import ANYWHERE, SHIPPED, bundle_named
 from schemas.settings.detection import BackendSetting
 
 RECIPE, FOOTAGE = "What is trained", "Footage"
@@ -21,8 +22,24 @@ HttpOption = Annotated[
     str | None,
     typer.Option("--http", help="host:port for /metrics, /healthz, /readyz, /status; a port alone = loopback."),
 ]
-BundleOption = Annotated[Path | None, typer.Option("--bundle", help="Folder of the trained bundle.")]
-MadeBundleOption = Annotated[Path, typer.Option("--bundle", help="Folder of the bundle.")]
+BundleOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--bundle",
+        parser=bundle_named,
+        metavar="DIR|NAME",
+        help=f"Folder of a trained bundle, or one that comes along: {' or '.join(SHIPPED)}. Default: {ANYWHERE}.",
+    ),
+]
+MadeBundleOption = Annotated[
+    Path,
+    typer.Option(
+        "--bundle",
+        parser=bundle_named,
+        metavar="DIR|NAME",
+        help=f"Folder of the bundle, or one that comes along: {' or '.join(SHIPPED)}.",
+    ),
+]
 FpsOption = Annotated[float | None, typer.Option("--fps", help="Frames a second to send.")]
 StartOption = Annotated[
     datetime | None,

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from engram.build.shipped import bundle_named
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import (
     BootstrapOption,
@@ -37,7 +38,12 @@ SourceFpsOption = Annotated[
 ]
 ManifestOption = Annotated[
     Path | None,
-    typer.Option("--bundle", help="Bundle whose manifest gives rate, size, colours and quality, where not given."),
+    typer.Option(
+        "--bundle",
+        parser=bundle_named,
+        metavar="DIR|NAME",
+        help="Bundle whose manifest gives rate, size, colours and quality, where not given.",
+    ),
 ]
 WidthOption = Annotated[int | None, typer.Option("--width", help="Pixels to resize to, with --height.")]
 HeightOption = Annotated[int | None, typer.Option("--height", help="Pixels to resize to, with --width.")]

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from deploy.local import Stack, StackStatus
+from engram.build.shipped import WALKWAY
 from engram.cli.errors import EXIT_FAULT
 from engram.cli.invocation import Invocation, command
-from engram.cli.options import BundleOption
+from engram.cli.options import MadeBundleOption
 from engram.cli.output import OutputOption, print_json_line, print_table
 from engram.run.process import stop_on_signals
 from schemas.settings import ConsumerSettings
@@ -69,7 +70,7 @@ def demo(
     out: OutOption = Path("out/stack-demo"),
     seconds: SecondsOption = 30.0,
     deadline_s: DeadlineOption = 180.0,
-    bundle: BundleOption = None,
+    bundle: MadeBundleOption = Path(WALKWAY),
     output: OutputOption = "text",
 ) -> None:
     """Run cameras, workers and a coordinator on a real Kafka and Redis, kill a worker, check that nothing is lost.
@@ -80,10 +81,9 @@ def demo(
     Example: engram stack demo --seconds 30
     """
     run.settings(ConsumerSettings, {"log.level": run.log_level or "warning"})
-    from engram.build.bundles import shipped_bundle  # noqa: PLC0415
     from engram.demo.stack_run import StackDemoRequest, run_stack_demo  # noqa: PLC0415 - needs an extra
 
-    request = StackDemoRequest(bundle or shipped_bundle(), out, seconds, deadline_s, _tell)
+    request = StackDemoRequest(bundle, out, seconds, deadline_s, _tell)
     with stop_on_signals() as stop:
         checks = run_stack_demo(request, stop)
     if output == "json":

@@ -79,7 +79,9 @@ def watch(
 
     Example: engram watch yard.mp4 --camera yard --bundle bundles/yard --scores yard.csv
 
-    The synthetic scene comes with a bundle: engram watch 'synthetic://walkway?seed=1' --pace live --console
+    Without --bundle the one for any camera is used, which comes along and needs no training: for its first minute of
+    normal video a camera is learning, and opens no event. The synthetic scene has a bundle of its own:
+    engram watch 'synthetic://walkway?seed=1' --pace live --console
     """
     overrides: dict[str, object] = {
         "worker.bundle": bundle,
@@ -94,14 +96,14 @@ def watch(
         "console.listen": listen,
     }
     first = run.load(WatchSettings, overrides)  # what is wrong there is told before torch is loaded
-    from engram.build.bundles import shipped_bundle  # noqa: PLC0415
     from engram.build.cameras import resolved_sources  # noqa: PLC0415 - needs an extra, as what follows
+    from engram.build.shipped import WALKWAY  # noqa: PLC0415
     from engram.run.reload import Reload  # noqa: PLC0415
     from engram.run.watch import WatchRequest, run_watch, watch_defaults  # noqa: PLC0415
 
     named, names = resolved_sources(sources or (), source_file or ()), camera or ()
-    if first.settings.worker.bundle is None and named and all(one.startswith(SYNTHETIC) for one in named):
-        overrides["worker.bundle"] = shipped_bundle()
+    if first.settings.worker.bundle is None and named and all(_is_the_walkway(one) for one in named):
+        overrides["worker.bundle"] = WALKWAY
 
     def load() -> Loaded[WatchSettings]:
         loaded = run.load(WatchSettings, overrides)
@@ -116,3 +118,7 @@ def watch(
     log.info("%d frames sent: %d scored, %d while a window filled", outcome.sent, tally.scored, tally.warming)
     if tally.skipped or tally.dead_lettered:
         log.warning("not scored: %s %s", dict(tally.skipped), dict(tally.dead_lettered))
+
+
+def _is_the_walkway(source: str) -> bool:
+    return source.startswith(SYNTHETIC) and "camera=" not in source

@@ -1,38 +1,95 @@
-"""``python -m engram.demo.make_bundle OUT``: how the shipped bundle was made, from nothing but this code.
+"""``python -m engram.demo.make_bundle NAME OUT``: how a shipped bundle was made, from nothing but this code.
 
-Films eight minutes of the synthetic walkway without anomalies, then trains the ``tiny`` preset on them at 5 frames a
-second: the coarser the steps, the more a fast mover differs from a walker. About ten minutes on one CPU core.
+``walkway`` is the demo's: eight minutes of the synthetic walkway without anomalies, at 5 frames a second: the coarser
+the steps, the more a fast mover differs from a walker. About ten minutes on one CPU core.
+
+``anywhere`` is for any camera: walkways filmed by many cameras, each at a place of its own, where people are slower or
+faster; in grey, which all cameras have. Half an hour to an hour on one CPU core.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from producers.synthetic import SyntheticScene, write_video
 from training.options import TrainOptions
-from training.presets import find_preset
+from training.presets import Preset, find_preset, with_parameters
 from training.train import train
 
-SEEDS = range(1001, 1009)
+
+class Name(Enum):
+    """Of a shipped bundle."""
+
+    WALKWAY = "walkway"
+    ANYWHERE = "anywhere"
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """One film to learn from.
+
+    Attributes:
+        camera: whose.
+        name: of the film.
+        scene: what is filmed.
+        num_frames: how long.
+    """
+
+    camera: str
+    name: str
+    scene: SyntheticScene
+    num_frames: int
+
+
+WALKWAY_SEEDS = range(1001, 1009)
 """None of these is played by the demos."""
-FRAMES_PER_FILM = 600
-FPS = 5.0
+ANYWHERE_CAMERAS = range(1, 49)
+SLOWEST_FPS, FASTEST_FPS = 5.0, 16.0
+"""At which the scene is filmed; it is played at ``ANYWHERE_FPS``, so people are up to twice as fast, or slower."""
+WALKWAY_FPS, ANYWHERE_FPS = 5.0, 10.0
 
 
 def make_bundle(
+    name: Annotated[Name, typer.Argument(help="Which bundle.")],
     out: Annotated[Path, typer.Argument(help="Folder of the bundle to make; must not exist.")],
     work: Annotated[Path, typer.Option(help="Folder for films, decoded frames and checkpoints.")] = Path(".engram"),
 ) -> None:
     """Film normal footage and train on it; goes on where an earlier call broke off."""
-    films = work / "demo-data"
-    films.mkdir(parents=True, exist_ok=True)
-    for seed in SEEDS:
-        path = films / f"normal-{seed}.avi"
+    films, play_fps, preset, fps = {
+        Name.WALKWAY: (_of_the_walkway(), None, find_preset("mnad-prediction", "tiny"), WALKWAY_FPS),
+        Name.ANYWHERE: (_of_anywhere(), ANYWHERE_FPS, _for_anywhere(), ANYWHERE_FPS),
+    }[name]
+    folders = {}
+    for film in films:
+        folder = folders[film.camera] = work / "films" / name.value / film.camera
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{film.name}.avi"
         if not path.with_suffix(".avi.json").exists():
-            write_video(path, SyntheticScene(seed, anomalies=False), FRAMES_PER_FILM)
-    options = TrainOptions(run=work / "runs" / "walkway", cache=work / "cache", resume=True, threads=1, fps=FPS)
-    train([films], out, find_preset("mnad-prediction", "tiny"), options)
+            write_video(path, film.scene, film.num_frames, play_fps)
+    options = TrainOptions(work / "runs" / name.value, work / "cache", resume=True, threads=1, fps=fps)
+    train(list(folders.values()), out, preset, options)
+
+
+def _of_the_walkway() -> Iterator[Film]:
+    for seed in WALKWAY_SEEDS:
+        yield Film("walkway", f"normal-{seed}", SyntheticScene(seed, anomalies=False), 600)
+
+
+def _of_anywhere() -> Iterator[Film]:
+    for camera in ANYWHERE_CAMERAS:
+        filmed_fps = float(np.random.default_rng((camera, 7)).uniform(SLOWEST_FPS, FASTEST_FPS))
+        scene = SyntheticScene(camera, filmed_fps, anomalies=False, camera=camera)
+        yield Film(f"camera-{camera}", "normal", scene, 180)
+
+
+def _for_anywhere() -> Preset:
+    light = with_parameters(find_preset("mnad-prediction", "light"), {"depth": "3"})
+    return replace(light, recipe=replace(light.recipe, colour="grey", max_steps=2400), half_weights=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import threading
 
 from bundles.bundle import load_initial_bank
 from engram.build.adapters import open_bus, open_store, open_store_for_worker
-from engram.build.bundles import require_bundle
+from engram.build.bundles import bundle_folder
 from engram.build.options import (
     camera_options,
     coordinator_options,
@@ -35,7 +35,7 @@ def run_coordinator(settings: CoordinatorSettings, stop: threading.Event) -> Non
         FatalError: settings, bundle or store are beyond repair, or the bundle has no memory.
     """
     with open_desk(settings.http, "coordinate") as desk:
-        items = load_initial_bank(require_bundle(settings.worker.bundle))
+        items = load_initial_bank(bundle_folder(settings.worker.bundle))
         settings = with_banks_for(settings, items.calibration)
         initial = InitialBank.of_items(items)
         if initial.is_empty:

@@ -16,7 +16,7 @@ from bundles.manifest import load_manifest
 from consumers.reader import EventReader, ScoreReader
 from consumers.replay_folder import ReplayFolder
 from engram.build.adapters import open_store_for_worker
-from engram.build.bundles import bank_cache, load_engine, require_bundle
+from engram.build.bundles import bank_cache, bundle_folder, load_engine
 from engram.build.options import with_banks_for, worker_options
 from engram.build.topics import topic_specs
 from engram.run.process import Crew
@@ -97,7 +97,7 @@ def replay_defaults(loaded: Loaded[WatchSettings]) -> dict[str, object]:
 
     What a replay cannot have otherwise (no updates, every frame) is set whatever was given.
     """
-    manifest = load_manifest(require_bundle(loaded.settings.worker.bundle))
+    manifest = load_manifest(bundle_folder(loaded.settings.worker.bundle))
     wanted: dict[str, object] = {
         "producer.fps": manifest.fps,
         "producer.session": "replay",

@@ -13,7 +13,7 @@ from consumers.media.clipper import ClipOptions
 from consumers.media.store import Retention
 from consumers.score_table import ScoreTable
 from engram.build.adapters import open_store
-from engram.build.bundles import load_engine, require_bundle, warn_of_thin_evidence
+from engram.build.bundles import bundle_folder, load_engine, warn_of_thin_evidence
 from engram.build.cameras import camera_plans
 from engram.build.edge import report_options
 from engram.build.paths import data_file
@@ -60,7 +60,7 @@ def watch_defaults(
     The rate is the one the bundle was trained at; recordings are taken frame by frame, as fast as may be; and each
     bundle has a store of its own, because a bank fits one bundle only.
     """
-    manifest_of = load_bundle(require_bundle(loaded.settings.worker.bundle))
+    manifest_of = load_bundle(bundle_folder(loaded.settings.worker.bundle))
     recorded = all(plan.is_recorded for plan in camera_plans(loaded, sources, names))
     store = user_data_path("engram") / f"watch-{manifest_of.digest[:12]}.db"
     wanted: dict[str, object] = {

@@ -151,7 +151,10 @@ class WorkerSection(WireLimits):
     """Batching, decoding and hand-over of one scoring process."""
 
     worker_id: Id = Field(default_factory=host_and_pid, description="names this process in scores; give a stable one")
-    bundle: Path | None = Field(default=None, description="folder of the trained bundle")
+    bundle: Path | None = Field(
+        default=None,
+        description="folder of the trained bundle, or one that comes along, by name: anywhere (the default) or walkway",
+    )
     device: str = Field(
         default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto = CUDA when there is one"
     )

@@ -17,7 +17,7 @@ import redis
 from deploy.local.kafka import LocalKafka
 from deploy.local.redis import LocalRedis
 from engram.build.adapters import open_bus, open_store
-from engram.build.bundles import shipped_bundle
+from engram.build.shipped import WALKWAY, shipped_bundle
 from engram.build.topics import topic_specs
 from engram.demo.fleet import Fleet
 from messaging.ports import Bus, OutRecord
@@ -77,7 +77,7 @@ def place(own_kafka: LocalKafka, own_redis: LocalRedis, fresh_name: Callable[[st
         "kafka.frames_partitions": len(CAMERAS),
         "kafka.session_timeout_s": 6.0,
         "producer.fps": FPS,
-        "worker.bundle": str(shipped_bundle()),
+        "worker.bundle": str(shipped_bundle(WALKWAY)),
         "worker.threads": 1,
         "coordinator.round_s": 3.0,
         "coordinator.quarantine_s": 1.0,

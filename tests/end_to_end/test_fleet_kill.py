@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engram.build.bundles import shipped_bundle
+from engram.build.shipped import WALKWAY, shipped_bundle
 from engram.demo.checks import NUMBERS
 from engram.demo.recompute import key_of
 from engram.demo.stack_run import FleetRun, StackDemoRequest, run_fleet
@@ -28,7 +28,7 @@ def addresses(kafka_bootstrap: str, redis_url: str) -> Mapping[str, str]:
 
 def run(addresses: Mapping[str, str], out: Path, victim: str | None, **settings: object) -> FleetRun:
     named = {path.replace("__", "."): value for path, value in settings.items()}
-    request = StackDemoRequest(shipped_bundle(), out, SECONDS, DEADLINE_S, print, victim, named)
+    request = StackDemoRequest(shipped_bundle(WALKWAY), out, SECONDS, DEADLINE_S, print, victim, named)
     return run_fleet(addresses, request, threading.Event())
 
 

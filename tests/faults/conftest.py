@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engram.build.bundles import shipped_bundle
+from engram.build.shipped import WALKWAY, shipped_bundle
 from engram.demo.checks import check_bank
 from engram.demo.fleet import Fleet
 from engram.demo.stack_run import FleetRun, StackDemoRequest, run_fleet
@@ -34,7 +34,9 @@ def harmed(tmp_path: Path) -> HarmedRun:
     def run(bootstrap_servers: str, store_url: str, harm: Harm, **settings: object) -> FleetRun:
         named = {path.replace("__", "."): value for path, value in settings.items()}
         named |= {"coordinator.round_s": 1.0, "coordinator.quarantine_s": 0.5}
-        request = StackDemoRequest(shipped_bundle(), tmp_path / "logs", SECONDS, DEADLINE_S, print, None, named, harm)
+        request = StackDemoRequest(
+            shipped_bundle(WALKWAY), tmp_path / "logs", SECONDS, DEADLINE_S, print, None, named, harm
+        )
         found = run_fleet(addresses(bootstrap_servers, store_url), request, threading.Event())
         checks = (*found.checks(), *check_bank(found.entries))
         assert all(check.ok for check in checks), checks

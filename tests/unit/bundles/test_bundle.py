@@ -12,7 +12,7 @@ import pytest
 from bundles.bundle import Bundle, half_rounded, load_bundle, load_initial_bank, save_bundle
 from bundles.calibration import Calibration, Distribution, Moments
 from bundles.manifest import CALIBRATION, INITIAL_BANK, MANIFEST, WEIGHTS, Manifest
-from engram.build.bundles import shipped_bundle
+from engram.build.shipped import WALKWAY, shipped_bundle
 from schemas.errors import BundleError, FatalError
 
 
@@ -157,7 +157,7 @@ def test_a_wrong_bundle_stops_a_process() -> None:
 
 def test_the_places_of_a_frame_are_known_without_the_network() -> None:
     """The shipped bundle's network halves 128 x 96 twice; a bundle that names no depth has one place a pixel."""
-    shipped = load_bundle(shipped_bundle())
+    shipped = load_bundle(shipped_bundle(WALKWAY))
     assert shipped.manifest.places_per_frame == 32 * 24
-    assert load_initial_bank(shipped_bundle()).places_per_frame == 32 * 24
+    assert load_initial_bank(shipped_bundle(WALKWAY)).places_per_frame == 32 * 24
     assert shipped.manifest.model_copy(update={"parameters": {}}).places_per_frame == 128 * 96

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from bundles.bundle import save_bundle
-from engram.build.bundles import require_bundle
+from engram.build.bundles import bundle_folder
 from engram.build.cameras import bundle_defaults, camera_feeds, camera_names, camera_plans, resolved_sources
+from engram.build.shipped import ANYWHERE, WALKWAY, shipped_bundle
 from producers.naming import default_camera_names
 from schemas.errors import FatalError, SettingsError
 from schemas.settings import Loaded, ProducerSettings, load_with_origins
@@ -57,10 +58,13 @@ def test_a_file_that_is_not_there_is_refused_at_once(tmp_path: Path) -> None:
         camera_feeds([str(tmp_path / "nowhere.mp4")], ["gate"], ProducerSection())
 
 
-def test_a_bundle_must_be_named(tmp_path: Path) -> None:
-    assert require_bundle(tmp_path) == tmp_path
-    with pytest.raises(SettingsError, match="--bundle DIR"):
-        require_bundle(None)
+def test_a_bundle_is_a_folder_or_one_that_comes_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert bundle_folder(tmp_path) == tmp_path
+    assert bundle_folder(None) == bundle_folder(Path(ANYWHERE)) == shipped_bundle(ANYWHERE)
+    assert bundle_folder(Path("walkway")) == shipped_bundle(WALKWAY)
+    (tmp_path / "walkway").mkdir()
+    assert bundle_folder(Path("walkway")) == Path("walkway"), "a folder of this name comes first"
 
 
 def test_a_rate_for_the_source_reaches_it(tmp_path: Path) -> None:

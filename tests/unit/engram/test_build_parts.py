@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from engram.build import bundles
+from engram.build import shipped
 from engram.build.adapters import SLOWEST_BYTES_S, is_sqlite, kafka_connection, kafka_options, open_store
-from engram.build.bundles import bank_cache, shipped_bundle
+from engram.build.bundles import bank_cache
 from engram.build.cameras import bundle_defaults, bundle_wishes, camera_feeds, camera_names, resolved_sources
+from engram.build.shipped import WALKWAY, shipped_bundle
 from engram.build.topics import HEADER_ROOM_BYTES, grown_together, topic_specs, topic_state
 from memory_store.store import KEPT_VERSIONS
 from messaging.kafka.connection import KafkaOptions
@@ -127,10 +128,10 @@ def test_the_state_of_a_topic(existing: dict[str, int], settings: dict[str, Diff
 
 
 def test_the_shipped_bundle_is_whole_or_said_to_be_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert {path.name for path in shipped_bundle().iterdir()} >= {"manifest.json", "weights.safetensors"}
-    monkeypatch.setattr(bundles, "files", lambda package: tmp_path / package)
+    assert {path.name for path in shipped_bundle(WALKWAY).iterdir()} >= {"manifest.json", "weights.safetensors"}
+    monkeypatch.setattr(shipped, "files", lambda package: tmp_path / package)
     with pytest.raises(SettingsError, match=r"must be in '.*engram/data/walkway', it is not; .* --bundle DIR"):
-        shipped_bundle()
+        shipped_bundle(WALKWAY)
 
 
 class Shelf:
@@ -213,13 +214,13 @@ def test_a_frame_is_made_smaller_down_to_a_quality(asked: int, lowest: int) -> N
     assert (feed.encoding.quality, feed.encoding.min_quality) == (asked, lowest)
 
 
-WISHES = bundle_wishes(shipped_bundle())
+WISHES = bundle_wishes(shipped_bundle(WALKWAY))
 
 
 @pytest.mark.parametrize("given", [{"producer.width": 64, "producer.height": 48}, {"producer.fps": 3}])
 def test_a_bundle_gives_size_and_rate_each_by_itself(given: dict[str, object]) -> None:
     loaded = load_with_origins(ProducerSettings, None, given, {})
-    wanted = bundle_defaults(loaded, shipped_bundle())
+    wanted = bundle_defaults(loaded, shipped_bundle(WALKWAY))
     assert set(wanted) == {*WISHES} - set(given)
     assert WISHES["producer.colours"] == "grey"
 

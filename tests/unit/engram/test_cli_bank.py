@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from bundles.bundle import load_initial_bank
 from engram.build.adapters import open_store
-from engram.build.bundles import shipped_bundle
+from engram.build.shipped import WALKWAY, shipped_bundle
 from engram.cli.app import app
 from memory_store.bank import Bank, Change, next_epoch
 from memory_store.proposal import normalised
@@ -85,12 +85,12 @@ def test_the_history_setting_bounds_what_can_be_read_back(tmp_path: Path) -> Non
 
 def test_an_operator_makes_a_bank_once(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'new.db'}"
-    arguments = ["bank", "create", "dock", "--bundle", str(shipped_bundle()), "--store", url]
+    arguments = ["bank", "create", "dock", "--bundle", str(shipped_bundle(WALKWAY)), "--store", url]
     assert runner.invoke(app, arguments).exit_code == 0
     with open_store(StoreSection(url=url)) as store:
         made = store.read("dock")
         assert made is not None
-        np.testing.assert_array_equal(made.items_MC, load_initial_bank(shipped_bundle()).items_MC)
+        np.testing.assert_array_equal(made.items_MC, load_initial_bank(shipped_bundle(WALKWAY)).items_MC)
         assert store.log("dock")[-1].change.action == "create"
     again = runner.invoke(app, arguments)
     assert again.exit_code == 2

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from bundles.bundle import save_bundle
 from engram import doctor
-from engram.build.bundles import shipped_bundle
+from engram.build.shipped import WALKWAY, shipped_bundle
 from engram.cli.app import app
 from engram.cli.invocation import COMMON
 from engram.demo.checks import Check
@@ -287,7 +287,7 @@ def test_the_stack_demo_is_given_what_is_typed(monkeypatch: pytest.MonkeyPatch, 
     call("stack", "demo")
     (chosen, _), (plain, _) = made
     assert (chosen.seconds, chosen.deadline_s, chosen.out, chosen.bundle) == (12, 40, tmp_path, small)
-    assert (plain.seconds, plain.out, plain.bundle) == (30, Path("out/stack-demo"), shipped_bundle())
+    assert (plain.seconds, plain.out, plain.bundle) == (30, Path("out/stack-demo"), shipped_bundle(WALKWAY))
     assert plain.deadline_s > 2 * plain.seconds
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from engram.build.adapters import open_store
-from engram.build.bundles import load_engine, shipped_bundle
+from engram.build.bundles import load_engine
 from engram.build.cameras import camera_feeds
+from engram.build.shipped import WALKWAY, shipped_bundle
 from engram.demo.clouds import FrameKeeper, clouds
 from engram.demo.show import _Record
 from engram.run.embedded import Embedded
@@ -17,7 +18,7 @@ from schemas.settings import WatchSettings, load_settings
 @pytest.fixture
 def settings(tmp_path: Path) -> WatchSettings:
     given = {
-        "worker.bundle": shipped_bundle(),
+        "worker.bundle": shipped_bundle(WALKWAY),
         "worker.threads": 1,
         "producer.pace": "backfill",
         "producer.fps": 5,

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from consumers.annotate import Cloud
 from consumers.timeline import Span
-from engram.build.bundles import shipped_bundle
+from engram.build.shipped import WALKWAY, shipped_bundle
 from engram.cli.app import app
 from engram.demo import show
 from engram.demo.clouds import FrameKeeper
@@ -127,7 +127,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
 
 
 def test_a_demo_that_was_stopped_before_a_score_says_so_and_draws_nothing(silent: list[Any], tmp_path: Path) -> None:
-    request = DemoRequest(shipped_bundle(), tmp_path / "out", 8.0, print)
+    request = DemoRequest(shipped_bundle(WALKWAY), tmp_path / "out", 8.0, print)
     with pytest.raises(FatalError, match="must score some frames before it is stopped, it has scored none"):
         run_demo(WatchSettings(), request, threading.Event())
     assert not (tmp_path / "out").exists()
@@ -138,12 +138,12 @@ def test_a_demo_plays_each_scene_at_the_rate_of_its_bundle_in_a_store_of_its_own
 ) -> None:
     own = WatchSettings.model_validate({"producer": {"fps": 9}, "store": {"url": f"sqlite:///{tmp_path}/mine.db"}})
     stop = threading.Event()
-    request = DemoRequest(shipped_bundle(), tmp_path / "out", 8.0, print, {"x": 1, "y": 2})
+    request = DemoRequest(shipped_bundle(WALKWAY), tmp_path / "out", 8.0, print, {"x": 1, "y": 2})
     with pytest.raises(FatalError):
         run_demo(own, request, stop)
     (settings, engine, _, feeds, _), told = silent
     assert told is stop
-    assert engine == settings.worker.bundle == shipped_bundle()
+    assert engine == settings.worker.bundle == shipped_bundle(WALKWAY)
     assert (settings.producer.pace, settings.producer.fps) == ("backfill", 5.0)
     assert [(feed.camera_id, feed.pacing.fps, feed.pacing.mode) for feed in feeds] == [
         ("x", 5.0, "backfill"),
@@ -208,7 +208,7 @@ def test_the_demo_is_given_what_is_typed(asked: list[Any], tmp_path: Path) -> No
     call()
     chosen, plain = (one.request for one in asked)
     assert (chosen.out, chosen.seconds, chosen.bundle) == (tmp_path, 7, Path("b"))
-    assert (plain.out, plain.seconds, plain.bundle) == (Path("out/demo"), 60, shipped_bundle())
+    assert (plain.out, plain.seconds, plain.bundle) == (Path("out/demo"), 60, shipped_bundle(WALKWAY))
     assert dict(plain.cameras) == show.CAMERAS
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from bundles.bundle import load_bundle, load_initial_bank
-from engram.build.bundles import shipped_bundle
+from engram.build import shipped
+from engram.build.shipped import WALKWAY, shipped_bundle
 from engram.build.topics import topic_specs
 from engram.run import fleet, watch
 from engram.run.embedded import _Patience
@@ -48,7 +49,7 @@ def bus(monkeypatch: pytest.MonkeyPatch) -> Iterator[InProcessBus]:
 def values(tmp_path: Path) -> dict[str, Any]:
     return {
         "store": {"url": f"sqlite:///{tmp_path / 'banks.db'}"},
-        "worker": {"bundle": str(shipped_bundle()), "device": "cpu", "threads": 1},
+        "worker": {"bundle": str(shipped_bundle(WALKWAY)), "device": "cpu", "threads": 1},
     }
 
 
@@ -99,7 +100,7 @@ def test_a_coordinator_leads_under_its_name_and_gives_the_lead_back(
 def test_a_network_without_a_memory_needs_no_coordinator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bus: InProcessBus
 ) -> None:
-    known = load_initial_bank(shipped_bundle())
+    known = load_initial_bank(shipped_bundle(WALKWAY))
     empty = replace(known, model="mpn", items_MC=known.items_MC[:0, :0])
     monkeypatch.setattr(fleet, "load_initial_bank", lambda _: empty)
     with pytest.raises(FatalError, match=r"the network 'mpn' keeps what it knows in its weights.*need no coordinator"):
@@ -108,8 +109,9 @@ def test_a_network_without_a_memory_needs_no_coordinator(
 
 
 @pytest.mark.parametrize("run", [run_coordinator, run_worker])
-def test_no_process_starts_without_a_bundle(run: Any) -> None:
-    with pytest.raises(SettingsError, match="a bundle must be named"):
+def test_no_process_starts_where_the_package_has_no_bundle(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipped, "files", lambda _: Path("/nowhere"))
+    with pytest.raises(SettingsError, match="name another with --bundle DIR"):
         run(CoordinatorSettings() if run is run_coordinator else WorkerSettings(), threading.Event())
 
 
@@ -242,7 +244,7 @@ def test_watch_gives_scores_to_the_table_and_events_to_whoever_asks(
             return "outcome"
 
     monkeypatch.setattr(watch, "Embedded", Speaking)
-    monkeypatch.setattr(watch, "load_engine", lambda _: SimpleNamespace(bundle=load_bundle(shipped_bundle())))
+    monkeypatch.setattr(watch, "load_engine", lambda _: SimpleNamespace(bundle=load_bundle(shipped_bundle(WALKWAY))))
     settings = WatchSettings.model_validate(values(tmp_path))
     scene = ["synthetic://walkway?seed=1&seconds=1"]
     for table in (tmp_path / "deep" / "scores.csv", None):
