@@ -15,13 +15,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from inference.fit import Rate
 from inference.recognition import Recognition
 from inference.scoring import Smoothing
 from inference.standard import Standard
 from schemas.errors import BadMessageError
 from schemas.messages import READING, Count, FrameHeader, Id, UtcTime
 from workers.continuity import Position
-from workers.fit import Rate
 from workers.output import Tally
 from workers.proposals import Block, Draft
 from workers.tracker import Happening
