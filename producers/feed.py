@@ -208,7 +208,8 @@ class FeedRun:
                 raise
             return
         self._watch_view(header, image)
-        sent = {"width": encoded.width, "height": encoded.height, "offset_s": frame.offset_s}
+        view = None if self._judge is None else self._judge.doubt
+        sent = {"width": encoded.width, "height": encoded.height, "offset_s": frame.offset_s, "view": view}
         header = header.model_copy(update=sent)
         self._watch_fit(header, image, encoded)
         self._send(header, encoded)

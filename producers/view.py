@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from producers.shrinking import shrunk
 from producers.sources.frame import Image
-from schemas.cameras import CameraView, ViewState
-from schemas.messages import FrameHeader
+from schemas.cameras import CameraView
+from schemas.messages import FrameHeader, ViewState
 
 Plane = NDArray[np.float32]
 
@@ -33,6 +33,9 @@ _WHOLE = 0.6
 """Change of brightness of a pixel that counts, and the share of all pixels above which the light has changed."""
 _COLOUR = 4.0
 """Mean difference of the channels above which a picture is in colour."""
+_DOUBT_S = 5.0
+"""A still picture is doubted from then on, long before it is told. Not at once: a scene at rest may come as the same
+very picture from one key frame of a stream to the next."""
 _PAUSE = timedelta(seconds=30)
 """After a longer one, or a clock that was set back, what had begun to last begins anew."""
 
@@ -178,6 +181,14 @@ class ViewJudge:
         self._still_since: datetime | None = None
         self._candidate: tuple[ViewState, datetime] = ("clear", datetime.min)
         self._moved: _Usual | None = None
+
+    @property
+    def doubt(self) -> ViewState:
+        """What is told, or would be if it lasted: nothing should be learned from a frame unless it is clear."""
+        if self.view != "clear" or self._last is None or self._still_since is None:
+            return self.view
+        seen, is_still = self._candidate[0], (self._last[0] - self._still_since).total_seconds() >= _DOUBT_S
+        return "frozen" if is_still and seen == "clear" else seen
 
     def look(self, image: Image, captured_at: datetime) -> list[ViewChange]:
         """Judge a frame, if it is time for a look; what has changed by it, mostly nothing."""
