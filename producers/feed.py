@@ -21,7 +21,7 @@ from producers.outlet import Outlet
 from producers.pacing import Metronome, PacingOptions, Sampler, session_fps
 from producers.reports import CameraReport
 from producers.sources.frame import CapturedFrame, Image, Source
-from producers.view import ViewJudge, view_of
+from producers.view import FINE_PX, ViewJudge, view_of
 from schemas.codec import encode_header
 from schemas.errors import BadMessageError, BufferFullError, SettingsError, TransientError
 from schemas.messages import Clock, FrameHeader, Id
@@ -200,7 +200,7 @@ class FeedRun:
             return
         self._has_spoken = True
         try:
-            image = frame.image  # made now, and once
+            image = self._made(frame)  # now, and once
             encoded = self._encoder.encode(image)
         except Exception as error:
             self._account.drop(header, error.reason if isinstance(error, BadMessageError) else "broken", error)
@@ -213,6 +213,13 @@ class FeedRun:
         header = header.model_copy(update=sent)
         self._watch_fit(header, image, encoded)
         self._send(header, encoded)
+
+    def _made(self, frame: CapturedFrame) -> Image:
+        """The image, as large as whoever looks at it needs it."""
+        least = self.feed.encoding.least
+        if least is None:
+            return frame.image
+        return frame.image_for(least if self._judge is None else (max(least[0], FINE_PX[0]), max(least[1], FINE_PX[1])))
 
     def _watch_view(self, header: FrameHeader, image: Image) -> None:
         if self._judge is None:

@@ -165,7 +165,13 @@ def replay(
     }
     before = None if against is None else spans_of(read_events(against))
     loaded = run.load(WatchSettings, overrides)
-    from engram.run.replay import Replayed, chosen_bank, replay_defaults, run_replay  # noqa: PLC0415 - needs an extra
+    from engram.run.replay import (  # noqa: PLC0415 - needs an extra
+        Replayed,
+        ReplayOutput,
+        chosen_bank,
+        replay_defaults,
+        run_replay,
+    )
     from engram.run.replay_input import EPOCH, HeldFrames, Recordings, ReplayInput  # noqa: PLC0415
 
     settings = run.settings(WatchSettings, overrides | replay_defaults(loaded))
@@ -181,7 +187,8 @@ def replay(
             given = Recordings(sources or (), camera or (), settings.producer, _time(start, "--start") or EPOCH)
         folder = None if out is None else opened.enter_context(ReplayFolder(out))
         topics = None if bus is None or into is None else opened.enter_context(_topics(bus, into, settings.kafka))
-        outputs = [one for one in (folder, topics) if one is not None]
+        outputs: list[ReplayOutput] = [] if folder is None else [folder]
+        outputs += [] if topics is None else [topics]
         done: Replayed = run_replay(settings, given, chosen, outputs, stop)
         if topics is not None:
             topics.finish()
