@@ -249,7 +249,8 @@ def test_what_the_caps_took_is_named(begin: Begin, spool: Path, capsys: Capture)
         assert lost <= named
         # The broker may have had what it could not say that it had.
         assert len(named - lost) <= WINDOW_FRAMES
-        assert sum(gap.num_frames for gap in told.get(camera, ())) == len(named)
+        # A gap may reach over a few frames that were on their way, and counts those that are lost.
+        assert len(lost) <= sum(gap.num_frames for gap in told.get(camera, ())) <= len(named)
         late = num_late(second, camera)
         pace = require_pace(once, outage, camera, late)
         text = (
