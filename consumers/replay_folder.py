@@ -18,6 +18,11 @@ from schemas.errors import FatalError
 from schemas.messages import AnomalyEvent, FrameScore
 
 
+def as_replayed(score: FrameScore) -> FrameScore:
+    """When a score was made is no part of a replay: ``scored_at`` becomes the time of capture."""
+    return score.model_copy(update={"scored_at": score.captured_at})
+
+
 class ReplayFolder:
     """Writes while it runs; use it as a context manager.
 
@@ -33,7 +38,6 @@ class ReplayFolder:
         self._files: dict[str, TextIO] = {}
         self._opened = ExitStack()
         self._events: list[AnomalyEvent] = []
-        self.num_scores = 0
         try:
             path.mkdir(parents=True, exist_ok=True)
             is_empty = not any(path.iterdir())
@@ -42,18 +46,10 @@ class ReplayFolder:
         if not is_empty:
             raise FatalError(f"'{path}' must be a new or an empty folder, it holds something; name another")
 
-    @property
-    def events(self) -> tuple[AnomalyEvent, ...]:
-        """All messages so far, by camera and time."""
-        order = sorted(self._events, key=lambda one: (one.data.camera_id, one.time, one.data.event_id, one.sequence))
-        return tuple(order)
-
     def add_scores(self, scores: Iterable[FrameScore]) -> None:
-        """Take scores. When they were made is no part of a replay: ``scored_at`` becomes the time of capture."""
+        """Take scores."""
         for score in scores:
-            line = score.model_copy(update={"scored_at": score.captured_at}).model_dump_json()
-            print(line, file=self._file(score.camera_id))
-            self.num_scores += 1
+            print(as_replayed(score).model_dump_json(), file=self._file(score.camera_id))
 
     def add_events(self, events: Iterable[AnomalyEvent]) -> None:
         """Take messages of events."""
@@ -61,7 +57,8 @@ class ReplayFolder:
 
     def finish(self, facts: Mapping[str, object]) -> None:
         """Write the events and what the replay was made with."""
-        lines = "".join(f"{event.model_dump_json()}\n" for event in self.events)
+        order = sorted(self._events, key=lambda one: (one.data.camera_id, one.time, one.data.event_id, one.sequence))
+        lines = "".join(f"{event.model_dump_json()}\n" for event in order)
         (self._path / "events.jsonl").write_text(lines, "utf-8")
         (self._path / "replay.json").write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
 

@@ -46,6 +46,14 @@ class EncodingOptions:
     mask: Mask | None = None
     channels: Literal[1, 3] = 3
 
+    @property
+    def least(self) -> tuple[int, int] | None:
+        """The size at which an image is good enough to begin with, as (width, height); None = its own.
+
+        What is masked must not be made smaller before.
+        """
+        return None if self.mask is not None and self.mask.hides else self.size
+
     def __post_init__(self) -> None:
         if self.size is not None and not all(8 <= side <= 16384 for side in self.size):
             raise SettingsError(f"size must be (width, height), each 8 to 16384 pixels, got {self.size}")

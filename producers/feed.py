@@ -4,12 +4,14 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from bundles.manifest import Manifest
+from inference.fit import Rate, image_misfits, misfits, noted
 from messaging.ports import OutRecord
 from producers.account import CameraAccount
 from producers.counters import FrameCounts
@@ -19,7 +21,7 @@ from producers.outlet import Outlet
 from producers.pacing import Metronome, PacingOptions, Sampler, session_fps
 from producers.reports import CameraReport
 from producers.sources.frame import CapturedFrame, Image, Source
-from producers.view import ViewJudge, view_of
+from producers.view import FINE_PX, ViewJudge, view_of
 from schemas.codec import encode_header
 from schemas.errors import BadMessageError, BufferFullError, SettingsError, TransientError
 from schemas.messages import Clock, FrameHeader, Id
@@ -36,6 +38,7 @@ class CameraFeed:
         source: where its frames come from; used once.
         session_id: name of this run; None = a new one of time and chance.
         frames_per_clip: frames that make one score; a recording with fewer is told to be too short.
+        bundle: manifest of the bundle that the frames are for; what does not fit it is told. None = not known.
         watches_view: whether it is looked after that the picture is neither frozen, dark, covered, blurred nor moved.
         when_full: which frame is lost when there is no room; None = by the pace: newest when live, else block.
         max_staleness_s: how long a frame may wait under ``max_staleness``.
@@ -50,6 +53,7 @@ class CameraFeed:
     when_full: DropPolicy | None = None
     max_staleness_s: float = 5.0
     watches_view: bool = False
+    bundle: Manifest | None = None
 
     @property
     def drops(self) -> DropPolicy:
@@ -101,6 +105,7 @@ class FeedRun:
         self._account = CameraAccount(feed.camera_id, outlet, self._encoder.refuse)
         self._ledger = self._account.ledger
         self._lane = lane_for(self._account)
+        self._rate: Rate | None = None
         self._judge = ViewJudge() if feed.watches_view else None
         self._next_index = 0
         self._has_spoken = False
@@ -195,7 +200,7 @@ class FeedRun:
             return
         self._has_spoken = True
         try:
-            image = frame.image  # made now, and once
+            image = self._made(frame)  # now, and once
             encoded = self._encoder.encode(image)
         except Exception as error:
             self._account.drop(header, error.reason if isinstance(error, BadMessageError) else "broken", error)
@@ -203,8 +208,18 @@ class FeedRun:
                 raise
             return
         self._watch_view(header, image)
-        sent = {"width": encoded.width, "height": encoded.height, "offset_s": frame.offset_s}
-        self._send(header.model_copy(update=sent), encoded)
+        view = None if self._judge is None else self._judge.doubt
+        sent = {"width": encoded.width, "height": encoded.height, "offset_s": frame.offset_s, "view": view}
+        header = header.model_copy(update=sent)
+        self._watch_fit(header, image, encoded)
+        self._send(header, encoded)
+
+    def _made(self, frame: CapturedFrame) -> Image:
+        """The image, as large as whoever looks at it needs it."""
+        least = self.feed.encoding.least
+        if least is None:
+            return frame.image
+        return frame.image_for(least if self._judge is None else (max(least[0], FINE_PX[0]), max(least[1], FINE_PX[1])))
 
     def _watch_view(self, header: FrameHeader, image: Image) -> None:
         if self._judge is None:
@@ -217,6 +232,17 @@ class FeedRun:
             logger.log(
                 logging.INFO if change.kind == "scene" else logging.WARNING, text, header.camera_id, *what, change.why
             )
+
+    def _watch_fit(self, header: FrameHeader, image: Image, encoded: EncodedFrame) -> None:
+        """Say once what the bundle wants otherwise, when so many frames have come that their rate is known."""
+        if (bundle := self.feed.bundle) is None:
+            return
+        self._rate = noted(self._rate, header)
+        if (found := misfits(self._rate, header, bundle)) is None:
+            return
+        self._rate = replace(self._rate, is_told=True)
+        for text in (*found, *image_misfits(encoded.jpeg, image[None], bundle)):
+            logger.warning("camera %s, session %s: %s", header.camera_id, header.session_id, text)
 
     def _send(self, header: FrameHeader, encoded: EncodedFrame) -> None:
         self._ledger.hand_over(len(encoded.jpeg))

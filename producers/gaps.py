@@ -42,8 +42,10 @@ class GapBook:
         self._file = file
         self._monotonic = monotonic
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._growing: dict[tuple[str, str, str], _Growing] = {}
         self._over: list[CameraGap] = list(_read(file))
+        self._open: dict[int, CameraGap] = {}  # taken, and neither told nor back
         self._is_changed = False
 
     def add(self, header: FrameHeader, cause: str) -> None:
@@ -69,32 +71,37 @@ class GapBook:
                     self._over.append(growing.gap)
                     del self._growing[key]
             taken, self._over = self._over, []
+            self._open.update((id(gap), gap) for gap in taken)
             return taken
 
     def back(self, gap: CameraGap) -> None:
-        """It could not be told: later."""
+        """One that was taken could not be told: later."""
         with self._lock:
+            self._open.pop(id(gap), None)
             self._over.insert(0, gap)
             self._is_changed = True
             while len(self._over) > MOST_KEPT and self._merge():
                 pass
 
-    def told(self) -> None:
+    def told(self, gap: CameraGap) -> None:
         """One that was taken is told of."""
         with self._lock:
+            self._open.pop(id(gap), None)
             self._is_changed = True
 
-    def save(self, open_gaps: Sequence[CameraGap] = ()) -> None:
-        """Write what is not told yet to the file; ``open_gaps`` were taken and have no answer. To be called often."""
-        with self._lock:
-            if self._file is None or not self._is_changed:
-                return
-            self._is_changed = False
-            kept = [*open_gaps, *self._over, *(growing.gap for growing in self._growing.values())]
-        beside = self._file.with_suffix(".new")
-        with contextlib.suppress(OSError):  # a disk that fails is told by the spool
-            beside.write_bytes(_GAPS.dump_json(tuple(kept)))
-            beside.replace(self._file)
+    def save(self) -> None:
+        """Write what is not told yet to the file. To be called often, and whenever the disk has lost something."""
+        with self._writing:
+            with self._lock:
+                if self._file is None or not self._is_changed:
+                    return
+                self._is_changed = False
+                growing = (one.gap for one in self._growing.values())
+                kept = (*self._open.values(), *self._over, *growing)
+            beside = self._file.with_suffix(".new")
+            with contextlib.suppress(OSError):  # a disk that fails is told by the spool
+                beside.write_bytes(_GAPS.dump_json(kept))
+                beside.replace(self._file)
 
     def _merge(self) -> bool:
         for number, first in enumerate(self._over):

@@ -51,6 +51,11 @@ class Mask:
             cv2.fillPoly(hidden, [corners], 1)
         return cls(hidden.astype(bool))
 
+    @property
+    def hides(self) -> bool:
+        """Whether there is anything to hide."""
+        return True
+
     def hide(self, image: Image) -> Image:
         """A copy of ``image`` with all hidden pixels black."""
         visible = self._fitted(image.shape[0], image.shape[1])
@@ -81,6 +86,11 @@ class ChangingMask(Mask):
             SettingsError: see ``Mask.from_polygons``; what was hidden stays hidden.
         """
         self._now = Mask.from_polygons(polygons) if polygons else None
+
+    @property
+    def hides(self) -> bool:
+        """Whether there is anything to hide now."""
+        return self._now is not None
 
     def hide(self, image: Image) -> Image:
         """``image``, or a copy of it with all hidden pixels black."""

@@ -4,7 +4,6 @@ Best effort by nature, for it goes the same way as the frames: what cannot be pu
 """
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -118,8 +117,6 @@ class Reports:
         self._monotonic = monotonic
         self._told: dict[str, _Told] = {}
         self._events: deque[CameraViewEvent] = deque(maxlen=_MOST_EVENTS)
-        self._open_gaps: dict[int, CameraGap] = {}
-        self._lock = threading.Lock()
         self._quiet_until_s = 0.0
         self._was_refused = False
 
@@ -137,9 +134,7 @@ class Reports:
                 self._tell_gaps(is_last)
             except EngramError as error:
                 self._tell_refusal(error)
-        with self._lock:
-            open_gaps = list(self._open_gaps.values())
-        self._gaps.save([*open_gaps])
+        self._gaps.save()
 
     def _tell_status(self, camera: CameraReport) -> None:
         told, now_s = self._told.setdefault(camera.camera_id, _Told()), self._monotonic()
@@ -196,8 +191,6 @@ class Reports:
         gaps = deque(self._gaps.take(is_last))
         while gaps:
             gap = gaps.popleft()
-            with self._lock:
-                self._open_gaps[id(gap)] = gap
             try:
                 self._publish_event(gap.camera_id, encode_message(gap_event(gap)), partial(self._settle, gap))
             except EngramError as error:
@@ -207,10 +200,8 @@ class Reports:
                 raise
 
     def _settle(self, gap: CameraGap, error: Exception | None) -> None:
-        with self._lock:
-            self._open_gaps.pop(id(gap), None)
         if error is None:
-            self._gaps.told()
+            self._gaps.told(gap)
         else:
             self._gaps.back(gap)
 

@@ -281,6 +281,7 @@ class SpooledLane:
         for record in records:
             if record.header.kind == "frame":
                 self._account.drop_spooled(record.header, cause, _WHY[cause])
+        self._outlet.gaps.save()  # what is no longer on disk is known nowhere else
 
 
 _WHY = {

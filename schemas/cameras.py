@@ -9,15 +9,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from schemas.envelope import Envelope
-from schemas.messages import Count, Growing, Id, Message, UtcTime
+from schemas.messages import Count, Growing, Id, Message, UtcTime, ViewState
 
 CameraState = Annotated[Literal["online", "stale", "offline", "waiting"], Growing()]
 """online: frames come; stale: connected, but no frame for a while; offline: not connected, or at its end; waiting:
 another producer sends a camera of this name, and was first."""
-
-ViewState = Annotated[Literal["clear", "frozen", "dark", "covered", "blurred", "moved"], Growing()]
-"""clear: nothing is wrong with the picture; frozen: it no longer changes; dark: black; covered: nothing to be seen in
-it; blurred: out of focus; moved: the camera looks elsewhere."""
 
 Cause = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 

@@ -81,6 +81,10 @@ class Growing(WrapValidator):
 Clock = Annotated[Literal["ntp", "camera", "arrival", "media"], Growing()]
 """Where ``captured_at`` comes from: a synchronised clock, the camera, the producer on arrival, or a file's timeline."""
 
+ViewState = Annotated[Literal["clear", "frozen", "dark", "covered", "blurred", "moved"], Growing()]
+"""clear: nothing is wrong with the picture; frozen: it no longer changes; dark: black; covered: nothing to be seen in
+it; blurred: out of focus; moved: the camera looks elsewhere."""
+
 MemoryState = Annotated[Literal["live", "learning", "frozen", "stale", "initial", "none"], Growing()]
 """live: the store's newest; learning: it has not seen enough of the camera yet to judge it by, so no event opens;
 frozen: updates switched off; stale: store away, last good copy; initial: as trained; none: there is no bank."""
@@ -117,7 +121,7 @@ class Message(BaseModel):
 class FrameHeader(Message):
     """Metadata of one frame; the JPEG itself is the record's value (empty for ``end_of_session``)."""
 
-    minor: ClassVar[int] = 1
+    minor: ClassVar[int] = 2
 
     schema_version: Literal[1] = 1
     kind: Literal["frame", "end_of_session"] = "frame"
@@ -133,6 +137,11 @@ class FrameHeader(Message):
         default=None,
         ge=0,
         description="where in its recording the frame is, as a player shows it; none = no recording; since 1.1",
+    )
+    view: ViewState | None = Field(
+        default=None,
+        description="what its producer makes of the picture, from the first doubt on; null = it does not look at it;"
+        " since 1.2",
     )
 
 

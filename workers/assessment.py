@@ -152,6 +152,7 @@ class Assessor:
             self.end_event(camera, "session_ended", output)
         if header.kind != "frame":
             return
+        camera.view = header.view
         at, fps, blamed = header.captured_at, header.fps, lost_by(camera)
         ended = interrupted(camera.happening, at, fps, self._rules(camera, fps), blamed)
         if ended is not None:
@@ -206,8 +207,12 @@ class Assessor:
             self._tell(camera, step(camera.happening, seen, rules), output)
         score = self._score_record(found.header, found.bank, irregularity.measures, live.anomaly_score)
         look = self._look(camera, found, irregularity, live)
-        proposed = irregularity.teaches and self._propose(camera, found, look, output)
-        told = {"proposed": proposed, "recognition": _state_of(camera)}
+        untaught = self._untaught(camera, found, irregularity)
+        if untaught is not None:
+            tally.untaught[untaught] += 1
+        if irregularity.teaches:
+            self._propose(camera, found, look, untaught is None, output)
+        told = {"proposed": untaught is None, "recognition": _state_of(camera)}
         self._publish_score(score.model_copy(update=told), output)
 
     def _recognise(self, camera: Camera, found: Finding) -> None:
@@ -275,24 +280,33 @@ class Assessor:
             found.result, irregularity.measures, level, peak, trust(by.seconds_seen), by.stage(self.options.learn_s)
         )
 
-    def _propose(self, camera: Camera, found: Finding, look: Look | None, output: Output) -> bool:
-        """Through the gate into the camera's draft; whether the frame is in it."""
+    def _untaught(self, camera: Camera, found: Finding, irregularity: Irregularity) -> str | None:
+        """Why the memory learns nothing from a frame; None = it does."""
+        if camera.happening is not None:
+            return "event"
+        if (reason := camera.distrust) is not None:
+            return reason
+        if not irregularity.teaches:
+            return "said"
+        if not self._passes(found):
+            return "gate"
+        return None if self.options.updates and found.bank.memory_state in TEACHABLE else "frozen_memory"
+
+    def _propose(self, camera: Camera, found: Finding, look: Look | None, teaches: bool, output: Output) -> None:
+        """Into the camera's draft, if it ``teaches``."""
         if camera.draft is not None and not camera.draft.continued_by(found.header, found.bank):
             self.flush_draft(camera, output)
-        if camera.happening is not None or not camera.teaches:
-            if camera.draft is not None:  # the second before an anomaly may already hold some of it
-                camera.draft = None
-                output.tally.proposals["withdrawn"] += 1
-            return False
-        if not (self._passes(found) and self.options.updates and found.bank.memory_state in TEACHABLE):
-            return False
+        if camera.draft is not None and (camera.happening is not None or not camera.teaches):
+            camera.draft = None  # the second before an anomaly may already hold some of it
+            output.tally.proposals["withdrawn"] += 1
+        if not teaches:
+            return
         if camera.draft is None:
             camera.draft = begin(found.header, found.bank, found.result.sums, look)
         else:
             camera.draft = extend(camera.draft, found.header, found.result.sums, look)
         if camera.draft.is_due(self.options.proposal_interval_s):
             self.flush_draft(camera, output)
-        return True
 
     def _passes(self, found: Finding) -> bool:
         """Counts are gated by events alone: a gate on the score would cut off the tail that thresholds are made of."""

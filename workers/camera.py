@@ -15,13 +15,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from inference.fit import Rate
 from inference.recognition import Recognition
 from inference.scoring import Smoothing
 from inference.standard import Standard
 from schemas.errors import BadMessageError
-from schemas.messages import READING, Count, FrameHeader, Id, UtcTime
+from schemas.messages import READING, Count, FrameHeader, Id, UtcTime, ViewState
 from workers.continuity import Position
-from workers.fit import Rate
 from workers.output import Tally
 from workers.proposals import Block, Draft
 from workers.tracker import Happening
@@ -93,6 +93,7 @@ class Camera:
         learning_since: capture time of the first frame that its bank knew too little for.
         is_told_of_no_learning: whether it was said that its bank learns nothing.
         standard: what its newest frame was judged by.
+        view: what its producer makes of the newest picture; None = nothing.
     """
 
     camera_id: str
@@ -115,6 +116,7 @@ class Camera:
     learning_since: datetime | None = None
     is_told_of_no_learning: bool = False
     standard: Standard | None = None
+    view: ViewState | None = None
 
     @property
     def happenings(self) -> tuple[Happening, ...]:
@@ -127,9 +129,21 @@ class Camera:
         return self.recognition is not None and self.recognition.is_blind
 
     @property
+    def distrust(self) -> str | None:
+        """Why its newest frame must not be remembered as normal, as far as the camera is concerned; None = it may be.
+
+        A camera that was tampered with is seen by its producer, one that is another by what the memory knows of it.
+        """
+        if self.view not in (None, "clear"):
+            return f"view_{self.view}"
+        if self.recognition is None or self.recognition.teaches:
+            return None
+        return self.recognition.state if self.recognition.is_trouble else "blind"
+
+    @property
     def teaches(self) -> bool:
-        """Whether its newest frame may be remembered as normal, as far as the camera itself is concerned."""
-        return self.recognition is None or self.recognition.teaches
+        """Whether there is no such reason."""
+        return self.distrust is None
 
     def state(self) -> CameraState | None:
         """What to hand on; None before the first frame."""

@@ -14,7 +14,8 @@ LATEST_MS = int(LATEST.timestamp() * 1000)
 class Tally:
     """Counts of records by what became of them. They balance: ``received`` is the sum of all that follow.
 
-    ``lost`` records were never received: retention deleted them. ``events`` and ``proposals`` count what was published.
+    ``lost`` records were never received: retention deleted them. ``events`` and ``proposals`` count what was published,
+    ``untaught`` those of the scored frames that the memory learned nothing from, by why.
     """
 
     received: int = 0
@@ -26,6 +27,7 @@ class Tally:
     events: Counter[str] = field(default_factory=Counter)
     proposals: Counter[str] = field(default_factory=Counter)
     lost: int = 0
+    untaught: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Tally") -> None:
         """Add another tally to this one."""
@@ -39,6 +41,7 @@ class Tally:
             (self.skipped, other.skipped),
             (self.events, other.events),
             (self.proposals, other.proposals),
+            (self.untaught, other.untaught),
         ):
             mine.update(theirs)
 
@@ -54,6 +57,7 @@ class Tally:
             self.events - earlier.events,
             self.proposals - earlier.proposals,
             self.lost - earlier.lost,
+            self.untaught - earlier.untaught,
         )
 
     def plus(self, other: "Tally") -> "Tally":
@@ -66,7 +70,7 @@ class Tally:
         parts = [f"{self.received} received", f"{self.scored} scored", f"{self.warming} warming"]
         parts += [f"{self.session_ends} session ends", _told("dead-lettered", self.dead_lettered)]
         parts += [_told("skipped", self.skipped), f"{self.lost} lost", _told("event messages", self.events)]
-        return ", ".join([*parts, _told("proposals", self.proposals)])
+        return ", ".join([*parts, _told("proposals", self.proposals), _told("untaught", self.untaught)])
 
     def balances(self) -> bool:
         """Whether every record received is accounted for."""

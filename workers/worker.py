@@ -15,6 +15,7 @@ from datetime import datetime
 import numpy as np
 
 from inference.engine import ClipResult, Engine
+from inference.fit import image_misfits, misfits, noted
 from inference.standard import Standards
 from memory_store.views import BankCache, BankView
 from messaging.ports import Assigned, Bus, Claim, Delivery, Intake, Lost, OutRecord, TooLargeError
@@ -24,7 +25,6 @@ from schemas.messages import EndReason
 from workers.arrivals import Arrival, Decoder
 from workers.assessment import Assessor, lost_by
 from workers.camera import Camera, CameraView, decode_states, encode_state, left_open, view_of
-from workers.fit import image_misfits, misfits, noted
 from workers.options import WorkerOptions
 from workers.output import Output, Tally
 from workers.pace import LateWarning, Pace

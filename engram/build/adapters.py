@@ -152,7 +152,11 @@ def kafka_options(kafka: KafkaSection, in_flight_bytes: int | None) -> "KafkaOpt
     """Bounds of the adapter."""
     from messaging.kafka.connection import KafkaOptions  # noqa: PLC0415
 
-    options = KafkaOptions(session_timeout_s=kafka.session_timeout_s, replication_factor=kafka.replication_factor)
+    options = KafkaOptions(
+        session_timeout_s=kafka.session_timeout_s,
+        replication_factor=kafka.replication_factor,
+        event_mode=kafka.event_mode,
+    )
     if in_flight_bytes is None:
         return options
     # Time must not empty a buffer that is bounded in bytes; a frame older than its retention the broker would delete.

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bundles.manifest import load_manifest
+from bundles.manifest import Manifest, load_manifest
 from producers.encoding import EncodingOptions
 from producers.feed import CameraFeed
 from producers.masking import ChangingMask
@@ -125,12 +125,13 @@ def camera_feeds(sources: Sequence[str], names: Sequence[str], producer: Produce
     return [camera_feed(CameraPlan(name, source, producer)) for name, source in zip(names, sources, strict=True)]
 
 
-def camera_feed(plan: CameraPlan, mask: ChangingMask | None = None) -> CameraFeed:
+def camera_feed(plan: CameraPlan, mask: ChangingMask | None = None, bundle: Manifest | None = None) -> CameraFeed:
     """The feed of one camera; a file is opened at once, a camera when the feed runs.
 
     Args:
         plan: what it is to do.
         mask: hides what ``plan`` says, and what else it is told to later; none = made here.
+        bundle: what its frames are for; what does not fit is told.
 
     Raises:
         SettingsError: an address that names no source.
@@ -158,6 +159,7 @@ def camera_feed(plan: CameraPlan, mask: ChangingMask | None = None) -> CameraFee
         when_full=producer.when_full,
         max_staleness_s=producer.max_staleness_s,
         watches_view=producer.watch_view,
+        bundle=bundle,
     )
 
 

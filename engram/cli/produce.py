@@ -107,6 +107,7 @@ def produce(
     overrides = kafka_overrides(bootstrap_servers, topic_prefix) | {f"producer.{key}": own[key] for key in own}
     overrides |= {"http.listen": http}
     run.load(ProducerSettings, overrides)  # what is wrong there is told before OpenCV is loaded
+    from bundles.manifest import load_manifest  # noqa: PLC0415
     from engram.build.cameras import bundle_defaults, resolved_sources  # noqa: PLC0415 - OpenCV takes a while to load
     from engram.run.producer import run_producer  # noqa: PLC0415
     from engram.run.reload import Reload  # noqa: PLC0415
@@ -117,4 +118,5 @@ def produce(
 
     named = resolved_sources(sources or (), source_file or ())
     with stop_on_signals() as stop:
-        run_producer(load(), named, camera or (), stop, Reload(run.config, load))
+        manifest = None if bundle is None else load_manifest(bundle)
+        run_producer(load(), named, camera or (), stop, Reload(run.config, load), manifest)

@@ -1,8 +1,9 @@
-"""``engram replay``: recordings or held frames once more, with another threshold, bundle or bank."""
+"""``engram replay``: recordings or held frames once more, with another threshold, bundle or bank; to files, topics."""
 
 import logging
 import re
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ import typer
 from consumers.comparison import Comparison, Span, compare, read_events, spans_of
 from consumers.durations import moment
 from consumers.replay_folder import ReplayFolder
+from consumers.replay_topics import ReplayTopics
 from engram.build.adapters import open_bus
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import (
@@ -26,19 +28,27 @@ from engram.cli.options import (
 )
 from engram.cli.output import Output, OutputOption, print_json_line, print_table
 from engram.run.process import stop_on_signals
-from messaging.ports import Places
+from messaging.ports import Bus, Places
 from schemas.errors import SettingsError
 from schemas.messages import utc_now
 from schemas.settings import WatchSettings
+from schemas.settings.connections import KafkaSection
 from schemas.topics import TopicNames
 
+PREFIX = r"[A-Za-z0-9._-]{1,100}"
 INPUT, DIFFERENT = "What is replayed", "What is different"
 
 SourcesArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="SOURCE...", help="Video files, folders of images, synthetic://…; none with --frames."),
 ]
-OutOption = Annotated[Path, typer.Option("--out", help="New folder for scores, events, and what they were made with.")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="New folder for scores, events, and what they were made with.")
+]
+IntoOption = Annotated[
+    str | None,
+    typer.Option("--into", metavar="PREFIX", help="Of topics of its own for scores and events, which are made."),
+]
 AgainstOption = Annotated[
     Path | None,
     typer.Option("--against", help="Folder of another replay, or events as JSON lines, to compare the events with."),
@@ -102,8 +112,9 @@ def register(app: typer.Typer) -> None:
 
 def replay(
     run: Invocation,
-    out: OutOption,
     sources: SourcesArgument = None,
+    out: OutOption = None,
+    into: IntoOption = None,
     bundle: BundleOption = None,
     against: AgainstOption = None,
     camera: CamerasOption = None,
@@ -127,7 +138,9 @@ def replay(
     topic_prefix: PrefixOption = None,
     output: OutputOption = "text",
 ) -> None:
-    """Score recordings or held frames once more, as fast as may be, with a bank that does not change, into files.
+    """Score recordings or held frames once more, as fast as may be, with a bank that does not change.
+
+    What comes out goes into a folder, or into topics of its own, or both.
 
     The same inputs give the same scores and ids. With --against the events of two runs stand side by side.
 
@@ -137,6 +150,7 @@ def replay(
     runs/a
     """
     _require_one_input(sources, frames, (since, until, from_offset))
+    _require_output(out, into)
     _require_one_bank(bank, bank_version, bank_file)
     overrides: dict[str, object] = kafka_overrides(bootstrap_servers, topic_prefix) | {
         "worker.bundle": bundle,
@@ -151,35 +165,47 @@ def replay(
     }
     before = None if against is None else spans_of(read_events(against))
     loaded = run.load(WatchSettings, overrides)
-    from engram.run.replay import Replayed, chosen_bank, replay_defaults, run_replay  # noqa: PLC0415 - needs an extra
+    from engram.run.replay import (  # noqa: PLC0415 - needs an extra
+        Replayed,
+        ReplayOutput,
+        chosen_bank,
+        replay_defaults,
+        run_replay,
+    )
     from engram.run.replay_input import EPOCH, HeldFrames, Recordings, ReplayInput  # noqa: PLC0415
 
     settings = run.settings(WatchSettings, overrides | replay_defaults(loaded))
     chosen = chosen_bank(settings.store, bank, bank_version, bank_file)
     with ExitStack() as opened, stop_on_signals() as stop:
+        bus = opened.enter_context(open_bus(settings.kafka)) if frames or into is not None else None
         given: ReplayInput
-        if frames:
-            bus = opened.enter_context(open_bus(settings.kafka))
+        if frames and bus is not None:
             topic = TopicNames.with_prefix(settings.kafka.topic_prefix).frames
             places = _places(topic, from_offset or ())
             given = HeldFrames(bus, topic, _time(since, "--since"), places, _time(until, "--until"), camera or ())
         else:
             given = Recordings(sources or (), camera or (), settings.producer, _time(start, "--start") or EPOCH)
-        folder = opened.enter_context(ReplayFolder(out))
-        done: Replayed = run_replay(settings, given, chosen, folder, stop)
-        folder.finish(
-            {
-                "sources": list(sources or ()) or "frames",
-                "bundle": str(settings.worker.bundle),
-                "bank": None if chosen is None else [chosen.bank_id, chosen.version, chosen.digest],
-                "events": settings.events.model_dump(),
-                "frames": str(done.tally),
-            }
-        )
+        folder = None if out is None else opened.enter_context(ReplayFolder(out))
+        topics = None if bus is None or into is None else opened.enter_context(_topics(bus, into, settings.kafka))
+        outputs: list[ReplayOutput] = [] if folder is None else [folder]
+        outputs += [] if topics is None else [topics]
+        done: Replayed = run_replay(settings, given, chosen, outputs, stop)
+        if topics is not None:
+            topics.finish()
+        if folder is not None:
+            folder.finish(
+                {
+                    "sources": list(sources or ()) or "frames",
+                    "bundle": str(settings.worker.bundle),
+                    "bank": None if chosen is None else [chosen.bank_id, chosen.version, chosen.digest],
+                    "events": settings.events.model_dump(),
+                    "frames": str(done.tally),
+                }
+            )
     log.info("%d scores in %.1f s: %s", done.num_scores, done.seconds, done.tally)
     after = spans_of(done.events)
     if before is None:
-        _print_events(after, out, output)
+        _print_events(after, out, into, output)
     else:
         _print_comparison(compare(before, after), output)
 
@@ -189,6 +215,25 @@ def _require_one_input(sources: list[str] | None, frames: bool, of_frames: tuple
         raise SettingsError("either recordings or --frames must be named, got both or none; see engram replay --help")
     if not frames and any(of_frames):
         raise SettingsError("--since, --until and --from-offset go with --frames; a recording is replayed whole")
+
+
+def _require_output(out: Path | None, into: str | None) -> None:
+    if out is None and into is None:
+        raise SettingsError("--out DIR, --into PREFIX or both must say where it goes, got neither")
+
+
+@contextmanager
+def _topics(bus: Bus, prefix: str, kafka: KafkaSection) -> Iterator[ReplayTopics]:
+    """Topics under ``prefix``, which must not be that of the fleet.
+
+    Raises:
+        SettingsError: it is, or it is no prefix.
+    """
+    if prefix == kafka.topic_prefix or not re.fullmatch(PREFIX, prefix):
+        text = "--into must be a prefix of its own, 1 to 100 letters, digits or . _ -, as in trial-1."
+        raise SettingsError(f"{text}, got '{prefix}'")
+    with closing(ReplayTopics(bus, TopicNames.with_prefix(prefix), kafka.frames_partitions)) as topics:
+        yield topics
 
 
 def _require_one_bank(bank: str | None, version: int | None, file: Path | None) -> None:
@@ -215,12 +260,13 @@ def _places(topic: str, given: list[str] | tuple[()]) -> Places:
     return places
 
 
-def _print_events(spans: list[Span], out: Path, output: Output) -> None:
+def _print_events(spans: list[Span], out: Path | None, into: str | None, output: Output) -> None:
     if output == "json":
-        print_json_line({"out": str(out), "num_events": len(spans)})
+        print_json_line({"out": None if out is None else str(out), "into": into, "num_events": len(spans)})
         return
+    where = " and ".join([*([str(out)] if out else []), *([f"topics {into}…"] if into else [])])
     rows = [(span.camera_id, _frames(span), f"{span.peak:.3f}", span.end_reason, span.event_id) for span in spans]
-    print_table(f"{len(spans)} events, in {out}", ("camera", "frames", "peak", "ended", "id"), rows)
+    print_table(f"{len(spans)} events, in {where}", ("camera", "frames", "peak", "ended", "id"), rows)
 
 
 def _print_comparison(found: Comparison, output: Output) -> None:

@@ -11,7 +11,7 @@ from types import TracebackType
 
 from schemas.errors import EngramError
 
-END_TIMEOUT_S = 60.0
+END_TIMEOUT_S = 180.0
 LOOK_S = 0.2
 LOG_TAIL_LINES = 12
 

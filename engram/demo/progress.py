@@ -3,9 +3,10 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from messaging.ports import Bus
-from schemas.errors import EngramError
+from schemas.errors import EngramError, TransientError
 
 POLL_S = 0.5
 BATCH = 500
@@ -40,4 +41,5 @@ class Progress:
                 raise EngramError(f"stopped with {self.num_scored} of {wanted} frames scored")
             if time.monotonic() > until_s:
                 raise EngramError(f"{wanted} frames must be scored in {self._deadline_s:.0f} s, {self.num_scored} are")
-            self.num_scored += len(self._reader.read(BATCH, POLL_S))
+            with suppress(TransientError):  # a broker that is away for a moment
+                self.num_scored += len(self._reader.read(BATCH, POLL_S))

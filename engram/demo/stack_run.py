@@ -50,6 +50,7 @@ class StackDemoRequest:
         victim: the worker that is killed half way, if any.
         settings: more settings of all processes, by path.
         harm: called half way, with the processes, to do whatever else may happen to them.
+        cameras: name and seed of the scene of each; as many partitions there are.
     """
 
     bundle: Path
@@ -60,6 +61,7 @@ class StackDemoRequest:
     victim: str | None = WORKERS[0]
     settings: Mapping[str, object] = field(default_factory=dict)
     harm: Callable[[Fleet], None] | None = None
+    cameras: Mapping[str, int] = field(default_factory=lambda: CAMERAS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def run_fleet(addresses: Mapping[str, str], request: StackDemoRequest, stop: thr
         EngramError: a process ended by itself, or a deadline passed.
     """
     prefix = f"demo-{secrets.token_hex(4)}."
-    overrides = {**_overrides(addresses, prefix, request.bundle), **request.settings}
+    overrides = {**_overrides(addresses, prefix, request), **request.settings}
     settings = load_settings(AllSettings, None, overrides)
     with ExitStack() as opened:
         bus = opened.enter_context(open_bus(settings.kafka))
@@ -111,20 +113,20 @@ def run_fleet(addresses: Mapping[str, str], request: StackDemoRequest, stop: thr
         return _left_behind(bus, settings)
 
 
-def _overrides(addresses: Mapping[str, str], prefix: str, bundle: Path) -> dict[str, object]:
+def _overrides(addresses: Mapping[str, str], prefix: str, request: StackDemoRequest) -> dict[str, object]:
     """Settings of all processes: the local stack, names nothing else has, and times that fit a demo."""
     return {
         "kafka.bootstrap_servers": addresses["ENGRAM_KAFKA__BOOTSTRAP_SERVERS"],
         "store.url": addresses["ENGRAM_STORE__URL"],
         "kafka.topic_prefix": prefix,
         "kafka.group": f"{prefix}workers",
-        "kafka.frames_partitions": len(CAMERAS),
+        "kafka.frames_partitions": len(request.cameras),
         "kafka.session_timeout_s": 6.0,
         "store.key_prefix": f"{prefix}bank",
-        "producer.fps": load_bundle(bundle).manifest.fps,
+        "producer.fps": load_bundle(request.bundle).manifest.fps,
         "producer.session": SESSION,
         "producer.pace": "backfill",
-        "worker.bundle": str(bundle.absolute()),
+        "worker.bundle": str(request.bundle.absolute()),
         "worker.threads": 1,
         # One false alarm a day would be strict for half a minute of a tiny network.
         "events.target_false_alarms_per_day": 1440.0,
@@ -142,15 +144,15 @@ def _run_processes(
 ) -> None:
     topics = TopicNames.with_prefix(settings.kafka.topic_prefix)
     fps = settings.producer.fps
-    total = len(CAMERAS) * round(request.seconds * fps)
+    total = len(request.cameras) * round(request.seconds * fps)
     progress = Progress(bus, topics.frame_scores, request.deadline_s, stop)
     fleet.start("coordinator", ["coordinate"])
     for name in WORKERS:
         fleet.start(name, ["work", "--worker-id", name])
     # Were the cameras first, one worker could be through with their films before the other has joined.
     fleet.wait_until_logged(WORKERS, "is ours", request.deadline_s)
-    fleet.start("cameras", ["produce", *_sources(request.seconds, fps), *_cameras()])
-    request.tell(f"{len(CAMERAS)} cameras, {len(WORKERS)} workers, 1 coordinator; logs in {request.out}")
+    fleet.start("cameras", ["produce", *_sources(request, fps), *_names(request)])
+    request.tell(f"{len(request.cameras)} cameras, {len(WORKERS)} workers, 1 coordinator; logs in {request.out}")
     running = ["coordinator", *WORKERS]
     progress.wait_scored(total // 2, lambda: fleet.require_running(running))
     if request.victim is not None:
@@ -169,12 +171,13 @@ def _run_processes(
         raise EngramError(f"every process must end with 0, got {dict(codes)}; " + "\n".join(failed))
 
 
-def _sources(seconds: float, fps: float) -> list[str]:
-    return [f"synthetic://walkway?seed={seed}&seconds={seconds:g}&fps={fps:g}" for seed in CAMERAS.values()]
+def _sources(request: StackDemoRequest, fps: float) -> list[str]:
+    fields = f"seconds={request.seconds:g}&fps={fps:g}"
+    return [f"synthetic://walkway?seed={seed}&{fields}" for seed in request.cameras.values()]
 
 
-def _cameras() -> list[str]:
-    return [part for camera in CAMERAS for part in ("--camera", camera)]
+def _names(request: StackDemoRequest) -> list[str]:
+    return [part for camera in request.cameras for part in ("--camera", camera)]
 
 
 def _wait_for_growth(settings: AllSettings, deadline_s: float, stop: threading.Event) -> None:

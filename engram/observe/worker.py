@@ -28,6 +28,9 @@ SKIPPED = Family("counter", "engram_worker_records_skipped_total", "records pass
 LOST = Family("counter", "engram_worker_records_lost_total", "records that the log deleted before they were read")
 EVENTS = Family("counter", "engram_worker_event_messages_total", "messages of events, by phase", ("phase",))
 PROPOSALS = Family("counter", "engram_worker_proposals_total", "contributions to the memory, by outcome", ("outcome",))
+UNTAUGHT = Family(
+    "counter", "engram_worker_frames_untaught_total", "scored frames that the memory learned nothing from", ("reason",)
+)
 LAG = Family("gauge", "engram_worker_lag_records", "records that wait in the worker's partitions")
 LAG_S = Family("gauge", "engram_worker_lag_seconds", "how late scores are against the log; 0 while nothing waits")
 PARTITIONS = Family("gauge", "engram_worker_partitions", "partitions of frames held")
@@ -154,6 +157,7 @@ class SeenWorker:
                 "lost": tally.lost,
                 "event_messages": dict(tally.events),
                 "proposals": dict(tally.proposals),
+                "untaught": dict(tally.untaught),
             },
             "batch_frames": _told(pace.batch_frames),
             "network_s": _told(pace.network_s),
@@ -214,6 +218,7 @@ def _counters(seen: WorkerSnapshot) -> Iterator[Metric]:
     yield LOST.one(tally.lost)
     yield EVENTS.each(dict.fromkeys(choices(EventPhase), 0) | dict(tally.events))
     yield PROPOSALS.each(dict.fromkeys(("published", "withdrawn"), 0) | dict(tally.proposals))
+    yield UNTAUGHT.each(dict.fromkeys(("event", "gate"), 0) | dict(tally.untaught))
 
 
 def _told(histogram: Histogram) -> dict[str, object]:

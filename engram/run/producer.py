@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 
+from bundles.manifest import Manifest
 from engram.build.adapters import open_bus
 from engram.build.cameras import camera_plans
 from engram.build.edge import open_spool, producer_options
@@ -34,6 +35,7 @@ def run_producer(
     names: Sequence[str],
     stop: threading.Event,
     reload: Reload[ProducerSettings] | None = None,
+    bundle: Manifest | None = None,
 ) -> None:
     """Send until all sources end or ``stop`` is set, then drain.
 
@@ -45,13 +47,14 @@ def run_producer(
         names: of the cameras, see ``camera_plans``.
         stop: asks for the end.
         reload: how the settings are read again; None = they are not.
+        bundle: what the frames are for; what does not fit is told.
 
     Raises:
         SettingsError: wrong names or addresses, or a spool that cannot be used.
         FatalError: a source cannot be read, or not all could be delivered.
     """
     settings = loaded.settings
-    roster = Roster(camera_plans(loaded, sources, names))
+    roster = Roster(camera_plans(loaded, sources, names), bundle=bundle)
     feeds = roster.first_feeds()
     with ExitStack() as opened:
         change = reloading(settings, reload, lambda anew: roster.change(camera_plans(anew, sources, names)))

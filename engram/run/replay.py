@@ -1,4 +1,4 @@
-"""What ``engram replay`` does: frames once more through the worker, with one bank that stays as it is, into files.
+"""What ``engram replay`` does: frames once more through the worker, with one bank that stays as it is.
 
 It is the worker of a fleet that scores, over a log in memory, so the result is that of a fleet with these settings.
 Nothing that depends on how fast it goes has a part in it: no camera is lost for want of frames, none is skipped as
@@ -8,13 +8,13 @@ stale, and a batch is one clip unless the settings say otherwise, so that the sa
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from bundles.manifest import load_manifest
 from consumers.reader import EventReader, ScoreReader
-from consumers.replay_folder import ReplayFolder
 from engram.build.adapters import open_store_for_worker
 from engram.build.bundles import bank_cache, bundle_folder, load_engine
 from engram.build.options import with_banks_for, worker_options
@@ -24,7 +24,7 @@ from engram.run.replay_input import Counting, ReplayInput
 from memory_store.bank import AuditEntry, Bank
 from messaging.inprocess.bus import InProcessBus
 from schemas.errors import EngramError, FatalError
-from schemas.messages import AnomalyEvent, utc_now
+from schemas.messages import AnomalyEvent, FrameScore, utc_now
 from schemas.settings import Loaded, WatchSettings
 from schemas.settings.connections import StoreSection
 from schemas.topics import TopicNames
@@ -82,9 +82,19 @@ class PinnedBanks:
         """See ``BankReader``."""
 
 
+class ReplayOutput(Protocol):
+    """Where what comes out goes, while it runs."""
+
+    def add_scores(self, scores: Iterable[FrameScore]) -> None:
+        """Take scores, of each camera in order."""
+
+    def add_events(self, events: Iterable[AnomalyEvent]) -> None:
+        """Take messages of events, of each camera in order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What came out: all messages of events by camera and time, how many scores, and what became of the records."""
+    """What came out: all messages of events, how many scores, and what became of the records."""
 
     events: tuple[AnomalyEvent, ...]
     num_scores: int
@@ -129,7 +139,11 @@ def chosen_bank(store: StoreSection, bank_id: str | None, version: int | None, f
 
 
 def run_replay(
-    settings: WatchSettings, given: ReplayInput, bank: Bank | None, out: ReplayFolder, stop: threading.Event
+    settings: WatchSettings,
+    given: ReplayInput,
+    bank: Bank | None,
+    outputs: Sequence[ReplayOutput],
+    stop: threading.Event,
 ) -> Replayed:
     """Replay all that ``given`` has.
 
@@ -158,23 +172,29 @@ def run_replay(
     crew.start("worker", lambda: worker.run(ending))
     crew.start("input", lambda: given.send(publisher, topics.frames, leaving))
 
-    def take() -> None:
-        out.add_scores(scores.read(POLL_S))
-        out.add_events(events.read(0.0))
+    found: list[AnomalyEvent] = []
+    num_scores = 0
+
+    def take(of_scores: Sequence[FrameScore], of_events: Sequence[AnomalyEvent]) -> None:
+        nonlocal num_scores
+        num_scores += len(of_scores)
+        found.extend(of_events)
+        for output in outputs:
+            output.add_scores(of_scores)
+            output.add_events(of_events)
 
     try:
-        _attend(crew, worker, publisher, take, stop)
+        _attend(crew, worker, publisher, lambda: take(scores.read(POLL_S), events.read(0.0)), stop)
     finally:
         leaving.set()
         ending.set()
         late = crew.join(END_S)
-        out.add_scores(scores.read_to_end(0.0))
-        out.add_events(events.read_to_end(0.0))
+        take(scores.read_to_end(0.0), events.read_to_end(0.0))
         bus.close()
     crew.raise_error()
     if late or stop.is_set():
         raise EngramError(f"a replay must come to its end, this one was stopped: {', '.join(late) or 'by a signal'}")
-    return Replayed(out.events, out.num_scores, worker.snapshot().tally, time.monotonic() - began_s)
+    return Replayed(tuple(found), num_scores, worker.snapshot().tally, time.monotonic() - began_s)
 
 
 def _attend(crew: Crew, worker: Worker, publisher: Counting, take: Callable[[], None], stop: threading.Event) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from bundles.manifest import Manifest
 from engram.build.cameras import CameraPlan, camera_feed
 from producers.feed import CameraFeed
 from producers.masking import ChangingMask
@@ -17,9 +18,18 @@ log = logging.getLogger(__name__)
 
 
 class Roster:
-    """Keeps a producer's cameras to what the plans say. ``change`` may be called from another thread than the rest."""
+    """Keeps a producer's cameras to what the plans say. ``change`` may be called from another thread than the rest.
 
-    def __init__(self, plans: Sequence[CameraPlan], now: Callable[[], datetime] = utc_now) -> None:
+    Args:
+        plans: what each camera is to do.
+        now: the clock.
+        bundle: what frames are for, if it is known.
+    """
+
+    def __init__(
+        self, plans: Sequence[CameraPlan], now: Callable[[], datetime] = utc_now, bundle: Manifest | None = None
+    ) -> None:
+        self._bundle = bundle
         self._plans = {plan.camera_id: plan for plan in plans}
         self._now = now
         self._masks: dict[str, ChangingMask] = {}
@@ -88,7 +98,7 @@ class Roster:
 
     def _feed(self, plan: CameraPlan) -> CameraFeed:
         mask = self._masks[plan.camera_id] = ChangingMask()
-        feed = camera_feed(plan, mask)
+        feed = camera_feed(plan, mask, self._bundle)
         if plan.camera_id in self._ever_begun:
             feed = replace(feed, session_id=None)  # a session's frames are counted from nought once only
         self._ever_begun.add(plan.camera_id)

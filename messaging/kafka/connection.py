@@ -7,6 +7,7 @@ from typing import Any
 
 from kafka.net.manager import KafkaConnectionManager
 
+from messaging.cloud_events import EventMode
 from messaging.kafka.credentials import PASSWORD, TokenFile
 from schemas.credentials import CredentialFile
 
@@ -85,6 +86,7 @@ class KafkaOptions:
         transaction_timeout_s: the broker aborts a transaction that is open for longer.
         commit_timeout_s: longest wait of a commit.
         replication_factor: of topics that are created; -1 = the broker's default.
+        event_mode: how CloudEvents are written; both ways are read.
     """
 
     session_timeout_s: float = 10.0
@@ -98,6 +100,7 @@ class KafkaOptions:
     transaction_timeout_s: float = 10.0
     commit_timeout_s: float = 15.0
     replication_factor: int = -1
+    event_mode: EventMode = "structured"
 
 
 def quiet_client_logs() -> None:

@@ -25,6 +25,7 @@ from kafka.protocol.consumer import IsolationLevel
 from kafka.record.default_records import DefaultRecordBatch
 from kafka.record.util import decode_varint
 
+from messaging.cloud_events import to_structured
 from messaging.ports import UNREADABLE, Headers, Record
 
 _log = logging.getLogger(__name__)
@@ -190,7 +191,7 @@ def _record(body: bytes, batch: Any, topic: str, partition: int) -> Record:
         raise ValueError(f"a record must end where its length says, {len(body)}, it ends at {at}")
     is_broker_time = batch.timestamp_type == DefaultRecordBatch.LOG_APPEND_TIME
     timestamp_ms = batch.max_timestamp if is_broker_time else batch.first_timestamp + elapsed_ms
-    return Record(topic, partition, batch.base_offset + offset_delta, key, value, headers, timestamp_ms)
+    return to_structured(Record(topic, partition, batch.base_offset + offset_delta, key, value, headers, timestamp_ms))
 
 
 def _headers(body: bytes, at: int) -> tuple[Headers, int]:

@@ -23,6 +23,7 @@ from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLarg
 from kafka.future import Future
 from kafka.structs import ConsumerGroupMetadata
 
+from messaging.cloud_events import form_of
 from messaging.dead_letters import is_letter, shortened
 from messaging.kafka.connection import KafkaConnection, KafkaOptions
 from messaging.kafka.errors import is_fenced, translate
@@ -60,6 +61,7 @@ class KafkaOutbox:
         self._options = options
         self._subscription = subscription
         self._writer_id = writer_id
+        self._form = form_of(options.event_mode)
         self._lock = threading.Lock()
         self._closed = False
         self._producer: KafkaProducer | None = self._connect(connection.timeout_s)
@@ -123,7 +125,7 @@ class KafkaOutbox:
         """All of it or nothing; the records as a reader will find them."""
         deadline = time.monotonic() + self._options.commit_timeout_s
         producer.begin_transaction()
-        sent = [_send(producer, record) for record in records]
+        sent = [self._send(producer, record) for record in records]
         if progress:
             send_offsets(producer, offsets_of(self._subscription.marks(progress)), membership, _left_s(deadline))
         # The client would commit without the records that failed. And its flush fails where it had to split a batch.
@@ -136,6 +138,19 @@ class KafkaOutbox:
                 raise error
         commit_transaction(producer, _left_s(deadline))
         return [_written(record, future) for record, future in zip(records, sent, strict=True)]
+
+    def _send(self, producer: KafkaProducer, record: OutRecord) -> Future:
+        wired = self._form(record)
+        try:
+            return producer.send(
+                wired.topic,
+                key=wired.key.encode(),
+                value=wired.value,
+                headers=list(wired.headers),
+                partition=wired.partition,
+            )
+        except MessageSizeTooLargeError as error:
+            raise _too_large(record, error) from error
 
     def _connect(self, timeout_s: float) -> KafkaProducer:
         producer: KafkaProducer | None = None
@@ -185,19 +200,6 @@ class KafkaOutbox:
             self._producer = self._connect(min(_REPLACE_S, self._connection.timeout_s))
         except EngramError as error:
             _log.warning("the open transaction ends by time-out: %s", error)
-
-
-def _send(producer: KafkaProducer, record: OutRecord) -> Future:
-    try:
-        return producer.send(
-            record.topic,
-            key=record.key.encode(),
-            value=record.value,
-            headers=list(record.headers),
-            partition=record.partition,
-        )
-    except MessageSizeTooLargeError as error:
-        raise _too_large(record, error) from error
 
 
 def _error_of(future: Future, deadline: float) -> KafkaError | None:

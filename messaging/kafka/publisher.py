@@ -18,6 +18,7 @@ from itertools import islice
 from kafka import KafkaProducer
 from kafka.producer.future import FutureRecordMetadata
 
+from messaging.cloud_events import form_of
 from messaging.kafka.connection import KafkaConnection, KafkaOptions
 from messaging.kafka.diagnosis import reaching
 from messaging.kafka.errors import translate, translated
@@ -115,6 +116,7 @@ class KafkaPublisher:
         self._options = options
         self._require_topic = require_topic
         self._limit_of = limit_of
+        self._form = form_of(options.event_mode)
         self._known_topics: dict[str, int | None] = {}
         self._seen_topics: set[str] = set()
         self._in_flight = _InFlight(options.in_flight_bytes)
@@ -125,6 +127,7 @@ class KafkaPublisher:
 
     def publish(self, record: OutRecord, on_done: OnDone | None = None) -> None:
         """See ``ports.Publisher``. TransientError: the broker must say something first, and is away."""
+        record = self._form(record)
         self._check_size(record)
         opened = _Open(payload_bytes(record) + RECORD_OVERHEAD_BYTES, time.monotonic(), on_done)
         self._replace_if_stuck()

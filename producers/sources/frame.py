@@ -13,6 +13,12 @@ from schemas.messages import Clock
 Image = NDArray[np.uint8]
 """One decoded image, uint8 (H, W, 3) BGR."""
 
+Size = tuple[int, int]
+"""(width, height) in pixels."""
+
+Maker = Callable[[Size | None], Image]
+"""Makes an image in its own size; told at which it is wanted, it may have halved the sides as ``shrunk`` would."""
+
 State = Literal["online", "stale", "offline"]
 """online: frames come; stale: connected, but no frame for a while; offline: not connected, or at its end."""
 
@@ -29,7 +35,7 @@ class CapturedFrame:
         offset_s: where in its recording it is, as a player shows it, in seconds; None = it is no recording.
     """
 
-    picture: Image | Callable[[], Image]
+    picture: Image | Maker
     captured_at: datetime
     clock: Clock
     missed: tuple[datetime, ...] = ()
@@ -42,7 +48,11 @@ class CapturedFrame:
         Raises:
             BadMessageError: it cannot be made.
         """
-        return self.picture() if callable(self.picture) else self.picture
+        return self.picture(None) if callable(self.picture) else self.picture
+
+    def image_for(self, wanted: Size) -> Image:
+        """As ``image``, for who makes it as small as ``wanted``: one that is made costs half if it is made smaller."""
+        return self.picture(wanted) if callable(self.picture) else self.picture
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,14 @@
 """One picture as a file or camera gives it: in its own size, not yet turned into BGR, with the stamps it came with."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 
-from producers.sources.frame import Image, as_bgr
+from producers.shrinking import num_halvings
+from producers.sources.frame import Image, Maker, Size, as_bgr
 from schemas.errors import BadMessageError
 
 
@@ -23,8 +23,8 @@ class Picture:
         wall_at: when it was captured by the camera's clock, UTC; None = the camera does not say.
     """
 
-    image: Image | Callable[[], Image]
-    size: tuple[int, int]
+    image: Image | Maker
+    size: Size
     stamp_s: float | None = None
     wall_at: datetime | None = None
 
@@ -44,12 +44,23 @@ class Converter:
         """``frame``, upright as its film says, to be made into an image when somebody looks at it."""
         turns = round((frame.rotation or 0) / 90) % 4
         size = (frame.width, frame.height) if turns % 2 == 0 else (frame.height, frame.width)
-        return Picture(lambda: self._bgr(frame, turns), size, frame.time, wall_at)
 
-    def _bgr(self, frame: av.VideoFrame, turns: int) -> Image:
-        """Raises BadMessageError: a kind of picture that cannot be converted."""
+        def made(wanted: Size | None) -> Image:
+            return self._bgr(frame, turns, 0 if wanted is None else num_halvings(size, wanted))
+
+        return Picture(made, size, frame.time, wall_at)
+
+    def _bgr(self, frame: av.VideoFrame, turns: int, halvings: int) -> Image:
+        """Upright, its sides halved so many times.
+
+        Raises:
+            BadMessageError: a kind of picture that cannot be converted.
+        """
+        size = (frame.width >> halvings, frame.height >> halvings)
+        # Told of a way to scale, FFmpeg takes another one to the colours as well, also where there is nothing to scale.
+        way = Interpolation.AREA if halvings else None
         try:
-            image = as_bgr(self._reformatter.reformat(frame, format="bgr24").to_ndarray())
+            image = as_bgr(self._reformatter.reformat(frame, *size, format="bgr24", interpolation=way).to_ndarray())
         except (av.FFmpegError, OSError, ValueError) as error:
             text = f"a picture must be of a kind that can be shown, {frame.format.name} is not"
             raise BadMessageError("unreadable", text) from error

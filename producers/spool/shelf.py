@@ -54,6 +54,7 @@ class Shelf:
         self.last_found: FrameHeader | None = None
         self._segment_bytes = segment_bytes
         self._segments: deque[_Segment] = deque()
+        self._newest_number = 0
         self._writing: int | None = None
         self._reading: tuple[int, int] | None = None  # number of the segment, descriptor
         self._in_hand: set[Place] = set()
@@ -82,9 +83,19 @@ class Shelf:
         """When the first record of the oldest segment was kept; None where there is none."""
         return self._segments[0].first_kept_at if self._segments else None
 
+    @property
+    def droppable_since(self) -> float | None:
+        """When the first record of the segment that goes next was kept, if it can go without harm.
+
+        Not while something of it is in hand: who is killed then would have lost what nobody can name.
+        """
+        segment = self._next_to_go()
+        return None if segment is None else segment.first_kept_at
+
     def is_outlived(self, kept_at: float) -> bool:
-        """Whether all of the oldest segment was kept before that time."""
-        return bool(self._segments) and self._segments[0].last_kept_at < kept_at
+        """Whether all of that segment was kept before a time."""
+        segment = self._next_to_go()
+        return segment is not None and segment.last_kept_at < kept_at
 
     def append(self, header: FrameHeader, value: bytes, kept_at: float) -> Place:
         """Write one record behind the others.
@@ -164,10 +175,13 @@ class Shelf:
         return True
 
     def drop_oldest(self) -> Sequence[KeptFrame]:
-        """Delete the oldest segment; what is lost by it, without values. What is in hand of it is not lost yet."""
+        """Delete the oldest segment of which nothing is in hand, else the oldest; what is lost by it, without values.
+
+        What is in hand of it is not lost yet.
+        """
         if not self._segments:
             return ()
-        segment = self._segments[0]
+        segment = self._next_to_go() or self._segments[0]
         start = self._cursor[1] if segment.number == self._cursor[0] else 0
         records = skim(self._path(segment.number), segment.number, start)
         not_lost = self._done | self._in_hand
@@ -191,8 +205,13 @@ class Shelf:
         self._close_reading()
         os.close(self._cursor_file)
 
+    def _next_to_go(self) -> _Segment | None:
+        busy = {place.segment for place in self._in_hand}
+        return next((segment for segment in self._segments if segment.number not in busy), None)
+
     def _load(self, path: Path, end: int) -> None:
         number = int(path.name.removesuffix(_SUFFIX))
+        self._newest_number = max(self._newest_number, number)
         start = self._cursor[1] if number == self._cursor[0] else 0
         first: KeptFrame | None = None
         last: KeptFrame | None = None
@@ -213,7 +232,7 @@ class Shelf:
         if self._writing is not None and self._segments[-1].num_bytes < self._segment_bytes:
             return self._segments[-1], self._writing
         self._close_writing()
-        number = max(self._cursor[0], self._segments[-1].number if self._segments else 0) + 1
+        self._newest_number = number = max(self._cursor[0], self._newest_number) + 1
         file = os.open(self._path(number), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
         self._writing = file
         self._segments.append(_Segment(number, 0, kept_at, kept_at))
@@ -251,12 +270,15 @@ class Shelf:
             self._close_reading()
         with suppress(OSError):  # it stays where it is, and the cursor says that it is done with
             self._path(segment.number).unlink()
+        behind, is_oldest = (segment.number + 1, 0), segment is self._segments[0]
         self._segments.remove(segment)
-        behind = (segment.number + 1, 0)
-        self._cursor, self._next = max(self._cursor, behind), max(self._next, behind)
-        self._done = {place for place in self._done if place.segment > segment.number}
-        self._passed = deque(place for place in self._passed if place.segment > segment.number)
-        self._write_cursor()
+        self._done = {place for place in self._done if place.segment != segment.number}
+        self._passed = deque(place for place in self._passed if place.segment != segment.number)
+        if self._next[0] == segment.number or is_oldest:
+            self._next = max(self._next, behind)
+        if is_oldest:
+            self._cursor = max(self._cursor, behind)
+            self._write_cursor()
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:012d}{_SUFFIX}"

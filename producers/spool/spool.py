@@ -10,7 +10,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,8 +169,9 @@ class Spool:
             pass
 
     def _drop_oldest(self, cause: str) -> bool:
-        kept = [(shelf.oldest_kept_at, camera_id) for camera_id, shelf in self._shelves.items()]
-        _, camera_id = min(((at, camera_id) for at, camera_id in kept if at is not None), default=(0.0, None))
+        free = {camera_id: shelf.droppable_since for camera_id, shelf in self._shelves.items()}
+        kept = {camera_id: shelf.oldest_kept_at for camera_id, shelf in self._shelves.items()}
+        camera_id = _oldest(free) or _oldest(kept)
         if camera_id is None:
             return False
         self._lose(camera_id, self._shelves[camera_id].drop_oldest(), cause)
@@ -190,6 +191,12 @@ class Spool:
         if self._is_failing:
             self._is_failing = False
             logger.warning("the spool in %s can be written again", self.options.folder)
+
+
+def _oldest(since: Mapping[str, float | None]) -> str | None:
+    """Of which camera that is; None if of none."""
+    known = ((at, camera_id) for camera_id, at in since.items() if at is not None)
+    return min(known, default=(0.0, None))[1]
 
 
 def _locked(folder: Path) -> int:

@@ -68,6 +68,11 @@ class KafkaSection(Section):
     scores_retention_s: float = Field(
         default=7 * 86400.0, gt=0, description="how long the broker keeps scores and dead letters"
     )
+    event_mode: Literal["structured", "binary"] = Field(
+        default="structured",
+        description="how CloudEvents are written: structured: all of it in the value; binary: its data in the value,"
+        " the rest in headers; both are read",
+    )
     events_retention_s: float = Field(default=30 * 86400.0, gt=0, description="how long the broker keeps events")
 
     @field_validator("bootstrap_servers")

@@ -14,11 +14,11 @@ from benchmarks.__main__ import NAMES, app
 from benchmarks.plumbing import CAMERAS
 from bundles.bundle import save_bundle
 from inference.engine import engine_of, network_of
+from inference.fit import NUM_STEPS
 from inference.formats import FrameFormat
 from inference.loading import open_engine
 from tests.small_bundle import FPS, small_bundle
 from tests.unit.training.labelled_scene import write_scene
-from workers.fit import NUM_STEPS
 
 
 @pytest.fixture(autouse=True)

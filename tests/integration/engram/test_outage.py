@@ -15,10 +15,8 @@ from deploy.local.wait import wait_until
 from engram.build.topics import topic_specs
 from messaging.kafka.bus import KafkaBus
 from messaging.kafka.connection import KafkaConnection
-from producers.spool.segments import skim
-from schemas.codec import HEADER, decode_message
-from schemas.messages import FrameHeader
 from schemas.settings.connections import KafkaSection
+from tests.outage import arrivals, in_order, on_disk
 from tests.services import READY_TIMEOUT_S
 
 DEADLINE_S = 120.0
@@ -56,24 +54,6 @@ def produce(own_kafka: LocalKafka, tmp_path: Path) -> Iterator[Callable[..., "su
         process.wait()
 
 
-def on_disk(folder: Path) -> dict[str, list[tuple[str, int]]]:
-    """Camera to (session, index) of the frames in its segments."""
-    kept: dict[str, list[tuple[str, int]]] = {camera: [] for camera in CAMERAS}
-    for path in sorted(folder.rglob("*.segment")):
-        try:
-            records = list(skim(path, 0))
-        except FileNotFoundError:  # it was done with
-            continue
-        kept[path.parent.name] += [(one.header.session_id, one.header.frame_index) for one in records]
-    return kept
-
-
-def arrived(bus: KafkaBus) -> dict[str, list[FrameHeader]]:
-    records = bus.reader(["frames"], from_beginning=True).read_to_end(DEADLINE_S)
-    headers = [decode_message(FrameHeader, record.header(HEADER)) for record in records]
-    return {camera: [one for one in headers if one.camera_id == camera] for camera in CAMERAS}
-
-
 def test_nothing_is_lost_and_order_holds(
     own_kafka: LocalKafka, bus: KafkaBus, produce: Callable[..., "subprocess.Popen[bytes]"], tmp_path: Path
 ) -> None:
@@ -83,17 +63,19 @@ def test_nothing_is_lost_and_order_holds(
         return (tmp_path / f"{name}.log").read_text()
 
     first = produce("first")
-    assert wait_until(lambda: all(len(one) >= 10 for one in arrived(bus).values()), DEADLINE_S), told("first")
+    assert wait_until(lambda: all(len(one) >= 10 for one in arrivals(bus, CAMERAS).values()), DEADLINE_S), told("first")
     own_kafka.pause()
-    assert wait_until(lambda: all(len(one) >= 60 for one in on_disk(spool).values()), DEADLINE_S), told("first")
+    assert wait_until(lambda: all(len(one) >= 60 for one in on_disk(spool, CAMERAS).values()), DEADLINE_S), told(
+        "first"
+    )
     first.kill()
     first.wait()
-    kept_by_first = on_disk(spool)
+    kept_by_first = on_disk(spool, CAMERAS)
 
     second = produce("second")
 
     def sessions() -> list[int]:
-        return [len({session for session, _ in frames}) for frames in on_disk(spool).values()]
+        return [len({session for session, _ in frames}) for frames in on_disk(spool, CAMERAS).values()]
 
     assert wait_until(lambda: sessions() == [2, 2], DEADLINE_S), told("second")
     own_kafka.kill()
@@ -104,11 +86,11 @@ def test_nothing_is_lost_and_order_holds(
     assert second.wait(DEADLINE_S) == 0, told("second")
     assert told("second").count("the log takes no frames any more") == 1
     assert told("second").count("the log takes frames again after") == 1
-    assert sum(map(len, on_disk(spool).values())) == 0
+    assert sum(map(len, on_disk(spool, CAMERAS).values())) == 0
 
-    for camera, headers in arrived(bus).items():
+    for camera, found in arrivals(bus, CAMERAS).items():
         # A repeat, of what was on its way when the producer or the broker was killed, is dropped by workers.
-        order = list(dict.fromkeys((one.session_id, one.kind, one.frame_index) for one in headers))
+        order = [(one.header.session_id, one.header.kind, one.header.frame_index) for one in in_order(found)]
         names = list(dict.fromkeys(session for session, _, _ in order))
         assert len(names) == 2
         for name in names:

@@ -157,6 +157,44 @@ def test_frames_of_a_topic_are_replayed_from_where_one_wants(
     assert scores("nothing", "--until", "1h") == {}
 
 
+def test_a_replay_goes_into_topics_of_its_own_with_the_same_ids_and_scores(
+    call: Call, footage: Path, kafka_bootstrap: str, fresh_name: Callable[[str], str], tmp_path: Path
+) -> None:
+    kafka = {"ENGRAM_KAFKA__BOOTSTRAP_SERVERS": kafka_bootstrap, "ENGRAM_KAFKA__FRAMES_PARTITIONS": "2"}
+    trial, other = (f"{fresh_name(name)}." for name in ("trial", "other"))
+    done = call("replay", footage, "--camera", "calm", "--out", tmp_path / "a", "--into", trial, **kafka)
+    assert done.exit_code == 0, done.output
+    assert call("replay", footage, "--camera", "calm", "--into", other, "--enter", "1", **kafka).exit_code == 0
+
+    def told(prefix: str, name: str) -> list[str]:
+        reader = bus.reader([f"{prefix}{name}"], from_beginning=True)
+        values = [(record.value or b"").decode() for record in reader.read_to_end(60)]
+        reader.close()
+        return values
+
+    bus = KafkaBus(KafkaConnection(kafka_bootstrap))
+    assert told(trial, "frame-scores") == (tmp_path / "a" / "scores-calm.jsonl").read_text().splitlines()
+    assert told(trial, "anomaly-events") == (tmp_path / "a" / "events.jsonl").read_text().splitlines()
+    assert len(told(other, "frame-scores")) == NUM_FRAMES
+    assert told(other, "anomaly-events") == []
+    bus.close()
+
+    again = call("replay", footage, "--camera", "calm", "--into", trial, **kafka)
+    assert again.exit_code == 2
+    assert "must be new or empty for a replay, it holds something" in again.stderr
+    listed = call("events", "--topic-prefix", trial, "-o", "json", **kafka)
+    (tmp_path / "live.jsonl").write_text(listed.stdout)
+    words = ("--camera", "calm", "--out", tmp_path / "b", "--against", tmp_path / "live.jsonl", "-o", "json")
+    beside = json.loads(call("replay", footage, *words).stdout)
+    assert (beside["appeared"], beside["vanished"], beside["changed"], beside["num_same"]) == ([], [], [], 1)
+
+
+def test_a_replay_that_goes_nowhere_is_told(call: Call) -> None:
+    done = call("replay", "x.mp4")
+    assert done.exit_code == 2
+    assert "--out DIR, --into PREFIX or both must say where it goes" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -169,6 +207,8 @@ def test_frames_of_a_topic_are_replayed_from_where_one_wants(
         (("x.mp4", "--bank-version", "3"), "name it with --bank"),
         (("x.mp4", "--against", "/nowhere"), "is none that can be read"),
         (("nowhere.mp4",), "nowhere.mp4"),
+        (("x.mp4", "--into", "a b"), "--into must be a prefix of its own"),
+        (("x.mp4", "--into", ""), "--into must be a prefix of its own"),
         (("rtsp://127.0.0.1:1/x",), "a replay needs a recording"),
     ],
 )

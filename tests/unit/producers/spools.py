@@ -6,6 +6,7 @@ from pathlib import Path
 
 from producers.account import CameraAccount
 from producers.counters import FrameCounts
+from producers.gaps import GapBook
 from producers.outlet import LogWatch, Outlet
 from producers.spool.spool import MIB, Spool, SpoolOptions
 from producers.spooled_lane import CatchUpOptions, SpooledLane
@@ -53,7 +54,8 @@ class Bench:
     def __post_init__(self) -> None:
         self.spool = Spool(SpoolOptions(self.folder, self.max_bytes, self.max_age_s), lambda: self.now_s)
         watch = LogWatch(lambda: self.now_s, str(self.folder))
-        self.outlet = Outlet(self.publisher, "frames", lambda: START, watch)
+        self.gaps = GapBook(self.folder / "gaps.json", lambda: self.now_s)
+        self.outlet = Outlet(self.publisher, "frames", lambda: START, watch, self.gaps)
         self.account = CameraAccount("gate", self.outlet, lambda _bytes, _reason: None)
         self.lane = SpooledLane(self.outlet, self.account, self.spool, self.catch_up, lambda: self.now_s)
         self.next_index = 0

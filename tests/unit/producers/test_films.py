@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from producers.shrinking import num_halvings, shrunk
 from producers.sources import CapturedFrame, Image, SourceOptions, open_source
 from producers.sources.picture import Converter
 from producers.sources.video_file import VideoFileSource
@@ -156,6 +157,22 @@ def test_what_is_sampled_out_is_never_made_into_an_image(tmp_path: Path, monkeyp
         if number == 7:
             made.append(int(frame.image[60, 60, 2]))
     assert len(made) == 1
+
+
+@pytest.mark.parametrize("wanted", [(64, 48), (160, 120), (32, 24)])
+def test_a_picture_that_is_wanted_small_is_made_smaller_and_is_the_same(
+    tmp_path: Path, wanted: tuple[int, int]
+) -> None:
+    path = tmp_path / "film.mp4"
+    film(str(path), steady(10), size=(640, 480))
+    for frame in open_source(str(path), OPTIONS):
+        whole, small = frame.image, frame.image_for(wanted)
+        times = num_halvings((640, 480), wanted)
+        assert small.shape == (480 >> times, 640 >> times, 3)
+        difference = np.abs(shrunk(small, wanted).astype(int) - shrunk(whole, wanted))
+        assert difference.mean() < 1.5
+        if times == 0:
+            np.testing.assert_array_equal(small, whole)
 
 
 def test_a_picture_that_cannot_be_shown_is_one_that_cannot_be_read() -> None:

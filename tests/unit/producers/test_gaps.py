@@ -76,7 +76,7 @@ def test_what_was_not_told_outlives_the_process(tmp_path: Path) -> None:
     assert gap.num_frames == 5
     second.save()
     assert GapBook(file).take() == [gap], "taken is not told"
-    second.told()
+    second.told(gap)
     second.save()
     assert GapBook(file).take() == []
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from producers.shrinking import shrunk
+from producers.shrinking import num_halvings, shrunk
 from producers.synthetic import SyntheticScene
 
 
@@ -18,6 +18,16 @@ def test_a_scene_is_as_in_one_step(size: tuple[int, int]) -> None:
     assert found.dtype == np.uint8
     assert np.abs(found - expected).mean() < 0.6
     assert np.abs(found - expected).max() <= 12
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted", "times"),
+    [((1920, 1080), (192, 128), 2), ((1920, 1080), (192, 144), 1), ((1001, 999), (16, 16), 0), ((64, 48), (64, 48), 0)],
+)
+def test_it_is_halved_while_it_is_four_times_as_large(
+    size: tuple[int, int], wanted: tuple[int, int], times: int
+) -> None:
+    assert num_halvings(size, wanted) == times
 
 
 def test_whole_halves_are_means() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from producers.gaps import GapBook
 from producers.lanes import WINDOW_FRAMES
 from producers.spooled_lane import CatchUpOptions, CatchUpOrder
 from schemas.errors import BadMessageError, FatalError, TransientError
@@ -192,6 +193,33 @@ def test_the_caps_take_the_oldest_and_count_them(make: MakeBench) -> None:
     bench.turn(100)
     assert bench.sent == list(range(lost, 200))
     assert bench.lane.is_empty()
+
+
+def test_what_the_caps_took_is_named_though_the_producer_is_killed(make: MakeBench) -> None:
+    bench = make(max_bytes=64_000)
+    bench.publisher.away = AWAY
+    bench.capture(200, num_bytes=1000)
+    bench.die()
+    (gap,) = GapBook(bench.folder / "gaps.json").take(is_last=True)
+    assert (gap.cause, gap.first_frame, gap.num_frames) == ("spool_full", 0, bench.counts.dropped["spool_full"])
+
+
+def test_what_is_on_its_way_is_on_disk_whatever_the_caps_take(make: MakeBench) -> None:
+    """Else SIGKILL would lose what no gap names."""
+    bench = make(MemoryPublisher(holds=True), max_bytes=128_000)
+    bench.capture(10)
+    bench.turn(20)  # no answer comes: they are written to disk
+    bench.capture(400, num_bytes=1000)
+    num_open = len(bench.sent)
+    assert num_open == WINDOW_FRAMES
+    bench.die()
+    (gap,) = GapBook(bench.folder / "gaps.json").take(is_last=True)
+    assert gap.first_frame >= num_open
+    assert gap.num_frames == gap.last_frame - gap.first_frame + 1 == bench.counts.dropped["spool_full"]
+    after = make(max_bytes=128_000)
+    after.turn(200)
+    lost = set(range(gap.first_frame, gap.last_frame + 1))
+    assert after.sent == [index for index in range(410) if index not in lost]
 
 
 def test_frames_older_than_the_age_are_dropped_even_while_the_log_is_away(make: MakeBench) -> None:

@@ -96,6 +96,30 @@ def test_what_lasts_is_told_with_its_beginning_and_its_end(watched: Watched, nam
     assert watched.judge.view == "clear"
 
 
+@pytest.mark.parametrize("name", TAMPERED)
+def test_it_is_doubted_at_once_and_until_it_is_told_to_be_over(watched: Watched, name: str) -> None:
+    view, change = TAMPERED[name]
+    assert watched.judge.doubt == "clear"
+    watched.see(0.5, change)
+    assert (watched.judge.view, watched.judge.doubt) == ("clear", view)
+    watched.see(0.5)
+    assert watched.judge.doubt == "clear"
+    watched.see(30, change)
+    watched.see(1)
+    assert watched.judge.doubt == view
+    watched.see(5)
+    assert watched.judge.doubt == "clear"
+
+
+def test_a_still_picture_is_doubted_after_seconds_and_told_after_a_minute(watched: Watched) -> None:
+    watched.see(4, has_noise=False)
+    assert watched.judge.doubt == "clear"
+    watched.see(3, has_noise=False)
+    assert (watched.judge.view, watched.judge.doubt) == ("clear", "frozen")
+    watched.see(0.5)
+    assert watched.judge.doubt == "clear"
+
+
 def test_a_picture_that_is_shown_again_and_again_is_frozen(watched: Watched) -> None:
     watched.see(19, has_noise=False)
     assert watched.changes == []
@@ -167,13 +191,15 @@ def test_a_run_tells_of_its_view(place: Image) -> None:
     images = [np.clip(place + rng.integers(-3, 4, place.shape), 0, 255).astype(np.uint8) for _ in range(60)]
     images += [np.full_like(place, 2)] * 60
     told: list[CameraView] = []
-    outlet = Outlet(MemoryPublisher(), "frames", lambda: START)
+    publisher = MemoryPublisher()
+    outlet = Outlet(publisher, "frames", lambda: START)
     outlet.on_view = told.append
     source = ScriptedSource(images, fps=1 / INTERVAL.total_seconds())
     feed = CameraFeed("gate", source, pacing=PacingOptions(mode="backfill"), session_id="s1", watches_view=True)
     run = FeedRun(feed, outlet)
     run.run()
     (view,) = told
+    assert [one.view for one in publisher.frames] == ["clear"] * 60 + ["dark"] * 60, "said with each, before it is told"
     assert (view.kind, view.view, view.phase) == ("tamper", "dark", "start")
     assert view.started_at == START + timedelta(seconds=30)
     assert run.report().view == "dark"

@@ -117,7 +117,7 @@ UNBOUNDED = {
     "kafka.ssl_certfile", "kafka.ssl_keyfile", "memory.updates", "producer.width", "producer.height", "producer.mask",
     "producer.hours", "producer.start", "producer.paused_until",
     "producer.spool_dir", "producer.watch_view",
-    "worker.bundle",
+    "worker.bundle", "kafka.event_mode",
     "console.file", "console.proxies", "console.ssl_certfile", "console.ssl_keyfile", "console.token_file",
     "console.tokens",
 }  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 
 from inference.engine import ClipResult
 from inference.formats import ClipFormat
+from inference.recognition import Recognition
 from inference.standard import ByLine, Standards
 from memory_store.proposal import ItemSums
 from messaging.ports import OutRecord
@@ -30,6 +31,7 @@ from workers.windows import Window
 BUNDLE = small_bundle()
 BANK = BankRef("shared", 3, "ab" * 32, "live")
 CALM, WILD = 1e-9, 50.0
+VIEWS = ["frozen", "dark", "covered", "blurred", "moved"]
 
 
 def assessor(threshold: float = 1.0, **changes: object) -> Assessor:
@@ -100,10 +102,9 @@ def test_the_gate_lets_pass_what_is_below_its_threshold_only(
     of = camera()
     calibration = BUNDLE.calibration.model_copy(update={"gate_threshold": threshold, "speed_scale": None})
     judge = replace(assessor(), bundle=replace(BUNDLE, calibration=calibration))
-    output = Output()
     found = Finding(header(0), result(regular_score), BANK, ByLine(calibration))
-    assert judge._propose(of, found, None, output) == passes
-    assert (of.draft is not None) == passes
+    untaught = judge._untaught(of, found, found.standard.look(result()))
+    assert untaught == (None if passes else "gate")
 
 
 def test_normal_frames_teach_and_the_score_says_so() -> None:
@@ -124,6 +125,31 @@ def test_nothing_is_taught_to_a_bank_that_is_not_ours_to_teach(state: str) -> No
 
 def test_updates_can_be_switched_off() -> None:
     assert proposed(play(assessor(updates=False), camera(), [(header(0), result())])) == [False]
+
+
+@pytest.mark.parametrize("view", [*VIEWS, "smeared"])
+def test_a_view_that_is_not_clear_teaches_nothing_and_is_counted(view: str) -> None:
+    """Also one that a later producer knows of."""
+    of = camera()
+    shown = [None] * 5 + [view] * 10 + ["clear"] * 12
+    told = [header(index).model_copy(update={"view": each}) for index, each in enumerate(shown)]
+    output = play(assessor(), of, [(each, result()) for each in told])
+    assert proposed(output) == [each in (None, "clear") for each in shown]
+    assert output.tally.untaught == {f"view_{view}": 10}
+    assert output.tally.proposals == {"withdrawn": 1, "published": 1}, "what came right before may hold some of it"
+    (record,) = of_topic(output, "memory-updates")
+    taught = decode_message(ProposalHeader, dict(record.headers)[HEADER])
+    assert (taught.first_frame, taught.last_frame, taught.num_frames) == (15, 25, 11)
+
+
+def test_why_a_frame_taught_nothing_is_counted() -> None:
+    frames = [(header(index), result(error=WILD if index >= 5 else CALM)) for index in range(12)]
+    output = play(assessor(), camera(), frames)
+    assert output.tally.untaught == {"event": proposed(output).count(False)} != {"event": 0}
+    assert play(assessor(threshold=0.1), camera(), frames[:5]).tally.untaught == {"gate": 5}
+    assert play(assessor(updates=False), camera(), frames[:5]).tally.untaught == {"frozen_memory": 5}
+    other = Camera("cam1", Window(ClipFormat(1)), recognition=Recognition("differs", quick=2.0))
+    assert play(assessor(), other, frames[:5]).tally.untaught == {"differs": 5}
 
 
 def test_an_event_withdraws_the_second_before_it() -> None:

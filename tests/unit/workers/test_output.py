@@ -73,5 +73,5 @@ def test_a_line_of_counts_names_reasons_that_happened() -> None:
     tally.skipped.update({"stale": 0, "duplicate": 1})
     assert str(tally) == (
         "5 received, 2 scored, 1 warming, 1 session ends, 0 dead-lettered, 1 skipped (duplicate 1), 9 lost, "
-        "0 event messages, 0 proposals"
+        "0 event messages, 0 proposals, 0 untaught"
     )

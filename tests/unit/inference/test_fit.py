@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from inference.fit import GREY_TOLERANCE, NUM_STEPS, QUALITY_TOLERANCE, Rate, image_misfits, misfits, noted
 from tests.small_bundle import small_bundle
 from tests.unit.workers.arriving import START, header
-from workers.fit import GREY_TOLERANCE, NUM_STEPS, QUALITY_TOLERANCE, Rate, image_misfits, misfits, noted
 
 MANIFEST = small_bundle().manifest  # 10 frames a second, 32 x 24, grey, of unknown quality
 AT_90 = MANIFEST.model_copy(update={"jpeg_quality": 90})

@@ -1,8 +1,8 @@
 """Whether what a camera sends is what the bundle was trained on: its rate, and the size, quality and colour of frames.
 
 Scores of another rate mean little: at a fifth of it everything seems to move five times as fast. So each session is
-looked at once, by the times its frames were really captured, and what does not fit is told in words. What the bundle
-does not say of itself is no reason for a word.
+looked at once, by the times its frames were really captured, and what does not fit is told in words: by workers, and by
+a producer that knows the bundle. What the bundle does not say of itself is no reason for a word.
 """
 
 from collections.abc import Sequence
