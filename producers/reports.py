@@ -23,12 +23,12 @@ from schemas.cameras import (
     CameraViewEvent,
     FrameTally,
     Loss,
-    ViewState,
     gap_event,
     view_event,
 )
 from schemas.codec import EVENT_HEADERS, encode_message
 from schemas.errors import EngramError, TransientError
+from schemas.messages import ViewState
 from schemas.version import software_version
 
 logger = logging.getLogger(__name__)

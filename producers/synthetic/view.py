@@ -50,7 +50,8 @@ class View:
 
     def away(self, points_N3: Float64) -> Float64:
         """Metres that world points lie away from the camera on the ground, (N,)."""
-        return self._turned(points_N3)[:, 1]
+        away_N: Float64 = self._turned(points_N3)[:, 1]
+        return away_N
 
     def project(self, points_N3: Float64) -> tuple[Float64, Float64]:
         """Pixels (N, 2) and pixels per metre (N) of world points; all must lie in front of the camera."""

@@ -15,7 +15,7 @@ import pytest
 
 from deploy.local.kafka import LocalKafka
 from deploy.local.wait import wait_until
-from engram.build.bundles import shipped_bundle
+from engram.build.shipped import WALKWAY, shipped_bundle
 from engram.demo.fleet import Fleet
 from engram.demo.progress import Progress
 from engram.demo.stack_run import FleetRun, StackDemoRequest, run_fleet
@@ -116,7 +116,7 @@ def test_every_start_has_one_end_and_a_group_sees_each_message(
 ) -> None:
     happens, settings = chaos
     request = StackDemoRequest(
-        shipped_bundle(), tmp_path / "fleet", SECONDS, DEADLINE_S, print, None, settings, happens, CAMERAS
+        shipped_bundle(WALKWAY), tmp_path / "fleet", SECONDS, DEADLINE_S, print, None, settings, happens, CAMERAS
     )
     found = run_fleet(addresses(own_kafka.bootstrap_servers, redis_url), request, threading.Event())
     assert all(check.ok for check in found.checks()), found.checks()  # one end each, ids and scores of a calm run
