@@ -136,6 +136,10 @@ class Reading:
             self._scores.close()
             self._scores = None
 
+    def num_partitions(self) -> int:
+        """Partitions, without those of scores, that are ours; callable from any thread."""
+        return len(self._claims)
+
     def lag(self) -> int:
         """Records, without scores, that wait to be read."""
         return 0 if self._subscription is None else self._subscription.lag()

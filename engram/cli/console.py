@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from engram.cli.invocation import Invocation, command
-from engram.cli.options import BootstrapOption, PrefixOption, StoreOption, kafka_overrides
+from engram.cli.options import BootstrapOption, HttpOption, PrefixOption, StoreOption, kafka_overrides
 from engram.run.process import stop_on_signals
 from schemas.errors import FatalError, SettingsError
 from schemas.settings import ConsoleSettings
@@ -56,6 +56,7 @@ def console(
     store: StoreOption = None,
     bootstrap_servers: BootstrapOption = None,
     topic_prefix: PrefixOption = None,
+    http: HttpOption = None,
 ) -> None:
     """Show the operator's page: what is unusual now, what is to be reviewed, cameras, memory.
 
@@ -74,6 +75,7 @@ def console(
         "console.token_file": token_file,
         "console.base_path": base_path,
         "console.file": file,
+        "http.listen": http,
     }
     loaded = run.load(ConsoleSettings, overrides)
     if make_token is not None:

@@ -5,7 +5,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from consumers.media.folder import FolderStore
 from consumers.media.footage import FrameLog
 from consumers.media.store import MediaStore
 from consumers.sieve import EventSieve
+from engram.observe.consumer import Follower, SeenConsumer, member
+from engram.observe.desk import Desk
 from engram.run.process import connected
 from messaging.ports import Begin, Bus
 from schemas.addresses import without_secrets
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 
 S3 = "s3://"
 CLOSE_S = 10.0
+LONGEST_S = 1800.0
+"""A clip of many minutes takes some to be made; whoever takes longer hangs."""
 
 
 def media_store(place: str, endpoint_url: str | None = None) -> MediaStore:
@@ -71,20 +75,43 @@ class ClipRequest:
     options: ClipOptions
 
 
-def run_clips(bus: Bus, names: TopicNames, request: ClipRequest, stop: threading.Event) -> None:
+def run_clips(bus: Bus, names: TopicNames, request: ClipRequest, stop: threading.Event, desk: Desk) -> None:
     """Make media until ``stop`` is set. A broker or a store that is away is waited for.
+
+    Args:
+        bus: where events and frames are.
+        names: of the topics.
+        request: which media go where.
+        stop: asks for the end.
+        desk: shows how it fares.
 
     Raises:
         SettingsError, FatalError: see ``media_store``; or the membership is beyond repair.
     """
+    desk.wait_for("the store must answer")
     store = connected(lambda: media_store(request.place, request.endpoint_url), stop)
     if store is None:
         return
+    desk.wait_for("the log must answer")
     with clipper(bus, names, store, request, stop) as made:
         if made is not None:
+            desk.show(SeenConsumer("clips", lambda: [_follower(request.group, made)]))
             log.info("media of %s go to %s as group %s", names.anomaly_events, request.place, request.group)
             made.run(stop)
             log.info("%s", made.counts)
+
+
+def _follower(group: str, made: Clipper) -> Follower:
+    counts = made.counts
+    outcomes = {
+        "whole": counts.whole,
+        "partial": counts.partial,
+        "gone": counts.gone,
+        "early": counts.early,
+        "repeated": counts.repeated,
+    }
+    seen = member(group, made.reader, outcomes, made.turned_at_s)
+    return replace(seen, failed=counts.failed, waiting_s=made.failing_s(), stuck_s=LONGEST_S)
 
 
 @dataclass(frozen=True, slots=True)

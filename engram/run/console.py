@@ -22,6 +22,8 @@ from console.web.site import Health, Parts, Place
 from console.web.stream import Streams
 from engram.build.adapters import open_bus, open_store
 from engram.build.paths import data_file
+from engram.observe.consumer import Follower, SeenConsumer
+from engram.observe.desk import open_desk
 from engram.observe.fleet_pipes import FleetPipes
 from engram.observe.server import bound
 from engram.run.process import Crew, connected
@@ -140,6 +142,20 @@ class Console:
             return Health(self._pulse.silent_s(), 0.0, 0, WAITING)
         return Health(self._pulse.silent_s(), self.reading.silent_s(), self.reading.lag(), self.reading.trouble)
 
+    def follower(self) -> Follower:
+        """How its reader fares; from any thread."""
+        reading, tally = self.reading, self.reading.tally
+        return Follower(
+            reading.group,
+            tally.received + tally.passed_over,
+            {**dict(list(tally.bad.items())), "passed_over": tally.passed_over},
+            {"shown": tally.taken},
+            reading.turned_at_s,
+            reading.lag(),
+            reading.num_partitions(),
+            trouble=reading.trouble if self._is_connected else WAITING,
+        )
+
     @contextmanager
     def pages(self, plumbing: Callable[[], Plumbing], tell: Tell) -> Iterator[Serving]:
         """Show it; ``tell`` gets the address, once, with a token where one was made for this run.
@@ -192,11 +208,13 @@ def run_console(settings: ConsoleSettings, has_store: bool, stop: threading.Even
         FatalError: see ``Console.run``, or the file is no console's.
     """
     with ExitStack() as opened:
+        desk = opened.enter_context(open_desk(settings.http, "console"))
         bus = opened.enter_context(open_bus(settings.kafka))
         store = opened.enter_context(open_store(settings.store, EVERY_VERSION)) if has_store else None
         path = settings.console.file or data_file(FILE)
         console = opened.enter_context(closing(Console(settings, path, bus, store)))
         pipes = opened.enter_context(closing(FleetPipes(settings.kafka, console.board, console.reading.tally)))
+        desk.show(SeenConsumer("console", lambda: [console.follower()]))
         serving = opened.enter_context(console.pages(pipes, tell))
         crew = Crew()
         ending = threading.Event()

@@ -11,6 +11,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.deploy import alert_causes as causes
+from tests.integration.deploy import consumer_causes
 from tests.integration.deploy.alert_causes import Scene
 
 ALERTS = Path(__file__).parents[3] / "deploy" / "grafana" / "alerts.yaml"
@@ -36,6 +37,9 @@ CAUSES: dict[Callable[[Scene], Iterator[None]], set[str]] = {
     causes.a_memory_that_somebody_froze: {"EngramMemoryFrozen"},
     causes.a_memory_that_wanders_off: {"EngramMemoryFar"},
     causes.proposals_to_a_frozen_memory: {"EngramMemoryFrozen", "EngramProposalsRejected"},
+    consumer_causes.a_target_that_takes_nothing: {"EngramNotDelivered"},
+    consumer_causes.a_target_that_refuses: {"EngramNeverDelivered"},
+    consumer_causes.a_target_that_is_too_slow: {"EngramConsumerBehind"},
 }
 
 Series = Mapping[str, float]

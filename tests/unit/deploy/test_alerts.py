@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from engram.observe import coordinator, desk, producer, worker
+from engram.observe import consumer, coordinator, desk, producer, worker
 from engram.observe.families import Family
 
 ROOT = Path(__file__).parents[3]
 ALERTS = ROOT / "deploy" / "grafana" / "alerts.yaml"
 DASHBOARD = ROOT / "deploy" / "grafana" / "engram.json"
-FAMILIES = {family.name: family for module in (desk, producer, worker, coordinator) for family in module.FAMILIES}
+FAMILIES = {
+    family.name: family for module in (desk, producer, worker, coordinator, consumer) for family in module.FAMILIES
+}
 OF_EVERY_TARGET = {"instance", "job", "le"}
 NAMES = re.findall(r"- alert: (\w+)", ALERTS.read_text())
 
