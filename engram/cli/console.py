@@ -40,6 +40,12 @@ FileOption = Annotated[
 ]
 
 
+MediaOption = Annotated[
+    str | None,
+    typer.Option("--media", metavar="PLACE", help="Where 'engram clips' keeps videos: the same folder, or s3://…"),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
     command(app, "console", extra="console")(console)
@@ -53,6 +59,7 @@ def console(
     role: RoleOption = "operate",
     base_path: BasePathOption = None,
     file: FileOption = None,
+    media: MediaOption = None,
     store: StoreOption = None,
     bootstrap_servers: BootstrapOption = None,
     topic_prefix: PrefixOption = None,
@@ -75,6 +82,7 @@ def console(
         "console.token_file": token_file,
         "console.base_path": base_path,
         "console.file": file,
+        "console.media": media,
         "http.listen": http,
     }
     loaded = run.load(ConsoleSettings, overrides)

@@ -1,7 +1,6 @@
 """What ``engram clips`` does: media of events into a store, until told to stop."""
 
 import logging
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from consumers.group import GroupReader
 from consumers.media.clipper import ClipOptions, Clipper
 from consumers.media.folder import FolderStore
 from consumers.media.footage import FrameLog
-from consumers.media.store import MediaStore
+from consumers.media.store import BUCKET, MediaStore
 from consumers.sieve import EventSieve
 from engram.observe.consumer import Follower, SeenConsumer, member
 from engram.observe.desk import Desk
@@ -26,7 +25,6 @@ from schemas.topics import TopicNames
 
 log = logging.getLogger(__name__)
 
-S3 = "s3://"
 CLOSE_S = 10.0
 LONGEST_S = 1800.0
 """A clip of many minutes takes some to be made; whoever takes longer hangs."""
@@ -41,13 +39,10 @@ def media_store(place: str, endpoint_url: str | None = None) -> MediaStore:
         TransientError: it is away.
     """
     store: MediaStore
-    if place.startswith(S3):
-        found = re.fullmatch(r"([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([A-Za-z0-9._/-]*))?", place.removeprefix(S3))
-        if found is None:
-            raise SettingsError(f"a bucket must be given as s3://bucket or s3://bucket/prefix, got {place:.200}")
-        from consumers.media.s3 import S3Store  # noqa: PLC0415 - needs an extra
+    if place.startswith(BUCKET):
+        from consumers.media.s3 import bucket_at  # noqa: PLC0415 - needs an extra
 
-        store = S3Store(found[1], (found[2] or "").strip("/"), endpoint_url)
+        store = bucket_at(place, endpoint_url)
     elif "://" in place:
         raise SettingsError(f"media go into a folder or to s3://bucket/prefix, got {without_secrets(place):.200}")
     else:

@@ -7,11 +7,13 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from console.access import Access, Grant, new_token, read_grants
 from console.board import Board, Bounds
 from console.keep import Keep
+from console.media import MediaFolder, MediaPlace
 from console.memory import MemoryDesk
 from console.plumbing import Plumbing
 from console.reading import Pulse, Reading
@@ -20,6 +22,7 @@ from console.serving import Serving
 from console.web.app import make_app
 from console.web.site import Health, Parts, Place
 from console.web.stream import Streams
+from consumers.media.store import BUCKET
 from engram.build.adapters import open_bus, open_store
 from engram.build.paths import data_file
 from engram.observe.consumer import Follower, SeenConsumer
@@ -36,8 +39,13 @@ from schemas.settings import ConsoleSettings, WatchSettings
 from schemas.settings.connections import ConsoleSection
 from schemas.topics import TopicNames
 
+if TYPE_CHECKING:
+    from consumers.media.s3 import S3Store
+
 log = logging.getLogger(__name__)
 
+LINK_S = 3600
+"""So long a signed link holds."""
 FILE, WATCH_FILE = "console.db", "watch-console.db"
 LOOK_S = 0.5
 END_S = 10.0
@@ -92,6 +100,39 @@ def _is_loopback(address: HostPort) -> bool:
         return address[0] == "localhost"
 
 
+class MediaBucket:
+    """What ``engram clips s3://…`` writes; see ``console.media.MediaPlace``.
+
+    Args:
+        store: the bucket, which signs links.
+    """
+
+    def __init__(self, store: "S3Store") -> None:
+        self._store = store
+
+    def file(self, name: str) -> Path | None:  # noqa: ARG002 - nothing of it is on this machine
+        """See ``MediaPlace``."""
+        return None
+
+    def link(self, name: str) -> str | None:
+        """See ``MediaPlace``."""
+        return self._store.link(name, LINK_S)
+
+
+def media_place(place: str, endpoint_url: str | None) -> MediaPlace:
+    """Where media are to be found.
+
+    Raises:
+        SettingsError: an address that names no bucket.
+        FatalError: the bucket's library or credentials are missing.
+    """
+    if not place.startswith(BUCKET):
+        return MediaFolder(Path(place))
+    from consumers.media.s3 import bucket_at  # noqa: PLC0415 - needs an extra
+
+    return MediaBucket(bucket_at(place, endpoint_url))
+
+
 class Console:
     """The board of one bus, its file and its reader; pages are opened over it.
 
@@ -122,6 +163,7 @@ class Console:
         self._say = Sayer(topics.operator_verdicts)
         self._pulse = Pulse(bus.existing_topics)
         self._memory = None if store is None else MemoryDesk(store, utc_now)
+        self._media = None if section.media is None else media_place(section.media, section.media_endpoint)
         self._is_connected = False
 
     def run(self, stop: threading.Event) -> None:
@@ -168,7 +210,7 @@ class Console:
         doors = doors_of(section, address)
         listening = bound(address, "console.listen (--listen)")
         place = Place(section.base_path, doors.token is not None, section.grafana)
-        parts = Parts(self.board, Access(doors.grants), self._say, self.health, plumbing, self._memory)
+        parts = Parts(self.board, Access(doors.grants), self._say, self.health, plumbing, self._memory, self._media)
         streams = Streams()
         files = section.ssl_certfile, section.ssl_keyfile
         serving = Serving(make_app(parts, place, streams), listening, streams, section.proxies, *files)
