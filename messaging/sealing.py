@@ -252,7 +252,7 @@ class SealedReader:
     def __init__(self, reader: Reader, seals: Seals) -> None:
         self._reader = reader
         self._seals = seals
-        self.seek_time, self.close = reader.seek_time, reader.close
+        self.lag, self.seek_time, self.close = reader.lag, reader.seek_time, reader.close
 
     def read(self, max_records: int, timeout_s: float) -> Sequence[Record]:
         """See ``ports.Reader``."""

@@ -30,7 +30,14 @@ def lively(**changes: Any) -> Any:
 
 
 PAGES = ("/", "/queue", f"/events/{EVENT}", "/cameras", "/cameras/cam1", "/memory", "/plumbing")
-PARTS = ("/parts/wall", f"/parts/events/{EVENT}/said", "/parts/cameras", "/parts/plumbing", "/parts/waiting?known=0")
+PARTS = (
+    "/parts/wall",
+    f"/parts/events/{EVENT}/said",
+    f"/parts/events/{EVENT}/media",
+    "/parts/cameras",
+    "/parts/plumbing",
+    "/parts/waiting?known=0",
+)
 
 
 def test_every_page_is_shown() -> None:
