@@ -252,7 +252,7 @@ class SealedReader:
     def __init__(self, reader: Reader, seals: Seals) -> None:
         self._reader = reader
         self._seals = seals
-        self.lag, self.seek_time, self.close = reader.lag, reader.seek_time, reader.close
+        self.seek_time, self.close = reader.seek_time, reader.close
 
     def read(self, max_records: int, timeout_s: float) -> Sequence[Record]:
         """See ``ports.Reader``."""
@@ -265,6 +265,10 @@ class SealedReader:
     def batches_to_end(self, timeout_s: float) -> Iterator[Sequence[Record]]:
         """See ``ports.Reader``."""
         return map(self._looked_at, self._reader.batches_to_end(timeout_s))
+
+    def lag(self) -> int:
+        """See ``ports.Reader``."""
+        return self._reader.lag()
 
     def seek(self, places: Places) -> Places:
         """See ``ports.Reader``."""
