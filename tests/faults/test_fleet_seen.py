@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -186,12 +187,12 @@ def _found(watched: Watched, bus: Bus, topics: TopicNames, settings: AllSettings
     if watched.prometheus is not None:
         for name in sums:
             query, wanted = f"sum(engram_{name})", watched.total(name)
-            assert wait_until(lambda query=query, wanted=wanted: watched.asked(query) == wanted, DEADLINE_S), query
+            assert wait_until(partial(_is_answer, watched, query, wanted), DEADLINE_S), query
             in_prometheus[name] = watched.asked(query)
         for query in ("sum(up)", f'count(ALERTS{{alertname="EngramCameraDown",camera="{AWAY}"}})'):
             in_prometheus[query] = watched.asked(query)
     group = f"{settings.kafka.topic_prefix}engram-workers"
-    until(lambda: watched.status()["groups"][group]["lag"] <= 6, "the group is through")  # marks of transactions
+    until(lambda: int(str(watched.status()["groups"][group]["lag"])) == 0, "the group is through")
     with open_store(settings.store) as store:
         bank = store.read("shared")
     assert bank is not None
@@ -209,6 +210,10 @@ def _found(watched: Watched, bus: Bus, topics: TopicNames, settings: AllSettings
         {},
         in_prometheus,
     )
+
+
+def _is_answer(watched: Watched, query: str, wanted: float) -> bool:
+    return watched.asked(query) == wanted
 
 
 def _all(bus: Bus, topic: str) -> list[Record]:

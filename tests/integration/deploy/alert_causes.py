@@ -33,7 +33,7 @@ from messaging.ports import OutRecord
 from producers.feed import CameraFeed
 from producers.pacing import PacingOptions
 from producers.producer import Producer, ProducerOptions
-from producers.sources import LiveOptions, SourceOptions, open_source
+from producers.sources import CapturedFrame, LiveOptions, SourceOptions, open_source
 from schemas.errors import TransientError
 from schemas.topics import TopicNames
 from tests.integration.memory_store.bench import BANK_ID, INITIAL, Bench, initial_bank, options, proposal
@@ -124,7 +124,7 @@ class Tap(ScriptedSource):
         super().__init__([plain()] * count, is_live=True, ends=False)
         self.flows = threading.Event()
 
-    def __iter__(self) -> Iterator:
+    def __iter__(self) -> Iterator[CapturedFrame]:
         assert self.flows.wait(DEADLINE_S)
         yield from super().__iter__()
 
