@@ -12,7 +12,7 @@ import pytest
 
 from deploy.local.wait import wait_until
 from engram.build.adapters import open_bus, open_store
-from engram.build.bundles import shipped_bundle
+from engram.build.shipped import WALKWAY, shipped_bundle
 from engram.build.topics import topic_specs
 from engram.run.process import connected
 from memory_store.bank import Bank
@@ -80,7 +80,7 @@ def evidence(kafka_bootstrap: str, redis_url: str, tmp_path_factory: pytest.Temp
         "kafka.session_timeout_s": 30.0,
         "store.url": redis_url,
         "store.key_prefix": f"{prefix}bank",
-        "worker.bundle": shipped_bundle().absolute(),
+        "worker.bundle": shipped_bundle(WALKWAY).absolute(),
         "worker.threads": 1,
         "producer.fps": FPS,
         "events.target_false_alarms_per_day": 1440.0,

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-import yaml  # type: ignore[import-untyped]
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.deploy import alert_causes as causes
 from tests.integration.deploy import consumer_causes
 from tests.integration.deploy.alert_causes import Scene
+
+yaml = pytest.importorskip("yaml")
 
 ALERTS = Path(__file__).parents[3] / "deploy" / "grafana" / "alerts.yaml"
 RULES = {rule["alert"]: rule for rule in yaml.safe_load(ALERTS.read_text())["groups"][0]["rules"]}
