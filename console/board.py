@@ -15,18 +15,20 @@ from console.banks import BankBook, Version
 from console.cameras import CameraBook, CameraCard, CameraFacts, Learning, state_of
 from console.events import EventCard, EventShelf, Shelved
 from console.kept import Ledger, Row
+from console.media import MediaBook
 from console.verdicts import Said, VerdictBook
 from console.words import SEVERITIES, p_value
 from schemas.cameras import CameraEvent, CameraGapEvent, CameraStatus
 from schemas.codec import decode_message
 from schemas.errors import BadMessageError
+from schemas.media import EventMedia
 from schemas.messages import AnomalyEvent, BankHeader, FrameScore, utc_now
 from schemas.verdicts import OperatorVerdict, VerdictOutcome
 
 MAX_EVENTS, MAX_BYTES = 5000, 64 * 1024 * 1024
 DAY = timedelta(days=1)
 
-Part = Literal["wall", "scores", "queue", "verdicts", "memory"]
+Part = Literal["wall", "scores", "queue", "verdicts", "memory", "media"]
 Show = Literal["unseen", "open", "seen", "real", "normal", "all"]
 """unseen: nobody has said anything of it; seen: skipped; real, normal: what was said of it."""
 
@@ -114,6 +116,7 @@ class Board:
         self._cameras = CameraBook(self._ledger)
         self._verdicts = VerdictBook(self._ledger)
         self._banks = BankBook(self._ledger)
+        self._media = MediaBook(self._ledger, self.bounds.max_events)
         self._turns: Counter[str] = Counter()
 
     def take_event(self, event: AnomalyEvent, heard_at: datetime) -> None:
@@ -167,6 +170,12 @@ class Board:
             if self._banks.take(header, value):
                 self._turned("memory")
 
+    def take_media(self, media: EventMedia) -> None:
+        """A picture or a clip of an event was made, or there is none to make."""
+        with self._lock:
+            if self._media.take(media):
+                self._turned("media")
+
     def restore(self, rows: Sequence[Row]) -> int:
         """Take in what was kept; how many rows could not be read. Nothing of it is kept anew."""
         with self._lock:
@@ -174,7 +183,7 @@ class Board:
             num_dropped = self._ledger.drops
             self._ledger.drain()
             self._ledger.drops |= num_dropped  # what found no room goes for good
-            self._turned("wall", "scores", "queue", "verdicts", "memory")
+            self._turned("wall", "scores", "queue", "verdicts", "memory", "media")
             return num_bad
 
     def drain(self) -> Ledger:
@@ -201,6 +210,11 @@ class Board:
         """All that was said of an event, oldest first, and what holds."""
         with self._lock:
             return self._verdicts.of(event_id), self._verdicts.holding(event_id, self.now())
+
+    def media(self, event_id: str) -> Mapping[str, EventMedia]:
+        """What was told of an event's picture and clip, by kind."""
+        with self._lock:
+            return self._media.of(event_id)
 
     def find(self, wanted: Filter) -> list[Listed]:
         """The events that are asked for: open ones and alerts first, or the newest."""
@@ -294,6 +308,8 @@ class Board:
                 self._verdicts.take_outcome(decode_message(VerdictOutcome, row.body))
             elif row.kind == "status":
                 self._cameras.take_status(decode_message(CameraStatus, row.body))
+            elif row.kind == "media":
+                self._media.take(decode_message(EventMedia, row.body))
             else:
                 self._banks.take(decode_message(BankHeader, row.body), None)
         except BadMessageError:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["event", "picture", "verdict", "outcome", "status", "bank"]
-KINDS: tuple[Kind, ...] = ("status", "bank", "event", "picture", "verdict", "outcome")
+Kind = Literal["event", "picture", "verdict", "outcome", "status", "bank", "media"]
+KINDS: tuple[Kind, ...] = ("status", "bank", "event", "picture", "verdict", "outcome", "media")
 """In the order in which they are read back: a picture belongs to an event that is there."""
 
 Name = tuple[Kind, str]

@@ -23,12 +23,16 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How far a group is behind: records that wait, and who is in it."""
+    """How far a group is behind: records that wait, who is in it, and for whom how many of them wait.
+
+    ``waiting`` has "nobody" for records of partitions that no member has.
+    """
 
     name: str
     state: str
     num_waiting: int
     members: Sequence[str] = ()
+    waiting: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from messaging.ports import Bus, Claim, Intake, Progress, Reader, Record, Subscr
 from schemas.cameras import CameraGapEvent, CameraStatus, CameraViewEvent
 from schemas.codec import HEADER, decode_header, decode_message
 from schemas.errors import BadMessageError, TransientError
+from schemas.media import EventMediaEvent
 from schemas.messages import AnomalyEvent, BankHeader, FrameScore
 from schemas.topics import TopicNames
 from schemas.verdicts import OperatorVerdict, VerdictOutcomeEvent
@@ -84,6 +85,7 @@ class Reading:
             topics.camera_status: self._take_status,
             topics.camera_events: self._take_camera_event,
             topics.frame_scores: self._take_score,
+            topics.event_media: self._take_media,
         }
         num_bad = board.restore(list(keep.rows()))
         if num_bad:
@@ -100,6 +102,9 @@ class Reading:
         """
         self._scores = self._bus.reader([self._topics.frame_scores], from_beginning=False)
         told = [name for name in self._takers if name != self._topics.frame_scores]
+        if self._topics.event_media not in self._bus.existing_topics():
+            told.remove(self._topics.event_media)
+            _log.warning("no clips are shown: make the topic %s, 'engram topics create'", self._topics.event_media)
         self._subscription = self._bus.subscription(told, self.group, begin="oldest")
 
     def run(self, stop: threading.Event) -> None:
@@ -135,6 +140,10 @@ class Reading:
         if self._scores is not None:
             self._scores.close()
             self._scores = None
+
+    def num_partitions(self) -> int:
+        """Partitions, without those of scores, that are ours; callable from any thread."""
+        return len(self._claims)
 
     def lag(self) -> int:
         """Records, without scores, that wait to be read."""
@@ -235,6 +244,9 @@ class Reading:
             return  # a tombstone; what was announced stays in the list
         header = decode_header(BankHeader, record.header(HEADER), record.key, "bank_id")
         self._board.take_bank(header, record.value)
+
+    def _take_media(self, record: Record) -> None:
+        self._board.take_media(decode_message(EventMediaEvent, record.value).data)
 
     def _take_status(self, record: Record) -> None:
         if record.value is None:

@@ -84,6 +84,10 @@ class GroupReader(Generic[M]):
         """Partitions that are ours."""
         return len(self._partitions)
 
+    def lag(self) -> int:
+        """Records of our partitions that were not received yet, as last known; callable from any thread."""
+        return self._subscription.lag()
+
     def receive(self, timeout_s: float, max_records: int) -> list[Received[M]]:
         """The next messages, which are open from here on; empty at the deadline, or when all were left out.
 

@@ -1,6 +1,7 @@
 """A worker's view of the banks: its own copy, renewed about once a second, and how far it can be trusted."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -127,6 +128,7 @@ class BankCache:
         self._max_age_s = max_age_s
         self._clock = clock
         self._began_at = clock()
+        self._away_at = -math.inf
         self._copies: dict[str, _Copy] = {}
 
     def view(self, bank_id: str) -> BankView:
@@ -157,6 +159,19 @@ class BankCache:
         """The copies held now, by bank id; callable from any thread."""
         return {bank_id: copy.view for bank_id, copy in list(self._copies.items())}
 
+    def refresh(self) -> None:
+        """Read the copy again that was read longest ago, if it is time: one whose camera is silent is to be fresh, too.
+
+        One at most, and none while the store is away: who scores must not wait for it.
+
+        Raises:
+            BundleError: the store's bank does not fit the bundle.
+        """
+        now = self._clock()
+        oldest = min(self._copies, key=lambda known: self._copies[known].asked_at, default=None)
+        if oldest is not None and now - max(self._away_at, self._copies[oldest].asked_at) >= self._refresh_s:
+            self._copies[oldest] = self._renewed(oldest, self._copies[oldest])
+
     def _renewed(self, bank_id: str, copy: _Copy | None) -> _Copy:
         known = copy.view.bank if copy and copy.view.bank.epoch != INITIAL_EPOCH else None
         confirmed_at = copy.confirmed_at if copy else None
@@ -167,7 +182,8 @@ class BankCache:
                 _log.warning("bank %s: going on with the last good copy: %s", bank_id, error, extra={"bank": bank_id})
             bank = known or self._initial.as_bank(bank_id)
             # Asked at the answer, not at the question: the pause between attempts does not shrink by the time-out.
-            return _Copy(BankView(bank, "stale"), self._clock(), confirmed_at)
+            self._away_at = self._clock()
+            return _Copy(BankView(bank, "stale"), self._away_at, confirmed_at)
         now = self._clock()
         if found is None or (found.normality is None and self._initial.grid is not None):
             return self._without_bank(bank_id, known, now, confirmed_at)  # or of an Engram that did not count yet

@@ -243,6 +243,9 @@ class Reader(Protocol):
             TransientError: the end was not reached by the deadline.
         """
 
+    def lag(self) -> int:
+        """Records in the log that were not read yet, as last known; callable from any thread."""
+
     def seek(self, places: Places) -> Places:
         """Go on at these offsets; partitions that are not named stay where they are.
 

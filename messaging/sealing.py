@@ -266,6 +266,10 @@ class SealedReader:
         """See ``ports.Reader``."""
         return map(self._looked_at, self._reader.batches_to_end(timeout_s))
 
+    def lag(self) -> int:
+        """See ``ports.Reader``."""
+        return self._reader.lag()
+
     def seek(self, places: Places) -> Places:
         """See ``ports.Reader``."""
         return self._reader.seek(places)

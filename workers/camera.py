@@ -170,7 +170,7 @@ class CameraView:
         session_id: None before its first frame.
         last_at: capture time of its newest frame; None before its first.
         counts: scored, warming and skipped frames, and dead letters, whoever handled them.
-        has_event: whether an event is open.
+        event_since: when its open event began, by its frames; None = none is open.
         known_s: normal video that it is judged by, in seconds; None before its first score.
     """
 
@@ -180,13 +180,13 @@ class CameraView:
     last_at: datetime | None
     counts: dict[str, int]
     is_silent: bool
-    has_event: bool
+    event_since: datetime | None
     known_s: float | None
 
 
 def view_of(camera: Camera, partition: int) -> CameraView:
     """How a camera looks now. It may be another thread's: nothing is gone through that may grow meanwhile."""
-    cursor, counts = camera.cursor, camera.counts
+    cursor, counts, happening = camera.cursor, camera.counts, camera.happening
     dead, skipped = sum(list(counts.dead_lettered.values())), sum(list(counts.skipped.values()))
     return CameraView(
         camera.camera_id,
@@ -195,7 +195,7 @@ def view_of(camera: Camera, partition: int) -> CameraView:
         cursor.last_at if cursor else None,
         {"scored": counts.scored, "warming": counts.warming, "skipped": skipped, "dead_lettered": dead},
         camera.is_silent,
-        camera.happening is not None,
+        happening.started_at if happening is not None and happening.is_open else None,
         None if camera.standard is None else camera.standard.seconds_seen,
     )
 

@@ -161,6 +161,7 @@ class Worker:
         self._process(self._ahead)
         self._notice_silent_cameras()
         self._bound_cameras()
+        self._banks.refresh()
         self._ahead, self._complete_until_s = arrivals, self.pace.caught_up_at_s
         if self._monotonic() - self._committed_at_s >= self._options.commit_interval_s:
             self._commit()

@@ -34,7 +34,7 @@
     source.addEventListener("beat", (event) => {
       const again = waitMs > FIRST_MS;
       heardAt = Date.now(); waitMs = FIRST_MS; beat = JSON.parse(event.data);
-      if (again) ["wall", "scores", "queue", "verdicts"].forEach(trigger);
+      if (again) ["wall", "scores", "queue", "verdicts", "media"].forEach(trigger);
       tellPulse();
     });
     source.onerror = () => {

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import Response
@@ -17,11 +17,12 @@ from console.plumbing import Account, Lag
 from console.verdicts import Said, Saying
 from console.web.actions import Given, give, one_line
 from console.web.entry import ApiOperator, Viewer, visitor_of
-from console.web.pages import PICTURE, Asked, event_of
+from console.web.pages import PICTURE, Asked, event_of, medium
 from console.web.site import Site
 from consumers.verdicts import MAX_REASON as MAX_SAID
 from memory_store.interventions import MAX_REASON
 from schemas.codec import decode_message
+from schemas.media import EventMedia
 from schemas.messages import AnomalyEvent
 from schemas.verdicts import OperatorVerdict, Scope, VerdictOutcome
 
@@ -69,10 +70,11 @@ class EventsAnswer(BaseModel):
 
 
 class WholeEvent(BaseModel):
-    """One event: its newest message without the picture, and all that was said of it."""
+    """One event: its newest message without the picture, all that was said of it, and its picture and clip."""
 
     message: AnomalyEvent
     said: list[VerdictAnswer]
+    media: list[EventMedia]
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,16 @@ def api_routes(site: Site) -> APIRouter:
         """One event with all that was said of it."""
         shelved = event_of(site, event_id)
         said, _ = board.said(event_id)
-        return WholeEvent(message=decode_message(AnomalyEvent, shelved.body), said=[_answer(one) for one in said])
+        return WholeEvent(
+            message=decode_message(AnomalyEvent, shelved.body),
+            said=[_answer(one) for one in said],
+            media=list(board.media(event_id).values()),
+        )
+
+    @routes.get("/events/{event_id}/media/{kind}", response_class=Response)
+    def media(event_id: str, kind: Literal["clip", "picture"]) -> Response:
+        """The clip (MP4) or the large picture (JPEG) that ``engram clips`` made; ranges may be asked for."""
+        return medium(site, event_id, kind)
 
     @routes.get("/events/{event_id}/picture", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
     def picture(event_id: str) -> Response:

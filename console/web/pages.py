@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query
-from fastapi.responses import Response
+from fastapi.responses import FileResponse, RedirectResponse, Response
 
 from console.board import Filter, Listed, Show
 from console.cameras import CameraCard
 from console.events import Shelved
+from console.media import ENDS, name_of
 from console.memory import MEASURES, Measure
 from console.pictures import difference_png, heat_png, largest_changes
 from console.plumbing import producer_account
@@ -82,7 +83,29 @@ def event_context(site: Site, event_id: str) -> dict[str, Any]:
         "why": shelved.card.why,
         "strongest": max((abs(spreads) for _, spreads in shelved.card.why), default=1.0) or 1.0,
         "today": None if site.parts.memory is None else site.parts.memory.today(event),
+        "media": site.parts.board.media(event_id),
+        "ways": {kind: _way(site, event.data, kind) for kind in ENDS},
     }
+
+
+def _way(site: Site, data: EventData, kind: str) -> Literal["", "file", "link"]:
+    """How a browser gets an event's picture or clip; empty: not at all."""
+    place = site.parts.media
+    if place is None:
+        return ""
+    name = name_of(data, kind)
+    return "file" if place.file(name) is not None else "link" if place.link(name) is not None else ""
+
+
+def medium(site: Site, event_id: str, kind: str) -> Response:
+    """The picture or the clip of an event, whole or the ranges that were asked for; or the way to it."""
+    data = decode_message(AnomalyEvent, event_of(site, event_id).body).data
+    place, name = site.parts.media, name_of(data, kind)
+    if place is not None and (path := place.file(name)) is not None:
+        return FileResponse(path, media_type="video/mp4" if kind == "clip" else "image/jpeg", headers=PICTURE)
+    if place is not None and (link := place.link(name)) is not None:
+        return RedirectResponse(link, 307)
+    raise HTTPException(404, f"there is no {kind} of this event here: none was made, or it is kept no longer")
 
 
 def _curve(data: EventData) -> dict[str, object]:
@@ -151,6 +174,14 @@ def event_routes(site: Site) -> APIRouter:
         if shelved.picture is None:
             raise HTTPException(404, "this event has no picture")
         return Response(shelved.picture, media_type="image/jpeg", headers=PICTURE)
+
+    @routes.get("/parts/events/{event_id}/media")
+    def media_part(visitor: Viewer, event_id: str) -> Response:
+        return site.page("parts/media.html", visitor, event_context(site, event_id))
+
+    @routes.get("/events/{event_id}/media/{kind}")
+    def media(event_id: str, kind: Literal["clip", "picture"]) -> Response:
+        return medium(site, event_id, kind)
 
     @routes.get("/events/{event_id}/heat.png")
     def heat(event_id: str, of: Literal["peak", "trace"] = "peak") -> Response:

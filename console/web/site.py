@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from console import words
 from console.access import Access, Grant
 from console.board import Board
+from console.media import MediaPlace
 from console.memory import MemoryDesk
 from console.plumbing import Plumbing
 from schemas.verdicts import OperatorVerdict
@@ -50,6 +51,7 @@ class Parts:
     Attributes:
         say: publishes a verdict; returns once the log has it, and raises TransientError where it does not take it.
         memory: the store's banks; None = the console has no store.
+        media: where pictures and clips lie; None = the console does not reach them.
     """
 
     board: Board
@@ -58,6 +60,7 @@ class Parts:
     health: Callable[[], Health]
     plumbing: Callable[[], Plumbing]
     memory: MemoryDesk | None = None
+    media: MediaPlace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ class Site:
             "static": f"{place.base}/static",
             "grafana": place.grafana,
             "has_memory": parts.memory is not None,
+            "has_media": parts.media is not None,
         }
 
     def url(self, path: str) -> str:

@@ -63,13 +63,17 @@ class ClipOptions:
 
 @dataclass(slots=True)
 class ClipCounts:
-    """What became of events: with all frames, with some, with none; made early; told again after a restart."""
+    """What became of events: with all frames, with some, with none; made early; told again after a restart.
+
+    ``failed`` counts tries that store or broker did not let come to their end.
+    """
 
     whole: int = 0
     partial: int = 0
     gone: int = 0
     early: int = 0
     repeated: int = 0
+    failed: int = 0
 
 
 class StoppedError(Exception):
@@ -104,6 +108,10 @@ class Clipper:
         options: see there.
         now: the wall clock, UTC.
         clock: seconds that only grow.
+
+    Attributes:
+        reader: of events.
+        turned_at_s: when it came round last, or began to make something, on its clock.
     """
 
     def __init__(
@@ -117,7 +125,9 @@ class Clipper:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.counts = ClipCounts()
-        self._reader = reader
+        self.reader = reader
+        self.turned_at_s = clock()
+        self._failing_since_s: float | None = None
         self._frames = frames
         self._store = store
         self._publisher = publisher
@@ -144,34 +154,40 @@ class Clipper:
                 self.turn(stop)
             at_end()
         except StoppedError:
-            log.info("stopped with %d events not made; they come again", self._reader.num_open)
+            log.info("stopped with %d events not made; they come again", self.reader.num_open)
         finally:
-            self._reader.commit()
-            self._reader.close()
+            self.reader.commit()
+            self.reader.close()
             self._frames.close()
+
+    def failing_s(self) -> float:
+        """For how long what is made now was tried in vain; 0 = nothing is tried again. From any thread."""
+        since_s = self._failing_since_s
+        return 0.0 if since_s is None else self._clock() - since_s
 
     def turn(self, stop: threading.Event) -> None:
         """One step of ``run``."""
+        self.turned_at_s = self._clock()
         room = MAX_WAITING - len(self._waiting)
         if room > 0:
-            self._take(self._reader.receive(self._patience_s(), min(BATCH, room)))
+            self._take(self.reader.receive(self._patience_s(), min(BATCH, room)))
         else:
             stop.wait(self._patience_s())
         while self._waiting and self._waiting[0].due_s <= self._clock():
             self._do(heapq.heappop(self._waiting), stop)
-        self._reader.commit()
+        self.reader.commit()
         self._sweep()
 
     def finish(self) -> None:
         """Make all there is now, without waiting for more frames: for a log that ends with its process."""
-        while found := self._reader.receive(0.0, BATCH):
+        while found := self.reader.receive(0.0, BATCH):
             self._take(found)
         for job in sorted(self._waiting):
             try:
                 self._make(job)
             except TransientError as error:
                 log.error("no media of event %s: %s", job.event.event_id, error)  # noqa: TRY400 - it says where
-            self._reader.settle([job.received.place])
+            self.reader.settle([job.received.place])
         self._waiting.clear()
 
     def _patience_s(self) -> float:
@@ -182,7 +198,7 @@ class Clipper:
         for one in found:
             wait_s = self._wait_s(one.message)
             if wait_s is None:
-                self._reader.settle([one.place])
+                self.reader.settle([one.place])
                 continue
             # By the log's clock it may have been told long ago: then all is there.
             told_s = max(0.0, self._now().timestamp() - one.record.timestamp_ms / 1000)
@@ -208,18 +224,23 @@ class Clipper:
         """Make what a message asks for, however long store and broker are away."""
         backoff = Backoff(0.5, 30.0)
         while True:
+            self.turned_at_s = self._clock()
             try:
                 self._make(job)
                 break
             except TransientError as error:
                 wait_s = backoff.next_s()
+                self.counts.failed += 1
+                if self._failing_since_s is None:
+                    self._failing_since_s = self._clock()
                 log.warning("media of event %s wait, trying again in %.1f s: %s", job.event.event_id, wait_s, error)
-                self._reader.commit()  # what was made before is durable, however long this takes
+                self.reader.commit()  # what was made before is durable, however long this takes
                 self._swept_at_s = float("-inf")
                 self._sweep()  # it may be full
                 if stop.wait(wait_s):
                     raise StoppedError from error
-        self._reader.settle([job.received.place])
+        self._failing_since_s = None
+        self.reader.settle([job.received.place])
 
     def _make(self, job: _Job) -> None:
         name = media_name(job.event)

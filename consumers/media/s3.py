@@ -1,5 +1,6 @@
 """Media in a bucket of S3, or of anything that speaks its API (MinIO, Ceph, Garage)."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,8 +9,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
-from consumers.media.store import Stored
-from schemas.errors import FatalError, TransientError
+from consumers.media.store import BUCKET, Stored
+from schemas.errors import FatalError, SettingsError, TransientError
 
 _MISSING = {"NoSuchKey", "404"}
 _REFUSED = {
@@ -70,6 +71,13 @@ class S3Store:
         """See ``store.MediaStore``."""
         return f"s3://{self._bucket}/{self._key(name)}"
 
+    def link(self, name: str, seconds: int) -> str:
+        """An address by which anybody may read a file for a while; whether it is there is not asked."""
+        with self._told("let us sign a link"):
+            place = {"Bucket": self._bucket, "Key": self._key(name)}
+            signed: str = self._client.generate_presigned_url("get_object", place, ExpiresIn=seconds)
+            return signed
+
     def stored(self) -> Iterator[Stored]:
         """See ``store.MediaStore``."""
         with self._told("let us list it"):
@@ -102,6 +110,18 @@ class S3Store:
             raise FatalError(f"{self._where} must have an address that can be used: {error}") from error
         except BotoCoreError as error:
             raise TransientError(f"{self._where} must {what}: {error}") from error
+
+
+def bucket_at(place: str, endpoint_url: str | None = None) -> S3Store:
+    """The store at ``s3://bucket/prefix``, which has not been asked yet.
+
+    Raises:
+        SettingsError: an address that names no bucket.
+    """
+    found = re.fullmatch(r"([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([A-Za-z0-9._/-]*))?", place.removeprefix(BUCKET))
+    if found is None:
+        raise SettingsError(f"a bucket must be given as s3://bucket or s3://bucket/prefix, got {place:.200}")
+    return S3Store(found[1], (found[2] or "").strip("/"), endpoint_url)
 
 
 def _code(error: ClientError) -> str:

@@ -12,6 +12,8 @@ from schemas.messages import EventData
 
 log = logging.getLogger(__name__)
 
+BUCKET = "s3://"
+"""How the address of a bucket begins; all others are folders."""
 PICTURE, CLIP, ABOUT = ".jpg", ".mp4", ".json"
 """Ends of names. What is *about* a file is the message that tells of it, written once the file is whole."""
 _OURS = re.compile(r"[^/]+/\d{4}-\d\d-\d\d/(?P<event>[^/]+-[0-9a-f]{8})\.(?:jpg|mp4)(?:\.json)?")

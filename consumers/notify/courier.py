@@ -57,13 +57,19 @@ class Orders:
 
 @dataclass(slots=True)
 class CourierCounts:
-    """What became of messages: told as they are, within a summary, passed over by the rules, given up as letters."""
+    """What became of messages: told as they are, withheld for a summary, passed over by the rules, given up as letters.
+
+    Attributes:
+        summaries: told of those withheld.
+        failed: tries that a target did not take.
+    """
 
     told: int = 0
     withheld: int = 0
     summaries: int = 0
     passed: int = 0
     given_up: int = 0
+    failed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +80,8 @@ class DeadLetters:
     topic: str
     author: str
 
-    def put(self, record: Record, error: BadMessageError, stop: threading.Event) -> None:
-        """Write a letter, and wait until it is durable, however long the broker is away.
-
-        Raises:
-            StoppedError: told to stop before.
-        """
-        backoff = Backoff(0.5, 10.0)
-        while not self._is_put(record, error):
-            if stop.wait(backoff.next_s()):
-                raise StoppedError
-
-    def _is_put(self, record: Record, error: BadMessageError) -> bool:
+    def put(self, record: Record, error: BadMessageError) -> bool:
+        """Write a letter; whether it is durable."""
         answers: list[Exception | None] = []
         try:
             self.publisher.publish(dead_letter(record, error, self.topic, self.author), answers.append)
@@ -107,6 +103,9 @@ class Courier:
         backoff: waits between tries, where the target asks for none.
         clock: seconds that only grow.
         now: seconds since 1970.
+
+    Attributes:
+        turned_at_s: when it came round last, or will be done with waiting, on its clock.
     """
 
     def __init__(
@@ -122,6 +121,8 @@ class Courier:
     ) -> None:
         self.orders = orders
         self.counts = CourierCounts()
+        self.turned_at_s = clock()
+        self._failing_since_s: float | None = None
         self._name = name
         self._target = target
         self._give_up_after_s = give_up_after_s
@@ -147,11 +148,16 @@ class Courier:
             reader.commit()
             reader.close()
 
+    def failing_s(self) -> float:
+        """For how long the target has not taken what is tried now; 0 = nothing is tried again. From any thread."""
+        since_s = self._failing_since_s
+        return 0.0 if since_s is None else self._clock() - since_s
+
     def turn(self, reader: GroupReader[AnomalyEvent], stop: threading.Event) -> None:
         """One step of ``run``: what quiet times have gathered, then what has come."""
+        self.turned_at_s = self._clock()
         for rule, withheld in self._quiet.due(self._clock()):
-            self._deliver(of_withheld(rule, withheld), withheld.places, reader, stop)
-            self.counts.summaries += 1
+            self.counts.summaries += self._deliver(of_withheld(rule, withheld), withheld.places, reader, stop)
         for one in reader.receive(POLL_S, BATCH):
             if stop.is_set():
                 raise StoppedError
@@ -164,8 +170,7 @@ class Courier:
         rule = first_fitting(orders.rules, facts, orders.zone)
         decision = "pass" if rule is None else self._quiet.decide(rule, facts, one.place, self._clock())
         if decision == "tell":
-            self._deliver(of_event(facts, "event"), [one.place], reader, stop, one.record)
-            self.counts.told += 1
+            self.counts.told += self._deliver(of_event(facts, "event"), [one.place], reader, stop, one.record)
             return
         if rule is not None and self._target.shows_state:
             # A withheld message stays open for its summary, but a state must not wait for it.
@@ -184,26 +189,39 @@ class Courier:
         reader: GroupReader[AnomalyEvent],
         stop: threading.Event,
         record: Record | None = None,
-    ) -> None:
-        """Tell, with patience; what is not taken in the end becomes a dead letter. Then ``places`` are settled."""
+    ) -> bool:
+        """Tell, with patience; what is not taken in the end becomes a dead letter. Then ``places`` are settled.
+
+        Returns:
+            whether it was taken.
+        """
         taken_at_s = self._now() if record is None else record.timestamp_ms / 1000
         left_s = self._give_up_after_s - (self._now() - taken_at_s)
         deadline_s = self._clock() + max(0.0, min(left_s, self._give_up_after_s))
+        is_taken = False
         try:
             self._try(notification, deadline_s, reader, stop)
+            is_taken = True
         except (NotTakenError, RefusedError) as error:
             if stop.is_set():
                 raise StoppedError from error
             self._give_up(notification, record, error, stop)
+        self._failing_since_s = None
         reader.settle(places)
+        return is_taken
 
     def _try(
         self, notification: Notification, deadline_s: float, reader: GroupReader[AnomalyEvent], stop: threading.Event
     ) -> None:
         def sleep(seconds: float) -> None:
-            stop.wait(max(0.0, min(seconds, deadline_s - self._clock())))
+            wait_s = max(0.0, min(seconds, deadline_s - self._clock()))
+            self.turned_at_s = self._clock() + wait_s
+            stop.wait(wait_s)
 
         def before_sleep(state: RetryCallState) -> None:
+            self.counts.failed += 1
+            if self._failing_since_s is None:
+                self._failing_since_s = self._clock()
             reader.commit()  # what was told before is durable, however long this takes
             tries = state.attempt_number
             if tries & (tries - 1) == 0:  # the 1st, 2nd, 4th, 8th …
@@ -239,7 +257,11 @@ class Courier:
         letter = record or Record("notify", 0, 0, camera, notification.body, headers, int(self._now() * 1000))
         reason = error.reason if isinstance(error, RefusedError) else "notify_failed"
         log.error("%s: given up, now a dead letter (%s): %s: %s", self._name, reason, notification.text, error)
-        self._letters.put(letter, BadMessageError(reason, f"target '{self._name}': {error}"), stop)
+        wrong, backoff = BadMessageError(reason, f"target '{self._name}': {error}"), Backoff(0.5, 10.0)
+        while not self._letters.put(letter, wrong):  # however long the broker is away
+            self.turned_at_s = self._clock()
+            if stop.wait(backoff.next_s()):
+                raise StoppedError
         self.counts.given_up += 1
 
     def _part(self, reader: GroupReader[AnomalyEvent]) -> None:

@@ -1,6 +1,7 @@
 """What each role may do on the broker, and no more: one table, for ``engram topics acls`` and for tests.
 
-Read, Write and Alter imply Describe, so nobody needs that by itself.
+Read, Write and Alter imply Describe, so only the console needs that by itself: it shows how far the groups are, which
+takes the ends of topics that it must not read.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ Role = Literal["edge", "worker", "coordinator", "consumer", "notify", "clips", "
 ROLES: tuple[Role, ...] = get_args(Role)
 
 Resource = Literal["topic", "group", "transactional-id"]
-Operation = Literal["Read", "Write", "Create", "Alter", "AlterConfigs", "DescribeConfigs"]
+Operation = Literal["Read", "Write", "Describe", "Create", "Alter", "AlterConfigs", "DescribeConfigs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,9 @@ def rights_of(role: Role, kafka: KafkaSection) -> tuple[Right, ...]:
         rights.append(Right("group", coordinator_group(kafka), ("Read",)))
     elif role in ("consumer", "notify", "clips", "console"):
         rights.append(Right("group", f"{prefix}engram-{role}", ("Read",), True))
+    if role == "console":
+        rights += [Right("topic", name, ("Describe",)) for name in (topics.frames, topics.memory_updates)]
+        rights += [Right("group", name, ("Describe",)) for name in (worker_group(kafka), coordinator_group(kafka))]
     return tuple(rights)
 
 

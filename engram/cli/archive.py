@@ -15,8 +15,9 @@ from consumers.archive import Archive, Entry, Phase, Query
 from consumers.durations import duration, moment
 from engram.build.adapters import open_bus
 from engram.cli.invocation import Invocation, command
-from engram.cli.options import BootstrapOption, PrefixOption, kafka_overrides
+from engram.cli.options import BootstrapOption, HttpOption, PrefixOption, kafka_overrides
 from engram.cli.output import OutputOption, print_json_line, print_table
+from engram.observe.desk import open_desk
 from engram.run.archive import ArchiveRequest, default_archive_path, run_archive
 from engram.run.process import stop_on_signals
 from schemas.errors import FatalError, SettingsError
@@ -66,6 +67,7 @@ def run_command(
     topic: TopicOption = None,
     bootstrap_servers: BootstrapOption = None,
     topic_prefix: PrefixOption = None,
+    http: HttpOption = None,
 ) -> None:
     """Write events to the archive as they come: each once, folded to its newest state.
 
@@ -73,12 +75,13 @@ def run_command(
 
     Example: engram archive run --keep 90d
     """
-    kafka = run.settings(ConsumerSettings, kafka_overrides(bootstrap_servers, topic_prefix)).kafka
+    settings = run.settings(ConsumerSettings, kafka_overrides(bootstrap_servers, topic_prefix) | {"http.listen": http})
+    kafka = settings.kafka
     name = TopicNames.with_prefix(kafka.topic_prefix).anomaly_events if topic is None else kafka.topic_prefix + topic
     kept = None if keep is None else _read(duration, keep, "--keep")
     request = ArchiveRequest(name, file or default_archive_path(), kept, once)
-    with open_bus(kafka) as bus, stop_on_signals() as stop:
-        run_archive(bus, request, stop)
+    with open_desk(settings.http, "archive") as desk, open_bus(kafka) as bus, stop_on_signals() as stop:
+        run_archive(bus, request, stop, desk)
 
 
 def list_events(

@@ -10,7 +10,8 @@ from consumers.media.store import Retention
 from engram.build.adapters import open_bus
 from engram.cli.events import BeginningOption
 from engram.cli.invocation import Invocation, command
-from engram.cli.options import BootstrapOption, PrefixOption, kafka_overrides
+from engram.cli.options import BootstrapOption, HttpOption, PrefixOption, kafka_overrides
+from engram.observe.desk import open_desk
 from engram.run.clips import ClipRequest, run_clips
 from engram.run.process import stop_on_signals
 from schemas.errors import SettingsError
@@ -65,6 +66,7 @@ def clips(
     from_beginning: BeginningOption = False,
     bootstrap_servers: BootstrapOption = None,
     topic_prefix: PrefixOption = None,
+    http: HttpOption = None,
 ) -> None:
     """Keep a picture of each event's peak and a video of it, from some seconds before to some after.
 
@@ -79,14 +81,15 @@ def clips(
 
     Example: engram clips s3://yard/engram --s3-endpoint http://minio:9000 --boxes
     """
-    kafka = run.settings(ConsumerSettings, kafka_overrides(bootstrap_servers, topic_prefix)).kafka
+    settings = run.settings(ConsumerSettings, kafka_overrides(bootstrap_servers, topic_prefix) | {"http.listen": http})
+    kafka = settings.kafka
     names = TopicNames.with_prefix(kafka.topic_prefix)
     options = ClipOptions(names.event_media, before, after, longest, early, boxes, retention(keep, keep_gb))
     request = ClipRequest(
         store, s3_endpoint, kafka.topic_prefix + group, "oldest" if from_beginning else "newest", options
     )
-    with open_bus(kafka) as bus, stop_on_signals() as stop:
-        run_clips(bus, names, request, stop)
+    with open_desk(settings.http, "clips") as desk, open_bus(kafka) as bus, stop_on_signals() as stop:
+        run_clips(bus, names, request, stop, desk)
 
 
 def retention(keep: str, keep_gb: float) -> Retention:

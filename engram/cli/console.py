@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from engram.cli.invocation import Invocation, command
-from engram.cli.options import BootstrapOption, PrefixOption, StoreOption, kafka_overrides
+from engram.cli.options import BootstrapOption, HttpOption, PrefixOption, StoreOption, kafka_overrides
 from engram.run.process import stop_on_signals
 from schemas.errors import FatalError, SettingsError
 from schemas.settings import ConsoleSettings
@@ -40,6 +40,12 @@ FileOption = Annotated[
 ]
 
 
+MediaOption = Annotated[
+    str | None,
+    typer.Option("--media", metavar="PLACE", help="Where 'engram clips' keeps videos: the same folder, or s3://…"),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
     command(app, "console", extra="console")(console)
@@ -53,9 +59,11 @@ def console(
     role: RoleOption = "operate",
     base_path: BasePathOption = None,
     file: FileOption = None,
+    media: MediaOption = None,
     store: StoreOption = None,
     bootstrap_servers: BootstrapOption = None,
     topic_prefix: PrefixOption = None,
+    http: HttpOption = None,
 ) -> None:
     """Show the operator's page: what is unusual now, what is to be reviewed, cameras, memory.
 
@@ -74,6 +82,8 @@ def console(
         "console.token_file": token_file,
         "console.base_path": base_path,
         "console.file": file,
+        "console.media": media,
+        "http.listen": http,
     }
     loaded = run.load(ConsoleSettings, overrides)
     if make_token is not None:

@@ -15,8 +15,10 @@ from consumers.snapshots import save_snapshots
 from engram.build.adapters import open_bus
 from engram.cli.event_lines import event_line
 from engram.cli.invocation import Invocation, command
-from engram.cli.options import BootstrapOption, FollowOption, PrefixOption, kafka_overrides
+from engram.cli.options import BootstrapOption, FollowOption, HttpOption, PrefixOption, kafka_overrides
 from engram.cli.output import Output, OutputOption, print_json_line
+from engram.observe.consumer import Follower, SeenConsumer, Tries, member
+from engram.observe.desk import open_desk
 from engram.run.process import connected, stop_on_signals
 from messaging.ports import Begin, Bus, Reader, Subscription
 from schemas.messages import AnomalyEvent
@@ -56,6 +58,7 @@ def events(
     group: GroupOption = None,
     bootstrap_servers: BootstrapOption = None,
     topic_prefix: PrefixOption = None,
+    http: HttpOption = None,
     output: OutputOption = "text",
 ) -> None:
     """Print anomaly events: all that the topic holds, or with --follow those to come.
@@ -67,13 +70,18 @@ def events(
 
     None missed over a restart: engram events --group siren -o json
     """
-    kafka = run.settings(ConsumerSettings, kafka_overrides(bootstrap_servers, topic_prefix)).kafka
+    settings = run.settings(ConsumerSettings, kafka_overrides(bootstrap_servers, topic_prefix) | {"http.listen": http})
+    kafka = settings.kafka
     topic = TopicNames.with_prefix(kafka.topic_prefix).anomaly_events
     if group is not None:
-        with open_bus(kafka) as bus, stop_on_signals() as stop:
+        with open_desk(settings.http, "events") as desk, open_bus(kafka) as bus, stop_on_signals() as stop:
+            desk.wait_for("the log must answer")
             subscription = opened_group(bus, topic, group, "oldest" if from_beginning else "newest", stop)
             if subscription is not None:
-                follow_group(GroupReader(subscription, EventSieve(camera or ())), stop, output, snapshots)
+                members = GroupReader(subscription, EventSieve(camera or ()))
+                tries = Tries()
+                desk.show(SeenConsumer("events", lambda: [_printer(group, members, tries)]))
+                follow_group(members, stop, output, snapshots, tries)
         return
     with open_bus(kafka) as bus, stop_on_signals() as stop:
         opened = opened_reader(bus, topic, from_beginning or not follow, stop if follow else None)
@@ -91,18 +99,33 @@ def events(
 
 
 def follow_group(
-    reader: GroupReader[AnomalyEvent], stop: threading.Event, output: Output, snapshots: Path | None = None
+    reader: GroupReader[AnomalyEvent],
+    stop: threading.Event,
+    output: Output,
+    snapshots: Path | None = None,
+    tries: Tries | None = None,
 ) -> None:
     """Print what the group has not seen, until ``stop`` is set; its position moves after the lines were written."""
+    tries = tries or Tries()
+
+    def step(timeout_s: float) -> None:
+        found = reader.receive(timeout_s, BATCH)
+        _pass_on([one.message for one in found], output, snapshots)
+        tries.done += len(found)
+        reader.settle(one.place for one in found)
+        reader.commit()
+
+    once = tries.of(step)
     try:
         while not stop.is_set():
-            found = reader.receive(POLL_S, BATCH)
-            _pass_on([one.message for one in found], output, snapshots)
-            reader.settle(one.place for one in found)
-            reader.commit()
+            once(POLL_S)
     finally:
         reader.close()
         tell_skipped(reader.counts)
+
+
+def _printer(group: str, reader: GroupReader[AnomalyEvent], tries: Tries) -> Follower:
+    return member(group, reader, {"printed": tries.done}, tries.turned_at_s)
 
 
 def tell_skipped(counts: ReadCounts) -> None:

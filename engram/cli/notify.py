@@ -9,7 +9,8 @@ import typer
 from consumers.notify.rules import NotifyRules, read_rules
 from engram.build.adapters import open_bus
 from engram.cli.invocation import Invocation, command
-from engram.cli.options import BootstrapOption, PrefixOption, kafka_overrides
+from engram.cli.options import BootstrapOption, HttpOption, PrefixOption, kafka_overrides
+from engram.observe.desk import open_desk
 from engram.run.notify import NotifyRequest, run_notify
 from engram.run.process import stop_on_signals
 from schemas.export import DIALECT
@@ -41,6 +42,7 @@ def notify(
     topic: TopicOption = None,
     bootstrap_servers: BootstrapOption = None,
     topic_prefix: PrefixOption = None,
+    http: HttpOption = None,
 ) -> None:
     """Tell webhooks and MQTT brokers (Home Assistant) of events, as a rules file says.
 
@@ -52,7 +54,8 @@ def notify(
     if schema:
         print(rules_schema(), end="")
         return
-    kafka = run.settings(ConsumerSettings, kafka_overrides(bootstrap_servers, topic_prefix)).kafka
+    settings = run.settings(ConsumerSettings, kafka_overrides(bootstrap_servers, topic_prefix) | {"http.listen": http})
+    kafka = settings.kafka
     if check:
         found = read_rules(rules)
         print(f"{rules}: {len(found.rules)} rules, targets {', '.join(sorted(found.targets))}")
@@ -60,8 +63,8 @@ def notify(
     names = TopicNames.with_prefix(kafka.topic_prefix)
     events = names.anomaly_events if topic is None else kafka.topic_prefix + topic
     request = NotifyRequest(rules, events, names.dead_letters, kafka.topic_prefix + group)
-    with open_bus(kafka) as bus, stop_on_signals() as stop:
-        run_notify(bus, request, stop)
+    with open_desk(settings.http, "notify") as desk, open_bus(kafka) as bus, stop_on_signals() as stop:
+        run_notify(bus, request, stop, desk)
 
 
 def rules_schema() -> str:

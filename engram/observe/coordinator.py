@@ -60,6 +60,12 @@ MEAN_DRIFT = Family(
     "mean distance of items from their trained selves",
     ("bank",),
 )
+DEAD_REASONS = (
+    *("missing_header", "foreign", "invalid_message", "oversized_header", "future_version", "wrong_key"),
+    *("bad_payload", "no_mac", "bad_mac"),
+)
+OUTCOMES = ("applied", "refused", "noted")
+"""Shown with 0 before they happen: a series that begins at 1 has not grown, as Prometheus sees it."""
 ROUNDING = 1e-5
 """An item that no query came near is made unit length again at each update, and moves by no more than this."""
 FAMILIES = (
@@ -102,16 +108,16 @@ class SeenCoordinator:
         yield LEADS.one(seen.is_leader)
         yield RECEIVED.one(seen.received)
         yield COMMITTED.one(seen.committed)
-        yield REJECTED.each(dict.fromkeys(choices(Reason), 0) | dict(seen.rejected))
+        yield REJECTED.each(dict.fromkeys((*choices(Reason), *DEAD_REASONS), 0) | dict(seen.rejected))
         yield RETURNED.one(seen.returned)
         yield HELD.one(seen.held)
         yield CONFLICTING.one(seen.conflicting)
         yield EVENTS.one(seen.events)
         yield REMEMBERED.one(seen.events_remembered)
-        yield DEAD.each(dict(seen.dead_lettered))
+        yield DEAD.each(dict.fromkeys(DEAD_REASONS, 0) | dict(seen.dead_lettered))
         yield NOT_RESTORED.each(dict(seen.not_restored))
         yield COMMITS.one(seen.commits)
-        yield VERDICTS.each(dict(seen.verdicts))
+        yield VERDICTS.each(dict.fromkeys(OUTCOMES, 0) | dict(seen.verdicts))
         yield UNSENT.one(seen.waiting_to_send)
         yield from self._memory(seen.banks)
 

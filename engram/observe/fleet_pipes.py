@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from console.board import Board
@@ -10,7 +11,7 @@ from console.reading import ReadTally
 from engram.build.adapters import kafka_connection
 from engram.build.options import coordinator_group, worker_group
 from messaging.kafka.connection import quiet_client_logs
-from messaging.kafka.groups import KafkaGroups
+from messaging.kafka.groups import GroupView, KafkaGroups
 from messaging.kafka.topics import KafkaTopics
 from schemas.errors import EngramError
 from schemas.settings.connections import KafkaSection
@@ -86,11 +87,15 @@ class _Groups:
         }
 
     def look(self) -> tuple[Lag, ...]:
-        views = [self._groups.look(group, topics) for group, topics in self._asked.items()]
-        return tuple(
-            Lag(view.name, view.state, view.lag, tuple(member.client_id for member in view.members)) for view in views
-        )
+        return tuple(_lag(self._groups.look(group, topics)) for group, topics in self._asked.items())
 
     def close(self) -> None:
         self._groups.close()
         self._topics.close()
+
+
+def _lag(view: GroupView) -> Lag:
+    waiting: Counter[str] = Counter()
+    for partition in view.partitions:
+        waiting[partition.owner or "nobody"] += partition.lag
+    return Lag(view.name, view.state, view.lag, tuple(member.client_id for member in view.members), +waiting)

@@ -62,7 +62,7 @@ class Starting:
         return {}
 
 
-def stuck_for(what: str, turned_at_s: float, now_s: float) -> tuple[str, ...]:
-    """``what``, with its time, if it has not come round for ``STUCK_S``."""
+def stuck_for(what: str, turned_at_s: float, now_s: float, limit_s: float = STUCK_S) -> tuple[str, ...]:
+    """``what``, with its time, if it has not come round for ``limit_s``."""
     quiet_s = now_s - turned_at_s
-    return (f"{what} has not come round for {quiet_s:.0f} s",) if quiet_s > STUCK_S else ()
+    return (f"{what} has not come round for {quiet_s:.0f} s",) if quiet_s > limit_s else ()

@@ -11,7 +11,7 @@ from engram.observe.observed import stuck_for
 from inference.engine import Engine
 from memory_store.views import BankCache
 from schemas.messages import EventPhase, MemoryState, utc_now
-from workers.camera import SkipReason
+from workers.camera import CameraView, SkipReason
 from workers.pace import Histogram
 from workers.worker import Worker, WorkerSnapshot
 
@@ -39,6 +39,9 @@ NEWEST = Family(
     "gauge", "engram_worker_camera_frame_timestamp_seconds", "capture time of the newest frame handled", ("camera",)
 )
 KNOWN = Family("gauge", "engram_worker_camera_known_seconds", "normal video that the camera is judged by", ("camera",))
+EVENT_S = Family(
+    "gauge", "engram_worker_camera_event_seconds", "since its open event began; 0 while none is open", ("camera",)
+)
 BATCH = Family("histogram", "engram_worker_batch_frames", "clips that went through the network at once")
 NETWORK = Family("histogram", "engram_worker_network_seconds", "time of the network for one batch")
 LATENCY = Family(
@@ -74,7 +77,7 @@ FAMILIES = (
         PARTITIONS,
         CAMERAS,
     ),
-    *(NEWEST, KNOWN, BATCH, NETWORK, LATENCY, VERSION, WRITTEN, COPY_AGE, STATE),
+    *(NEWEST, KNOWN, EVENT_S, BATCH, NETWORK, LATENCY, VERSION, WRITTEN, COPY_AGE, STATE),
 )
 """received = scored + warming + session ends + dead-lettered + skipped, at any moment; only what is durable counts."""
 
@@ -122,6 +125,7 @@ class SeenWorker:
         cameras = self._worker.cameras()
         yield NEWEST.each({camera.camera_id: camera.last_at.timestamp() for camera in cameras if camera.last_at})
         yield KNOWN.each({camera.camera_id: camera.known_s for camera in cameras if camera.known_s is not None})
+        yield EVENT_S.each({camera.camera_id: self._event_s(camera) for camera in cameras})
         yield BATCH.spread(pace.batch_frames)
         yield NETWORK.spread(pace.network_s)
         yield LATENCY.spread(pace.capture_to_score_s)
@@ -169,7 +173,7 @@ class SeenWorker:
                     "session": camera.session_id,
                     "newest_frame_at": camera.last_at.isoformat() if camera.last_at else None,
                     "silent": camera.is_silent,
-                    "event_open": camera.has_event,
+                    "event_open": camera.event_since is not None,
                     "known_s": camera.known_s,
                     **camera.counts,
                 }
@@ -194,6 +198,10 @@ class SeenWorker:
         """See ``Observed``."""
         tally = self._worker.snapshot().tally
         return {"received": tally.received, "scored": tally.scored}
+
+    def _event_s(self, camera: CameraView) -> float:
+        since = camera.event_since
+        return 0.0 if since is None else max(0.0, (self._now() - since).total_seconds())
 
     def _told_banks(self) -> dict[str, object]:
         return {

@@ -1,11 +1,10 @@
 """What ``engram clips`` does: media of events into a store, until told to stop."""
 
 import logging
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +12,10 @@ from consumers.group import GroupReader
 from consumers.media.clipper import ClipOptions, Clipper
 from consumers.media.folder import FolderStore
 from consumers.media.footage import FrameLog
-from consumers.media.store import MediaStore
+from consumers.media.store import BUCKET, MediaStore
 from consumers.sieve import EventSieve
+from engram.observe.consumer import Follower, SeenConsumer, member
+from engram.observe.desk import Desk
 from engram.run.process import connected
 from messaging.ports import Begin, Bus
 from schemas.addresses import without_secrets
@@ -24,8 +25,9 @@ from schemas.topics import TopicNames
 
 log = logging.getLogger(__name__)
 
-S3 = "s3://"
 CLOSE_S = 10.0
+LONGEST_S = 1800.0
+"""A clip of many minutes takes some to be made; whoever takes longer hangs."""
 
 
 def media_store(place: str, endpoint_url: str | None = None) -> MediaStore:
@@ -37,13 +39,10 @@ def media_store(place: str, endpoint_url: str | None = None) -> MediaStore:
         TransientError: it is away.
     """
     store: MediaStore
-    if place.startswith(S3):
-        found = re.fullmatch(r"([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([A-Za-z0-9._/-]*))?", place.removeprefix(S3))
-        if found is None:
-            raise SettingsError(f"a bucket must be given as s3://bucket or s3://bucket/prefix, got {place:.200}")
-        from consumers.media.s3 import S3Store  # noqa: PLC0415 - needs an extra
+    if place.startswith(BUCKET):
+        from consumers.media.s3 import bucket_at  # noqa: PLC0415 - needs an extra
 
-        store = S3Store(found[1], (found[2] or "").strip("/"), endpoint_url)
+        store = bucket_at(place, endpoint_url)
     elif "://" in place:
         raise SettingsError(f"media go into a folder or to s3://bucket/prefix, got {without_secrets(place):.200}")
     else:
@@ -71,20 +70,43 @@ class ClipRequest:
     options: ClipOptions
 
 
-def run_clips(bus: Bus, names: TopicNames, request: ClipRequest, stop: threading.Event) -> None:
+def run_clips(bus: Bus, names: TopicNames, request: ClipRequest, stop: threading.Event, desk: Desk) -> None:
     """Make media until ``stop`` is set. A broker or a store that is away is waited for.
+
+    Args:
+        bus: where events and frames are.
+        names: of the topics.
+        request: which media go where.
+        stop: asks for the end.
+        desk: shows how it fares.
 
     Raises:
         SettingsError, FatalError: see ``media_store``; or the membership is beyond repair.
     """
+    desk.wait_for("the store must answer")
     store = connected(lambda: media_store(request.place, request.endpoint_url), stop)
     if store is None:
         return
+    desk.wait_for("the log must answer")
     with clipper(bus, names, store, request, stop) as made:
         if made is not None:
+            desk.show(SeenConsumer("clips", lambda: [_follower(request.group, made)]))
             log.info("media of %s go to %s as group %s", names.anomaly_events, request.place, request.group)
             made.run(stop)
             log.info("%s", made.counts)
+
+
+def _follower(group: str, made: Clipper) -> Follower:
+    counts = made.counts
+    outcomes = {
+        "whole": counts.whole,
+        "partial": counts.partial,
+        "gone": counts.gone,
+        "early": counts.early,
+        "repeated": counts.repeated,
+    }
+    seen = member(group, made.reader, outcomes, made.turned_at_s)
+    return replace(seen, failed=counts.failed, waiting_s=made.failing_s(), stuck_s=LONGEST_S)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,13 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from console.access import Access, Grant, new_token, read_grants
 from console.board import Board, Bounds
 from console.keep import Keep
+from console.media import MediaFolder, MediaPlace
 from console.memory import MemoryDesk
 from console.plumbing import Plumbing
 from console.reading import Pulse, Reading
@@ -20,8 +22,11 @@ from console.serving import Serving
 from console.web.app import make_app
 from console.web.site import Health, Parts, Place
 from console.web.stream import Streams
+from consumers.media.store import BUCKET
 from engram.build.adapters import open_bus, open_store
 from engram.build.paths import data_file
+from engram.observe.consumer import Follower, SeenConsumer
+from engram.observe.desk import open_desk
 from engram.observe.fleet_pipes import FleetPipes
 from engram.observe.server import bound
 from engram.run.process import Crew, connected
@@ -34,8 +39,13 @@ from schemas.settings import ConsoleSettings, WatchSettings
 from schemas.settings.connections import ConsoleSection
 from schemas.topics import TopicNames
 
+if TYPE_CHECKING:
+    from consumers.media.s3 import S3Store
+
 log = logging.getLogger(__name__)
 
+LINK_S = 3600
+"""So long a signed link holds."""
 FILE, WATCH_FILE = "console.db", "watch-console.db"
 LOOK_S = 0.5
 END_S = 10.0
@@ -90,6 +100,39 @@ def _is_loopback(address: HostPort) -> bool:
         return address[0] == "localhost"
 
 
+class MediaBucket:
+    """What ``engram clips s3://…`` writes; see ``console.media.MediaPlace``.
+
+    Args:
+        store: the bucket, which signs links.
+    """
+
+    def __init__(self, store: "S3Store") -> None:
+        self._store = store
+
+    def file(self, name: str) -> Path | None:  # noqa: ARG002 - nothing of it is on this machine
+        """See ``MediaPlace``."""
+        return None
+
+    def link(self, name: str) -> str | None:
+        """See ``MediaPlace``."""
+        return self._store.link(name, LINK_S)
+
+
+def media_place(place: str, endpoint_url: str | None) -> MediaPlace:
+    """Where media are to be found.
+
+    Raises:
+        SettingsError: an address that names no bucket.
+        FatalError: the bucket's library or credentials are missing.
+    """
+    if not place.startswith(BUCKET):
+        return MediaFolder(Path(place))
+    from consumers.media.s3 import bucket_at  # noqa: PLC0415 - needs an extra
+
+    return MediaBucket(bucket_at(place, endpoint_url))
+
+
 class Console:
     """The board of one bus, its file and its reader; pages are opened over it.
 
@@ -120,6 +163,7 @@ class Console:
         self._say = Sayer(topics.operator_verdicts)
         self._pulse = Pulse(bus.existing_topics)
         self._memory = None if store is None else MemoryDesk(store, utc_now)
+        self._media = None if section.media is None else media_place(section.media, section.media_endpoint)
         self._is_connected = False
 
     def run(self, stop: threading.Event) -> None:
@@ -140,6 +184,20 @@ class Console:
             return Health(self._pulse.silent_s(), 0.0, 0, WAITING)
         return Health(self._pulse.silent_s(), self.reading.silent_s(), self.reading.lag(), self.reading.trouble)
 
+    def follower(self) -> Follower:
+        """How its reader fares; from any thread."""
+        reading, tally = self.reading, self.reading.tally
+        return Follower(
+            reading.group,
+            tally.received + tally.passed_over,
+            {**dict(list(tally.bad.items())), "passed_over": tally.passed_over},
+            {"shown": tally.taken},
+            reading.turned_at_s,
+            reading.lag(),
+            reading.num_partitions(),
+            trouble=reading.trouble if self._is_connected else WAITING,
+        )
+
     @contextmanager
     def pages(self, plumbing: Callable[[], Plumbing], tell: Tell) -> Iterator[Serving]:
         """Show it; ``tell`` gets the address, once, with a token where one was made for this run.
@@ -152,7 +210,7 @@ class Console:
         doors = doors_of(section, address)
         listening = bound(address, "console.listen (--listen)")
         place = Place(section.base_path, doors.token is not None, section.grafana)
-        parts = Parts(self.board, Access(doors.grants), self._say, self.health, plumbing, self._memory)
+        parts = Parts(self.board, Access(doors.grants), self._say, self.health, plumbing, self._memory, self._media)
         streams = Streams()
         files = section.ssl_certfile, section.ssl_keyfile
         serving = Serving(make_app(parts, place, streams), listening, streams, section.proxies, *files)
@@ -192,11 +250,13 @@ def run_console(settings: ConsoleSettings, has_store: bool, stop: threading.Even
         FatalError: see ``Console.run``, or the file is no console's.
     """
     with ExitStack() as opened:
+        desk = opened.enter_context(open_desk(settings.http, "console"))
         bus = opened.enter_context(open_bus(settings.kafka))
         store = opened.enter_context(open_store(settings.store, EVERY_VERSION)) if has_store else None
         path = settings.console.file or data_file(FILE)
         console = opened.enter_context(closing(Console(settings, path, bus, store)))
         pipes = opened.enter_context(closing(FleetPipes(settings.kafka, console.board, console.reading.tally)))
+        desk.show(SeenConsumer("console", lambda: [console.follower()]))
         serving = opened.enter_context(console.pages(pipes, tell))
         crew = Crew()
         ending = threading.Event()

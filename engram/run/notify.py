@@ -3,9 +3,9 @@
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from zoneinfo import ZoneInfo
@@ -16,6 +16,8 @@ from consumers.notify.notification import Target
 from consumers.notify.rules import MqttTarget, NotifyRules, WebhookTarget, read_rules
 from consumers.notify.webhook import Webhook
 from consumers.sieve import EventSieve
+from engram.observe.consumer import Follower, SeenConsumer, member
+from engram.observe.desk import Desk
 from engram.run.process import connected
 from messaging.ports import Bus
 from schemas.errors import SettingsError
@@ -65,6 +67,10 @@ class _Running(threading.Thread):
         self.error: BaseException | None = None
         self._reader = reader
 
+    def look(self, group: str) -> Follower:
+        """How it fares; from any thread."""
+        return follower(group, self.courier, self._reader)
+
     def run(self) -> None:
         """The thread's body."""
         try:
@@ -74,8 +80,28 @@ class _Running(threading.Thread):
             self.error = error
 
 
-def run_notify(bus: Bus, request: NotifyRequest, stop: threading.Event) -> None:
+def follower(group: str, courier: Courier, reader: GroupReader[AnomalyEvent]) -> Follower:
+    """How a courier fares; from any thread."""
+    counts = courier.counts
+    outcomes = {
+        "told": counts.told,
+        "withheld": counts.withheld,
+        "summaries": counts.summaries,
+        "passed": counts.passed,
+        "given_up": counts.given_up,
+    }
+    seen = member(group, reader, outcomes, courier.turned_at_s)
+    return replace(seen, failed=counts.failed, waiting_s=courier.failing_s())
+
+
+def run_notify(bus: Bus, request: NotifyRequest, stop: threading.Event, desk: Desk) -> None:
     """Tell until ``stop`` is set. SIGHUP reads the rules again; broken ones are said, and the old ones stay.
+
+    Args:
+        bus: where events are.
+        request: who is told of what.
+        stop: asks for the end.
+        desk: shows how it fares.
 
     Raises:
         SettingsError: the rules are broken at the start.
@@ -83,10 +109,12 @@ def run_notify(bus: Bus, request: NotifyRequest, stop: threading.Event) -> None:
     """
     rules = read_rules(request.rules)
     with _hangups() as hangup:
+        desk.wait_for("the log must answer")
         if connected(bus.existing_topics, stop) is None:
             return
         letters = DeadLetters(bus.publisher(), request.letters, f"notify-{host_and_pid()}"[:64])
         couriers = Couriers(bus, request, letters)
+        desk.show(SeenConsumer("notify", couriers.look))
         try:
             couriers.follow(rules, stop)
             while not stop.wait(LOOK_S):
@@ -138,6 +166,10 @@ class Couriers:
             if one.error is not None:
                 raise one.error
 
+    def look(self) -> Sequence[Follower]:
+        """How each fares; from any thread."""
+        return [one.look(self._group(name)) for name, one in list(self._running.items())]
+
     def end(self) -> None:
         """End all, and say what they did."""
         self._end(list(self._running.values()))
@@ -146,7 +178,7 @@ class Couriers:
         self._running.clear()
 
     def _begin(self, name: str, settings: WebhookTarget | MqttTarget, orders: Orders, stop: threading.Event) -> None:
-        group = f"{self._request.group}-{name}"
+        group = self._group(name)
         subscription = connected(lambda: self._bus.subscription([self._request.events], group, begin="newest"), stop)
         if subscription is None:
             return
@@ -156,6 +188,9 @@ class Couriers:
         self._running[name] = _Running(name, settings, courier, target, reader)
         self._running[name].start()
         log.info("telling '%s' as group %s", name, group)
+
+    def _group(self, name: str) -> str:
+        return f"{self._request.group}-{name}"
 
     def _end(self, leaving: list[_Running]) -> None:
         for one in leaving:

@@ -104,7 +104,7 @@ def run_watch(
         desk.show(*whole.seen())
         opened.enter_context(reloading(settings, reload, change))
         if request.tell_console is not None:
-            opened.enter_context(_console(settings, whole, store, request.tell_console))
+            opened.enter_context(_console(settings, request.clips, whole, store, request.tell_console))
         return whole.run(stop)
 
 
@@ -116,11 +116,16 @@ def _clips(settings: WatchSettings, request: WatchRequest) -> WatchedClips | Non
 
 
 @contextmanager
-def _console(settings: WatchSettings, whole: Embedded, store: BankStore, tell: Callable[[str], None]) -> Iterator[None]:
+def _console(
+    settings: WatchSettings, clips: str | None, whole: Embedded, store: BankStore, tell: Callable[[str], None]
+) -> Iterator[None]:
     """The operator's page over what runs here."""
     from engram.run.console import WATCH_FILE, Console  # noqa: PLC0415 - needs an extra
 
     path = settings.console.file or data_file(WATCH_FILE)
+    if settings.console.media is None:
+        section = settings.console.model_copy(update={"media": clips})
+        settings = settings.model_copy(update={"console": section})
     with closing(Console(settings, path, whole.bus, store)) as console, console.pages(whole.pipes, tell):
         whole.stay_for(console.run)
         yield

@@ -77,6 +77,12 @@ class InProcessReader:
         """See ``ports.Reader``."""
         yield self.read_to_end(timeout_s)
 
+    def lag(self) -> int:
+        """See ``ports.Reader``."""
+        with self._shared.changed:
+            ends = {where: self._shared.topics[where[0]].partitions[where[1]].end for where in self._read_from}
+            return sum(max(0, end - self._read_from[where]) for where, end in ends.items())
+
     def seek(self, places: Places) -> Places:
         """See ``ports.Reader``."""
         with self._shared.changed:

@@ -64,6 +64,7 @@ class KafkaReader:
         self._corrupt = CorruptBatches(skipped)
         self._closed = False
         self._growth = growth
+        self._lag = 0
         self._consumer = lone_consumer(connection, skipped)
         with translated(f"finding where to read {sorted(topics)} from"):
             self._consumer.assign(self._partitions)
@@ -78,11 +79,16 @@ class KafkaReader:
         self._growth.check(())
         try:
             found = self._consumer.poll(timeout_ms=max(0, int(timeout_s * 1000)), max_records=max_records)
+            self._lag = sum(map(self._waiting, self._partitions))
         except KafkaError as error:
             if self._corrupt.step_over(self._consumer, error, self._partitions):
                 return ()
             raise translate(error, "reading") from error
         return [record for records in found.values() for record in records]
+
+    def lag(self) -> int:
+        """See ``ports.Reader``. What an open transaction holds counts, and so do marks of transactions."""
+        return self._lag
 
     def read_to_end(self, timeout_s: float) -> Sequence[Record]:
         """See ``ports.Reader``. The end is that of the committed records: before the first open transaction."""
@@ -127,6 +133,10 @@ class KafkaReader:
         self._closed = True
         self._growth.close()
         self._consumer.close(autocommit=False, timeout_ms=1000)
+
+    def _waiting(self, partition: TopicPartition) -> int:
+        end, at = self._consumer.highwater(partition), self._consumer.position(partition, timeout_ms=self._timeout_ms)
+        return max(0, (end or 0) - (at or 0))
 
     def _behind(self, ends: Mapping[TopicPartition, int]) -> list[str]:
         with translated("asking how far was read"):

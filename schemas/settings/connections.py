@@ -196,6 +196,14 @@ class ConsoleSection(Section):
     )
     max_events: int = Field(default=5000, ge=10, le=1_000_000, description="most events kept, the oldest goes first")
     max_bytes: int = Field(default=64 * MIB, ge=MIB, description="most bytes of events kept, pictures included")
+    media: str | None = Field(
+        default=None,
+        description="where engram clips keeps pictures and videos, as this machine reaches it: a folder, or"
+        " s3://bucket/prefix",
+    )
+    media_endpoint: str | None = Field(
+        default=None, description="address of a server that speaks S3 and is not Amazon's, as browsers reach it"
+    )
     grafana: str | None = Field(
         default=None, pattern=r"^https?://[^\s\"'<>]+$", description="address of a dashboard to link to"
     )

@@ -51,12 +51,15 @@ class CoordinatorSettings(Settings):
 
 
 class ConsumerSettings(Settings):
-    """``engram events``."""
+    """``engram events``, ``archive``, ``notify``, ``clips`` and all who read what the others wrote."""
+
+    http: HttpSection = Field(default_factory=HttpSection)
 
 
 class ConsoleSettings(Settings):
     """``engram console``."""
 
+    http: HttpSection = Field(default_factory=HttpSection)
     store: StoreSection = Field(default_factory=StoreSection)
     memory: MemorySection = Field(default_factory=MemorySection)
     events: EventsSection = Field(default_factory=EventsSection, description="for the wanted rate of false alarms")

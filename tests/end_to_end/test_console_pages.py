@@ -6,19 +6,23 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from console.access import Access, new_token
 from console.board import Board
+from console.media import MediaFolder, name_of
 from console.plumbing import Account, Lag, Plumbing
 from console.serving import Serving
 from console.web.app import make_app
 from console.web.site import Health, Parts, Place
 from console.web.stream import Streams
+from consumers.video import FilmWriter
 from engram.observe.server import bound
-from schemas.messages import utc_now
+from schemas.messages import AnomalyEvent, utc_now
 from schemas.verdicts import OperatorVerdict
 from tests.services import give_up
+from tests.unit.console.test_media import told
 from tests.unit.console.test_pages import EVIDENCE, HOSTILE, RARITY
 from tests.unit.console.worlds import jpeg, outcome, seen, status
 from tests.unit.consumers.samples import score
@@ -33,9 +37,10 @@ ALL_PAGES = ("/", "/queue", "/events/gate:s1:900", "/cameras", "/cameras/gate", 
 
 
 class Shown:
-    """A console that is served, and what was said to it."""
+    """A console that is served, and what was said to it; its clips lie in ``folder``."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.board = Board()
         self.said: list[OperatorVerdict] = []
         token, grant = new_token("ann", "operate")
@@ -46,22 +51,46 @@ class Shown:
             self.said.append,
             lambda: Health(0.1, 0.1, 0),
             lambda: Plumbing([Lag("workers", "Stable", 3, ("w1",))], accounts),
+            media=MediaFolder(folder),
         )
-        streams = Streams()
-        listening = bound(("127.0.0.1", 0))
-        self.origin = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        self._streams = Streams()
+        self._app = make_app(parts, Place(BASE, login_by_link=True), self._streams)
+        self._port = 0
+        self.open()
+        self.origin = f"http://127.0.0.1:{self._port}"
         self.link = f"{self.origin}{BASE}/login?token={token}"
-        self._serving = Serving(make_app(parts, Place(BASE, login_by_link=True), streams), listening, streams)
+
+    def open(self) -> None:
+        """Answer, at the same address as before."""
+        listening = bound(("127.0.0.1", self._port))
+        self._port = listening.getsockname()[1]
+        self._streams.is_ending = False
+        self._serving = Serving(self._app, listening, self._streams)
         self._serving.start()
 
     def close(self) -> None:
         self._serving.close()
 
-    def event(self, first: int, phase: str = "end", camera_id: str = "gate", number: int = 0, **data: Any) -> None:
+    def film(self, event: AnomalyEvent) -> None:
+        """Keep a video of an event, as ``engram clips`` does, and tell of it."""
+        path = self.folder / name_of(event.data, "clip")
+        path.parent.mkdir(parents=True)
+        writer = FilmWriter(path, fps=10)
+        for index in range(30):
+            picture = np.full((96, 128, 3), 40, np.uint8)
+            picture[40:60, 3 * index : 3 * index + 20] = 220
+            writer.add(picture, index / 10)
+        writer.close()
+        self.board.take_media(told(event_id=event.data.event_id, width=128, height=96))
+
+    def event(
+        self, first: int, phase: str = "end", camera_id: str = "gate", number: int = 0, **data: Any
+    ) -> AnomalyEvent:
         peak = {"evidence": EVIDENCE, "rarity": {**RARITY, "words": HOSTILE}}
         provenance = {"model": HOSTILE, "software": HOSTILE}
-        told = seen(first, first + 20, phase, number, camera_id, jpeg(), peak=peak, provenance=provenance, **data)  # type: ignore[arg-type]
-        self.board.take_event(told, utc_now())
+        made = seen(first, first + 20, phase, number, camera_id, jpeg(), peak=peak, provenance=provenance, **data)  # type: ignore[arg-type]
+        self.board.take_event(made, utc_now())
+        return made
 
     def score(self, value: float, camera_id: str = "gate") -> None:
         self.board.take_score(score(990, value, camera_id), utc_now())
@@ -79,8 +108,8 @@ def browser() -> "Iterator[Browser]":
 
 
 @pytest.fixture
-def shown() -> Iterator[Shown]:
-    with closing(Shown()) as served:
+def shown(tmp_path: Path) -> Iterator[Shown]:
+    with closing(Shown(tmp_path / "media")) as served:
         served.score(0.2)
         served.score(0.1, "yard")
         served.board.take_status(status("gate", reported_at=utc_now(), why=HOSTILE, producer=HOSTILE))
@@ -192,4 +221,26 @@ def test_a_page_says_when_it_hears_nothing_any_more(browser: "Browser", shown: S
     text = page.locator("#stale").inner_text()
     assert re.search(r"has not heard from the console for \d+ s", text)
     assert page.locator("#pulse").inner_text() == "not live"
+    shown.open()
+    page.wait_for_selector("#pulse[data-pulse=live]")
+    page.wait_for_selector("#stale", state="hidden")
+    shown.score(0.97)
+    shown.event(900, "start", severity="critical")
+    page.wait_for_selector("text=1 camera is unusual now")  # it hears what is new again
+    context.close()
+
+
+def test_a_video_of_an_event_plays_on_its_page(browser: "Browser", shown: Shown) -> None:
+    context, page, wrong = opened(browser, shown)
+    event = shown.event(900)
+    page.goto(f"{shown.origin}{BASE}/events/{event.data.event_id}")
+    page.wait_for_selector("#pulse[data-pulse=live]")
+    assert page.locator("video").count() == 0
+    shown.film(event)
+    page.wait_for_selector("video")  # it comes onto the page as soon as it is told of
+    page.wait_for_function("document.querySelector('video').readyState >= 1")
+    assert page.evaluate("document.querySelector('video').duration") == pytest.approx(3.0, abs=0.2)
+    page.evaluate("document.querySelector('video').currentTime = 2")
+    page.wait_for_function("document.querySelector('video').readyState >= 2")
+    assert wrong == []
     context.close()

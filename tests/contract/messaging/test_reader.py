@@ -75,6 +75,11 @@ def test_read_takes_no_more_than_asked_and_loses_nothing(bus: Bus, topic: Topic)
         assert len(records) <= 7
         found += [record.value for record in records]
     assert len(found) == len(set(found)) == 40
+    assert reader.lag() == 0
+    publish(bus, name, [b"more"])
+    while not reader.read(7, 0.5):
+        assert time.monotonic() < deadline
+    assert reader.lag() == 0
 
 
 def test_an_empty_topic_has_nothing_to_the_end(bus: Bus, topic: Topic) -> None:

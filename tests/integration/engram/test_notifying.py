@@ -8,8 +8,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from deploy.local.ports import free_port
 from deploy.local.wait import wait_until
 from messaging.kafka.bus import KafkaBus
 from messaging.kafka.connection import KafkaConnection
@@ -59,10 +61,14 @@ class Notifier:
 
     def __init__(self, rules: Path, settings: dict[str, str], log: Path) -> None:
         self._log = log
-        command = [sys.executable, "-m", "engram", "notify", str(rules)]
+        self.port = free_port()
+        command = [sys.executable, "-m", "engram", "notify", str(rules), "--http", str(self.port)]
         environment = {**os.environ, **settings, "GUARD_SECRET": "abc"}
         with log.open("wb") as stderr:
             self.child = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=stderr)
+
+    def page(self, path: str) -> str:
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=DEADLINE_S).text
 
     def until_said(self, text: str) -> None:
         assert wait_until(lambda: text in self._log.read_text(), DEADLINE_S), self._log.read_text()
@@ -94,6 +100,10 @@ def test_a_house_and_a_guard_are_told_and_rules_are_read_again(
                 wait_until(lambda: bool(there.requests) and "engram/gate/state" in at_home.newest(), 1.0)
             assert all(json.loads(one.body)["data"]["frames"]["first"] > 1 for one in there.requests)
             tell(START)
+            # Each group has a member, and all that was told is counted.
+            assert wait_until(lambda: notifier.page("/readyz") == "ok\n", DEADLINE_S), notifier.page("/readyz")
+            shown = f'engram_consumer_messages_total{{group="{prefix}engram-notify-guard",outcome="told"}} '
+            assert wait_until(lambda: f"{shown}{len(there.requests)}.0" in notifier.page("/metrics"), DEADLINE_S)
 
             rules.write_text(RULES.format(url=there.url, port=own_mosquitto.port, camera="gate") + "[[rules]]\nx = 1\n")
             notifier.child.send_signal(signal.SIGHUP)

@@ -24,14 +24,17 @@ from kafka.admin import (
 )
 from redis import Redis
 
+from console.board import Board
+from console.reading import ReadTally
 from consumers.reader import EventReader
 from deploy.local.ports import free_port
 from deploy.local.redis import LocalRedis
 from deploy.local.wait import wait_until
 from engram.build.adapters import open_bus, open_store, open_store_for_worker
-from engram.build.options import worker_group
+from engram.build.options import coordinator_group, worker_group
 from engram.build.rights import Role, rights_of
 from engram.build.topics import topic_specs
+from engram.observe.fleet_pipes import FleetPipes
 from engram.run.fleet import run_coordinator, run_worker
 from engram.run.process import Crew
 from engram.run.producer import run_producer
@@ -239,7 +242,7 @@ FORBIDDEN: Sequence[tuple[Role, str, str]] = [
     ("coordinator", "operator_verdicts", "lacks Write on topic 'site.operator-verdicts'"),
     ("consumer", "anomaly_events", "lacks Write on topic 'site.anomaly-events'"),
     ("consumer", "frames", "no right to topics ['site.frames']"),
-    ("console", "memory_updates", "no right to topics ['site.memory-updates']"),
+    ("console", "memory_updates", "lacks Write on topic 'site.memory-updates'"),
     ("console", "memory_banks", "this user lacks Write on topic 'site.memory-banks'"),
 ]
 
@@ -282,6 +285,16 @@ def test_what_a_role_must_not_read_is_refused_and_named(site: Site) -> None:
         pytest.raises(FatalError, match=f"lacks Read on group '{group}'"),
     ):
         bus.subscription([site.topics.anomaly_events], group).receive(1, 60.0)
+
+
+def test_a_console_sees_how_far_groups_are_and_no_frame(site: Site) -> None:
+    kafka = site.settings("console").kafka
+    with closing(FleetPipes(kafka, Board(), ReadTally())) as pipes:
+        seen = pipes()
+    assert seen.trouble == ()
+    assert [lag.name for lag in seen.lags] == [worker_group(kafka), coordinator_group(kafka)]
+    with open_bus(kafka) as bus, pytest.raises(FatalError, match=r"lacks Read on topic 'site.frames'"):
+        bus.reader([site.topics.frames], from_beginning=True).read(1, 30.0)
 
 
 def test_a_worker_may_read_banks_and_not_write_them(site: Site) -> None:

@@ -104,6 +104,9 @@ class Faltering:
             raise TransientError("the copy is too old")
         return self._real.view(bank_id)
 
+    def refresh(self) -> None:
+        self._real.refresh()
+
 
 def test_a_turn_that_fails_half_way_is_forgotten_and_done_again_without_a_double(site: Site) -> None:
     site.frames("ab", range(30))

@@ -109,6 +109,19 @@ def test_a_store_that_goes_away_is_told_with_the_age_of_the_copy(site: Site, tmp
     moving.close()
 
 
+def test_a_worker_with_nothing_to_score_keeps_its_copy_fresh(site: Site) -> None:
+    clock = FakeClock()
+    engine = engine_of(site.bundle, device="cpu", threads=1)
+    banks = BankCache(site.store, InitialBank(site.bundle.digest, site.bundle.items_MC), clock=clock)
+    worker = Worker(site.bus, engine, banks, replace(site.options, commit_interval_s=0.0), utc_now, clock)
+    view = SeenWorker(worker, engine, banks, "w1", utc_now, clock)
+    site.frames("a", range(6))
+    turn_until(worker, received(worker, 6))
+    clock.now_s += 50
+    worker._turn()
+    assert value(view, "engram_worker_bank_copy_age_seconds", "shared") < 1
+
+
 def test_a_worker_that_falls_behind_says_so_in_metrics_and_log(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "workers.pace")
     clock = FakeClock()

@@ -46,7 +46,7 @@ def test_every_route_asks_who_it_is() -> None:
     for path, methods in paths:
         if path in open_paths:
             continue
-        at = path.format(event_id=EVENT, bank_id="gate", camera_id="cam1", version=1, action="freeze")
+        at = path.format(event_id=EVENT, bank_id="gate", camera_id="cam1", version=1, action="freeze", kind="clip")
         for method in methods - {"HEAD"}:
             answer = client.request(method, at, follow_redirects=False)
             assert answer.status_code in (303, 401), (method, path, answer.status_code)

@@ -30,7 +30,14 @@ def lively(**changes: Any) -> Any:
 
 
 PAGES = ("/", "/queue", f"/events/{EVENT}", "/cameras", "/cameras/cam1", "/memory", "/plumbing")
-PARTS = ("/parts/wall", f"/parts/events/{EVENT}/said", "/parts/cameras", "/parts/plumbing", "/parts/waiting?known=0")
+PARTS = (
+    "/parts/wall",
+    f"/parts/events/{EVENT}/said",
+    f"/parts/events/{EVENT}/media",
+    "/parts/cameras",
+    "/parts/plumbing",
+    "/parts/waiting?known=0",
+)
 
 
 def test_every_page_is_shown() -> None:
@@ -128,7 +135,9 @@ def test_cameras_show_what_was_wanted_had_and_lost() -> None:
 
 def test_plumbing_says_whether_it_adds_up() -> None:
     good, bad = Account("gate", 10, {"sent": 9, "lost: refused": 1}), Account("yard", 10, {"sent": 7})
-    page = world(plumbing=Plumbing([Lag("workers", "Stable", 4, ("w1",))], [good, bad])).client().get("/plumbing").text
+    lag = Lag("workers", "Stable", 4, ("w1", "w2"), {"w2": 3, "nobody": 1})
+    page = world(plumbing=Plumbing([lag], [good, bad])).client().get("/plumbing").text
+    assert re.search(r"<td>w1,\s*w2 <span[^>]*>3 wait</span> <span[^>]*>1 of partitions that nobody has", page)
     assert "✓ Adds up." in page
     assert "✗ Does not add up: 3 unaccounted for." in page
     assert "lost: refused" in page

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 
 from console.access import Access, Role, new_token
 from console.board import Board, Bounds
+from console.media import MediaPlace
 from console.memory import MemoryDesk
 from console.plumbing import Plumbing
 from console.web.app import make_app
@@ -125,6 +126,7 @@ def world(
     say: Callable[[OperatorVerdict], None] | None = None,
     health: Health | None = None,
     plumbing: Plumbing | None = None,
+    media: MediaPlace | None = None,
 ) -> World:
     """Pages with a token for each role."""
     board = board or board_at()
@@ -138,6 +140,7 @@ def world(
         lambda: health or Health(0.1, 0.1, 0),
         lambda: plumbing or Plumbing(),
         memory,
+        media,
     )
     app = make_app(parts, place)
 

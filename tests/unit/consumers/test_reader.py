@@ -184,6 +184,10 @@ class Given:
         """All of them at once."""
         yield self._records
 
+    def lag(self) -> int:
+        """They stay where they are."""
+        return len(self._records)
+
     def seek(self, places: Places) -> Places:
         """Nowhere else."""
         return places

@@ -152,6 +152,9 @@ class Given:
     def batches_to_end(self, timeout_s: float) -> Iterator[Sequence[Record]]:
         yield self.read(0, timeout_s)
 
+    def lag(self) -> int:
+        return len(self._records)
+
     def seek(self, places: Places) -> Places:
         return places
 

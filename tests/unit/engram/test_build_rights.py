@@ -64,6 +64,14 @@ def test_every_right_is_under_the_prefix() -> None:
     assert all(right.operations for role in ROLES for right in rights_of(role, KAFKA))
 
 
+def test_a_console_sees_how_far_the_workers_are_and_no_frame() -> None:
+    kafka = KafkaSection(topic_prefix="site-a.", group="night-shift")
+    rights = rights_of("console", kafka)
+    assert Right("group", "night-shift", ("Describe",)) in rights
+    assert Right("topic", NAMES.frames, ("Describe",)) in rights
+    assert who_may("Describe", NAMES.frames) == who_may("Describe", NAMES.memory_updates) == {"console"}
+
+
 def test_a_group_of_ones_own_is_the_workers() -> None:
     kafka = KafkaSection(topic_prefix="site-a.", group="night-shift")
     assert Right("group", "night-shift", ("Read",)) in rights_of("worker", kafka)

@@ -31,7 +31,7 @@ def test_flags_become_the_request(given: list[Any]) -> None:
     call("media")
     words = "--before 1 --after 2 --longest 30 --early 10 --boxes --keep ever --keep-gb 2 --group guard"
     call("s3://yard/x", *words.split(), "--s3-endpoint", "http://h:9", "--from-beginning", "--topic-prefix", "a.")
-    (_, _, usual, _), (_, names, all_, _) = given
+    (_, _, usual, *_), (_, names, all_, *_) = given
     kept = Retention(timedelta(days=30), 50_000_000_000)
     assert usual == ClipRequest("media", None, "engram-clips", "newest", ClipOptions("event-media", retention=kept))
     options = ClipOptions("a.event-media", 1, 2, 30, 10, True, Retention(None, 2_000_000_000))

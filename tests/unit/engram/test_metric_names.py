@@ -8,14 +8,14 @@ import pytest
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import CollectorRegistry
 
-from engram.observe import coordinator, desk, producer, worker
+from engram.observe import consumer, coordinator, desk, producer, worker
 from engram.observe.families import Family, choices
 from engram.observe.rates import SPAN_S, Rates
 from producers.counters import FrameCounts
 from schemas.messages import EventPhase, MemoryState
 
 ROOT = Path(__file__).parents[3]
-MODULES = {"every process": desk, "produce": producer, "work": worker, "coordinate": coordinator}
+MODULES = {"every process": desk, "produce": producer, "work": worker, "coordinate": coordinator, "consumers": consumer}
 FAMILIES = [family for module in MODULES.values() for family in module.FAMILIES]
 
 

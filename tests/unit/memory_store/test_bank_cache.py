@@ -226,3 +226,36 @@ def test_counts_of_another_grid_do_not_fit(store: CountingStore, clock: Clock) -
     store.create(counting_bank(), CHANGE)
     with pytest.raises(BundleError, match="counts of Grid"):
         BankCache(store, replace(INITIAL, grid=Grid(8, 8)), clock=clock).view("lobby")
+
+
+def test_a_copy_that_nobody_asks_for_is_kept_fresh(cache: BankCache, store: CountingStore, clock: Clock) -> None:
+    cache.refresh()
+    assert store.asked == 0, "there is no copy yet"
+    store.create(a_bank(), CHANGE)
+    cache.view("lobby")
+    cache.view("yard")
+    newest = commit(store, 1)
+    clock.now += 60
+    cache.refresh()
+    cache.refresh()
+    assert cache.views()["lobby"].bank.version == newest.version
+    assert (cache.age_s("lobby"), cache.age_s("yard")) == (0, 0)
+    asked = store.asked
+    cache.refresh()
+    assert store.asked == asked, "it is not time yet"
+
+
+def test_a_store_that_is_away_is_asked_once_in_a_while_for_all_of_them(
+    cache: BankCache, store: CountingStore, clock: Clock
+) -> None:
+    cache.view("lobby")
+    cache.view("yard")
+    store.away, asked = True, store.asked
+    clock.now += 60
+    for _ in range(5):
+        cache.refresh()
+    assert store.asked == asked + 1
+    assert cache.views()["lobby"].memory_state == "stale"
+    clock.now += 1
+    cache.refresh()
+    assert store.asked == asked + 2

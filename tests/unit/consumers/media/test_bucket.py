@@ -107,3 +107,11 @@ def test_a_server_that_is_away_is_waited_for() -> None:
 def test_an_address_that_is_none_is_refused() -> None:
     with pytest.raises(FatalError, match="must have an address that can be used"):
         S3Store("yard", "", "minio:9000")
+
+
+def test_a_signed_link_opens_a_file_without_credentials(store: S3Store) -> None:
+    store.put(NAME, b"film", "video/mp4")
+    link = store.link(NAME, 60)
+    with urllib.request.urlopen(link, timeout=60) as answer:
+        assert (answer.read(), answer.headers["content-type"]) == (b"film", "video/mp4")
+    assert "Signature" in link
