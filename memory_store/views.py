@@ -1,6 +1,7 @@
 """A worker's view of the banks: its own copy, renewed about once a second, and how far it can be trusted."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -147,6 +148,12 @@ class BankCache:
                 del self._copies[min(self._copies, key=lambda known: self._copies[known].asked_at)]
         self._check_age(copy, now)
         return copy.view
+
+    def expire(self, bank_id: str) -> None:
+        """Read a bank again when it is asked for next."""
+        copy = self._copies.get(bank_id)
+        if copy is not None:
+            copy.asked_at = -math.inf
 
     def age_s(self, bank_id: str) -> float | None:
         """Seconds since the store last confirmed the copy of ``bank_id``; None if it never did."""
