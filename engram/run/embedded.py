@@ -147,7 +147,8 @@ class Embedded:
         initial = InitialBank.of_bundle(engine.bundle)
         self._learns = settings.memory.updates and not initial.is_empty
         rules = coordinator_options(settings)
-        memory, follow = settings.memory, None
+        memory = settings.memory
+        follow: Callable[[], None] | None = None
         if in_step and self._learns:
             rules, follow = _in_step(rules, num_cameras=len(feeds)), self._follow
             memory = memory.model_copy(update={"refresh_interval_s": math.inf})  # the worker looks at each step

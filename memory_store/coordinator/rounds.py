@@ -189,7 +189,7 @@ class Rounds:
         settled_s = self._settled_s.get(bank_id, -math.inf)
         begin_s = max(min(item.at_s for item in held), settled_s)
         end_s = (math.floor(begin_s / rules.round_s) + 1) * rules.round_s
-        gathered = [item for item in held if item.at_s < end_s]
+        gathered: Sequence[Held] = [item for item in held if item.at_s < end_s]
         if not is_ending:
             is_past = self._clocks.all_past(
                 bank_id, end_s + rules.wait_s, settled_s, now - rules.longest_s, rules.wait_s > 0
