@@ -38,7 +38,8 @@ def cell_speeds(before_HWK: UInt8, after_HWK: UInt8) -> Float32:
         SMOOTHNESS,
         0,
     )
-    speed_HW = cv2.magnitude(flow_HW2[..., 0], flow_HW2[..., 1])
+    # Not cv2.magnitude, whose last digit depends on where in memory its result happens to lie.
+    speed_HW = np.sqrt(np.square(flow_HW2[..., 0]) + np.square(flow_HW2[..., 1]))
     rows, columns = speed_HW.shape[0] // CELL_PX, speed_HW.shape[1] // CELL_PX
     whole_HW = speed_HW[: rows * CELL_PX, : columns * CELL_PX]
     cells_RS: Float32 = whole_HW.reshape(rows, CELL_PX, columns, CELL_PX).mean(axis=(1, 3), dtype=np.float32)

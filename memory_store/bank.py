@@ -8,7 +8,7 @@ import json
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import InitVar, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from memory_store.exemplar import Exemplar, from_bytes, to_bytes
 from memory_store.normality import Grid, Normality
+from memory_store.taken import Taken
 from schemas.arrays import Float32
 from schemas.codec import content_digest, decode_content, encode_items, items_digest
 from schemas.errors import DamagedError, FatalError
@@ -44,7 +45,8 @@ class Bank:
         frozen: whether updates were switched off when it was read.
         normality: what has been normal here, as counts; None where the bundle judges without.
         exemplars: what operators said of events, sorted by event.
-        digest: of all content, see ``schemas.codec``, computed here.
+        digest: of all content, see ``schemas.codec``, computed here unless ``known_digest`` says it: who has just
+            compared the bytes with it needs no second look.
         items_digest: of the items alone; proposals are computed against these.
     """
 
@@ -59,8 +61,9 @@ class Bank:
     exemplars: tuple[Exemplar, ...] = ()
     digest: str = field(init=False)
     items_digest: str = field(init=False)
+    known_digest: InitVar[str | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, known_digest: str | None) -> None:
         if self.items_MC.ndim != 2 or not np.isfinite(self.items_MC).all():
             text = f"items must be a finite (M, C) array, got shape {self.items_MC.shape}; bank '{self.bank_id}'"
             raise FatalError(f"{text} v{self.version}; load the bundle or the bank again")
@@ -68,8 +71,13 @@ class Bank:
         frozen_MC = np.frombuffer(items, dtype="<f4").reshape(self.items_MC.shape)
         object.__setattr__(self, "items_MC", frozen_MC)
         object.__setattr__(self, "items_digest", items_digest(frozen_MC))
+        object.__setattr__(self, "digest", known_digest or self._content_digest(items))
+
+    def _content_digest(self, items: bytes) -> str:
+        if self.normality is None and not self.exemplars:
+            return self.items_digest
         header, counts = (None, b"") if self.normality is None else self.normality.to_wire()
-        object.__setattr__(self, "digest", content_digest(items, counts, header, to_bytes(self.exemplars)))
+        return content_digest(items, counts, header, to_bytes(self.exemplars))
 
     @property
     def kind(self) -> tuple[str, tuple[int, ...], Grid | None]:
@@ -102,6 +110,7 @@ class Change:
         cameras: frames by camera, largest first, at most ``MAX_NAMED_CAMERAS``.
         moved: mean Euclidean distance of the items to the version before, in [0, 2].
         anchor_distance: largest Euclidean distance of an item to the bundle's, in [0, 2].
+        taken: of a round: which proposals are in it; None of anything else, and of an older Engram's.
     """
 
     action: Action
@@ -114,6 +123,7 @@ class Change:
     cameras: tuple[tuple[str, int], ...] = ()
     moved: float = 0.0
     anchor_distance: float = 0.0
+    taken: Taken | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +157,8 @@ class AuditEntry:
         """Plain values, as they go into ``BankHeader.audit`` and into the stores."""
         content = {name: getattr(self.change, name) for name in _CHANGE_FIELDS}
         content["cameras"] = [list(pair) for pair in self.change.cameras]
+        if self.change.taken is not None:  # what was written without keeps its digest
+            content["taken"] = self.change.taken.to_json()
         content["committed_at"] = self.committed_at.astimezone(timezone.utc).isoformat()
         return content | {name: getattr(self, name) for name in _ENTRY_FIELDS}
 
@@ -160,9 +172,10 @@ class AuditEntry:
         try:
             change = Change(**{name: content[name] for name in _CHANGE_FIELDS if name != "cameras"})
             cameras = tuple((str(camera), int(frames)) for camera, frames in content["cameras"])
+            taken = Taken.from_json(content["taken"]) if "taken" in content else None
             at = datetime.fromisoformat(content["committed_at"])
             rest = {name: content[name] for name in _ENTRY_FIELDS}
-            return cls(change=replace(change, cameras=cameras), committed_at=at, **rest)
+            return cls(change=replace(change, cameras=cameras, taken=taken), committed_at=at, **rest)
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedError(
                 f"an audit entry must have all its fields, {error!r} is wrong; got {content!r:.200}"
@@ -191,7 +204,7 @@ class AuditEntry:
 
 
 _EPOCH = re.compile(r"[0-9]{8,15}-[0-9a-f]{16}")
-_CHANGE_FIELDS = tuple(item.name for item in fields(Change))
+_CHANGE_FIELDS = tuple(item.name for item in fields(Change) if item.name != "taken")
 _ENTRY_FIELDS = ("version", "epoch", "digest", "previous_digest", "previous_entry")
 
 
@@ -269,7 +282,8 @@ def from_wire(header: BankHeader, value: bytes | None, frozen: bool = False) -> 
     normality = None if header.normality is None else Normality.from_wire(header.normality, counts)
     written_at, bundle, exemplars = header.committed_at, header.bundle_digest, from_bytes(said)
     return Bank(
-        header.bank_id, header.version, header.epoch, bundle, items_MC, written_at, frozen, normality, exemplars
+        *(header.bank_id, header.version, header.epoch, bundle, items_MC, written_at, frozen, normality, exemplars),
+        known_digest=header.digest,
     )
 
 

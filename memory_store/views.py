@@ -150,6 +150,12 @@ class BankCache:
         self._check_age(copy, now)
         return copy.view
 
+    def expire(self, bank_id: str) -> None:
+        """Read a bank again when it is asked for next."""
+        copy = self._copies.get(bank_id)
+        if copy is not None:
+            copy.asked_at = -math.inf
+
     def age_s(self, bank_id: str) -> float | None:
         """Seconds since the store last confirmed the copy of ``bank_id``; None if it never did."""
         copy = self._copies.get(bank_id)

@@ -30,6 +30,7 @@ from workers.output import Output, Tally
 from workers.pace import LateWarning, Pace
 from workers.partition import Admitted, Clip, Partition, Skipped, Warming, oldest_wanted
 from workers.rules import CameraRules
+from workers.steps import Steps
 from workers.tracker import BankRef
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,11 @@ class WorkerSnapshot:
 class Worker:
     """Consumes frames, publishes scores, events, proposals; see the module's docstring for how.
 
+    Args:
+        follow: waits until the memory has taken in what was published; called at each of ``Steps``, so that what is
+            read of the memory depends on the frames alone, as do the numbers (a batch of one has no company). None =
+            the memory is read as it comes.
+
     Attributes:
         rules: what events go by; may be changed while the worker runs.
         pace: how fast it is.
@@ -77,7 +83,10 @@ class Worker:
         options: WorkerOptions,
         clock: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
+        follow: Callable[[], None] | None = None,
     ) -> None:
+        self._follow = follow
+        self._steps = Steps()
         self._options = options
         self._engine = engine
         self._banks = banks
@@ -254,11 +263,21 @@ class Worker:
         """Windows, then the network on all clips at once, then scores and events, each in log order."""
         not_before = oldest_wanted(self._clock(), self._options.max_staleness_s)
         now_s = self._monotonic()
-        admitted = [
-            self._partitions[arrival.delivery.claim].admit(arrival, not_before, now_s)
-            for arrival in arrivals
-            if arrival.delivery.claim in self._partitions
-        ]
+        admitted: list[Admitted] = []
+        for arrival in arrivals:
+            claim = arrival.delivery.claim
+            if claim not in self._partitions:
+                continue
+            if self._follow is not None and arrival.header is not None and self._steps.begins(arrival.header):
+                self._assess(admitted, now_s)
+                admitted = []
+                self._commit()
+                self._follow()
+                self._banks.expire(self._bank_id(arrival.header.camera_id))
+            admitted.append(self._partitions[claim].admit(arrival, not_before, now_s))
+        self._assess(admitted, now_s)
+
+    def _assess(self, admitted: list[Admitted], now_s: float) -> None:
         banks = [self._bank(record) for record in admitted]
         results = iter(self._infer(admitted, banks))
         for record, bank in zip(admitted, banks, strict=True):
@@ -267,11 +286,14 @@ class Worker:
             counted, said = (bank.bank.normality, bank.bank.exemplars) if bank else (None, ())
             self._assessor.assess(record, result, _ref(bank), self._output, counted, said)
 
+    def _bank_id(self, camera_id: str) -> str:
+        return self._options.bank_id.format(camera_id=camera_id)
+
     def _bank(self, record: Admitted) -> BankView | None:
         """The bank version to score this record with."""
         if not isinstance(record, Clip | Warming):
             return None
-        return self._banks.view(self._options.bank_id.format(camera_id=record.camera.camera_id))
+        return self._banks.view(self._bank_id(record.camera.camera_id))
 
     def _infer(self, admitted: list[Admitted], banks: list[BankView | None]) -> list[ClipResult]:
         pairs = zip(admitted, banks, strict=True)
@@ -279,9 +301,12 @@ class Worker:
         if not clips:
             return []
         began_at_s = self._monotonic()
-        results = self._engine.predictor.infer(
-            [clip for clip, _ in clips], np.stack([items_MC for _, items_MC in clips])
-        )
+        size = len(clips) if self._follow is None else 1
+        results: list[ClipResult] = []
+        for first in range(0, len(clips), size):
+            batch = clips[first : first + size]
+            items_BMC = np.stack([items_MC for _, items_MC in batch])
+            results += self._engine.predictor.infer([clip for clip, _ in batch], items_BMC)
         self.pace.computed(len(clips), self._monotonic() - began_at_s)
         return results
 

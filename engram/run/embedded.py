@@ -5,6 +5,7 @@ memory bank in its store.
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ from engram.run.process import Crew
 from engram.run.roster import Roster
 from inference.engine import Engine
 from memory_store.coordinator.coordinator import Coordinator
+from memory_store.coordinator.options import CAMERA, CoordinatorOptions
 from memory_store.store import BankStore
 from memory_store.views import InitialBank
 from messaging.inprocess.bus import InProcessBus
@@ -103,6 +105,8 @@ class Embedded:
         roster: which cameras run, where that may change.
         companion: who else reads the log.
         reports: where it is told how the cameras fare; None = nowhere.
+        in_step: read frames only as fast as the memory follows, so that what a recording teaches does not depend on how
+            fast it is read: for recordings.
     """
 
     def __init__(
@@ -115,6 +119,7 @@ class Embedded:
         roster: Roster | None = None,
         companion: Companion | None = None,
         reports: ReportOptions | None = None,
+        in_step: bool = False,
     ) -> None:
         settings = with_banks_for(settings, engine.bundle.calibration)
         self._settings = settings
@@ -139,14 +144,20 @@ class Embedded:
         # A recording is read as fast as may be, so that its frames wait by design.
         late_s = settings.worker.warn_late_s if settings.producer.pace == "live" else None
         options = replace(worker_options(settings), on_stop="end_events", warn_late_s=late_s)
-        banks = bank_cache(store, engine, settings.memory)
-        self._worker = Worker(self._bus, engine, banks, options, utc_now)
-        self._seen_worker = SeenWorker(self._worker, engine, banks, options.worker_id)
         initial = InitialBank.of_bundle(engine.bundle)
+        self._learns = settings.memory.updates and not initial.is_empty
         rules = coordinator_options(settings)
+        memory = settings.memory
+        follow: Callable[[], None] | None = None
+        if in_step and self._learns:
+            rules, follow = _in_step(rules, num_cameras=len(feeds)), self._follow
+            memory = memory.model_copy(update={"refresh_interval_s": math.inf})  # the worker looks at each step
         self._coordinator = Coordinator(self._bus, store, initial, rules)
         self._seen_coordinator = SeenCoordinator(self._coordinator, initial, rules.limits)
-        self._learns = settings.memory.updates and not initial.is_empty
+        banks = bank_cache(store, engine, memory)
+        self._worker = Worker(self._bus, engine, banks, options, utc_now, follow=follow)
+        self._seen_worker = SeenWorker(self._worker, engine, banks, options.worker_id)
+        self._gave_up_step = False
         self._crew = Crew()
         self._beside: Callable[[threading.Event], None] | None = None
 
@@ -232,10 +243,15 @@ class Embedded:
             if not self._crew.is_running("producer") and self._num_waiting() > 0:
                 patience.require_progress(self._worker.snapshot().tally.received)
 
+    def _follow(self) -> None:
+        """Have the memory take in all that was published; called by the worker."""
+        if not self._gave_up_step and not self._coordinator.catch_up(SETTLE_S):
+            self._gave_up_step = True
+            log.warning("the memory does not follow (does another process write it?): what it learns depends on speed")
+
     def _learn_the_rest(self) -> None:
         """What the last rounds hold becomes part of the memory: the next run goes on from there."""
-        published = self._worker.snapshot().tally.proposals["published"]
-        if not self._coordinator.settle_the_rest(published, SETTLE_S):
+        if not self._coordinator.settle_the_rest(SETTLE_S):
             log.warning("the last contributions to the memory were not settled within %.0f s, they are lost", SETTLE_S)
 
     def _must_give_up(self) -> bool:
@@ -262,6 +278,16 @@ class Embedded:
     def _versions(self) -> dict[str, int]:
         banks = [self._store.read(bank_id) for bank_id in self._store.list_banks()]
         return {bank.bank_id: bank.version for bank in banks if bank is not None}
+
+
+def _in_step(rules: CoordinatorOptions, num_cameras: int) -> CoordinatorOptions:
+    """For a recording, which may run ahead of the clock, and whose rounds wait for its frames, however long they take.
+
+    Of several cameras that share a bank one may end long before the others, and is not waited for.
+    """
+    waits_for_frames = num_cameras == 1 or CAMERA in rules.bank_id
+    patience_s = None if waits_for_frames else rules.rules.patience_s
+    return replace(rules, rules=replace(rules.rules, patience_s=patience_s), clock_slack=None, receive_s=0.02)
 
 
 class _Patience:

@@ -85,7 +85,8 @@ def run_watch(
     """
     settings = loaded.settings
     topics = TopicNames.with_prefix(settings.kafka.topic_prefix)
-    roster = Roster(camera_plans(loaded, request.sources, request.names))
+    plans = camera_plans(loaded, request.sources, request.names)
+    roster = Roster(plans)
     feeds = roster.first_feeds()
     with ExitStack() as opened:
         desk = opened.enter_context(open_desk(settings.http, "watch"))
@@ -95,7 +96,8 @@ def run_watch(
         warn_of_thin_evidence(settings.events, engine.bundle.calibration)
         reports = None if request.tell_console is None else report_options(settings.producer, topics)
         listener, clips = _Listener(table, request.tell_event), _clips(settings, request)
-        whole = Embedded(settings, engine, store, feeds, listener, roster, clips, reports)
+        in_step = all(plan.is_recorded for plan in plans)
+        whole = Embedded(settings, engine, store, feeds, listener, roster, clips, reports, in_step)
 
         def change(anew: Loaded[WatchSettings]) -> None:
             roster.change(camera_plans(anew, request.sources, request.names))

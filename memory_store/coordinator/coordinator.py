@@ -81,7 +81,11 @@ class Coordinator:
         self._pause_s = FIRST_PAUSE_S
         self._not_before = float("-inf")
         self._snapshot = CoordinatorSnapshot()
-        self._is_ending = False
+        self._ends_at = float("inf")
+        self._progress = threading.Condition()
+        self._num_awaiting = 0
+        self._decided_until = float("-inf")
+        self._stands_by = False
         self.turned_at_s = clock()
 
     def run(self, stop: threading.Event) -> None:
@@ -115,27 +119,44 @@ class Coordinator:
         self._snapshot = self._look()
         self._tell()
         self.turned_at_s = self._clock()
+        with self._progress:
+            self._stands_by = self._tenure is None and self._trouble is None
+            self._progress.notify_all()
         return busy
 
-    def settle_the_rest(self, num_proposals: int, timeout_s: float) -> bool:
-        """After the last frame of a recording: settle what is held at once, whatever rounds and quarantine say.
+    def settle_the_rest(self, timeout_s: float) -> bool:
+        """After the last frame of a recording: settle what is held, round by round, whatever quarantine says.
 
         Called from another thread than ``run``'s, when all that could speak against a proposal has been published.
 
         Args:
-            num_proposals: that were published in all.
             timeout_s: after which it is given up.
 
         Returns:
-            whether every one was decided.
+            whether every proposal was decided.
         """
-        self._is_ending = True
-        deadline, pause = self._clock() + timeout_s, threading.Event()
-        while self._clock() < deadline:
-            if self._snapshot.received >= num_proposals and self._snapshot.held == 0:
-                return True
-            pause.wait(0.02)
-        return False
+        self._ends_at = self._clock()
+        return self.catch_up(timeout_s) and self._snapshot.held == 0
+
+    def catch_up(self, timeout_s: float) -> bool:
+        """Wait until all that was published before was read, and all was decided of which the time has come.
+
+        Called from another thread than ``run``'s.
+
+        Args:
+            timeout_s: after which it is given up.
+
+        Returns:
+            whether it was; False, at once, if another coordinator leads.
+        """
+        asked_at = self._clock()
+        with self._progress:
+            self._num_awaiting += 1
+            try:
+                self._progress.wait_for(lambda: self._decided_until >= asked_at or self._stands_by, timeout_s)
+                return self._decided_until >= asked_at
+            finally:
+                self._num_awaiting -= 1
 
     def step_back(self) -> None:
         """Give back what is undecided, leave the group, let a standby take over at once."""
@@ -201,15 +222,18 @@ class Coordinator:
         """Receive, and decide unless that was tried a moment ago; False if receiving must wait too."""
         assert self._tenure is not None and self._outgoing is not None
         has_room = len(self._outgoing) < MAX_WAITING_TO_SEND
+        is_awaited = self._num_awaiting > 0
         if has_room:
-            self._tenure.receive()
-        if self._clock() < self._not_before:
+            self._tenure.receive(0.0 if is_awaited else self._options.receive_s)
+        if self._clock() < self._not_before and (self._trouble is not None or not is_awaited):
             return has_room
         self._not_before = self._clock() + self._options.work_interval_s
         if self._clock() >= self._renew_at:
             self._keep_the_lead()
-        self._tenure.is_ending = self._is_ending
+        read_until = self._tenure.complete_until
+        self._tenure.is_ending = read_until >= self._ends_at
         self._tenure.work()
+        self._decided_until = read_until
         self._trouble = None
         self._backoff.reset()
         return has_room

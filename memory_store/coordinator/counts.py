@@ -27,6 +27,7 @@ class CoordinatorSnapshot:
         dead_lettered: records sent to the dead letters, by reason.
         not_restored: records of the archive that no bank was made of, by reason.
         commits: versions written of proposals.
+        late: proposals committed that came after the round of their time was settled.
         verdicts: what operators said of events, by what came of it.
         waiting_to_send: records not yet confirmed by the broker.
         versions: bank id to version.
@@ -47,6 +48,7 @@ class CoordinatorSnapshot:
     not_restored: Counter[str] = field(default_factory=Counter)
     verdicts: Counter[str] = field(default_factory=Counter)
     commits: int = 0
+    late: int = 0
     waiting_to_send: int = 0
     versions: Mapping[str, int] = field(default_factory=dict)
     banks: Mapping[str, Bank] = field(default_factory=dict)
@@ -74,6 +76,8 @@ class CoordinatorSnapshot:
             "not restored": self.not_restored,
         }
         told = [f"{name} {_listed(counter)}" for name, counter in more.items() if counter]
+        if self.late:
+            told.append(f"late {self.late}")
         if self.conflicting:
             told.append(f"conflicting ids {self.conflicting}")
         return f"{role}: {', '.join([numbers, f'returned {self.returned}', f'events {self.events}', *told])}"

@@ -17,6 +17,7 @@ from memory_store.coordinator.options import CAMERA
 from memory_store.exemplar import Exemplar
 from memory_store.normality import Grid, Normality
 from memory_store.proposal import NEVER, ItemSums
+from memory_store.taken import Taken
 from memory_store.views import InitialBank
 from schemas.arrays import Float32, Float64
 from schemas.messages import ProposalHeader
@@ -48,8 +49,6 @@ MAX_FRAMES_PER_S = 1000
 """The fastest that a frame's header can say."""
 BURST = 16
 """Frames that may come within one moment of a clock that counts arrivals."""
-CLOCK_SLACK = timedelta(minutes=5)
-"""So far ahead of ours a camera's clock may be."""
 MAX_PSNR_DB, MAX_GREY, MAX_LOG_ERROR, MAX_EVIDENCE = 200.0, 255.0, 40.0, 1e6
 """Far beyond what is seen; they keep one forged frame from outweighing all others."""
 MAX_VERSION = 2**40
@@ -140,9 +139,9 @@ def foreign_grid(normality: Normality | None, grid: Grid | None) -> Rejection | 
     return None if found == grid else Rejection("bad_shape", f"counts must be of {grid}, they are of {found}")
 
 
-def ahead_of_time(header: ProposalHeader, now: datetime) -> Rejection | None:
+def ahead_of_time(header: ProposalHeader, now: datetime, slack: timedelta | None) -> Rejection | None:
     """What is of tomorrow would make all that is of today weigh nothing."""
-    if header.captured_to <= now + CLOCK_SLACK:
+    if slack is None or header.captured_to <= now + slack:
         return None
     return Rejection("implausible", f"its frames are of {header.captured_to:%Y-%m-%dT%H:%M:%SZ}, which is yet to come")
 
@@ -228,6 +227,11 @@ def at_odds(sums: ItemSums, items_MC: Float32) -> Rejection | None:
     if ((product_M < least_M - slack_M) | (product_M > most_M + slack_M)).any():
         return Rejection("implausible", "a sum is more like its item than any of its queries, or less")
     return None
+
+
+def already_taken(header: ProposalHeader, at_s: float, taken: Taken) -> Rejection | None:
+    """What is part of the bank is counted once, though it is read again; ``at_s``: as of when rounds count it."""
+    return Rejection("duplicate", "an earlier version holds it") if taken.holds(header, at_s) else None
 
 
 def not_unit(items_MC: Float32) -> Rejection | None:

@@ -29,6 +29,7 @@ from memory_store.coordinator.guards import (
 from memory_store.coordinator.options import CAMERA, CoordinatorOptions
 from memory_store.coordinator.outgoing import Outgoing, bank_record
 from memory_store.store import BankStore, CommitOutcome, CommitRequest, Lease, RestoreRequest
+from memory_store.taken import Taken, joined
 from memory_store.views import InitialBank
 from schemas.errors import OwnershipLostError
 
@@ -180,6 +181,11 @@ class BankKeeper:
     def entry_with(self, bank_id: str, commit_id: str) -> AuditEntry | None:
         """What a commit has left in the log, if it went through not long ago."""
         return entry_with(commit_id, self._store.log(bank_id, LATEST_ENTRIES))
+
+    def taken(self, bank_id: str) -> Taken | None:
+        """What the newest rounds have taken in, whoever settled them; None if the log knows of none."""
+        entries = self._store.log(bank_id, LATEST_ENTRIES)
+        return joined(entry.change.taken for entry in entries if entry.change.taken is not None)
 
     def _begin_with(self, bank_id: str, kept: Archived | None) -> None:
         """Take the newer of what the store and the archive have."""

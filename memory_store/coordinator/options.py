@@ -1,11 +1,15 @@
 """What a coordinator does and how patiently."""
 
+import math
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from schemas.topics import TopicNames
 
 CAMERA = "{camera_id}"
 LEARNING_ROUND_S = 5.0
+CLOCK_SLACK = timedelta(minutes=5)
+"""So far ahead of ours a camera's clock may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +17,11 @@ class RoundRules:
     """How proposals wait.
 
     Attributes:
-        round_s: how long a round gathers; 0 = each proposal is its own round.
-        quarantine_s: age a proposal must reach; None = 30 s, or none at all where each proposal is its own round.
+        round_s: how much capture time a round holds; 0 = each proposal is its own round.
+        quarantine_s: how far its camera must have gone on since; None = 30 s, or not at all where each proposal is its
+            own round.
+        patience_s: how much longer than round and quarantine, by the clock, a round is waited for whose cameras do not
+            go on; None = for as long as it takes, or until ``Coordinator.settle_the_rest``.
         guard_frames: frames before and after an event that must not teach either.
         max_held: proposals held at most; beyond it the camera that holds the most loses its newest.
         kept_share: proposals of one camera that no other camera's arrival drives out.
@@ -25,6 +32,7 @@ class RoundRules:
 
     round_s: float = 60.0
     quarantine_s: float | None = None
+    patience_s: float | None = 30.0
     guard_frames: int = 10
     max_held: int = 10_000
     kept_share: int = 100
@@ -42,6 +50,11 @@ class RoundRules:
         if self.quarantine_s is not None:
             return self.quarantine_s
         return 30.0 if self.round_s > 0 else 0.0
+
+    @property
+    def longest_s(self) -> float:
+        """How long a round is waited for at most, by the clock; a camera silent for longer is not waited for."""
+        return math.inf if self.patience_s is None else self.round_s + self.wait_s + self.patience_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +89,8 @@ class CoordinatorOptions:
         rules: how proposals wait.
         limits: how far a bank may go.
         half_life_s: after so much capture time what was counted weighs half.
+        clock_slack: so far ahead of our clock a frame may be captured; None = any, as in a recording that is read as
+            fast as may be.
         learn_s: seconds of normal video that are wanted of a camera; until then its rounds are short.
         lease_s: a standby takes over when the leader was silent for so long.
         refresh_s: how often the store is looked at for changes made by others.
@@ -95,6 +110,7 @@ class CoordinatorOptions:
     rules: RoundRules = field(default_factory=RoundRules)
     limits: ChangeLimits = field(default_factory=ChangeLimits)
     half_life_s: float = 604_800.0
+    clock_slack: timedelta | None = CLOCK_SLACK
     learn_s: float = 60.0
     lease_s: float = 10.0
     refresh_s: float = 1.0

@@ -1,28 +1,31 @@
-"""Rounds: proposals on one version of a bank are gathered, wait out their quarantine, and are settled together.
+"""Rounds: what cameras saw in one stretch of time is gathered, waits out its quarantine, and is settled together.
 
 Pure: the clock comes as a number of seconds, decisions go out as values.
 
-A round of a bank opens with the arrival of its oldest held proposal and gathers for ``round_s``; the youngest of those
-then wait out ``quarantine_s``. What arrives in that time is held too: if the round commits its sums have become stale,
-if not it is part of the next one.
+A round of a bank is a stretch of **capture time**: of ``round_s``, begun at a whole multiple of it since 1970. It is
+settled when every camera of the bank has gone on for ``quarantine_s`` since its end, for until then an event can open
+that speaks against it. So what is settled with what follows from the recording, however fast it is read, in whatever
+portions, in whatever order its cameras come. What is found after its round was settled joins the next one.
 
-Time is the clock's, or the camera's where that runs faster: of a recording that is read in a minute an hour has passed
-when its frames say so.
+The clock of the coordinator has a say only where cameras do not go on: a round is waited for ``patience_s`` longer than
+it would take, and a camera that was silent for so long is not waited for (``RoundRules.longest_s``).
+
+A camera's time never runs back (``camera_clocks``): what comes out of order is dated like what came before it. If its
+clock was set back by more than a round, its rounds begin anew there.
 """
 
-from collections import Counter
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from memory_store.coordinator.guards import EventSpan, Rejection, camera_event
+from memory_store.coordinator.camera_clocks import CameraClocks
+from memory_store.coordinator.event_book import EventBook
+from memory_store.coordinator.guards import Rejection, camera_event
 from memory_store.coordinator.options import RoundRules
 from memory_store.coordinator.positions import Place
 from memory_store.normality import Normality
 from memory_store.proposal import ItemSums
 from schemas.messages import ProposalHeader
-
-MAX_SESSIONS = 10_000
-"""Of which the newest proposal is remembered; names can be made up."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +37,7 @@ class Held:
         received_at: seconds of the coordinator's clock.
         place: where it was read, for whoever must be told what became of it.
         identity: its id and the digest of its content; who writes first under an id does not own it.
+        at_s: capture time of its newest frame as rounds count it, seconds since 1970, see ``camera_clocks``.
     """
 
     header: ProposalHeader
@@ -42,6 +46,22 @@ class Held:
     place: Place
     identity: str
     normality: Normality | None = None
+    at_s: float = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What is to be settled together.
+
+    Attributes:
+        end_s: capture time that it ends with; what is found of earlier later on is late.
+        held: proposals; none where the time has not come.
+        num_late: of which so many are of a round that was settled before.
+    """
+
+    end_s: float
+    held: Sequence[Held] = ()
+    num_late: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,86 +72,16 @@ class Rejected:
     rejection: Rejection
 
 
-@dataclass(slots=True)
-class _Remembered:
-    span: EventSpan
-    place: Place
-    touched_at: float
-
-
-class EventBook:
-    """The events that bear on proposals: those that are open, and those that ended a short while ago."""
-
-    def __init__(self, rules: RoundRules) -> None:
-        self._rules = rules
-        self._sessions: dict[tuple[str, str], dict[int, _Remembered]] = {}
-        self._by_camera: Counter[str] = Counter()
-
-    def note(self, span: EventSpan, now: float, place: Place) -> None:
-        """A message about an event; the place of its first message is kept."""
-        events = self._sessions.setdefault((span.camera_id, span.session_id), {})
-        known = events.get(span.first_frame)
-        events[span.first_frame] = _Remembered(span, known.place if known else place, now)
-        self._by_camera[span.camera_id] += known is None
-        if len(self) > self._rules.max_events:
-            self._forget_one()
-
-    def spans(self, camera_id: str, session_id: str) -> Iterator[EventSpan]:
-        """Events of one session."""
-        return (item.span for item in self._sessions.get((camera_id, session_id), {}).values())
-
-    def places(self) -> Iterator[Place]:
-        """Where the remembered events began."""
-        return (item.place for events in self._sessions.values() for item in events.values())
-
-    def forget_old(self, now: float) -> None:
-        """Drop what no proposal that arrives at ``now`` or later can meet any more."""
-        self._keep(lambda item: now - item.touched_at <= self._memory_s(item.span))
-
-    def forget_from(self, where: Callable[[Place], bool]) -> None:
-        """Drop those that began at such a place: they will be read again."""
-        self._keep(lambda item: not where(item.place))
-
-    def _memory_s(self, span: EventSpan) -> float:
-        return self._rules.max_event_s if span.last_frame is None else self._rules.event_memory_s
-
-    def _forget_one(self) -> None:
-        """The oldest of the camera with the most: whoever floods the topic drives out its own."""
-        ((camera_id, _),) = self._by_camera.most_common(1)
-        _, key, first = min(
-            (item.touched_at, key, first)
-            for key, events in self._sessions.items()
-            if key[0] == camera_id
-            for first, item in events.items()
-        )
-        del self._sessions[key][first]
-        self._by_camera[camera_id] -= 1
-        if not self._sessions[key]:
-            del self._sessions[key]
-
-    def _keep(self, wanted: Callable[[_Remembered], bool]) -> None:
-        for key, events in list(self._sessions.items()):
-            kept = {first: item for first, item in events.items() if wanted(item)}
-            self._by_camera[key[0]] -= len(events) - len(kept)
-            if kept:
-                self._sessions[key] = kept
-            else:
-                del self._sessions[key]
-        self._by_camera = +self._by_camera
-
-    def __len__(self) -> int:
-        return self._by_camera.total()
-
-
 class Rounds:
     """The held proposals of all banks, in order of arrival."""
 
     def __init__(self, rules: RoundRules) -> None:
         self._rules = rules
         self._held: dict[str, Held] = {}
-        self._newest: dict[tuple[str, str], Held] = {}  # by camera and session, by the camera's time
         self._by_bank: dict[str, dict[str, Held]] = {}
         self._by_camera: dict[str, dict[str, Held]] = {}
+        self._clocks = CameraClocks(rules.round_s)
+        self._settled_s: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self._held)
@@ -158,10 +108,8 @@ class Rounds:
         """
         if held.identity in self:
             return [Rejected(held, Rejection("duplicate", f"{held.identity} is held already"))]
-        self._note_newest(held)
-        for index, key in self._indices(held):
-            index.setdefault(key, {})[held.identity] = held
-        self._held[held.identity] = held
+        held = self._dated(held)
+        self._put(held)
         if len(self) <= self._rules.max_held:
             return []
         surplus = self._surplus(held)
@@ -179,9 +127,10 @@ class Rounds:
                     index.pop(key, None)
 
     def remove_from(self, where: Callable[[Place], bool]) -> int:
-        """Take out those that came from such a place: they will be read again. How many."""
+        """Take out those that came from such a place: they will be read again, and dated anew. How many."""
         gone = [held for held in self if where(held.place)]
         self.remove(gone)
+        self._clocks = CameraClocks(self._rules.round_s)
         return len(gone)
 
     def blocked(self, events: EventBook) -> Sequence[Rejected]:
@@ -190,44 +139,102 @@ class Rounds:
         self.remove([item.held for item in found])
         return found
 
-    def due(self, bank_id: str, now: float, complete_until: float, rules: RoundRules | None = None) -> Sequence[Held]:
-        """The proposals of a bank's round if it is to be settled now, else none.
+    def heard_of(self, camera_id: str, captured_s: float, now: float) -> None:
+        """A camera has gone on at least to this capture time, by what its events say."""
+        self._clocks.heard(camera_id, captured_s, now)
+
+    def begin_reading(self) -> None:
+        """What comes from here on is read later than what came before."""
+        self._clocks.begin_reading()
+
+    def all_is_read(self) -> None:
+        """All that was in the log when ``begin_reading`` was called has been read, events too."""
+        self._clocks.all_is_read()
+
+    def resume(self, bank_id: str, settled_s: float, cameras: Sequence[str], now: float) -> None:
+        """What an earlier coordinator has settled of a bank, and which cameras went on for so long with it."""
+        self._settled_s.setdefault(bank_id, settled_s)
+        if self._rules.patience_s is not None:
+            for camera_id in cameras:
+                self._clocks.resume(bank_id, camera_id, settled_s, now)
+
+    def settled(self, bank_id: str, round_: Round) -> None:
+        """A round was decided; what is found of its time from here on is late."""
+        self._settled_s[bank_id] = max(self._settled_s.get(bank_id, -math.inf), round_.end_s)
+
+    def due(
+        self,
+        bank_id: str,
+        now: float,
+        complete_until: float,
+        rules: RoundRules | None = None,
+        is_ending: bool = False,
+    ) -> Round:
+        """The oldest round of a bank, with its proposals if it is to be settled now.
 
         Args:
             bank_id: the bank.
             now: seconds.
             complete_until: until when all that was in the log has been received; an event that is still on its way
-                must be able to stop a proposal, so a quarantine passes only up to this point.
+                must be able to stop a proposal, so by the clock a quarantine passes only up to this point.
             rules: of this bank, if it has its own.
+            is_ending: all that can come has come, so that no quarantine is needed.
         """
-        held = self.of_bank(bank_id)
+        rules, held = rules or self._rules, self.of_bank(bank_id)
         if not held:
-            return []
-        rules = rules or self._rules
-        round_s, wait_s = rules.round_s, rules.wait_s
-        seen_until = now if wait_s == 0 else min(now, complete_until)
-        if seen_until >= held[0].received_at + round_s + wait_s:
-            gathered = [item for item in held if item.received_at <= held[0].received_at + round_s]
-        elif self._age_s(held[0], seen_until) >= round_s + wait_s:
-            gathered = [item for item in held if self._age_s(item, seen_until) >= wait_s]
-        else:
-            return []
-        return gathered[:1] if round_s == 0 else gathered
+            return Round(-math.inf)
+        seen_until = now if rules.wait_s == 0 else min(now, complete_until)
+        if rules.round_s == 0:
+            return self._due_alone(held[0], seen_until, rules, is_ending)
+        settled_s = self._settled_s.get(bank_id, -math.inf)
+        begin_s = max(min(item.at_s for item in held), settled_s)
+        end_s = (math.floor(begin_s / rules.round_s) + 1) * rules.round_s
+        gathered: Sequence[Held] = [item for item in held if item.at_s < end_s]
+        if not is_ending:
+            is_past = self._clocks.all_past(
+                bank_id, end_s + rules.wait_s, settled_s, now - rules.longest_s, rules.wait_s > 0
+            )
+            gathered = self._by_camera_time(gathered, rules) if is_past else self._overdue(gathered, seen_until, rules)
+        return Round(end_s, gathered, sum(item.at_s < settled_s for item in gathered))
 
-    def _age_s(self, held: Held, seen_until: float) -> float:
-        """Seconds that the camera has gone on for since, as far as all that was in the log then has been received."""
-        newest = self._newest.get((held.header.camera_id, held.header.session_id))
-        if newest is None or newest.received_at > seen_until:
-            return 0.0
-        return (newest.header.captured_to - held.header.captured_to).total_seconds()
+    def _by_camera_time(self, gathered: Sequence[Held], rules: RoundRules) -> Sequence[Held]:
+        """Of a round whose cameras have gone on: what was not found so late that its own has not, since."""
+        wait_s, is_past = rules.wait_s, self._clocks.is_past
+        return [item for item in gathered if is_past(item.header.camera_id, item.at_s + wait_s, wait_s > 0)]
 
-    def _note_newest(self, held: Held) -> None:
-        key = held.header.camera_id, held.header.session_id
-        known = self._newest.pop(key, None)
-        is_newer = known is None or held.header.captured_to > known.header.captured_to
-        self._newest[key] = held if is_newer or known is None else known
-        while len(self._newest) > MAX_SESSIONS:
-            del self._newest[next(iter(self._newest))]
+    def _overdue(self, gathered: Sequence[Held], seen_until: float, rules: RoundRules) -> Sequence[Held]:
+        """Of a round whose cameras do not go on: what has waited for long enough by the clock."""
+        if not gathered or seen_until < min(item.received_at for item in gathered) + rules.longest_s:
+            return ()
+        return [item for item in gathered if item.received_at + rules.wait_s <= seen_until]
+
+    def _due_alone(self, held: Held, seen_until: float, rules: RoundRules, is_ending: bool) -> Round:
+        """A proposal that is a round by itself."""
+        is_due = (
+            is_ending
+            or rules.wait_s == 0
+            or self._clocks.is_past(held.header.camera_id, held.at_s + rules.wait_s, is_read=True)
+            or seen_until >= held.received_at + rules.longest_s
+        )
+        return Round(held.at_s, [held] if is_due else ())
+
+    def _dated(self, held: Held) -> Held:
+        """With its time; if a clock was set back, what was held of that camera is as old as what comes now."""
+        header = held.header
+        dated = self._clocks.date(header.camera_id, header.captured_to.timestamp(), held.received_at)
+        self._clocks.join(header.bank_id, header.camera_id)
+        if dated.was_set_back:
+            for item in list(self._by_camera.get(header.camera_id, {}).values()):
+                self._put(replace(item, at_s=min(item.at_s, dated.at_s)))
+            since = held.received_at - self._rules.longest_s
+            begin_s = self._clocks.farthest(header.bank_id, since)
+            self._settled_s[header.bank_id] = min(self._settled_s.get(header.bank_id, -math.inf), begin_s)
+        return replace(held, at_s=dated.at_s)
+
+    def _put(self, held: Held) -> None:
+        for index, key in self._indices(held):
+            index.setdefault(key, {})[held.identity] = held
+        self._held[held.identity] = held
 
     def _surplus(self, newcomer: Held) -> Held:
         """Whose turn it is to leave: the newest of the camera that holds the most, or else the newcomer.

@@ -20,6 +20,7 @@ from memory_store.coordinator.rounds import Held, Rejected
 from memory_store.normality import Normality
 from memory_store.normality import merge_all as merge_counts
 from memory_store.proposal import ItemSums, merge_all
+from memory_store.taken import taken_of
 from schemas.arrays import Float32
 
 
@@ -126,8 +127,15 @@ def _try(bank: Bank, anchor_MC: Float32, sums: ItemSums, limits: ChangeLimits) -
     return _Trial(items_MC, moved, far, rejection)
 
 
-def change_of(base: Bank, settled: Settled, author: str) -> Change:
-    """What the log will say about a settled round. Its id follows from the base and the proposals alone."""
+def change_of(base: Bank, settled: Settled, author: str, until_s: float) -> Change:
+    """What the log will say about a settled round. Its id follows from the base and the proposals alone.
+
+    Args:
+        base: the bank before.
+        settled: what came of it.
+        author: the coordinator.
+        until_s: capture time that the round ends with.
+    """
     frames: Counter[str] = Counter()
     for held in settled.accepted:
         frames[held.header.camera_id] += held.header.num_frames
@@ -144,4 +152,5 @@ def change_of(base: Bank, settled: Settled, author: str) -> Change:
         cameras=tuple(frames.most_common(MAX_NAMED_CAMERAS)),
         moved=settled.moved,
         anchor_distance=settled.anchor_distance,
+        taken=taken_of([held.header for held in settled.accepted], until_s),
     )

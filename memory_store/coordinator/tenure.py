@@ -11,10 +11,12 @@ from typing import Any
 
 from memory_store.bank import Bank
 from memory_store.coordinator.counts import CoordinatorSnapshot
+from memory_store.coordinator.event_book import EventBook
 from memory_store.coordinator.guards import (
     EventSpan,
     Rejection,
     ahead_of_time,
+    already_taken,
     bad_shape,
     empty,
     false_claim,
@@ -31,17 +33,18 @@ from memory_store.coordinator.keeper import BankKeeper
 from memory_store.coordinator.options import CoordinatorOptions
 from memory_store.coordinator.outgoing import Outgoing
 from memory_store.coordinator.positions import Place, Positions
-from memory_store.coordinator.rounds import EventBook, Held, Rejected, Rounds
+from memory_store.coordinator.rounds import Held, Rejected, Round, Rounds
 from memory_store.coordinator.settling import change_of, settle
 from memory_store.coordinator.verdicts import Verdicts
 from memory_store.normality import Normality
 from memory_store.proposal import ItemSums
+from memory_store.taken import Taken
 from memory_store.views import InitialBank
 from messaging.dead_letters import dead_letter
 from messaging.ports import Claim, Delivery, Intake, Record, Subscription
 from schemas.codec import HEADER, decode_header, decode_message, decode_proposal_arrays, encode_message
 from schemas.errors import BadMessageError
-from schemas.messages import AnomalyEvent, ProposalHeader
+from schemas.messages import AnomalyEvent, EventData, ProposalHeader
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +60,7 @@ class _Attempt:
     bank_id: str
     commit_id: str
     proposals: tuple[Held, ...]
+    round: Round
 
 
 class Tenure:
@@ -74,6 +78,7 @@ class Tenure:
 
     Attributes:
         is_ending: nothing more will come that could speak against what is held, so it is settled at once.
+        complete_until: seconds; all that the log had then has been received.
     """
 
     def __init__(
@@ -102,7 +107,8 @@ class Tenure:
         self._verdicts = Verdicts(options, initial, keeper, outgoing, counts.verdicts)
         self._decided: dict[str, None] = {}
         self._attempt: _Attempt | None = None
-        self._complete_until = float("-inf")
+        self.complete_until = float("-inf")
+        self._taken: dict[str, Taken | None] = {}
         self._renewed_at = float("-inf")
         self._found_at = float("-inf")
         self._has_strangers = False
@@ -123,16 +129,18 @@ class Tenure:
         self._counts.returned += self._rounds.remove_from(lambda _: True)
         self.subscription.close()
 
-    def receive(self) -> None:
-        """Take in what the log has."""
+    def receive(self, wait_s: float) -> None:
+        """Take in what the log has; wait for it as long as this."""
         began_at = self._clock()
-        intake = self.subscription.receive(self._options.max_records, self._options.receive_s)
+        self._rounds.begin_reading()
+        intake = self.subscription.receive(self._options.max_records, wait_s)
         self._follow_claims(intake)
         now = self._clock()
         for delivery in intake.deliveries:
             self._take(delivery, now)
         if self._positions.covers(self._partitions) and self.subscription.lag() == 0:
-            self._complete_until = began_at
+            self.complete_until = began_at
+            self._rounds.all_is_read()
 
     def work(self) -> None:
         """Decide what is due, publish it, make the positions durable.
@@ -160,7 +168,7 @@ class Tenure:
     def _follow_claims(self, intake: Intake) -> None:
         for claim in intake.revoked:
             self._positions.end(claim)
-            self._complete_until = float("-inf")
+            self.complete_until = float("-inf")
             self._counts.returned += self._rounds.remove_from(_of(claim))
             self._events.forget_from(_of(claim))
             self._verdicts.forget_from(_of(claim))
@@ -180,12 +188,18 @@ class Tenure:
             elif record.topic == topics.operator_verdicts:
                 self._verdicts.take(record, place)
             else:
-                self._events.note(_span(record), now, place)
+                self._take_event(decode_message(AnomalyEvent, record.value).data, now, place)
         except BadMessageError as error:
             self._counts.rejected[error.reason] += is_proposal
             if not delivery.is_replay:
                 self._counts.dead_lettered[error.reason] += 1
                 self._outgoing.add(dead_letter(record, error, topics.dead_letters, self._options.coordinator_id))
+
+    def _take_event(self, event: EventData, now: float, place: Place) -> None:
+        self._events.note(_span(event), now, place)
+        slack = self._options.clock_slack
+        if slack is None or event.last_at <= self._keeper.now() + slack:
+            self._rounds.heard_of(event.camera_id, event.last_at.timestamp(), now)
 
     def _take_proposal(self, held: Held) -> None:
         rejection = self._flaw(held)
@@ -205,7 +219,7 @@ class Tenure:
             or bad_shape(sums, self._initial.items_MC.shape)
             or not_finite(sums)
             or false_claim(header)
-            or ahead_of_time(header, self._keeper.now())
+            or ahead_of_time(header, self._keeper.now(), self._options.clock_slack)
             or foreign_grid(held.normality, self._initial.grid)
             or empty(sums, held.normality)
             or (held.normality and implausible_counts(header, held.normality))
@@ -230,7 +244,8 @@ class Tenure:
         if attempt is None:
             return
         if self._keeper.was_applied(attempt.bank_id, attempt.commit_id):
-            self._count_commit([held for held in attempt.proposals if held.identity in self._rounds])
+            self._count_commit([held for held in attempt.proposals if held.identity in self._rounds], attempt.round)
+            self._rounds.settled(attempt.bank_id, attempt.round)
         self._attempt = None
         self._keeper.renewed(attempt.bank_id)
 
@@ -241,51 +256,65 @@ class Tenure:
             self._take_out([Rejected(held, full) for held in self._rounds.of_bank(bank_id)])
             return
         bank = self._keeper.current(bank_id)
+        self._resume(bank_id, now)
         if any(stale_base(held.header, bank) for held in self._rounds.of_bank(bank_id)):
             bank = self._keeper.renewed(bank_id)  # a worker may have seen a version that we have not
         self._reject_unfit(bank)
-        while round_ := self._due(bank, now):
+        while (round_ := self._due(bank, now)).held:
             bank = self._settle(bank, round_)
             self._reject_unfit(bank)
 
-    def _due(self, bank: Bank, now: float) -> Sequence[Held]:
-        if self.is_ending:
-            return self._rounds.of_bank(bank.bank_id)
+    def _resume(self, bank_id: str, now: float) -> None:
+        """Know what was settled of a bank before this term: positions may not be as far, and it is read again."""
+        if bank_id not in self._taken:
+            taken = self._keeper.taken(bank_id)
+            self._taken[bank_id] = taken
+            if taken is not None:
+                self._rounds.resume(bank_id, taken.until_s, taken.cameras, now)
+
+    def _due(self, bank: Bank, now: float) -> Round:
         rules = self._options.rules
         if self._initial.is_learning(bank, self._options.learn_s):
             rules = rules.while_learning()
-        return self._rounds.due(bank.bank_id, now, self._complete_until, rules)
+        return self._rounds.due(bank.bank_id, now, self.complete_until, rules, self.is_ending)
 
     def _reject_unfit(self, bank: Bank) -> None:
         digest = self._initial.bundle_digest
-        alien = None
+        alien, taken = None, self._taken.get(bank.bank_id)
         if bank.bundle_digest != digest:
             alien = foreign_bundle(bank.bundle_digest, digest)
         unfit = [
             Rejected(held, rejection)
             for held in self._rounds.of_bank(bank.bank_id)
-            if (rejection := alien or frozen(bank) or stale_base(held.header, bank))
+            if (
+                rejection := alien
+                or frozen(bank)
+                or (taken and already_taken(held.header, held.at_s, taken))
+                or stale_base(held.header, bank)
+            )
         ]
         self._take_out(unfit)
 
-    def _settle(self, bank: Bank, round_: Sequence[Held]) -> Bank:
+    def _settle(self, bank: Bank, round_: Round) -> Bank:
         """Commit what may be of a round; the bank afterwards."""
         keeper = self._keeper
         limits = self._options.limits.after(keeper.spent(bank.bank_id))
-        settled = settle(bank, self._initial.items_MC, round_, limits, self._options.half_life_s)
+        settled = settle(bank, self._initial.items_MC, round_.held, limits, self._options.half_life_s)
         if settled.accepted:
-            change = change_of(bank, settled, self._options.coordinator_id)
-            self._attempt = _Attempt(bank.bank_id, change.commit_id, tuple(settled.accepted))
+            change = change_of(bank, settled, self._options.coordinator_id, round_.end_s)
+            self._attempt = _Attempt(bank.bank_id, change.commit_id, tuple(settled.accepted), round_)
             outcome = keeper.commit(bank.followed_by(settled.items_MC, keeper.now(), settled.normality), change)
             self._attempt = None
             if outcome.status == "frozen":
                 return keeper.renewed(bank.bank_id)
-            self._count_commit(settled.accepted)
+            self._count_commit(settled.accepted, round_)
         self._take_out(settled.rejected)
+        self._rounds.settled(bank.bank_id, round_)
         return keeper.current(bank.bank_id)
 
-    def _count_commit(self, accepted: Sequence[Held]) -> None:
+    def _count_commit(self, accepted: Sequence[Held], round_: Round) -> None:
         self._counts.commits += 1
+        self._counts.late += round_.num_late
         self._counts.committed += len(accepted)
         self._rounds.remove(accepted)
         self._remember(accepted)
@@ -336,12 +365,7 @@ def _bound(remembered: dict[str, Any]) -> None:
         del remembered[next(iter(remembered))]
 
 
-def _span(record: Record) -> EventSpan:
-    """The frames of the event that a message is about.
-
-    Raises:
-        BadMessageError: it is no event.
-    """
-    event = decode_message(AnomalyEvent, record.value).data
+def _span(event: EventData) -> EventSpan:
+    """The frames of the event that a message is about."""
     last_frame = event.frames.last if event.phase == "end" else None
     return EventSpan(event.camera_id, event.session_id, event.frames.first, last_frame)

@@ -13,9 +13,9 @@ from datetime import datetime
 from typing import Literal
 
 from memory_store.bank import Bank, Change
-from memory_store.coordinator.guards import CLOCK_SLACK, foreign_bundle, foreign_exemplars, frozen
+from memory_store.coordinator.guards import foreign_bundle, foreign_exemplars, frozen
 from memory_store.coordinator.keeper import BankKeeper
-from memory_store.coordinator.options import CoordinatorOptions
+from memory_store.coordinator.options import CLOCK_SLACK, CoordinatorOptions
 from memory_store.coordinator.outgoing import Outgoing
 from memory_store.coordinator.positions import Place
 from memory_store.exemplar import (

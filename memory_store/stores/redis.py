@@ -10,6 +10,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
@@ -44,6 +45,7 @@ WORKER_TIMEOUT_S = 0.2
 """A worker that waits longer for the store than for a frame falls behind."""
 
 PLAIN_PROBE_S = 0.5
+MAX_WRITTEN = 4096
 MARK_ATTEMPTS = 10
 """At freezing a bank: as many commits may come between."""
 
@@ -76,6 +78,14 @@ _READING = "+hget +hmget +hkeys +xrevrange +subscribe +ping +auth +hello +select
 _CLUSTER = (redis_errors.AskError, redis_errors.ClusterCrossSlotError)  # MovedError is an AskError
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """The newest version of a bank: digest of its content, and of the head of its log."""
+
+    digest: str
+    head: bytes | None
+
+
 class RedisStore:
     """A ``BankStore`` over one client. Make one per process, after any fork; safe for several threads."""
 
@@ -83,6 +93,7 @@ class RedisStore:
         self._client = client
         self._prefix = checked_prefix(prefix)
         self._kept_versions = kept_versions
+        self._written: dict[str, _Written] = {}
         self.proven: set[str] = set()
         names = ("acquire", "release", "write", "freeze")
         self._scripts = {name: client.register_script(script(name)) for name in names}
@@ -151,8 +162,8 @@ class RedisStore:
     @translated
     def head(self, bank_id: str) -> str | None:
         """See ``BankReader``."""
-        head = self._call("HGET", self._key(bank_id, "h"), "head")
-        return None if head is None else str(head.decode())
+        head = self._head(bank_id)
+        return None if head is None else head.decode()
 
     @translated
     def list_banks(self) -> Sequence[str]:
@@ -164,7 +175,7 @@ class RedisStore:
     @translated
     def create(self, bank: Bank, change: Change) -> Bank:
         """See ``BankStore``."""
-        if self._write(bank, change, None, None)[0] != "STALE":
+        if self._write(bank, change, None, None, None)[0] != "STALE":
             return bank
         return read_instead(self, bank.bank_id)
 
@@ -183,8 +194,11 @@ class RedisStore:
     def commit(self, request: CommitRequest) -> CommitOutcome:
         """See ``BankStore``."""
         bank, lease = request.bank, request.lease
-        before = self._bank(self._key(bank.bank_id, "h"), ("header", "items"))
-        answer, entry = self._write(bank, request.change, before, lease, expects=(bank.version - 1, bank.epoch))
+        expects = (bank.version - 1, bank.epoch)
+        known = self._written.get(bank.bank_id)
+        answer, entry = self._write(bank, request.change, known or self._newest(bank.bank_id), lease, expects)
+        if answer == "STALE" and known is not None:  # frozen and thawed, or written by somebody else since
+            answer, entry = self._write(bank, request.change, self._newest(bank.bank_id), lease, expects)
         if answer == "FENCED":
             raise OwnershipLostError(f"token {lease.token} of {lease.holder} for '{bank.bank_id}' is fenced")
         return self._outcome(answer, entry, bank)
@@ -192,7 +206,10 @@ class RedisStore:
     @translated
     def restore(self, request: RestoreRequest) -> CommitOutcome:
         """See ``BankStore``."""
-        return self._outcome(*self._write(request.bank, request.change, request.replaces, None), request.bank)
+        bank, replaces = request.bank, request.replaces
+        expects = None if replaces is None else (replaces.version, replaces.epoch)
+        before = None if replaces is None else _Written(replaces.digest, self._head(bank.bank_id))
+        return self._outcome(*self._write(bank, request.change, before, None, expects), bank)
 
     @translated
     def freeze(self, bank_id: str, change: Change, at: datetime) -> AuditEntry | None:
@@ -227,35 +244,55 @@ class RedisStore:
         self,
         bank: Bank,
         change: Change,
-        before: Bank | None,
+        before: "_Written | None",
         lease: Lease | None,
-        expects: tuple[int, str] | None = None,
+        expects: tuple[int, str] | None,
     ) -> tuple[str, AuditEntry]:
-        """Run ``write.lua``.
+        """Run ``write.lua``, which writes nothing unless all is there as expected.
 
         Args:
             bank: to be written.
             change: why.
-            before: the bank that is there, if one is.
+            before: what is there, as far as is known.
             lease: of the lead, if one is needed.
-            expects: version and epoch that must be there; those of ``before`` if not given.
+            expects: version and epoch that must be there; None = none may be.
 
         Returns:
             the script's answer, and the entry that was written if that is OK.
         """
-        head = self._call("HGET", self._key(bank.bank_id, "h"), "head") if before else None
+        head = before.head if before else None
         entry = entry_for(bank, change, before.digest if before else None, head.decode() if head else None)
         header, items = to_wire(bank, entry)
-        version, epoch = expects or ((before.version, before.epoch) if before else ("", ""))
+        version, epoch = expects or ("", "")
+        digest = entry.digest_of_entry()
         values = (
             *(lease.token if lease else "", version, epoch, head or "", change.commit_id),
             *(bank.version, bank.epoch, encode_message(header), items),
-            *(entry.to_text(), entry.digest_of_entry(), self._kept_versions, KEPT_ENTRIES),
+            *(entry.to_text(), digest, self._kept_versions, KEPT_ENTRIES),
         )
         keys = [self._key(bank.bank_id, part) for part in ("h", "v", "log")]
         keys += [self._key(lease.bank_id if lease else bank.bank_id, "fence"), self._key(bank.bank_id, "ch")]
-        answer = self._scripts["write"](keys=keys, args=list(values))
-        return str(answer.decode()), entry
+        self._written.pop(bank.bank_id, None)
+        answer = self._scripts["write"](keys=keys, args=list(values)).decode()
+        if answer == "OK":
+            self._remember(bank.bank_id, _Written(bank.digest, digest.encode()))
+        return str(answer), entry
+
+    def _newest(self, bank_id: str) -> "_Written | None":
+        """What the next version follows, as it is there now; its content is not read."""
+        key = self._key(bank_id, "h")
+        header, head = self._call("HMGET", key, "header", "head")
+        return None if header is None else _Written(held_header(f"Redis holds at {key}", header).digest, head)
+
+    def _head(self, bank_id: str) -> bytes | None:
+        found: bytes | None = self._call("HGET", self._key(bank_id, "h"), "head")
+        return found
+
+    def _remember(self, bank_id: str, written: "_Written") -> None:
+        """So that the next version needs one round trip; the script refuses what is no longer so."""
+        self._written[bank_id] = written
+        if len(self._written) > MAX_WRITTEN:
+            self._written.pop(next(iter(self._written)), None)
 
     def _outcome(self, answer: str, entry: AuditEntry, bank: Bank) -> CommitOutcome:
         if answer == "STALE":

@@ -234,12 +234,12 @@ class CoordinatorSection(Section):
     writer_id: Id = Field(default_factory=host_and_pid, description="names this process in the audit log")
     lease_s: Seconds = Field(default=10.0, description="a standby takes over when the writer was silent for so long")
     round_s: float = Field(
-        default=60.0, ge=0, description="time proposals are gathered for one commit; 0 = each its own"
+        default=60.0, ge=0, description="capture time whose proposals make one commit; 0 = each its own"
     )
     quarantine_s: float | None = Field(
         default=None,
         ge=0,
-        description="age a proposal must reach, so a late event can stop it; none = 30, or 0 without rounds",
+        description="so far its camera must have gone on, so that an event can stop it; none = 30, or 0 without rounds",
     )
     max_anchor_distance: float = Field(
         default=0.05,

@@ -13,9 +13,15 @@ if (bank[3] or '') ~= ARGV[4] then return 'STALE' end -- frozen and thawed since
 
 local version = tonumber(ARGV[6])
 local oldest = version - tonumber(ARGV[12]) + 1
-for _, name in ipairs(redis.call('HKEYS', KEYS[2])) do
-  local kept = tonumber(string.match(name, '^%d+'))
-  if kept < oldest or kept > version then redis.call('HDEL', KEYS[2], name) end
+local gone = string.format('%d', oldest - 1)
+redis.call('HDEL', KEYS[2], gone .. ':header', gone .. ':items')
+-- To look through all names takes as long as all the rest: where more than one version may have to go, which is after a
+-- restore, and now and then, since fewer may be kept than before.
+if ARGV[1] == '' or version % 100 == 0 then
+  for _, name in ipairs(redis.call('HKEYS', KEYS[2])) do
+    local kept = tonumber(string.match(name, '^%d+'))
+    if kept < oldest or kept > version then redis.call('HDEL', KEYS[2], name) end
+  end
 end
 redis.call('HSET', KEYS[1], 'ver', ARGV[6], 'epoch', ARGV[7], 'head', ARGV[11], 'last', ARGV[5],
   'header', ARGV[8], 'items', ARGV[9])

@@ -35,7 +35,7 @@ TOPICS = TopicNames.with_prefix("t.")
 INITIAL = InitialBank(BUNDLE, unit_rows(0, 4, 6), places_per_frame=16)
 BANK_ID = "lobby"
 NO_LIMITS = ChangeLimits(None, None, None)
-RULES = RoundRules(round_s=60.0, quarantine_s=30.0)
+RULES = RoundRules(round_s=60.0, quarantine_s=30.0, patience_s=0.0)
 AT = datetime(2026, 5, 4, 12, 0, tzinfo=timezone.utc)
 
 

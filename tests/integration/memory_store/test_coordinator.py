@@ -141,7 +141,7 @@ def test_a_crash_between_commit_and_positions_has_no_second_effect(bench: Bench)
     successor = bench.coordinator("c2")
     bench.pass_time(successor, ROUND_S)
     assert bench.stored().version == 1
-    assert successor.snapshot().rejected == {"stale_base": 2}
+    assert successor.snapshot().rejected == {"duplicate": 2}
     assert successor.snapshot().adds_up()
 
 

@@ -110,11 +110,11 @@ def test_a_lost_claim_takes_its_proposals_its_events_and_the_quarantine_with_it(
     bench.pass_time(coordinator, 5)
     tenure = tenure_of(coordinator)
     assert (tenure.held, tenure.events_remembered) == (1, 1)
-    assert tenure._complete_until > 0
+    assert tenure.complete_until > 0
     claims = {topic: [c for c in tenure._positions.claims if c.topic == topic] for topic in TOPICS.all()}
     tenure._follow_claims(Intake(revoked=tuple(claims[TOPICS.anomaly_events])))
     assert (tenure.held, tenure.events_remembered) == (1, 0)
-    assert tenure._complete_until == float("-inf"), "an event may come in the partition that we no longer see"
+    assert tenure.complete_until == float("-inf"), "an event may come in the partition that we no longer see"
     tenure._follow_claims(Intake(revoked=tuple(claims[TOPICS.memory_updates])))
     assert (tenure.held, coordinator._counts.returned) == (0, 1)
     bench.clock.now += 1000

@@ -76,7 +76,7 @@ def test_it_is_learned_from_its_first_minute_and_what_comes_then_is_judged(store
             num_learning = sent
             show(CALM[:70])
             show([*WILD, *WILD])
-        assert coordinator.settle_the_rest(worker.snapshot().tally.proposals["published"], DEADLINE_S)
+        assert coordinator.settle_the_rest(DEADLINE_S)
     finally:
         stop.set()
         coordinating.join(DEADLINE_S)

@@ -1,6 +1,6 @@
 """Proposals made from queries by the formula, for tests."""
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 
@@ -71,10 +71,13 @@ def header_for(bank: Bank, camera_id: str = "cam1", first: int = 0, last: int = 
     return ProposalHeader.model_validate(values | changed)
 
 
-def held_for(bank: Bank, camera_id: str = "cam1", first: int = 0, at: float = 0.0, seed: int = 1) -> Held:
-    """A proposal of ten frames with 16 queries; its place is its first frame."""
+def held_for(
+    bank: Bank, camera_id: str = "cam1", first: int = 0, at: float = 0.0, seed: int = 1, late_s: float = 0.0
+) -> Held:
+    """A proposal of ten frames with 16 queries, captured ``late_s`` after ``NOW``; its place is its first frame."""
     sums = sums_of(unit_rows(seed, 16, bank.items_MC.shape[1]), bank.items_MC)
-    header = header_for(bank, camera_id, first, first + 9)
+    captured = NOW + timedelta(seconds=late_s)
+    header = header_for(bank, camera_id, first, first + 9, captured_from=captured, captured_to=captured)
     return Held(header, sums, at, place(first), f"{header.proposal_id}#{seed}")
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from memory_store.bank import Change, entry_for, from_wire, to_wire
 from memory_store.coordinator.guards import (
-    CLOCK_SLACK,
     ahead_of_time,
     empty,
     foreign_grid,
@@ -18,8 +17,7 @@ from memory_store.coordinator.guards import (
     stale_base,
     unfit,
 )
-from memory_store.coordinator.options import ChangeLimits, RoundRules
-from memory_store.coordinator.rounds import Rounds
+from memory_store.coordinator.options import CLOCK_SLACK, ChangeLimits
 from memory_store.coordinator.settling import settle
 from memory_store.normality import Grid, Normality, merge_all
 from memory_store.proposal import ItemSums
@@ -131,9 +129,10 @@ def test_counts_are_of_the_time_of_their_frames() -> None:
 
 def test_frames_of_tomorrow_would_make_today_weigh_nothing() -> None:
     tomorrow = header_for(counting_bank(), captured_to=NOW + timedelta(days=1))
-    assert ahead_of_time(header_for(counting_bank()), NOW) is None
-    assert ahead_of_time(tomorrow, NOW + timedelta(days=1) - CLOCK_SLACK) is None
-    found = ahead_of_time(tomorrow, NOW)
+    assert ahead_of_time(header_for(counting_bank()), NOW, CLOCK_SLACK) is None
+    assert ahead_of_time(tomorrow, NOW + timedelta(days=1) - CLOCK_SLACK, CLOCK_SLACK) is None
+    assert ahead_of_time(tomorrow, NOW, None) is None, "a recording may run ahead of the clock"
+    found = ahead_of_time(tomorrow, NOW, CLOCK_SLACK)
     assert found is not None and found.reason == "implausible"
 
 
@@ -202,26 +201,6 @@ def test_a_network_without_items_learns_by_counts_alone() -> None:
     settled = settle(bank, bank.items_MC, [counted_for(bank, first=first) for first in (0, 10)], ANY, HOUR_S)
     assert (settled.moved, settled.anchor_distance) == (0.0, 0.0)
     assert settled.normality is not None and settled.normality.num_frames == 20
-
-
-def test_a_round_settles_by_the_cameras_time_where_that_runs_faster() -> None:
-    bank, rules = counting_bank(), RoundRules(round_s=60.0, quarantine_s=30.0)
-    rounds = Rounds(rules)
-    for number in range(10):
-        assert not rounds.add(counted_for(bank, first=10 * number, at=0.1 * number, late_s=10.0 * number))
-    assert rounds.due("lobby", 0.95, complete_until=0.85) == []  # the newest may have an event that is not read yet
-    settled = rounds.due("lobby", 0.95, complete_until=0.95)
-    assert [held.header.first_frame for held in settled] == [0, 10, 20, 30, 40, 50, 60]
-    rounds.remove(settled)
-    assert rounds.due("lobby", 0.95, complete_until=0.95) == []
-
-
-def test_another_cameras_clock_passes_nobodys_quarantine() -> None:
-    bank = counting_bank()
-    rounds = Rounds(RoundRules(round_s=60.0, quarantine_s=30.0))
-    rounds.add(counted_for(bank, "cam1"))
-    rounds.add(counted_for(bank, "cam2", at=0.1, late_s=1000.0))
-    assert rounds.due("lobby", 0.5, complete_until=0.5) == []
 
 
 @pytest.mark.parametrize("at_s", [-1.0, 1e12])

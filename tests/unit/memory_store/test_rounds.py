@@ -1,11 +1,12 @@
-"""Rounds gather, wait, and are stopped by events, by a clock that the test owns."""
+"""Rounds gather, wait, and are stopped by events, by the times of frames and by a clock that the test owns."""
 
 import pytest
 
+from memory_store.coordinator.event_book import EventBook
 from memory_store.coordinator.guards import EventSpan
 from memory_store.coordinator.options import RoundRules
-from memory_store.coordinator.rounds import EventBook, Held, Rounds
-from tests.unit.memory_store.proposals import a_bank, held_for, place
+from memory_store.coordinator.rounds import Held, Round, Rounds
+from tests.unit.memory_store.proposals import NOW, a_bank, held_for, place
 
 BANK = a_bank()
 RULES = RoundRules(round_s=60.0, quarantine_s=30.0)
@@ -19,27 +20,134 @@ def rounds_with(*held: Held, rules: RoundRules = RULES) -> Rounds:
     return rounds
 
 
-def firsts(round_: object) -> list[int]:
-    return [held.header.first_frame for held in round_]  # type: ignore[attr-defined]
+def firsts(round_: Round) -> list[int]:
+    return [held.header.first_frame for held in round_.held]
 
 
-def test_a_round_settles_when_its_youngest_has_waited_and_leaves_out_latecomers() -> None:
-    rounds = rounds_with(*(held_for(BANK, first=10 * at, at=float(at)) for at in (0, 59, 60, 61, 89)))
-    assert rounds.due("lobby", 89.9, SOON) == []
-    assert firsts(rounds.due("lobby", 90.0, SOON)) == [0, 590, 600]
+def goes_on_to(rounds: Rounds, late_s: float, camera_id: str = "cam1", at: float = 0.0) -> None:
+    """A camera publishes something else that late, and all of it is read."""
+    rounds.heard_of(camera_id, NOW.timestamp() + late_s, at)
+    rounds.begin_reading()
+    rounds.all_is_read()
 
 
-def test_the_next_round_opens_with_the_oldest_left() -> None:
-    rounds = rounds_with(held_for(BANK, first=0, at=0.0), held_for(BANK, first=10, at=70.0))
-    rounds.remove(rounds.due("lobby", 90.0, SOON))
-    assert rounds.due("lobby", 159.9, SOON) == []
-    assert firsts(rounds.due("lobby", 160.0, SOON)) == [10]
+def test_a_round_holds_a_stretch_of_capture_time_and_settles_when_its_camera_has_gone_on() -> None:
+    rounds = rounds_with(*(held_for(BANK, first=10 * late, late_s=late) for late in (0, 30, 59, 60, 89)))
+    goes_on_to(rounds, 89.9)
+    assert rounds.due("lobby", 0.0, SOON).held == ()
+    goes_on_to(rounds, 90.0)
+    round_ = rounds.due("lobby", 0.0, SOON)
+    assert firsts(round_) == [0, 300, 590]
+    assert round_.end_s == NOW.timestamp() + 60
+
+
+def test_by_the_clock_a_round_settles_when_its_cameras_do_not_go_on() -> None:
+    rounds = rounds_with(*(held_for(BANK, first=10 * at, at=float(at)) for at in (0, 59, 89, 91)))
+    assert rounds.due("lobby", 119.9, SOON).held == ()
+    assert firsts(rounds.due("lobby", 120.0, SOON)) == [0, 590, 890], "what came last has not waited long enough"
+
+
+def test_the_clock_never_settles_a_round_that_waits_for_as_long_as_it_takes() -> None:
+    rules = RoundRules(round_s=60.0, quarantine_s=30.0, patience_s=None)
+    rounds = rounds_with(held_for(BANK), rules=rules)
+    assert rounds.due("lobby", 1e9, SOON).held == ()
+    assert firsts(rounds.due("lobby", 0.0, SOON, is_ending=True)) == [0]
+
+
+def test_rounds_are_settled_one_after_the_other_also_at_the_end() -> None:
+    rounds = rounds_with(*(held_for(BANK, first=10 * late, late_s=late) for late in (0, 59, 60, 300)))
+    found = []
+    while (round_ := rounds.due("lobby", 0.0, SOON, is_ending=True)).held:
+        found.append((round_.end_s - NOW.timestamp(), firsts(round_)))
+        rounds.remove(round_.held)
+        rounds.settled("lobby", round_)
+    assert found == [(60, [0, 590]), (120, [600]), (360, [3000])]
+
+
+def test_what_is_found_after_its_round_was_settled_joins_the_next_and_is_counted() -> None:
+    rounds = rounds_with(held_for(BANK, "cam1", first=0))
+    goes_on_to(rounds, 95.0)
+    round_ = rounds.due("lobby", 0.0, SOON)
+    assert round_.num_late == 0
+    rounds.remove(round_.held)
+    rounds.settled("lobby", round_)
+    rounds.add(held_for(BANK, "cam2", first=70, late_s=7))
+    rounds.add(held_for(BANK, "cam1", first=990, late_s=99))
+    for camera_id in ("cam1", "cam2"):
+        goes_on_to(rounds, 150.0, camera_id)
+    round_ = rounds.due("lobby", 0.0, SOON)
+    assert (firsts(round_), round_.num_late, round_.end_s - NOW.timestamp()) == ([70, 990], 1, 120)
+
+
+def test_the_slowest_camera_of_a_bank_is_waited_for_until_it_is_silent_for_too_long() -> None:
+    rounds = rounds_with(held_for(BANK, "cam1"), held_for(BANK, "cam2", late_s=1, first=10))
+    goes_on_to(rounds, 1000.0, "cam1", at=100.0)
+    assert rounds.due("lobby", 119.0, SOON).held == ()
+    assert firsts(rounds.due("lobby", 121.0, SOON)) == [0], "the other has not gone on since"
+    goes_on_to(rounds, 91.0, "cam2", at=119.0)
+    assert firsts(rounds.due("lobby", 119.0, SOON)) == [0, 10]
+
+
+def test_a_camera_that_is_behind_what_was_settled_holds_nobody_up() -> None:
+    rounds = rounds_with(held_for(BANK, "cam1", late_s=3600))
+    goes_on_to(rounds, 3690.0)
+    settled = rounds.due("lobby", 0.0, SOON)
+    rounds.remove(settled.held)
+    rounds.settled("lobby", settled)
+    rounds.add(held_for(BANK, "cam1", first=10, late_s=3700))
+    rounds.add(held_for(BANK, "cam2", first=50))
+    goes_on_to(rounds, 3750.0)
+    assert firsts(rounds.due("lobby", 0.0, SOON)) == [10], "and what it says waits out a quarantine of its own"
+
+
+def test_events_are_read_before_a_quarantine_passes() -> None:
+    """What says that the camera has gone on is read before the event, which lies in another partition."""
+    rounds = rounds_with(held_for(BANK))
+    rounds.heard_of("cam1", NOW.timestamp() + 95.0, 0.0)
+    rounds.all_is_read()
+    assert rounds.due("lobby", 0.0, SOON).held == ()
+    rounds.begin_reading()
+    rounds.all_is_read()
+    assert firsts(rounds.due("lobby", 0.0, SOON)) == [0]
 
 
 def test_a_quarantine_passes_only_as_far_as_the_log_was_read() -> None:
     rounds = rounds_with(held_for(BANK))
-    assert rounds.due("lobby", 1000.0, 89.9) == []
-    assert firsts(rounds.due("lobby", 1000.0, 90.0)) == [0]
+    assert rounds.due("lobby", 1000.0, 119.9).held == ()
+    assert firsts(rounds.due("lobby", 1000.0, 120.0)) == [0]
+
+
+def test_a_clock_that_was_set_back_begins_its_rounds_anew() -> None:
+    rounds = rounds_with(held_for(BANK, first=0, late_s=7200), held_for(BANK, first=10, late_s=7300))
+    goes_on_to(rounds, 7300.0)
+    first = rounds.due("lobby", 0.0, SOON)
+    assert firsts(first) == [0]
+    rounds.remove(first.held)
+    rounds.settled("lobby", first)
+    rounds.add(held_for(BANK, first=20, late_s=0))
+    rounds.add(held_for(BANK, first=30, late_s=90))
+    goes_on_to(rounds, 91.0)
+    assert firsts(rounds.due("lobby", 0.0, SOON)) == [10, 20], "what was held is as old as what came after it"
+
+
+def test_a_clock_that_jumps_ahead_and_back_leaves_nothing_behind() -> None:
+    rounds = rounds_with(*(held_for(BANK, first=10 * n, late_s=late) for n, late in enumerate((0, 1e8, 2, 92))))
+    goes_on_to(rounds, 93.0)
+    assert firsts(rounds.due("lobby", 0.0, SOON)) == [0, 10, 20]
+
+
+def test_what_comes_a_little_out_of_order_is_dated_like_what_came_before() -> None:
+    rounds = rounds_with(held_for(BANK, first=0, late_s=61), held_for(BANK, first=10, late_s=59))
+    assert [held.at_s - NOW.timestamp() for held in rounds] == [61, 61]
+
+
+def test_a_clock_that_stands_still_does_not_stall_a_shared_bank() -> None:
+    rounds = rounds_with(held_for(BANK, "cam1"), held_for(BANK, "stuck", first=10))
+    goes_on_to(rounds, 1000.0, "cam1", at=119.0)
+    goes_on_to(rounds, 0.0, "stuck", at=119.0)
+    assert rounds.due("lobby", 119.0, SOON).held == ()
+    goes_on_to(rounds, 0.0, "stuck", at=120.0)
+    assert firsts(rounds.due("lobby", 120.0, SOON)) == [0, 10]
 
 
 def test_without_a_round_each_proposal_settles_alone_and_at_once() -> None:
@@ -50,8 +158,11 @@ def test_without_a_round_each_proposal_settles_alone_and_at_once() -> None:
 def test_without_a_round_a_quarantine_holds_if_it_was_asked_for() -> None:
     rules = RoundRules(round_s=0, quarantine_s=5)
     rounds = rounds_with(held_for(BANK, at=1.0), rules=rules)
-    assert rounds.due("lobby", 5.9, SOON) == []
-    assert firsts(rounds.due("lobby", 6.0, SOON)) == [0]
+    goes_on_to(rounds, 4.9)
+    assert firsts(rounds.due("lobby", 35.9, SOON)) == []
+    assert firsts(rounds.due("lobby", 36.0, SOON)) == [0]
+    goes_on_to(rounds, 5.0)
+    assert firsts(rounds.due("lobby", 1.0, SOON)) == [0]
 
 
 @pytest.mark.parametrize(("round_s", "given_s", "wait_s"), [(60, None, 30), (0, None, 0), (60, 0, 0), (0, 7, 7)])
@@ -61,10 +172,11 @@ def test_the_quarantine_in_force(round_s: float, given_s: float | None, wait_s: 
 
 def test_banks_have_rounds_of_their_own() -> None:
     dock = a_bank(bank_id="dock")
-    rounds = rounds_with(held_for(dock, "cam9", at=0.0), held_for(BANK, at=50.0))
+    rounds = rounds_with(held_for(dock, "cam9"), held_for(BANK))
     assert rounds.bank_ids() == ["dock", "lobby"]
-    assert len(rounds.due("dock", 90.0, SOON)) == 1
-    assert rounds.due("lobby", 90.0, SOON) == []
+    goes_on_to(rounds, 90.0, "cam9")
+    assert firsts(rounds.due("dock", 0.0, SOON)) == [0]
+    assert firsts(rounds.due("lobby", 0.0, SOON)) == []
 
 
 def test_an_event_that_opens_in_quarantine_takes_the_proposal_out() -> None:
@@ -163,7 +275,7 @@ def test_the_same_proposal_is_held_once() -> None:
 def test_proposals_of_a_lost_partition_are_given_back() -> None:
     rounds = rounds_with(*(held_for(BANK, first=first) for first in (0, 10, 20)))
     assert rounds.remove_from(lambda where: where.offset >= 10) == 2
-    assert firsts(rounds) == [0]
+    assert [held.header.first_frame for held in rounds] == [0]
 
 
 def test_an_event_is_remembered_from_its_newest_message_on() -> None:
@@ -228,7 +340,7 @@ def test_what_has_left_leaves_no_name_behind() -> None:
     assert rounds.bank_ids() == ["lobby"]
     assert rounds.of_bank("dock") == []
     assert dock.identity not in rounds
-    assert rounds.due("dock", SOON, SOON) == []
+    assert rounds.due("dock", SOON, SOON).held == ()
 
 
 @pytest.mark.parametrize("guard_frames", [0, 10])
@@ -237,5 +349,7 @@ def test_the_frames_around_an_event_are_as_many_as_the_rules_say(guard_frames: i
     rounds = rounds_with(*(held_for(BANK, first=first) for first in (0, 10, 20, 30, 40)), rules=rules)
     events = EventBook(rules)
     events.note(EventSpan("cam1", "s1", 20, 29), 0.0, place=place(0))
-    assert firsts(item.held for item in rounds.blocked(events)) == ([20] if guard_frames == 0 else [10, 20, 30])
+    assert [item.held.header.first_frame for item in rounds.blocked(events)] == (
+        [20] if guard_frames == 0 else [10, 20, 30]
+    )
     assert len(rounds) == (4 if guard_frames == 0 else 2)

@@ -92,12 +92,12 @@ def test_the_order_of_arrival_changes_nothing(limits: ChangeLimits) -> None:
         assert first.items_MC is not None
         assert again.items_MC is not None
         assert again.items_MC.tobytes() == first.items_MC.tobytes()
-        assert change_of(BANK, again, "c1") == change_of(BANK, first, "c1")
+        assert change_of(BANK, again, "c1", 60.0) == change_of(BANK, first, "c1", 60.0)
 
 
 def test_the_log_entry_says_who_contributed_how_much() -> None:
     round_ = [gentle("cam1"), gentle("cam1", 10), gentle("cam2")]
-    change = change_of(BANK, settled_on(round_), "c1")
+    change = change_of(BANK, settled_on(round_), "c1", 60.0)
     assert (change.num_proposals, change.num_frames, change.num_cameras) == (3, 30, 2)
     assert change.cameras == (("cam1", 20), ("cam2", 10))
     assert (change.action, change.author) == ("update", "c1")
@@ -106,7 +106,7 @@ def test_the_log_entry_says_who_contributed_how_much() -> None:
 def test_a_commit_id_depends_on_base_epoch_and_proposals() -> None:
     one, two = [gentle("cam1")], [gentle("cam1"), gentle("cam2")]
     ids = {
-        change_of(bank, settled_on(round_), "c1").commit_id
+        change_of(bank, settled_on(round_), "c1", 60.0).commit_id
         for bank in (BANK, replace(BANK, epoch="other"), a_bank(seed=3))
         for round_ in (one, two)
     }
@@ -206,7 +206,7 @@ def test_the_bounds_of_a_product_hold_to_the_slack() -> None:
 
 def test_an_entry_names_the_largest_contributors_only() -> None:
     round_ = [gentle(f"cam{number:03}", 10 * again) for number in range(101) for again in range(1 + (number == 100))]
-    change = change_of(BANK, settled_on(round_), "c1")
+    change = change_of(BANK, settled_on(round_), "c1", 60.0)
     assert (change.num_proposals, change.num_frames, change.num_cameras) == (102, 1020, 101)
     assert len(change.cameras) == 100
     assert change.cameras[0] == ("cam100", 20)
