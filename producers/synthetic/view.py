@@ -75,13 +75,13 @@ class View:
         x, y = right * reach, forward_y * reach
         if not self.yaw:
             return x, y
-        ground = (np.stack([x, y], axis=-1) - PATH_CENTRE_M) @ _turn(self.yaw) + PATH_CENTRE_M
+        ground: Float64 = (np.stack([x, y], axis=-1) - PATH_CENTRE_M) @ _turn(self.yaw) + PATH_CENTRE_M
         return ground[..., 0], ground[..., 1]
 
     def _turned(self, points_N3: Float64) -> Float64:
         if not self.yaw:
             return points_N3
-        turned_N3 = points_N3.copy()
+        turned_N3: Float64 = points_N3.copy()
         turned_N3[:, :2] = (points_N3[:, :2] - PATH_CENTRE_M) @ _turn(self.yaw).T + PATH_CENTRE_M
         return turned_N3
 
