@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from engram.cli.app import app
+from engram.observe.worker import RECEIVED
 from schemas.settings.layers import environment_layer, known_paths
 from tests.architecture.repository import packages
 
@@ -212,14 +213,16 @@ def test_workers_follow_the_lag_of_their_own_group_and_no_farther_than_there_are
     spec = scaled["spec"]
     assert spec["scaleTargetRef"]["name"] == "engram-worker"
     assert str(spec["maxReplicaCount"]) == settings_env()["ENGRAM_KAFKA__FRAMES_PARTITIONS"]
-    (trigger,) = spec["triggers"]
-    asked = trigger["metadata"]
-    assert asked["bootstrapServers"] == settings_env()["ENGRAM_KAFKA__BOOTSTRAP_SERVERS"]
-    assert (asked["consumerGroup"], asked["topic"]) == ("engram-workers", "frames")
-    assert asked["allowIdleConsumers"] == "false"
+    lag, received = (trigger["metadata"] for trigger in spec["triggers"])
+    assert lag["bootstrapServers"] == settings_env()["ENGRAM_KAFKA__BOOTSTRAP_SERVERS"]
+    assert (lag["consumerGroup"], lag["topic"]) == ("engram-workers", "frames")
+    assert lag["allowIdleConsumers"] == "false"
+    assert float(lag["lagThreshold"]) == 10 * float(received["threshold"]), "5 s of work, and half of what a worker can"
+    assert received["ignoreNullValues"] == "false", "a question without an answer must not take workers away"
+    assert re.findall(r"engram_\w+", received["query"]) == [RECEIVED.name]
     behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
     down, up = (behavior[way]["stabilizationWindowSeconds"] for way in ("scaleDown", "scaleUp"))
-    assert down == spec["cooldownPeriod"] > 10 * up
+    assert 3600 >= down == spec["cooldownPeriod"] > 10 * up, "an autoscaler takes an hour at most"
 
 
 def test_every_resource_is_listed() -> None:
