@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from engram.cli.app import app
+from engram.observe.supervisor import TELL_S
 from engram.observe.worker import RECEIVED
 from schemas.settings.layers import environment_layer, known_paths
 from tests.architecture.repository import packages
@@ -301,6 +302,8 @@ def test_a_unit_starts_again_runs_as_nobody_and_can_be_typed(path: Path) -> None
     lines = dict(re.findall(r"^(\w+)=(.*)$", path.read_text(), re.MULTILINE))
     assert (lines["Restart"], lines["DynamicUser"], lines["KillSignal"]) == ("always", "yes", "SIGTERM")
     assert (lines["ProtectSystem"], lines["NoNewPrivileges"]) == ("strict", "yes")
+    assert (lines["Type"], lines["NotifyAccess"]) == ("notify", "main")
+    assert float(lines["WatchdogSec"]) > 3 * TELL_S, "three words may be lost"
     program, *words = shlex.split(lines["ExecStart"].replace("%i", "gate").replace("%H", "box"))
     assert program == "/opt/engram/bin/engram"
     check_command([word.replace("${CREDENTIALS_DIRECTORY}", "/run/credentials") for word in words])
