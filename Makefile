@@ -9,7 +9,7 @@ PROCESSES ?= 3
 MINUTES ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-python setup-services demo stack-demo test faults soak check static bench clean
+.PHONY: help setup setup-python setup-services demo stack-demo test faults soak check static bench images clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ static: setup-python ## format, lint, types, import directions
 
 bench: setup ## every figure of the README again
 	@$(PYTHON) -m benchmarks
+
+images: ## all images but the one for GPUs, by docker, podman or buildah; see deploy/docker/build.sh
+	@deploy/docker/build.sh
 
 clean: ## caches and build outputs; .venv and .engram stay
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist out

@@ -4,7 +4,18 @@ from importlib import import_module
 
 import typer
 
-NAMES = ("plumbing", "edge", "bank", "bank_limits", "networks", "backends", "pipeline", "detection", "live_score")
+NAMES = (
+    "plumbing",
+    "edge",
+    "bank",
+    "bank_limits",
+    "networks",
+    "backends",
+    "pipeline",
+    "detection",
+    "live_score",
+    "scaling",
+)
 
 
 app = typer.Typer(add_completion=False)

@@ -22,6 +22,7 @@ from engram.observe.families import Family
 from engram.observe.observed import Observed, Starting
 from engram.observe.rates import Rates
 from engram.observe.server import JSON, Page, PageServer, Request
+from engram.observe.supervisor import supervised
 from schemas.addresses import shown_host_port
 from schemas.settings.connections import HttpSection
 from schemas.version import software_version
@@ -136,19 +137,20 @@ class Desk:
 
 @contextmanager
 def open_desk(http: HttpSection, process: str) -> Iterator[Desk]:
-    """The desk of a process, asked over HTTP where the settings name an address, and by nobody where not.
+    """The desk of a process, asked over HTTP where the settings name an address; its supervisor is told, if it has one.
 
     Raises:
         SettingsError: the address cannot be had.
     """
     desk = Desk(process)
-    if http.address is None:
-        yield desk
-        return
-    server = PageServer(http.address, desk.answer, desk.look)
-    log.info("metrics and health on http://%s", shown_host_port(server.address))
-    server.start()
-    try:
-        yield desk
-    finally:
-        server.close()
+    with supervised(desk._stuck, desk._unready):
+        if http.address is None:
+            yield desk
+            return
+        server = PageServer(http.address, desk.answer, desk.look)
+        log.info("metrics and health on http://%s", shown_host_port(server.address))
+        server.start()
+        try:
+            yield desk
+        finally:
+            server.close()

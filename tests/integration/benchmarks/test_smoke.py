@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import backends, bank, bank_limits, detection, edge, live_score, networks, pipeline, plumbing
+from benchmarks import backends, bank, bank_limits, detection, edge, live_score, networks, pipeline, plumbing, scaling
 from benchmarks.__main__ import NAMES, app
+from benchmarks.autoscaler import read_rule
 from benchmarks.plumbing import CAMERAS
 from bundles.bundle import save_bundle
 from inference.engine import engine_of, network_of
@@ -133,6 +134,15 @@ def test_live_score_says_what_to_set(monkeypatch: pytest.MonkeyPatch, capsys: py
     monkeypatch.delenv("ENGRAM_BENCH_BUNDLE", raising=False)
     live_score.run()
     assert "set ENGRAM_BENCH_BUNDLE" in capsys.readouterr().out
+
+
+def test_scaling(capsys: pytest.CaptureFixture[str]) -> None:
+    rule = read_rule()
+    day = scaling.Day(600.0, (scaling.Camera(0, 0.0, 600.0),))
+    scaling.compare({"as shipped": rule, "always 2": replace(rule, least=2)}, [day], scaling.Habits(), rule.most)
+    told = rows(capsys.readouterr().out)
+    assert [name for name, *_ in told] == ["as shipped", "always 2"]
+    assert [cells[3:5] for _, *cells in told] == [["0", "1"], ["0", "1"]]
 
 
 def test_every_benchmark_is_smoked_and_others_are_refused() -> None:

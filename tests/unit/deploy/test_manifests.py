@@ -11,6 +11,8 @@ import typer
 from typer.core import TyperGroup
 
 from engram.cli.app import app
+from engram.observe.supervisor import TELL_S
+from engram.observe.worker import RECEIVED
 from schemas.settings.layers import environment_layer, known_paths
 from tests.architecture.repository import packages
 
@@ -100,11 +102,19 @@ def test_all_packages_get_into_the_build() -> None:
 # --- compose ----------------------------------------------------------------------------------------------------------
 
 
+def command_of(service: Document) -> list[str]:
+    """What it runs behind the word ``engram``, also where a shell looks first whether that is needed."""
+    if "entrypoint" not in service:
+        words: list[str] = service["command"]
+        return words
+    *_, script = service["entrypoint"]
+    return shlex.split(script.partition("exec engram ")[2])
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_a_service_can_be_started_as_it_is_written(name: str) -> None:
     service = OURS[name]
-    words = [re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", word) for word in service["command"]]
-    check_command(words)
+    check_command([re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", word) for word in command_of(service)])
     check_settings(service["environment"])
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -133,7 +143,18 @@ def test_prometheus_asks_every_process_of_ours_that_stays() -> None:
     (job,) = config["scrape_configs"]
     (asked,) = job["dns_sd_configs"]
     assert asked["port"] == HTTP_PORT
-    assert set(asked["names"]) == set(OURS) - {"topics"}
+    assert set(asked["names"]) == set(OURS) - {"topics", "console-token", "console"}
+
+
+def test_nobody_gets_into_the_console_without_a_token_of_this_machine() -> None:
+    maker, console = OURS["console-token"], OURS["console"]
+    path = console["environment"]["ENGRAM_CONSOLE__TOKEN_FILE"]
+    assert command_of(maker) == ["console", "--make-token", "operator", "--token-file", path]
+    assert f"test -s {path} ||" in maker["entrypoint"][-1], "a second start makes no other"
+    assert console["depends_on"]["console-token"] == {"condition": "service_completed_successfully"}
+    assert maker["volumes"] == console["volumes"]
+    folder = console["volumes"][0].partition(":")[2]
+    assert path.startswith(folder)
 
 
 def test_the_dashboard_finds_its_source() -> None:
@@ -163,17 +184,57 @@ def test_a_workload_runs_as_nobody_and_writes_nothing(name: str) -> None:
     check_command(container["args"])
 
 
-@pytest.mark.parametrize("name", [name for name, one in WORKLOADS.items() if one["kind"] != "Job"])
+def of_kind(kind: str) -> dict[str, Document]:
+    return {one["metadata"]["name"]: one for one in of_kubernetes() if one["kind"] == kind}
+
+
+def probes(container: Document) -> dict[str, tuple[str, str]]:
+    """Path and port of each."""
+    asked = {probe: container[f"{probe}Probe"]["httpGet"] for probe in ("startup", "liveness", "readiness")}
+    return {probe: (get["path"], get["port"]) for probe, get in asked.items()}
+
+
+def test_the_console_is_one_with_a_file_and_tokens_and_no_way_in_but_the_proxy() -> None:
+    spec = WORKLOADS["engram-console"]["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    pod = spec["template"]["spec"]
+    (container,) = pod["containers"]
+    mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    settings = {one["name"]: one["value"] for one in container["env"]}
+    check_settings(settings)
+    assert Path(settings["ENGRAM_CONSOLE__TOKEN_FILE"]).parent == Path(mounted["tokens"])
+    assert volumes["tokens"]["secret"] == {"secretName": "engram-console", "defaultMode": 0o440}
+    assert volumes["kept"]["persistentVolumeClaim"]["claimName"] in of_kind("PersistentVolumeClaim")
+    home = re.findall(r"ENGRAM_HOME=(\S+)", DOCKERFILE)
+    assert home == [mounted["kept"]], "console.db lies there"
+    assert set(probes(container).values()) == {("/healthz", "pages")}
+    (port,) = container["ports"]
+    assert settings["ENGRAM_CONSOLE__LISTEN"] == f"0.0.0.0:{port['containerPort']}"
+    (served,) = of_kind("Service")["engram-console"]["spec"]["ports"]
+    assert (served["port"], served["targetPort"]) == (port["containerPort"], port["name"])
+    (way_in,) = of_kind("NetworkPolicy")["engram-console-by-proxy"]["spec"]["ingress"]
+    assert [one["port"] for one in way_in["ports"]] == [port["containerPort"]]
+    assert "Ingress" not in {one["kind"] for one in of_kubernetes()}, "whose names and certificates are the site's"
+
+
+def test_only_cameras_may_speak_to_anybody() -> None:
+    (rule,) = of_kind("NetworkPolicy")["engram-inner-egress"]["spec"]["podSelector"]["matchExpressions"]
+    labels = {one["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"] for one in WORKLOADS.values()}
+    assert set(rule["values"]) == labels - {"engram-camera"}
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, one in WORKLOADS.items() if one["kind"] != "Job" and name != "engram-console"]
+)
 def test_a_process_is_asked_how_it_fares(name: str) -> None:
     (container,) = WORKLOADS[name]["spec"]["template"]["spec"]["containers"]
     assert container["ports"] == [{"name": "http", "containerPort": HTTP_PORT}]
-    asked = {probe: container[f"{probe}Probe"]["httpGet"] for probe in ("startup", "liveness", "readiness")}
-    assert {probe: get["path"] for probe, get in asked.items()} == {
-        "startup": "/healthz",
-        "liveness": "/healthz",
-        "readiness": "/readyz",
+    assert probes(container) == {
+        "startup": ("/healthz", "http"),
+        "liveness": ("/healthz", "http"),
+        "readiness": ("/readyz", "http"),
     }
-    assert {get["port"] for get in asked.values()} == {"http"}
 
 
 def test_labels_and_selectors_meet() -> None:
@@ -212,14 +273,16 @@ def test_workers_follow_the_lag_of_their_own_group_and_no_farther_than_there_are
     spec = scaled["spec"]
     assert spec["scaleTargetRef"]["name"] == "engram-worker"
     assert str(spec["maxReplicaCount"]) == settings_env()["ENGRAM_KAFKA__FRAMES_PARTITIONS"]
-    (trigger,) = spec["triggers"]
-    asked = trigger["metadata"]
-    assert asked["bootstrapServers"] == settings_env()["ENGRAM_KAFKA__BOOTSTRAP_SERVERS"]
-    assert (asked["consumerGroup"], asked["topic"]) == ("engram-workers", "frames")
-    assert asked["allowIdleConsumers"] == "false"
+    lag, received = (trigger["metadata"] for trigger in spec["triggers"])
+    assert lag["bootstrapServers"] == settings_env()["ENGRAM_KAFKA__BOOTSTRAP_SERVERS"]
+    assert (lag["consumerGroup"], lag["topic"]) == ("engram-workers", "frames")
+    assert lag["allowIdleConsumers"] == "false"
+    assert float(lag["lagThreshold"]) == 10 * float(received["threshold"]), "5 s of work, and half of what a worker can"
+    assert received["ignoreNullValues"] == "false", "a question without an answer must not take workers away"
+    assert re.findall(r"engram_\w+", received["query"]) == [RECEIVED.name]
     behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
     down, up = (behavior[way]["stabilizationWindowSeconds"] for way in ("scaleDown", "scaleUp"))
-    assert down == spec["cooldownPeriod"] > 10 * up
+    assert 3600 >= down == spec["cooldownPeriod"] > 10 * up, "an autoscaler takes an hour at most"
 
 
 def test_every_resource_is_listed() -> None:
@@ -239,6 +302,8 @@ def test_a_unit_starts_again_runs_as_nobody_and_can_be_typed(path: Path) -> None
     lines = dict(re.findall(r"^(\w+)=(.*)$", path.read_text(), re.MULTILINE))
     assert (lines["Restart"], lines["DynamicUser"], lines["KillSignal"]) == ("always", "yes", "SIGTERM")
     assert (lines["ProtectSystem"], lines["NoNewPrivileges"]) == ("strict", "yes")
+    assert (lines["Type"], lines["NotifyAccess"]) == ("notify", "main")
+    assert float(lines["WatchdogSec"]) > 3 * TELL_S, "three words may be lost"
     program, *words = shlex.split(lines["ExecStart"].replace("%i", "gate").replace("%H", "box"))
     assert program == "/opt/engram/bin/engram"
     check_command([word.replace("${CREDENTIALS_DIRECTORY}", "/run/credentials") for word in words])
