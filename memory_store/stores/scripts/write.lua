@@ -11,6 +11,11 @@ if (bank[1] or '') ~= ARGV[2] or (bank[2] or '') ~= ARGV[3] then return 'STALE' 
 if ARGV[1] ~= '' and bank[5] == '1' then return 'FROZEN' end
 if (bank[3] or '') ~= ARGV[4] then return 'STALE' end -- frozen and thawed since the entry was made
 
+-- First what needs memory: a full Redis refuses a script only until it has written.
+redis.call('HSET', KEYS[1], 'ver', ARGV[6], 'epoch', ARGV[7], 'head', ARGV[11], 'last', ARGV[5],
+  'header', ARGV[8], 'items', ARGV[9])
+redis.call('HSET', KEYS[2], ARGV[6] .. ':header', ARGV[8], ARGV[6] .. ':items', ARGV[9])
+
 local version = tonumber(ARGV[6])
 local oldest = version - tonumber(ARGV[12]) + 1
 local gone = string.format('%d', oldest - 1)
@@ -23,9 +28,7 @@ if ARGV[1] == '' or version % 100 == 0 then
     if kept < oldest or kept > version then redis.call('HDEL', KEYS[2], name) end
   end
 end
-redis.call('HSET', KEYS[1], 'ver', ARGV[6], 'epoch', ARGV[7], 'head', ARGV[11], 'last', ARGV[5],
-  'header', ARGV[8], 'items', ARGV[9])
-redis.call('HSET', KEYS[2], ARGV[6] .. ':header', ARGV[8], ARGV[6] .. ':items', ARGV[9])
+
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[13], '*', 'entry', ARGV[10])
 redis.call('PUBLISH', KEYS[5], ARGV[6])
 return 'OK'
