@@ -32,7 +32,7 @@ test: setup ## all tests
 	@$(PYTHON) -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 faults: setup ## fleets under every fault: brokers, stores, networks and processes that fail half way; a quarter of an hour
-	@$(PYTHON) -m pytest tests/faults -m "faults or not faults"
+	@$(PYTHON) -m pytest tests/faults tests/end_to_end/test_fleet_kill.py -m "faults or not faults"
 
 soak: setup ## a small fleet for MINUTES (20), and what of it grows
 	@$(PYTHON) -m benchmarks.soak $(MINUTES)

@@ -43,6 +43,7 @@ def largest_difference(first: Numbers, second: Numbers) -> float:
     return max(abs(a - b) / max(1.0, abs(b)) for a, b in pairs if a is not None and b is not None)
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(1500)
 def test_with_the_bank_frozen_a_killed_worker_changes_no_score_and_no_event(
     addresses: Mapping[str, str], tmp_path: Path

@@ -25,7 +25,7 @@ from schemas.codec import HEADER
 from schemas.settings import AllSettings, load_settings
 from schemas.settings.layers import as_environment
 from schemas.topics import TopicNames
-from tests.end_to_end.ledger import Deadline, Ledger
+from tests.faults.ledger import Deadline, Ledger
 
 CAMERAS = {"gate": 301, "west": 302, "north": 303, "south": 304}
 SECONDS = 40.0
@@ -149,6 +149,7 @@ def live_through(place: Place, fleet: Fleet, bus: Bus) -> list[str]:
     return producers
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(900)
 def test_on_a_bad_day_every_frame_comes_to_one_end(place: Place, tmp_path: Path) -> None:
     with ExitStack() as opened:
