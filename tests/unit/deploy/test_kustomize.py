@@ -28,7 +28,7 @@ def made(folder: str) -> list[Document]:
     return [one for one in yaml.safe_load_all(done.stdout) if one]
 
 
-@pytest.mark.parametrize("folder", ["base", "keda"])
+@pytest.mark.parametrize("folder", ["base", "keda", "own-bundle"])
 def test_all_of_it_is_of_one_namespace_and_names_images_that_are_built(folder: str) -> None:
     documents = made(folder)
     spaced = [one for one in documents if one["kind"] != "Namespace"]
@@ -56,8 +56,26 @@ def test_with_keda_nobody_else_counts_workers() -> None:
     assert (target["kind"], target["name"]) == ("StatefulSet", workers["keda"]["metadata"]["name"])
 
 
+def test_a_bundle_of_ones_own_is_read_by_whoever_needs_it() -> None:
+    readers = set()
+    for one in made("own-bundle"):
+        if "template" in one.get("spec", {}):
+            pod = one["spec"]["template"]["spec"]
+            claims = [each for each in pod.get("volumes", ()) if "persistentVolumeClaim" in each]
+            if {"name": "bundle", "mountPath": "/bundle", "readOnly": True} in pod["containers"][0].get(
+                "volumeMounts", ()
+            ):
+                assert {"claimName": "engram-bundle", "readOnly": True} in [
+                    each["persistentVolumeClaim"] for each in claims
+                ]
+                readers.add(one["metadata"]["name"])
+        if one["kind"] == "ConfigMap":
+            assert one["data"]["ENGRAM_WORKER__BUNDLE"] == "/bundle"
+    assert readers == {"engram-worker", "engram-coordinator"}
+
+
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
-@pytest.mark.parametrize("folder", ["base", "keda"])
+@pytest.mark.parametrize("folder", ["base", "keda", "own-bundle"])
 def test_it_fits_the_schemas(folder: str, version: str) -> None:
     kubernetes_validate = pytest.importorskip("kubernetes_validate")
     documents = [one for one in made(folder) if one["kind"] not in FOREIGN]
