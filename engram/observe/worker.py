@@ -72,6 +72,7 @@ FAMILIES = (
         LOST,
         EVENTS,
         PROPOSALS,
+        UNTAUGHT,
         LAG,
         LAG_S,
         PARTITIONS,

@@ -217,8 +217,8 @@ def test_the_producer_is_given_sources_and_names(
     (tmp_path / "more").write_text("# yard\nrtsp://user:s3cr3t@yard/1\n")
     monkeypatch.setenv("GATE", "rtsp://gate/1")
     call("produce", "env:GATE", "film.mp4", "--source-file", tmp_path / "more", "--camera", "a", "--camera", "b")
-    (_, sources, names, stop, reload) = calls[0]
-    assert reload.path is None
+    (_, sources, names, stop, reload, bundle) = calls[0]
+    assert (reload.path, bundle) == (None, None)
     assert sources == ("rtsp://gate/1", "film.mp4", "rtsp://user:s3cr3t@yard/1")
     assert list(names) == ["a", "b"]
     assert not stop.is_set()

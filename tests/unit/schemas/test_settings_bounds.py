@@ -119,7 +119,7 @@ UNBOUNDED = {
     "producer.spool_dir", "producer.watch_view",
     "worker.bundle", "kafka.event_mode",
     "console.file", "console.proxies", "console.ssl_certfile", "console.ssl_keyfile", "console.token_file",
-    "console.tokens",
+    "console.tokens", "console.media", "console.media_endpoint",
 }  # fmt: skip
 """Text, paths and switches; width, height, mask, hours and start have tests of their own."""
 TAKEN = [(path, value) for path, (taken, _) in BOUNDS.items() for value in taken]

@@ -61,7 +61,7 @@ def test_for_each_setting_the_last_source_that_names_it_wins(
 
 def test_origins_are_those_of_the_sections_that_the_process_has() -> None:
     found = load_with_origins(ConsumerSettings, None, {"log.level": "debug"}, {})
-    assert found.origins.keys() == {path for path in known_paths() if path.startswith(("kafka.", "log."))}
+    assert found.origins.keys() == {path for path in known_paths() if path.startswith(("kafka.", "log.", "http."))}
     assert [path for path, origin in found.origins.items() if origin != "default"] == ["log.level"]
 
 
