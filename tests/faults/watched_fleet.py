@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import httpx
-import yaml  # type: ignore[import-untyped]
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
