@@ -157,7 +157,7 @@ class StateTopic:
                     reading[partition].table.take(record)
                 reading[partition].num_records += len(records)
             for partition, one in reading.items():
-                one.table.position = self._consumer.position(partition)
+                one.table.position = self._consumer.position(partition, timeout_ms=0)
 
 
 def _first_to_read(checkpoint: Checkpoint | None, topic_id: str, start: int, end: int) -> int:

@@ -125,7 +125,10 @@ class PollThread(threading.Thread):
         try:
             self._subscribe()
             while not self._inbox.is_closed:
-                self._turn()
+                try:
+                    self._turn()
+                except KafkaError as error:  # any question may find the broker away
+                    self._survive(error)
         except FatalError as error:
             self._inbox.fail(error)
         except Exception as error:
@@ -307,7 +310,8 @@ class PollThread(threading.Thread):
     def _count_lag(self) -> int:
         lag = 0
         for partition in self._consumer.assignment() & self._announced():
-            end, position = self._consumer.highwater(partition), self._consumer.position(partition)
+            # At once: the client first asks whether the position is still right; a broker that is away, for a minute.
+            end, position = self._consumer.highwater(partition), self._consumer.position(partition, timeout_ms=0)
             lag += max(0, (end or 0) - (position or 0))
         return lag
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from kafka.errors import KafkaConnectionError
 
 from deploy.local.kafka import KafkaSettings, LocalKafka
 from deploy.local.wait import wait_until
@@ -172,6 +173,21 @@ def test_a_dead_poll_thread_is_fatal_for_its_user(make_bus: MakeBus, names: Name
     member.subscription._poller._hand_over = None  # type: ignore[attr-defined]
     with pytest.raises(FatalError, match="poll thread died"):
         member.until(lambda: False, "an error")
+
+
+def test_a_question_that_finds_the_broker_away_is_asked_again(make_bus: MakeBus, names: Names) -> None:
+    """A broker that is killed may be found away by any question of a turn, not by polls alone."""
+    member = Member(make_bus().subscription([names.frames], names.group)).until_owning(4)
+    asked = []
+
+    def count() -> int:
+        asked.append("how many wait?")
+        if len(asked) <= 2:
+            raise KafkaConnectionError("111 ECONNREFUSED")
+        return 7
+
+    member.subscription._poller._count_lag = count  # type: ignore[attr-defined]
+    member.until(lambda: member.subscription.lag() == 7, "it to go on")
 
 
 def test_a_group_that_does_not_settle_is_fatal_only_while_the_broker_is_there(
