@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.range import RangePartitionAssignor
@@ -123,12 +124,12 @@ class PollThread(threading.Thread):
     def run(self) -> None:
         """The thread's body."""
         try:
-            self._subscribe()
+            self._consumer.subscribe(list(self._membership.topics), listener=_Rebalances(self._consumer, self._inbox))
+            for topic in self._membership.topics:
+                # Metadata that comes later would cost a second rebalance.
+                self._until_answered(partial(self._consumer.partitions_for_topic, topic))
             while not self._inbox.is_closed:
-                try:
-                    self._turn()
-                except KafkaError as error:  # any question may find the broker away
-                    self._survive(error)
+                self._until_answered(self._turn)
         except FatalError as error:
             self._inbox.fail(error)
         except Exception as error:
@@ -137,13 +138,18 @@ class PollThread(threading.Thread):
         finally:
             self._leave()
 
-    def _subscribe(self) -> None:
-        self._consumer.subscribe(list(self._membership.topics), listener=_Rebalances(self._consumer, self._inbox))
-        for topic in self._membership.topics:
-            self._consumer.partitions_for_topic(topic)  # metadata that comes later would cost a second rebalance
+    def _until_answered(self, ask: Callable[[], object]) -> None:
+        """Any question may find the broker away; then it is asked again."""
+        while not self._inbox.is_closed:
+            self._inbox.alive()
+            try:
+                ask()
+            except KafkaError as error:
+                self._survive(error)
+            else:
+                return
 
     def _turn(self) -> None:
-        self._inbox.alive()
         is_stable = self._is_stable()
         waits_ms = _JOINING_MS if not is_stable else _PAUSED_MS if self._is_waiting() else _STABLE_MS
         self._poll(waits_ms)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from kafka import KafkaConsumer
 from kafka.errors import KafkaConnectionError
 
 from deploy.local.kafka import KafkaSettings, LocalKafka
@@ -188,6 +189,23 @@ def test_a_question_that_finds_the_broker_away_is_asked_again(make_bus: MakeBus,
 
     member.subscription._poller._count_lag = count  # type: ignore[attr-defined]
     member.until(lambda: member.subscription.lag() == 7, "it to go on")
+
+
+def test_a_broker_that_goes_while_a_member_begins_is_waited_for(
+    make_bus: MakeBus, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, asked = KafkaConsumer.partitions_for_topic, []
+
+    def answer(consumer: KafkaConsumer, topic: str) -> set[int] | None:
+        asked.append(topic)
+        if len(asked) <= 2:
+            raise KafkaConnectionError("111 ECONNREFUSED")
+        found: set[int] | None = ask(consumer, topic)
+        return found
+
+    monkeypatch.setattr(KafkaConsumer, "partitions_for_topic", answer)
+    Member(make_bus().subscription([names.frames], names.group)).until_owning(4)
+    assert len(asked) >= 3
 
 
 def test_a_group_that_does_not_settle_is_fatal_only_while_the_broker_is_there(
