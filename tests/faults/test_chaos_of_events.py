@@ -6,6 +6,7 @@ run in one thread over the same frames has the very same one.
 
 import json
 import os
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -130,7 +131,7 @@ def test_every_start_has_one_end_and_a_group_sees_each_message(
     with Fleet(tmp_path / "late", environment) as late:  # the group goes on where it was
         name = happens.consume(late)
         assert wait_until(lambda: set(printed(happens.consumers)) >= wanted, DEADLINE_S), late.told(name)
-        assert late.end([name]) == {name: 0}
+        assert late.end([name])[name] in (0, -signal.SIGTERM), "or ended before it began, where nothing was left for it"
     seen = printed(happens.consumers)
     assert set(seen) == wanted
     with capsys.disabled():
