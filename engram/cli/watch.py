@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from engram.build.shipped import WALKWAY
 from engram.cli.clips import DEFAULT_GB, KeepOption, retention
 from engram.cli.console import ListenOption, tell_address
 from engram.cli.events import print_events
@@ -97,7 +98,6 @@ def watch(
     }
     first = run.load(WatchSettings, overrides)  # what is wrong there is told before torch is loaded
     from engram.build.cameras import resolved_sources  # noqa: PLC0415 - needs an extra, as what follows
-    from engram.build.shipped import WALKWAY  # noqa: PLC0415
     from engram.run.reload import Reload  # noqa: PLC0415
     from engram.run.watch import WatchRequest, run_watch, watch_defaults  # noqa: PLC0415
 

@@ -9,24 +9,17 @@ faster; in grey, which all cameras have. Half an hour to an hour on one CPU core
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
+from engram.build.shipped import ANYWHERE, WALKWAY, ShippedName
 from producers.synthetic import SyntheticScene, write_video
 from training.options import TrainOptions
 from training.presets import Preset, find_preset, with_parameters
 from training.train import train
-
-
-class Name(Enum):
-    """Of a shipped bundle."""
-
-    WALKWAY = "walkway"
-    ANYWHERE = "anywhere"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +48,23 @@ WALKWAY_FPS, ANYWHERE_FPS = 5.0, 10.0
 
 
 def make_bundle(
-    name: Annotated[Name, typer.Argument(help="Which bundle.")],
+    name: Annotated[ShippedName, typer.Argument(help="Which bundle.")],
     out: Annotated[Path, typer.Argument(help="Folder of the bundle to make; must not exist.")],
     work: Annotated[Path, typer.Option(help="Folder for films, decoded frames and checkpoints.")] = Path(".engram"),
 ) -> None:
     """Film normal footage and train on it; goes on where an earlier call broke off."""
     films, play_fps, preset, fps = {
-        Name.WALKWAY: (_of_the_walkway(), None, find_preset("mnad-prediction", "tiny"), WALKWAY_FPS),
-        Name.ANYWHERE: (_of_anywhere(), ANYWHERE_FPS, _for_anywhere(), ANYWHERE_FPS),
+        WALKWAY: (_of_the_walkway(), None, find_preset("mnad-prediction", "tiny"), WALKWAY_FPS),
+        ANYWHERE: (_of_anywhere(), ANYWHERE_FPS, _for_anywhere(), ANYWHERE_FPS),
     }[name]
     folders = {}
     for film in films:
-        folder = folders[film.camera] = work / "films" / name.value / film.camera
+        folder = folders[film.camera] = work / "films" / name / film.camera
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{film.name}.avi"
         if not path.with_suffix(".avi.json").exists():
             write_video(path, film.scene, film.num_frames, play_fps)
-    options = TrainOptions(work / "runs" / name.value, work / "cache", resume=True, threads=1, fps=fps)
+    options = TrainOptions(work / "runs" / name, work / "cache", resume=True, threads=1, fps=fps)
     train(list(folders.values()), out, preset, options)
 
 
