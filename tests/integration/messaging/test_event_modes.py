@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from cloudevents.core.bindings.kafka import KafkaMessage, from_kafka_event
 from kafka import KafkaConsumer
 
 from deploy.local.kafka import LocalKafka
@@ -27,8 +28,8 @@ GAP = gap_event(
 )
 
 
-def raw(kafka: LocalKafka, topic: str) -> list[tuple[dict[str, bytes], bytes]]:
-    """Headers and values as any other consumer finds them."""
+def raw(kafka: LocalKafka, topic: str) -> list[KafkaMessage]:
+    """Headers, keys and values as any other consumer finds them."""
     consumer = KafkaConsumer(
         topic,
         bootstrap_servers=kafka.bootstrap_servers,
@@ -38,7 +39,7 @@ def raw(kafka: LocalKafka, topic: str) -> list[tuple[dict[str, bytes], bytes]]:
     )
     records = [next(consumer) for _ in range(2)]
     consumer.close()
-    return [(dict(record.headers), record.value) for record in records]
+    return [KafkaMessage(dict(record.headers), record.key, record.value) for record in records]
 
 
 @pytest.mark.parametrize("mode", ["structured", "binary"])
@@ -56,7 +57,12 @@ def test_others_find_the_form_that_was_chosen_and_our_readers_the_event(
     outbox = bus.outbox(bus.subscription([frames], fresh_name("group")), fresh_name("writer"))
     outbox.commit([record], [])
 
-    for headers, value in raw(kafka, events):
+    for message in raw(kafka, events):
+        headers, value = message.headers, message.value
+        told = from_kafka_event(message)  # the SDK of CloudEvents takes both forms for the same event
+        assert (told.get_id(), told.get_source(), told.get_type()) == (GAP.id, GAP.source, GAP.type)
+        assert (told.get_time(), told.get_extension("partitionkey")) == (GAP.time, "gate")
+        assert CameraGap.model_validate(told.get_data()) == GAP.data
         if mode == "binary":
             assert headers["content-type"] == b"application/json"
             assert headers["ce_type"] == b"dev.engram.camera.gap.v1"

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from schemas.codec import decode_message, encode_message
+from schemas.codec import EVENT_HEADERS, decode_message, encode_message
 from schemas.errors import BadMessageError
 from schemas.export import MODELS, json_schema, version_of
 from schemas.messages import AnomalyEvent, FrameHeader, FrameSpan, Message
@@ -143,3 +144,14 @@ def test_whatever_is_added_the_rest_is_read_and_can_be_written_again(more: dict[
         assert error.reason in ("foreign", "invalid_message")
         return
     assert decode_message(kind, encode_message(read)) == read
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path.parent.name == "anomaly-event"], ids=str)
+def test_the_sdk_of_cloudevents_takes_our_events_as_its_own(path: Path) -> None:
+    """Names of attributes, time and content type, as others check them: not only our own schema says so."""
+    told = json.loads(sample(path))
+    taken = from_structured_event(HTTPMessage({n: v.decode() for n, v in EVENT_HEADERS}, sample(path)))
+    assert (taken.get_id(), taken.get_source(), taken.get_type()) == (told["id"], told["source"], told["type"])
+    assert taken.get_data() == told["data"]
+    for extension in ("partitionkey", "sequence"):
+        assert taken.get_extension(extension) == told[extension]
