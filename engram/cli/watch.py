@@ -25,6 +25,7 @@ from engram.cli.options import (
 from engram.cli.output import OutputOption
 from engram.cli.produce import SourceFileOption, SourcesArgument
 from engram.run.process import stop_on_signals
+from producers.sources.address import parse_address
 from schemas.settings import Loaded, WatchSettings
 
 ScoresOption = Annotated[Path | None, typer.Option("--scores", help="Write every frame's score to this CSV file.")]
@@ -42,8 +43,6 @@ ConsoleOption = Annotated[
 ]
 
 log = logging.getLogger(__name__)
-
-SYNTHETIC = "synthetic://"
 
 
 def register(app: typer.Typer) -> None:
@@ -121,4 +120,6 @@ def watch(
 
 
 def _is_the_walkway(source: str) -> bool:
-    return source.startswith(SYNTHETIC) and "camera=" not in source
+    """The demo's own scene by its own camera, which the demo's bundle is trained on."""
+    address = parse_address(source)
+    return address.kind == "synthetic" and "camera" not in address.query

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -97,16 +97,10 @@ def run_clips(bus: Bus, names: TopicNames, request: ClipRequest, stop: threading
 
 
 def _follower(group: str, made: Clipper) -> Follower:
-    counts = made.counts
-    outcomes = {
-        "whole": counts.whole,
-        "partial": counts.partial,
-        "gone": counts.gone,
-        "early": counts.early,
-        "repeated": counts.repeated,
-    }
+    outcomes = asdict(made.counts)
+    failed = outcomes.pop("failed")
     seen = member(group, made.reader, outcomes, made.turned_at_s)
-    return replace(seen, failed=counts.failed, waiting_s=made.failing_s(), stuck_s=LONGEST_S)
+    return replace(seen, failed=failed, waiting_s=made.failing_s(), stuck_s=LONGEST_S)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from zoneinfo import ZoneInfo
@@ -82,16 +82,10 @@ class _Running(threading.Thread):
 
 def follower(group: str, courier: Courier, reader: GroupReader[AnomalyEvent]) -> Follower:
     """How a courier fares; from any thread."""
-    counts = courier.counts
-    outcomes = {
-        "told": counts.told,
-        "withheld": counts.withheld,
-        "summaries": counts.summaries,
-        "passed": counts.passed,
-        "given_up": counts.given_up,
-    }
+    outcomes = asdict(courier.counts)
+    failed = outcomes.pop("failed")
     seen = member(group, reader, outcomes, courier.turned_at_s)
-    return replace(seen, failed=counts.failed, waiting_s=courier.failing_s())
+    return replace(seen, failed=failed, waiting_s=courier.failing_s())
 
 
 def run_notify(bus: Bus, request: NotifyRequest, stop: threading.Event, desk: Desk) -> None:
