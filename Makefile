@@ -31,8 +31,8 @@ stack-demo: setup ## the same over a real Kafka and a real Redis, started for it
 test: setup ## all tests
 	@$(PYTHON) -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
-faults: setup ## fleets under every fault: brokers, stores, networks and processes that fail half way; a quarter of an hour
-	@$(PYTHON) -m pytest tests/faults tests/end_to_end/test_fleet_kill.py -m "faults or not faults"
+faults: setup ## fleets under every fault: brokers, stores, networks and processes that fail half way; half an hour
+	@$(PYTHON) -m pytest -m faults
 
 soak: setup ## a small fleet for MINUTES (20), and what of it grows
 	@$(PYTHON) -m benchmarks.soak $(MINUTES)

@@ -40,6 +40,7 @@ def num_archived(path: Path) -> int:
         return 0
 
 
+@pytest.mark.faults
 def test_whatever_kills_it_each_message_is_archived_once(
     bus: KafkaBus, settings: dict[str, str], tmp_path: Path
 ) -> None:

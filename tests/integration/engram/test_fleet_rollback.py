@@ -107,6 +107,7 @@ def numbers(scores: list[FrameScore]) -> list[float]:
     return [value for score in scores for value in (score.psnr_db or 0.0, score.feature_distance or 0.0)]
 
 
+@pytest.mark.faults
 def test_a_fleet_scores_as_before_after_a_rollback_and_learns_on(fleet: Fleet) -> None:
     fleet.call("topics", "create")
     fleet.call("bank", "create", "shared")

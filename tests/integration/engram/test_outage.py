@@ -54,6 +54,7 @@ def produce(own_kafka: LocalKafka, tmp_path: Path) -> Iterator[Callable[..., "su
         process.wait()
 
 
+@pytest.mark.faults
 def test_nothing_is_lost_and_order_holds(
     own_kafka: LocalKafka, bus: KafkaBus, produce: Callable[..., "subprocess.Popen[bytes]"], tmp_path: Path
 ) -> None:

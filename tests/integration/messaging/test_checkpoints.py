@@ -114,6 +114,7 @@ def write_very_many(kafka: LocalKafka, jars: Path, names: Names) -> dict[str, by
     return {key: str(number).encode() for number, key in enumerate(keys)}
 
 
+@pytest.mark.faults
 def test_a_take_over_reads_what_lies_behind_the_checkpoint_of_very_many(
     kafka: LocalKafka,
     make_bus: MakeBus,

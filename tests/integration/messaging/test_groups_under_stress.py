@@ -66,6 +66,7 @@ class Storm:
             self.stop_oldest()
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(900)
 def test_a_storm_of_rebalances_handles_each_frame_exactly_once(make_bus: MakeBus, names: Names) -> None:
     bus = make_bus()

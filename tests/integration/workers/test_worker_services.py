@@ -52,6 +52,7 @@ def test_over_kafka_scores_are_those_of_the_in_process_bus(kafka_site: Site, sit
     assert event_ids(site) == event_ids(kafka_site) != []
 
 
+@pytest.mark.faults
 def test_a_broker_that_is_killed_in_mid_run_costs_no_frame_and_doubles_none(
     kafka_site: Site, own_kafka: LocalKafka, site: Site
 ) -> None:
