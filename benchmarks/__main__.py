@@ -9,6 +9,7 @@ NAMES = (
     "edge",
     "bank",
     "bank_limits",
+    "verdicts",
     "networks",
     "backends",
     "pipeline",

@@ -9,7 +9,19 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import backends, bank, bank_limits, detection, edge, live_score, networks, pipeline, plumbing, scaling
+from benchmarks import (
+    backends,
+    bank,
+    bank_limits,
+    detection,
+    edge,
+    live_score,
+    networks,
+    pipeline,
+    plumbing,
+    scaling,
+    verdicts,
+)
 from benchmarks.__main__ import NAMES, app
 from benchmarks.autoscaler import read_rule
 from benchmarks.plumbing import CAMERAS
@@ -62,6 +74,15 @@ def test_bank(
     told = rows(capsys.readouterr().out)
     assert len(told) == 13
     assert all(float(cell) > 0 for _, *cells in told for cell in cells)
+
+
+def test_verdicts(
+    kafka_bootstrap: str, redis_url: str, fresh_name: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    verdicts.compare(kafka_bootstrap, redis_url, fresh_name()[-60:], num_verdicts=2)
+    told = {name: tuple(map(float, cells)) for name, *cells in rows(capsys.readouterr().out)}
+    assert list(told) == ["answered", "in force at a worker"]
+    assert all(0.0 <= median <= longest for median, longest in told.values())
 
 
 def test_networks(capsys: pytest.CaptureFixture[str]) -> None:
