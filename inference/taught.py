@@ -14,15 +14,13 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from inference.evidence import PATCH_CELLS, Evidence
 from inference.rarity import spreads_above
 from memory_store.exemplar import PATCH_STEP, Taught, Thing
 from memory_store.normality import PLACE_CELLS, Grid, Normality
-from schemas.arrays import Float32, Float64, UInt8
+from schemas.arrays import Bool, Float32, Float64, UInt8
 
-Bool = NDArray[np.bool_]
 MIN_IRREGULARITY = 1e-10
 NEWS = 2.0
 """Spreads above the worst patch of a usual frame up to which a thing is held against nothing: no such thing alarms, and

@@ -30,11 +30,10 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
 from memory_store.normality import PLACE_CELLS, Grid
-from schemas.arrays import Float64, UInt8
+from schemas.arrays import Bool, Float64, UInt8
 from schemas.errors import BadMessageError
 from schemas.messages import Count, DerivedId, HeatMap, Id, UtcTime
 from schemas.verdicts import OperatorVerdict, Scope
@@ -52,8 +51,6 @@ SAME = 0.25
 CUT = 2
 FULL = 254.5
 """What the highest level of the scale is taken for, which has no end."""
-
-Bool = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

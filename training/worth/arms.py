@@ -12,18 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from inference.error_map import line_of, weighed
-from inference.evidence import expectation, patch_means, remember, with_parent
+from inference.evidence import expectation, patch_means, with_parent
 from inference.rarity import level_for, log10_p, rate_of
 from memory_store.normality import Normality, merge_all
 from schemas.arrays import Float64, Int64, UInt8
-from training.worth.learning import AT_S, FOR_EVER, SHIPPED, Form, learn, levels_of, smoothed
+from training.worth.learning import FOR_EVER, SHIPPED, Form, learn, levels_of, smoothed
 from training.worth.scenes import Scene, Take
 
 NUM_DRAWS = 1000
 ADAPTATION_S = (0.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
 TARGET_PER_DAY = 1.0
 RARE = 0.01
-POISON_SHARE = 0.05
 FADED = 0.25
 """What two half-lives leave of what was seen before."""
 LEAST_LOSS = 0.2
@@ -71,7 +70,7 @@ def leave_one_out(scenes: Sequence[Scene]) -> Iterator[Row]:
 
     The network saw normal footage of some scenes in its training; the labels of a scene choose nothing for it.
     """
-    table = {scene.name: {name: _auc(scene, _scores(scene, form)) for name, form in FORMS.items()} for scene in scenes}
+    table = {scene.name: {name: auc(scene, _scores(scene, form)) for name, form in FORMS.items()} for scene in scenes}
     chosen_aucs, regrets = [], []
     for scene in scenes:
         others = [other.name for other in scenes if other.name != scene.name] or [scene.name]
@@ -79,15 +78,15 @@ def leave_one_out(scenes: Sequence[Scene]) -> Iterator[Row]:
         labels = "chosen on " + ", ".join(others)
         value = table[scene.name][chosen]
         yield Row(
-            "form left out", scene.name, chosen, "AUC", value, *_interval(scene, _scores(scene, FORMS[chosen])), labels
+            "form left out", scene.name, chosen, "AUC", value, *interval(scene, _scores(scene, FORMS[chosen])), labels
         )
         singles = {name: scores(scene) for name, scores in _SINGLES.items()}
         for name, found in singles.items():
-            yield Row("single evidence", scene.name, name, "AUC", _auc(scene, found), *_interval(scene, found))
+            yield Row("single evidence", scene.name, name, "AUC", auc(scene, found), *interval(scene, found))
         shipped = _scores(scene, SHIPPED)
-        yield Row("as shipped", scene.name, "all evidences", "AUC", _auc(scene, shipped), *_interval(scene, shipped))
+        yield Row("as shipped", scene.name, "all evidences", "AUC", auc(scene, shipped), *interval(scene, shipped))
         chosen_aucs.append(value)
-        regrets.append(max(_auc(scene, found) for found in singles.values()) - value)
+        regrets.append(max(auc(scene, found) for found in singles.values()) - value)
     yield Row("form left out", "all", "mean", "AUC", float(np.mean(chosen_aucs)))
     yield Row("form left out", "all", "worst", "AUC", min(chosen_aucs))
     yield Row("form left out", "all", "largest regret against the best single evidence", "AUC", max(regrets))
@@ -110,11 +109,11 @@ def swap(scenes: Sequence[Scene]) -> Iterator[Row]:
         }
         scores = {name: [levels_of(take, memory) for take in scene.test] for name, memory in read.items()}
         for name, found in scores.items():
-            yield Row("swap", scene.name, name, "AUC", _auc(scene, found), *_interval(scene, found))
+            yield Row("swap", scene.name, name, "AUC", auc(scene, found), *interval(scene, found))
         for name in list(read)[1:]:
-            gain = _auc(scene, scores["own"]) - _auc(scene, scores[name])
-            interval = _interval(scene, scores["own"], scores[name])
-            yield Row("swap", scene.name, f"own less {name}", "AUC difference", gain, *interval)
+            gain = auc(scene, scores["own"]) - auc(scene, scores[name])
+            bounds = interval(scene, scores["own"], scores[name])
+            yield Row("swap", scene.name, f"own less {name}", "AUC difference", gain, *bounds)
 
 
 def adaptation(scenes: Sequence[Scene]) -> Iterator[Row]:
@@ -131,7 +130,7 @@ def adaptation(scenes: Sequence[Scene]) -> Iterator[Row]:
             memory = with_parent(own, parent)
             scores = [levels_of(take, memory) for take in scene.test]
             what = "all" if seconds == FOR_EVER else f"{seconds:g} s"
-            yield Row("adaptation", scene.name, what, "AUC", _auc(scene, scores), *_interval(scene, scores))
+            yield Row("adaptation", scene.name, what, "AUC", auc(scene, scores), *interval(scene, scores))
             if after:
                 rare = np.concatenate([levels_of(take, memory) for take in after]) >= level_for(TARGET_PER_DAY, memory)
                 note = f"at {TARGET_PER_DAY:g} alarm a day, of {len(rare)} later frames"
@@ -161,28 +160,6 @@ def left_out(scenes: Sequence[Scene]) -> Iterator[Row]:
             yield Row("left out", scene.name, f"p < {RARE:g}, worst video", "% of normal frames", 100 * max(shares))
 
 
-def poison(scenes: Sequence[Scene]) -> Iterator[Row]:
-    """Abnormal frames among what is learned: one in twenty, of other clips than those that are judged."""
-    for scene in scenes:
-        drawn = np.random.default_rng(0).permutation(len(scene.test))
-        half = [scene.test[index] for index in drawn[: len(drawn) // 2]]
-        judged = Scene(scene.name, scene.normal, tuple(scene.test[index] for index in drawn[len(drawn) // 2 :]))
-        if not (half and _both_classes(judged)):
-            continue
-        clean = learn(scene.normal)
-        abnormal = [take.seen[np.flatnonzero(take.labels_F)] for take in half if take.labels_F is not None]
-        taught = merge_all([remember(seen, AT_S) for seen in abnormal if len(seen)], FOR_EVER)
-        dose = POISON_SHARE * clean.num_frames / max(taught.num_frames, 1.0)
-        poisoned = merge_all([clean, taught.scaled(dose)], FOR_EVER)
-        for field in ("evidence", "levels", "peaks"):
-            poisoned.field(field)[...] = clean.field(field)
-        before = [levels_of(take, clean) for take in judged.test]
-        after = [levels_of(take, poisoned) for take in judged.test]
-        loss, interval = _auc(judged, after) - _auc(judged, before), _interval(judged, after, before)
-        note = "no guard: what the counts alone withstand"
-        yield Row("poison", scene.name, f"{POISON_SHARE:.0%} of frames", "AUC difference", loss, *interval, note)
-
-
 def drift(scene: Scene, changed: Mapping[str, Scene]) -> Iterator[Row]:
     """The camera has become another: what its old memory loses, and what adding the new normal video gives back.
 
@@ -191,11 +168,11 @@ def drift(scene: Scene, changed: Mapping[str, Scene]) -> Iterator[Row]:
         changed: the scene after each drift.
     """
     before = learn(scene.normal)
-    was = _auc(scene, [levels_of(take, before) for take in scene.test])
+    was = auc(scene, [levels_of(take, before) for take in scene.test])
     for what, after in changed.items():
-        frozen = _auc(after, [levels_of(take, before) for take in after.test])
+        frozen = auc(after, [levels_of(take, before) for take in after.test])
         counts = merge_all([before.scaled(FADED), learn(after.normal)], FOR_EVER)
-        followed = _auc(after, [levels_of(take, counts) for take in after.test])
+        followed = auc(after, [levels_of(take, counts) for take in after.test])
         yield Row("drift", scene.name, f"{what}, frozen", "AUC", frozen, note=f"{was:.1f} before it")
         yield Row("drift", scene.name, f"{what}, followed", "AUC", followed, note=f"old counts faded to {FADED:.0%}")
         if was - frozen >= LEAST_LOSS:
@@ -208,7 +185,6 @@ ARMS: Mapping[str, Callable[[Sequence[Scene]], Iterator[Row]]] = {
     "swap": swap,
     "adaptation": adaptation,
     "left-out": left_out,
-    "poison": poison,
 }
 """Questions to scenes as they are; ``drift`` needs them changed, see ``training.worth.worth``."""
 
@@ -294,17 +270,18 @@ def _labels(scene: Scene) -> list[UInt8]:
     return [take.labels_F for take in scene.test if take.labels_F is not None]
 
 
-def _both_classes(scene: Scene) -> bool:
+def both_classes(scene: Scene) -> bool:
+    """Whether its test clips have normal and abnormal frames."""
     found = _labels(scene)
     return bool(found) and 0 < np.concatenate(found).mean() < 1
 
 
-def _auc(scene: Scene, scores: Scores) -> float:
+def auc(scene: Scene, scores: Scores) -> float:
     """In %, over the frames of all test clips."""
     return float(_Duels.of(_labels(scene), scores).auc(np.ones((1, len(scores))))[0])
 
 
-def _interval(scene: Scene, scores: Scores, less: Scores | None = None) -> tuple[float | None, float | None]:
+def interval(scene: Scene, scores: Scores, less: Scores | None = None) -> tuple[float | None, float | None]:
     """95 % of the AUC, or of the difference of two, over test clips drawn again; None where there is one clip."""
     labels = _labels(scene)
     if len(labels) < 2:

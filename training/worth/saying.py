@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inference.error_map import PATCH_STEP
 from inference.evidence import Evidence, Expectation, ask_by_patches, expectation, motion_map, motion_patches
@@ -21,7 +20,7 @@ from inference.scoring import EXIT_SHARE
 from inference.taught import Usual, extents_of, passed, things_of
 from memory_store.exemplar import Exemplar, Taught, exemplar_of, levels_of
 from memory_store.normality import Normality
-from schemas.arrays import Float64
+from schemas.arrays import Bool, Float64
 from schemas.messages import HeatMap, Region
 from schemas.verdicts import OperatorVerdict, Scope
 from training.worth.arms import TARGET_PER_DAY, Row
@@ -36,8 +35,6 @@ TAUGHT_SHARE = 0.25
 SCOPES: tuple[Scope, ...] = ("place", "camera")
 SAID_AT = datetime(2026, 1, 1, tzinfo=timezone.utc)
 CAMERA = "camera"
-
-Bool = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

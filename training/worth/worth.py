@@ -8,13 +8,14 @@ from pathlib import Path
 from schemas.errors import FatalError
 from training.worth.arms import ARMS, Row, drift
 from training.worth.changes import DISTURBANCES, DRIFTS
+from training.worth.poison import poison
 from training.worth.recognising import disturbance, own_camera, wrong_camera
 from training.worth.saying import verdict
 from training.worth.scenes import Camera, Scene, SceneOptions, find_scenes
 
 log = logging.getLogger(__name__)
 
-AS_THEY_ARE = {**ARMS, "own-camera": own_camera, "wrong-camera": wrong_camera, "verdict": verdict}
+AS_THEY_ARE = {**ARMS, "poison": poison, "own-camera": own_camera, "wrong-camera": wrong_camera, "verdict": verdict}
 ALL_ARMS = (*AS_THEY_ARE, "disturbance", "drift")
 
 

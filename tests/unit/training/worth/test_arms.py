@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score
 
 from tests.unit.training.worth.makeshift import scene, take
 from training.worth import arms
-from training.worth.arms import adaptation, leave_one_out, left_out, poison, split_at, swap
+from training.worth.arms import adaptation, leave_one_out, left_out, split_at, swap
 from training.worth.learning import Form, learn, levels_of
 from training.worth.scenes import Scene
 
@@ -73,8 +73,8 @@ def test_the_form_for_a_scene_is_chosen_on_the_others(scenes, monkeypatch):
     areas = {("slow", "good"): 60.0, ("slow", "bad"): 90.0, ("fast", "good"): 80.0, ("fast", "bad"): 70.0}
     names = {id(good): "good", id(bad): "bad"}
     monkeypatch.setattr(arms, "_scores", lambda scene, form: [names.get(id(form), "good")])
-    monkeypatch.setattr(arms, "_auc", lambda scene, scores: areas[scene.name, scores[0]])
-    monkeypatch.setattr(arms, "_interval", lambda *_: (None, None))
+    monkeypatch.setattr(arms, "auc", lambda scene, scores: areas[scene.name, scores[0]])
+    monkeypatch.setattr(arms, "interval", lambda *_: (None, None))
     monkeypatch.setattr(arms, "_SINGLES", {"one": lambda scene: ["good"]})
     rows = [row for row in leave_one_out(scenes) if row.arm == "form left out"]
     assert [(row.scene, row.what, row.value) for row in rows] == [
@@ -104,15 +104,6 @@ def test_video_that_was_left_out_is_as_rare_as_it_says(scenes):
         worst = found(rows, name, "p < 0.01, worst video", "% of normal frames").value
         assert worst >= found(rows, name, "p < 0.01", "% of normal frames").value
     assert list(left_out([Scene("one", scenes[0].normal[:1], scenes[0].test)])) == []
-
-
-def test_poison_costs_something_and_is_judged_on_other_clips(scenes):
-    (row,) = list(poison(scenes[:1]))
-    assert row.value <= 0.5
-    assert row.low is not None
-    assert row.high is not None
-    assert row.low <= row.value <= row.high
-    assert list(poison([Scene("calm", scenes[0].normal, scenes[0].normal)])) == []
 
 
 def test_areas_of_drawn_clips_are_those_of_the_frames_end_to_end():
