@@ -43,6 +43,14 @@ ProtocolOption = Annotated[
 PlotsOption = Annotated[Path | None, typer.Option("--plots", help="Folder for pictures of scores, curves and misses.")]
 
 AREAS = {"frame AUC": "frame_auc", "average precision": "average_precision", "pixel AUC": "pixel_auc"}
+EVENT_COLUMNS = (
+    "false alarms a day",
+    "opens at",
+    "anomalies found",
+    "events on an anomaly",
+    "median delay, s",
+    "worst region on it",
+)
 COUNTS = {"scored frames": "num_frames", "abnormal frames": "num_abnormal"}
 """Rows of the summary, and where the object for programs has them."""
 
@@ -116,8 +124,24 @@ def _print(told: dict[str, Any]) -> None:
     print_table(f"{told['bundle']} ({told['model']}) on {told['data']}", ("clip", "frames", "abnormal", *columns), rows)
     print_table("All clips", ("", *names), _summary(told))
     for name in names:
+        if told["events"][name]:
+            rows = [_events(at) for at in told["events"][name]]
+            print_table(f"Events that a worker would have told of, {name}", EVENT_COLUMNS, rows)
+    for name in names:
         print(f"{name}: {told['protocol'][name]['meaning']}. Memory here: {told['protocol'][name]['memory']}.")
     print(f"{told['frames_per_s']:.1f} frames/s, bundle digest {told['bundle_digest'][:12]}")
+
+
+def _events(at: dict[str, Any]) -> tuple[object, ...]:
+    delay = at["median_delay_s"]
+    return (
+        f"{at['per_day']:g}",
+        f"{at['enter']:.3f}",
+        f"{at['num_found']} of {at['num_anomalies']}",
+        f"{at['num_on_anomaly']} of {at['num_events']}",
+        None if delay is None else f"{delay:.1f}",
+        f"{at['num_placed']} of {at['num_placeable']}" if at["num_placeable"] else None,
+    )
 
 
 def _summary(told: dict[str, Any]) -> list[tuple[object, ...]]:

@@ -20,6 +20,7 @@ from networks.registry import network_class
 from schemas.arrays import Float32
 from schemas.errors import FatalError
 from schemas.settings.detection import BackendSetting, EventsSection
+from training.evaluation.events import EventsTold, JudgedClip, events_told
 from training.evaluation.measures import (
     RECALLS,
     PixelCounts,
@@ -36,6 +37,8 @@ from training.footage.labelled import LabelledFootage, open_labelled
 
 log = logging.getLogger(__name__)
 
+OPERATING_POINTS = (1.0, 24.0)
+"""False alarms a day: once a day, and once an hour."""
 FPS_TOLERANCE = 0.1
 """Share by which the footage's rate may differ from the bundle's before it is worth a warning."""
 
@@ -157,6 +160,8 @@ class Outcome:
         frame_auc, average_precision: over all scored frames, in [0, 1].
         pixel_auc: over all pixels, in [0, 1]; None where there are no masks.
         false_alarms_per_hour: by recall; None where there is no normal footage.
+        events: that a worker would have told of, each clip a session of its own, at ``OPERATING_POINTS`` and what was
+            asked for; none by the paper's protocol, which has no thresholds.
     """
 
     protocol: Protocol
@@ -168,6 +173,7 @@ class Outcome:
     average_precision: float
     pixel_auc: float | None
     false_alarms_per_hour: Mapping[float, float | None]
+    events: tuple[EventsTold, ...] = ()
 
     @property
     def num_frames(self) -> int:
@@ -225,13 +231,13 @@ def evaluate(path: Path, data: Path, options: EvaluateOptions) -> Evaluation:
     runs = _runs(examiner, options.protocols)
     seconds = time.perf_counter() - began
     num_frames = sum(run.num_frames for run in {id(run): run for run in runs.values()}.values())
-    outcomes = {protocol: judge(examiner, protocol, run) for protocol, run in runs.items()}
     target = options.target_false_alarms_per_day
+    outcomes = {protocol: judge(examiner, protocol, run, target) for protocol, run in runs.items()}
     return Evaluation(path, examiner.bundle, data, examiner.footage, outcomes, num_frames / seconds, target)
 
 
-def judge(examiner: Examiner, protocol: Protocol, run: Run) -> Outcome:
-    """Score a run and hold it against the truth in all ways.
+def judge(examiner: Examiner, protocol: Protocol, run: Run, per_day: float) -> Outcome:
+    """Score a run and hold it against the truth in all ways, at ``per_day`` false alarms a day among others.
 
     Raises:
         FatalError: the scored frames are all of one class.
@@ -247,7 +253,21 @@ def judge(examiner: Examiner, protocol: Protocol, run: Run) -> Outcome:
         average_precision(clips),
         pixel_auc(footage, maps, examiner.map_frame),
         {recall: false_alarms_per_hour(recall, clips) for recall in RECALLS},
+        _events(examiner, clips, maps, per_day) if protocol == "live" else (),
     )
+
+
+def _events(
+    examiner: Examiner, clips: Sequence[ScoredClip], maps: Sequence[Float32], per_day: float
+) -> tuple[EventsTold, ...]:
+    standard, first = standard_of(examiner.bundle.calibration), examiner.first_frame("live")
+    judged = []
+    for labelled, clip, maps_NRS in zip(examiner.footage.clips, clips, maps, strict=True):
+        masks_THW = labelled.masks()
+        masks_NHW = None if masks_THW is None else masks_THW[first : first + len(clip.scores_N)]
+        judged.append(JudgedClip(clip.scores_N, clip.labels_N, maps_NRS, masks_NHW, clip.fps))
+    rates = sorted({*OPERATING_POINTS, per_day})
+    return tuple(events_told(judged, rate, *standard.thresholds(rate, examiner.bundle.manifest.fps)) for rate in rates)
 
 
 def pixel_auc(footage: LabelledFootage, maps: Sequence[Float32], map_frame: int) -> float | None:

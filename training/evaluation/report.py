@@ -1,8 +1,10 @@
 """An evaluation as plain values: the one JSON object that ``engram evaluate`` prints. Rates and areas are in [0, 1]."""
 
+from dataclasses import asdict
 from typing import Any
 
 from training.evaluation.evaluate import Evaluation, Outcome, paper_gate
+from training.evaluation.events import EventsTold
 from training.evaluation.measures import frame_auc
 from training.evaluation.protocols import MEANINGS, Protocol
 
@@ -32,11 +34,16 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
             name: {str(recall): rate for recall, rate in outcome.false_alarms_per_hour.items()}
             for name, outcome in outcomes.items()
         },
+        "events": {name: [_told(told) for told in outcome.events] for name, outcome in outcomes.items()},
         "num_frames": first.num_frames,
         "num_abnormal": first.num_abnormal,
         "clips": [_clip(evaluation, index) for index in range(len(first.clips))],
         "frames_per_s": evaluation.frames_per_s,
     }
+
+
+def _told(told: EventsTold) -> dict[str, Any]:
+    return {**asdict(told), "median_delay_s": told.median_delay_s}
 
 
 def _protocol(evaluation: Evaluation, outcome: Outcome) -> dict[str, Any]:

@@ -15,24 +15,10 @@ from inference.rarity import level_for, log10_p
 from inference.recognition import Likeness, Recognition, recognised
 from inference.scoring import EXIT_SHARE
 from memory_store.normality import Normality
-from schemas.settings.detection import EventsSection
+from training.evaluation.events import Span, events_in, stretches_in
 from training.worth.arms import TARGET_PER_DAY, Row
 from training.worth.learning import learn, levels_of
 from training.worth.scenes import Scene, Take
-
-RULES = EventsSection()
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Frames of an event, or of a labelled stretch; ``last`` belongs to it."""
-
-    first: int
-    last: int
-
-    def meets(self, other: "Span") -> bool:
-        """Whether they share a frame."""
-        return self.first <= other.last and other.first <= self.last
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +58,8 @@ def watched(take: Take, memory: Normality) -> Watched:
         take.fps,
         tuple(bool(over) for over in levels_F >= level),
         tuple(states),
-        tuple(events_in(rarities, enter, take.fps, blind)),
-        tuple(events_in(rarities, enter, take.fps, [False] * len(states))),
+        tuple(events_in(rarities, enter, EXIT_SHARE * enter, take.fps, blind)),
+        tuple(events_in(rarities, enter, EXIT_SHARE * enter, take.fps)),
     )
 
 
@@ -84,7 +70,7 @@ def own_camera(scenes: Sequence[Scene]) -> Iterator[Row]:
         found = [watched(take, memory) for take in scene.test]
         known = _share(found, "known")
         yield Row("own camera", scene.name, "test video", "% of frames known", known, note=f"of {_frames(found)}")
-        stretches = [_stretches(take) for take in scene.test]
+        stretches = [[] if take.labels_F is None else stretches_in(take.labels_F) for take in scene.test]
         for what, events in (
             ("with states", [one.with_states for one in found]),
             ("without", [one.without for one in found]),
@@ -138,33 +124,6 @@ def disturbance(scene: Scene, changed: Mapping[str, Sequence[Take]]) -> Iterator
 def _event_rows(arm: str, scene: str, what: str, found: Sequence[Watched]) -> Iterator[Row]:
     yield Row(arm, scene, what, "events, with states", float(sum(len(one.with_states) for one in found)))
     yield Row(arm, scene, what, "events, without", float(sum(len(one.without) for one in found)))
-
-
-def events_in(rarities: Sequence[float], enter: float, fps: float, blind: Sequence[bool]) -> Iterator[Span]:
-    """Stretches that would be told, as ``workers.tracker`` finds them; none opens on a frame that is blind."""
-    first, last, is_open = None, 0, False
-    for frame, rarity in enumerate(rarities):
-        is_streak = first is not None and last == frame - 1
-        if blind[frame] and not is_open:
-            first = None
-        elif rarity >= (EXIT_SHARE * enter if is_streak else enter):
-            first, last = frame if first is None else first, frame
-            is_open = is_open or (last - first) / fps >= RULES.min_duration_s
-        elif not is_open:
-            first = None
-        elif first is not None and (frame - last) / fps > RULES.merge_gap_s:
-            yield Span(first, last)
-            first, is_open = None, False
-    if is_open and first is not None:
-        yield Span(first, last)
-
-
-def _stretches(take: Take) -> list[Span]:
-    """Of abnormal frames."""
-    if take.labels_F is None:
-        return []
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], take.labels_F, [0]]).astype(np.int8)))
-    return [Span(int(first), int(end) - 1) for first, end in edges.reshape(-1, 2)]
 
 
 def _share(found: Sequence[Watched], *states: str) -> float:

@@ -23,9 +23,9 @@ from memory_store.normality import Normality
 from schemas.arrays import Bool, Float64
 from schemas.messages import HeatMap, Region
 from schemas.verdicts import OperatorVerdict, Scope
+from training.evaluation.events import Span, events_in
 from training.worth.arms import TARGET_PER_DAY, Row
 from training.worth.learning import learn, smoothed
-from training.worth.recognising import Span, events_in
 from training.worth.scenes import Scene, Take
 
 LARGE_PX = 2000
@@ -73,7 +73,7 @@ class Judge:
         level = level_for(TARGET_PER_DAY, self.memory)
         rarity_F = -log10_p(levels_F, self.memory)
         enter = -float(log10_p(np.array([level]), self.memory)[0])
-        events = tuple(events_in(rarity_F.tolist(), enter, take.fps, [False] * len(levels_F)))
+        events = tuple(events_in(rarity_F.tolist(), enter, EXIT_SHARE * enter, take.fps))
         spreads_FRS = self.usual.spreads_of(patches_FUV[:, ::PATCH_STEP, ::PATCH_STEP])
         return Seen(take, spreads_FRS, levels_F, levels_F >= level, rarity_F >= EXIT_SHARE * enter, events)
 

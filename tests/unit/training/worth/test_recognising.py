@@ -8,7 +8,7 @@ import pytest
 from inference.recognition import LEARNED_FRAMES
 from tests.unit.training.worth.makeshift import R, S, scene, take
 from training.worth.learning import learn
-from training.worth.recognising import Span, disturbance, events_in, own_camera, watched, wrong_camera
+from training.worth.recognising import disturbance, own_camera, watched, wrong_camera
 from training.worth.scenes import Scene, Take
 
 
@@ -69,19 +69,3 @@ def test_what_is_watched_says_when(cameras):
     assert own.first_s("known") == 0.1
     assert own.first_s("differs", "disturbed") is None
     assert (other.first_s("differs") or 99.0) <= 1.0
-
-
-@pytest.mark.parametrize(
-    ("over", "blind", "events"),
-    [
-        ("..####....", "..........", [(2, 5)]),
-        ("..###.....", "..........", []),  # shorter than 0.3 s
-        ("..####..####....", "................", [(2, 11)]),  # closer than 2 s
-        ("..####" + 25 * "." + "####", 35 * ".", [(2, 5), (31, 34)]),
-        ("..########", "..####....", [(6, 9)]),  # opens only where it is not blind
-        ("..########", "......####", [(2, 9)]),  # what is open goes on
-    ],
-)
-def test_events_are_cut_as_the_tracker_cuts_them(over, blind, events):
-    rarities = [5.0 if mark == "#" else 0.0 for mark in over]
-    assert list(events_in(rarities, 4.0, 10.0, [mark == "#" for mark in blind])) == [Span(*each) for each in events]
