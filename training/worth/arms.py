@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import chi2
 
 from inference.error_map import line_of, weighed
 from inference.evidence import expectation, patch_means, with_parent
 from inference.rarity import level_for, log10_p, rate_of
+from inference.scoring import EXIT_SHARE, SECONDS_PER_DAY
 from memory_store.normality import Normality, merge_all
 from schemas.arrays import Float64, Int64, UInt8
+from training.evaluation.events import events_in
 from training.worth.learning import FOR_EVER, SHIPPED, Form, learn, levels_of, smoothed
 from training.worth.scenes import Scene, Take
 
@@ -23,6 +26,8 @@ NUM_DRAWS = 1000
 ADAPTATION_S = (0.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
 TARGET_PER_DAY = 1.0
 RARE = 0.01
+ASKED_PER_DAY = (1.0, 24.0, 240.0)
+"""Once a day, an hour, in six minutes."""
 FADED = 0.25
 """What two half-lives leave of what was seen before."""
 LEAST_LOSS = 0.2
@@ -142,9 +147,10 @@ def adaptation(scenes: Sequence[Scene]) -> Iterator[Row]:
 
 
 def left_out(scenes: Sequence[Scene]) -> Iterator[Row]:
-    """Normal video that the memory has not seen: is what it calls rare as rare as it says?"""
+    """Normal video that the memory has not seen: is what it calls rare as rare as it says, how often does it alarm?"""
     for scene in scenes:
-        shares = []
+        shares, seconds = [], 0.0
+        told = dict.fromkeys(ASKED_PER_DAY, 0)
         for index, take in enumerate(scene.normal):
             others = [other for number, other in enumerate(scene.normal) if number != index]
             if not others:
@@ -152,12 +158,31 @@ def left_out(scenes: Sequence[Scene]) -> Iterator[Row]:
             memory = learn(others)
             levels_F = levels_of(take, memory)
             shares.append(float((log10_p(levels_F, memory) < np.log10(RARE)).mean()))
+            seconds += len(levels_F) / take.fps
+            for per_day in ASKED_PER_DAY:
+                told[per_day] += _num_events(levels_F, memory, per_day, take.fps)
         if shares:
             note = f"mean of {len(shares)} videos, each left out in turn"
             yield Row(
                 "left out", scene.name, f"p < {RARE:g}", "% of normal frames", 100 * float(np.mean(shares)), note=note
             )
             yield Row("left out", scene.name, f"p < {RARE:g}, worst video", "% of normal frames", 100 * max(shares))
+            yield from (_alarms(scene.name, per_day, count, seconds) for per_day, count in told.items())
+
+
+def _num_events(levels_F: Float64, memory: Normality, per_day: float, fps: float) -> int:
+    """That a worker would tell of."""
+    enter = -float(log10_p(np.array([level_for(per_day, memory)]), memory)[0])
+    rarities = [-float(number) for number in log10_p(levels_F, memory)]
+    return sum(1 for _ in events_in(rarities, enter, EXIT_SHARE * enter, fps))
+
+
+def _alarms(scene: str, per_day: float, count: int, seconds: float) -> Row:
+    """Events of normal video against what was asked for; the interval is that of a Poisson rate."""
+    days = seconds / SECONDS_PER_DAY
+    low, high = (chi2.ppf(0.025, 2 * count) / 2 if count else 0.0), chi2.ppf(0.975, 2 * count + 2) / 2
+    note = f"{count} in {seconds:.0f} s, {per_day * days:.2g} were asked for"
+    return Row("left out", scene, f"{per_day:g} asked for", "events a day", count / days, low / days, high / days, note)
 
 
 def drift(scene: Scene, changed: Mapping[str, Scene]) -> Iterator[Row]:

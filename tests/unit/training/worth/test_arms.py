@@ -106,6 +106,20 @@ def test_video_that_was_left_out_is_as_rare_as_it_says(scenes):
     assert list(left_out([Scene("one", scenes[0].normal[:1], scenes[0].test)])) == []
 
 
+def test_alarms_on_video_that_was_left_out_are_held_against_those_asked_for(scenes):
+    """Two videos of 20 s; the second time one of them has two seconds in which something is too fast."""
+    calm = scenes[0].normal
+    disturbed = (calm[0], take("disturbed", 200, 1.0, 3, slice(100, 120)))
+    for normal, events in ((calm, 0), (disturbed, 1)):
+        rows = list(left_out([Scene("yard", normal, scenes[0].test)]))
+        row = found(rows, "yard", "24 asked for", "events a day")
+        assert (row.value, row.note) == (events * 86400 / 40, f"{events} in 40 s, 0.011 were asked for")
+        assert row.low <= row.value <= row.high
+        assert row.high == pytest.approx(
+            {0: 3.689, 1: 5.572}[events] * 86400 / 40, rel=1e-3
+        )  # of a Poisson count, 95 %
+
+
 def test_areas_of_drawn_clips_are_those_of_the_frames_end_to_end():
     draw = np.random.default_rng(0)
     labels = [draw.integers(0, 2, 30).astype(np.uint8) for _ in range(4)]
