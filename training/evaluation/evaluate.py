@@ -135,7 +135,8 @@ class Examiner:
 def open_examiner(path: Path, data: Path, options: EvaluateOptions) -> Examiner:
     """Load a bundle and the footage it is to be measured on. Raises as ``evaluate`` does."""
     engine = open_engine(path, options.device, options.threads, options.backend)
-    wanted = CacheFormat(engine.predictor.frame_format, image_fps=options.image_fps, jpeg_quality=options.jpeg_quality)
+    frame, fps = engine.predictor.frame_format, engine.bundle.manifest.fps
+    wanted = CacheFormat(frame, fps, options.image_fps, options.jpeg_quality)
     footage = open_labelled(data, options.labels, wanted, engine.predictor.clip_format, options.cache)
     footage.check_masks()
     _warn_of_other_rate(engine.bundle, footage)

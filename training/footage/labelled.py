@@ -13,7 +13,7 @@ from schemas.errors import FatalError
 from training.footage.dataset import CacheFormat, FrameCache, Video, open_cache
 from training.footage.layouts import Layout, find_layout
 from training.footage.material import long_enough
-from training.footage.sources import Hole, Source, read_frames
+from training.footage.sources import Hole, Rate, Source, read_frames
 from training.footage.truth import label_file
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ class LabelledClip:
         video: its frames in the cache.
         labels_T: one a frame of ``video``, 1 = abnormal.
         source_frames: how many frames the whole source has, those that cannot be read included.
+        stride: one frame in so many is kept.
         layout: of the data set, which knows the masks.
     """
 
@@ -37,6 +38,7 @@ class LabelledClip:
     video: Video
     labels_T: UInt8
     source_frames: int
+    stride: int
     layout: Layout
 
     def masks(self) -> UInt8 | None:
@@ -54,7 +56,7 @@ class LabelledClip:
             got = f"{masks_THW.shape[2]} x {masks_THW.shape[1]}"
             text = f"masks of '{self.source.name}' must be {size[1]} x {size[0]} pixels as its frames are, got {got}"
             raise FatalError(f"{text}; check that they belong to this footage")
-        return masks_THW[self.video.offset :][: self.video.num_frames]
+        return masks_THW[:: self.stride][self.video.offset :][: self.video.num_frames]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +84,7 @@ def open_labelled(
     Args:
         data: folder laid out as ``training.footage.layouts`` knows it.
         labels: folder of ``CLIP.npy``, one value a frame; None = where the data set keeps them.
-        wanted: how to decode.
+        wanted: how to decode; of footage that is faster than its ``fps``, one frame in so many is kept, with its truth.
         clip: that the network measures; footage that holds none is named in a warning and left out.
         cache: folder of decoded footage.
 
@@ -95,15 +97,18 @@ def open_labelled(
         raise FatalError(f"{text}; add labelled clips there")
     found = {source.name: _labels(layout, source, labels) for source in layout.test}
     footage = open_cache(layout.test, wanted, cache)
-    _check_lengths(layout.test, footage.videos, found)
+    rate = Rate(wanted.fps, wanted.image_fps)
+    strides = {source.name: rate.stride(rate.of(source)) for source in layout.test}
+    _check_lengths(layout.test, footage.videos, found, strides)
     sources = {source.name: source for source in layout.test}
     clips = [
         LabelledClip(
             _stretch_name(sources[video.name], video),
             sources[video.name],
             video,
-            found[video.name][video.offset :][: video.num_frames],
+            found[video.name][:: strides[video.name]][video.offset :][: video.num_frames],
             len(found[video.name]),
+            strides[video.name],
             layout,
         )
         for video in long_enough(footage.videos, clip)
@@ -124,11 +129,14 @@ def _labels(layout: Layout, source: Source, folder: Path | None) -> UInt8:
     return label_file(path)
 
 
-def _check_lengths(sources: Sequence[Source], videos: Sequence[Video], labels: dict[str, UInt8]) -> None:
+def _check_lengths(
+    sources: Sequence[Source], videos: Sequence[Video], labels: dict[str, UInt8], strides: dict[str, int]
+) -> None:
     last = {video.name: video for video in videos}
     for source in sources:
         if source.name in last:
-            _check_length(source, "label", len(labels[source.name]), _lengths(source, last[source.name]))
+            possible = _lengths(source, last[source.name], strides[source.name])
+            _check_length(source, "label", len(labels[source.name]), possible)
 
 
 def _check_length(source: Source, what: str, found: int, possible: Sequence[int]) -> None:
@@ -137,15 +145,18 @@ def _check_length(source: Source, what: str, found: int, possible: Sequence[int]
         raise FatalError(f"{text}; check that they belong to this clip")
 
 
-def _lengths(source: Source, last: Video) -> tuple[int, ...]:
+def _lengths(source: Source, last: Video, stride: int) -> tuple[int, ...]:
     """How many frames a source has: as many as were read, or as it promises, since its end may be unreadable."""
     if not source.is_video:
         return (len(source.files),)
+    kept = last.offset + last.num_frames
+    read = range(stride * (kept - 1) + 1, stride * kept + 1)  # the last that is kept may have some behind it
     capture = cv2.VideoCapture(str(source.files[0]))
     try:
-        return last.offset + last.num_frames, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        promised = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     finally:
         capture.release()
+    return (promised, *read) if promised in read else (*read, promised)
 
 
 def _frame_size(source: Source) -> tuple[int, ...]:

@@ -188,13 +188,19 @@ def test_numbers_that_are_not_finite(place: Path, tmp_path: Path) -> None:
         evaluate(tmp_path / "bundle", place / "data", options(place))
 
 
-def test_footage_of_another_rate_is_told(place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("fps", [5.0, 7.0, 20.0])
+def test_footage_is_seen_at_the_bundles_rate_or_it_is_told(
+    place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, fps: float
+) -> None:
+    """As a worker sees it; only whole steps can be taken."""
     bundle = small_bundle()
-    slow = replace(bundle, manifest=bundle.manifest.model_copy(update={"fps": 5.0}))
-    save_bundle(tmp_path / "bundle", slow)
+    other = replace(bundle, manifest=bundle.manifest.model_copy(update={"fps": fps}))
+    save_bundle(tmp_path / "bundle", other)
     with caplog.at_level(logging.WARNING):
-        open_examiner(tmp_path / "bundle", place / "data", options(place))
-    assert "for 5 frames a second, the footage has 10" in caplog.text
+        footage = open_examiner(tmp_path / "bundle", place / "data", options(place)).footage
+    step = 2 if fps == 5.0 else 1
+    assert [clip.video.num_frames for clip in footage.clips] == [30 // step, 40 // step]
+    assert (f"for {fps:g} frames a second, the footage has 10" in caplog.text) == (fps != 5.0)
 
 
 @pytest.mark.parametrize(("model", "first"), [("mnad-prediction", 8), ("memae", 6), ("mnad-reconstruction", 0)])

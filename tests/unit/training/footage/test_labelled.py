@@ -1,6 +1,7 @@
 """Test footage with its truth, and everything that may not fit."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,28 @@ def test_labels_from_another_folder(tmp_path: Path) -> None:
     write_labels(root, "calm", np.ones(30))
     footage = opened(root, tmp_path / "elsewhere")
     assert [int(clip.labels_T.sum()) for clip in footage.clips] == [0, 20]
+
+
+@pytest.mark.parametrize("count", [29, 30])
+def test_of_faster_footage_frames_are_kept_with_their_truth(tmp_path: Path, count: int) -> None:
+    """Ten frames a second, of which a network of five wants every second; the last of 29 or 30 has index 28."""
+    root = write_scene(tmp_path / "data")
+    write_video(root / "test" / "calm.avi", 0, count)
+    write_labels(root, "calm", np.arange(count) % 2)
+    calm, turning = open_labelled(root, None, replace(WANTED, fps=5.0), ClipFormat(5), tmp_path / "cache").clips
+    assert (calm.video.num_frames, calm.video.fps, int(calm.labels_T.sum())) == (15, 5.0, 0)
+    assert turning.labels_T.tolist() == turning_noisy()[::2].tolist()
+    masks = turning.masks()
+    assert masks is not None
+    assert np.array_equal(masks.any(axis=(1, 2)), turning_noisy()[::2] != 0)
+
+
+def test_labels_of_faster_footage_are_one_a_frame_all_the_same(tmp_path: Path) -> None:
+    root = write_scene(tmp_path / "data")
+    for count in (15, 28, 31):
+        write_labels(root, "calm", np.zeros(count))
+        with pytest.raises(FatalError, match=f"'calm.avi' must have one label a frame, got {count} for 30 frames"):
+            open_labelled(root, None, replace(WANTED, fps=5.0), ClipFormat(5), tmp_path / "cache")
 
 
 @pytest.mark.parametrize("count", [39, 41])
