@@ -75,7 +75,9 @@ def evaluate(
     threads: ThreadsOption = None,
     output: OutputOption = "text",
 ) -> None:
-    """Measure a bundle on labelled video: areas under curves over frames and pixels, false alarms, pictures.
+    """Measure a bundle on labelled video: areas under curves, false alarms, the events that would be told, pictures.
+
+    Footage is seen at the rate that the bundle is for, as a worker sees it.
 
     Example: engram evaluate --bundle models/ped2 --data ped2 --plots plots
     """
