@@ -19,7 +19,8 @@ Dimensions: R rows of cells, B speed bins, P x Q places, L level bins, N numbers
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 
@@ -66,25 +67,42 @@ class Grid:
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Shape of each field, in the order in which they lie in the vector."""
-        places = self.places
-        return {
-            "frames": (),
-            "psnr": (2,),
-            "speeds": (self.rows, NUM_SPEED_BINS),
-            "errors": (*places, 3),
-            "background": (*places, 2),
-            "evidence": (NUM_EVIDENCES, 3),
-            "levels": (NUM_LEVEL_BINS,),
-            "peaks": (NUM_LEVEL_BINS,),
-        }
+        return _layout(self).shapes
 
     @property
     def size(self) -> int:
         """N."""
-        return sum(math.prod(shape) for shape in self.shapes.values())
+        return _layout(self).size
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where the fields of a grid lie: made once, since each look at a field asks for it."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    spans: Mapping[str, slice]
+    size: int
+
+
+@lru_cache(maxsize=64)
+def _layout(grid: Grid) -> _Layout:
+    places = grid.places
+    shapes: dict[str, tuple[int, ...]] = {
+        "frames": (),
+        "psnr": (2,),
+        "speeds": (grid.rows, NUM_SPEED_BINS),
+        "errors": (*places, 3),
+        "background": (*places, 2),
+        "evidence": (NUM_EVIDENCES, 3),
+        "levels": (NUM_LEVEL_BINS,),
+        "peaks": (NUM_LEVEL_BINS,),
+    }
+    ends = list(accumulate(math.prod(shape) for shape in shapes.values()))
+    spans = {name: slice(end - math.prod(shape), end) for (name, shape), end in zip(shapes.items(), ends, strict=True)}
+    return _Layout(shapes, spans, ends[-1])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Normality:
     """Decayed counts of one camera or of many.
 
@@ -146,8 +164,8 @@ class Normality:
 
     def field(self, name: str) -> Float64:
         """A view of one field."""
-        begin, end = self._spans[name]
-        return self.values_N[begin:end].reshape(self.grid.shapes[name])
+        layout = _layout(self.grid)
+        return self.values_N[layout.spans[name]].reshape(layout.shapes[name])
 
     @property
     def num_frames(self) -> float:
@@ -192,14 +210,6 @@ class Normality:
         ]
         if not all(_moments_hold(*moment) for moment in moments):
             raise BadMessageError("implausible", "sums of squares must fit the sums and the counts")
-
-    @cached_property
-    def _spans(self) -> Mapping[str, tuple[int, int]]:
-        spans, begin = {}, 0
-        for name, shape in self.grid.shapes.items():
-            spans[name] = (begin, begin + math.prod(shape))
-            begin = spans[name][1]
-        return spans
 
 
 def merge_all(parts: Iterable[Normality], half_life_s: float) -> Normality:
