@@ -9,9 +9,10 @@ from typing import Any
 
 from schemas.codec import EVENT_HEADERS, HEADER
 from schemas.topics import TopicNames
+from schemas.traceparent import PATTERN, TRACEPARENT
 
 ASYNCAPI = "3.0.0"
-CONTRACT = "1.3.0"
+CONTRACT = "1.4.0"
 """Of the document; raised with the minor of any message."""
 KAFKA_BINDING = "0.5.0"
 JSON = "application/json"
@@ -136,13 +137,16 @@ def _channel(address: str, name: str, channel: Channel) -> dict[str, Any]:
 def _message(name: str, channel: Channel) -> dict[str, Any]:
     schema = {"$ref": f"./{name}.json"}
     is_json = channel.content_type.endswith("json")
-    header = {"type": "string", "contentMediaType": JSON, "contentSchema": schema}
+    header = {HEADER: {"type": "string", "contentMediaType": JSON, "contentSchema": schema}}
+    if name == CHANNELS["frames"].message:
+        text = "W3C Trace Context; passed on to the events that the frame begins"
+        header[TRACEPARENT] = {"type": "string", "pattern": PATTERN, "description": text}
     content_type = {"type": "string", "const": channel.content_type}
     headers = {"content-type": content_type} if channel.content_type != JSON else {}
     return {
         "name": name,
         "contentType": channel.content_type,
-        "headers": {"type": "object", "properties": headers if is_json else {HEADER: header}},
+        "headers": {"type": "object", "properties": headers if is_json else header},
         "payload": schema if is_json else {"type": "string", "format": "binary"},
         "bindings": {
             "kafka": {

@@ -16,6 +16,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
@@ -26,6 +27,8 @@ from pydantic import (
     WrapValidator,
 )
 from pydantic.json_schema import JsonSchemaValue
+
+from schemas.traceparent import PATTERN, TRACEPARENT, traceparent_of
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 DerivedId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,255}$")]
@@ -77,6 +80,16 @@ class Growing(WrapValidator):
         """Tell other readers the same."""
         return {"type": "string", "pattern": WORD, "examples": handler(schema)["enum"]}
 
+
+def _passed_on(value: Any, info: ValidationInfo) -> str | None:
+    found = traceparent_of(value) if isinstance(value, str) else None
+    if found is None and value is not None and info.context != READING:
+        raise ValueError(f"{TRACEPARENT} must be as W3C Trace Context has it")
+    return found
+
+
+TraceParent = Annotated[Annotated[str, StringConstraints(pattern=PATTERN)] | None, BeforeValidator(_passed_on)]
+"""Anybody may have written it, so a reader takes one that is wrong for none."""
 
 Clock = Annotated[Literal["ntp", "camera", "arrival", "media"], Growing()]
 """Where ``captured_at`` comes from: a synchronised clock, the camera, the producer on arrival, or a file's timeline."""
@@ -306,7 +319,7 @@ class Provenance(Message):
 class EventData(Message):
     """State of one event at one phase. Each carries the whole state (but see ``thumbnail``) and can be read alone."""
 
-    minor: ClassVar[int] = 3
+    minor: ClassVar[int] = 4
 
     schema_version: Literal[1] = 1
     event_id: DerivedId = Field(
@@ -355,6 +368,10 @@ class EventData(Message):
     )
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class AnomalyEvent(Message):
     """CloudEvents 1.0 envelope, structured JSON. Drop repeats by ``source`` + ``id``, order by ``sequence``."""
 
@@ -372,9 +389,15 @@ class AnomalyEvent(Message):
     subject: str
     time: UtcTime = Field(description="capture time of the frame that caused this message")
     datacontenttype: Literal["application/json"] = "application/json"
-    dataschema: str = Field(default="urn:engram:schema:anomaly-event-data:1.3", max_length=256)
+    dataschema: str = Field(default="urn:engram:schema:anomaly-event-data:1.4", max_length=256)
     partitionkey: Id
     sequence: str = Field(pattern=r"^\d{20}$")
+    traceparent: TraceParent = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="trace of the first frame of the event that has one (CloudEvents' distributed tracing); left out"
+        " where none has; since 1.4",
+    )
     data: EventData
 
 

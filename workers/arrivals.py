@@ -13,6 +13,7 @@ from typing import Protocol
 from inference.decode import DecodeLimits, decode_frame
 from inference.formats import FrameFormat
 from messaging.ports import Delivery, Record
+from messaging.tracing import Tracer, context_of, stage
 from schemas.arrays import UInt8
 from schemas.codec import HEADER, decode_header
 from schemas.errors import BadMessageError, FatalError
@@ -86,7 +87,15 @@ class Decoder:
     takes its place, up to a bound, and none of them keeps the process from ending.
     """
 
-    def __init__(self, target: FrameFormat, limits: DecodeLimits, num_threads: int, max_attempts: int = 3) -> None:
+    def __init__(
+        self,
+        target: FrameFormat,
+        limits: DecodeLimits,
+        num_threads: int,
+        max_attempts: int = 3,
+        tracer: Tracer | None = None,
+    ) -> None:
+        self._tracer = tracer
         self._target = target
         self._max_attempts = max_attempts
         self._limits = limits
@@ -117,9 +126,15 @@ class Decoder:
         if header.kind == "end_of_session":
             return Arrival(delivery, header)
         decode = partial(decode_frame, record.value or b"", self._target, self._limits)
+        if self._tracer is not None:
+            decode = partial(self._traced, context_of(delivery), decode)
         image = PendingImage(decode, self._replace_thread)
         self._waiting.put(image)
         return Arrival(delivery, header, image=image)
+
+    def _traced(self, parent: str | None, decode: Callable[[], UInt8]) -> UInt8:
+        with stage(self._tracer, "decode", (parent,)):
+            return decode()
 
     def _replace_thread(self) -> None:
         self._num_lost += 1

@@ -21,6 +21,7 @@ from memory_store.exemplar import Exemplar
 from memory_store.normality import Normality
 from messaging.dead_letters import dead_letter
 from messaging.ports import Delivery, OutRecord
+from messaging.tracing import context_of
 from schemas.codec import EVENT_HEADERS, encode_message
 from schemas.errors import BadMessageError
 from schemas.messages import AnomalyEvent, EndReason, FrameHeader, FrameScore, HeatMap, Peak, RecognitionState
@@ -194,7 +195,7 @@ class Assessor:
         irregularity = found.standard.look(found.result)
         live = found.standard.score(irregularity.measures, camera.smoothing)
         camera.smoothing = live.smoothing
-        seen = _observation(found, irregularity.measures, live.anomaly_score)
+        seen = _observation(found, irregularity.measures, live.anomaly_score, context_of(clip.delivery))
         self._follow_trouble(camera, seen, output)
         if self._is_followed(camera, found, output):
             rules = self._rules(camera, found.header.fps)
@@ -391,7 +392,7 @@ def lost_by(camera: Camera) -> EndReason:
     return "worker_lost" if camera.is_overlooked else "camera_lost"
 
 
-def _observation(found: Finding, measures: FrameMeasures, anomaly_score: float) -> Observation:
+def _observation(found: Finding, measures: FrameMeasures, anomaly_score: float, traceparent: str | None) -> Observation:
     """What the tracker sees of a frame, but for what is told of a peak."""
     header = found.header
     peak = Peak(
@@ -403,4 +404,4 @@ def _observation(found: Finding, measures: FrameMeasures, anomaly_score: float) 
         regular_score=measures.regular_score,
         offset_s=header.offset_s,
     )
-    return Observation(header.session_id, peak, NOTHING_SEEN, found.bank, header.clock)
+    return Observation(header.session_id, peak, NOTHING_SEEN, found.bank, header.clock, traceparent=traceparent)

@@ -51,6 +51,7 @@ def event_message(report: Report, scene: Scene, rules: EventRules, trouble: Trou
             "time": report.at,
             "partitionkey": scene.camera_id,
             "sequence": f"{sequence:020d}",
+            "traceparent": report.happening.traceparent,
             "data": _data(event_id, report, scene, rules).model_copy(update={"trouble": trouble}),
         }
     )

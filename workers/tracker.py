@@ -30,6 +30,7 @@ from schemas.messages import (
     Region,
     ScorePoint,
     Thumbnail,
+    TraceParent,
     Unit,
     UtcTime,
     Word,
@@ -111,7 +112,7 @@ class Observation:
     """One scored frame as the tracker sees it.
 
     ``sight`` matters only where the score peaks (``is_peak``), ``trace`` where the frame is anomalous
-    (``is_anomalous``).
+    (``is_anomalous``). ``traceparent`` is of the frame's record.
     """
 
     session_id: str
@@ -120,6 +121,7 @@ class Observation:
     bank: BankRef
     clock: str
     trace: "Trace | None" = None
+    traceparent: str | None = None
 
     @property
     def frame_index(self) -> int:
@@ -152,6 +154,7 @@ class Happening:
         gaps: the first frames without a score among those so far; some may lie behind ``last_frame``.
         stretches: anomalous stretches with calm frames between them.
         trace: over the anomalous frames; None in an event that an older Engram began.
+        traceparent: of the first anomalous frame that has one.
     """
 
     session_id: Id
@@ -179,6 +182,7 @@ class Happening:
     gaps: tuple[FrameGap, ...] = ()
     stretches: Annotated[int, Field(ge=1)] = 1
     trace: Trace | None = None
+    traceparent: TraceParent = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +303,7 @@ def _begin(seen: Observation) -> Happening:
             clock=seen.clock,
             num_scored=1,
             trace=seen.trace,
+            traceparent=seen.traceparent,
         ),
         seen,
     )
@@ -313,6 +318,7 @@ def _extend(state: Happening, seen: Observation) -> Happening:
         num_calm=0,
         stretches=state.stretches + (state.num_calm > 0),
         trace=state.trace.with_(seen.trace) if state.trace and seen.trace else state.trace,
+        traceparent=state.traceparent or seen.traceparent,
     )
     if seen.score > state.peak.anomaly_score:
         sight = seen.sight

@@ -8,7 +8,8 @@ a partition is lost, all that is not durable is forgotten and read again from th
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -19,6 +20,7 @@ from inference.fit import image_misfits, misfits, noted
 from inference.standard import Standards
 from memory_store.views import BankCache, BankView
 from messaging.ports import Assigned, Bus, Claim, Delivery, Intake, Lost, OutRecord, TooLargeError
+from messaging.tracing import Tracer, context_of, stage
 from schemas.backoff import Backoff
 from schemas.errors import EngramError, OwnershipLostError, TransientError
 from schemas.messages import EndReason
@@ -69,6 +71,7 @@ class Worker:
         follow: waits until the memory has taken in what was published; called at each of ``Steps``, so that what is
             read of the memory depends on the frames alone, as do the numbers (a batch of one has no company). None =
             the memory is read as it comes.
+        tracer: tells what a frame's time goes into, where its record has a trace; None = nothing is told.
 
     Attributes:
         rules: what events go by; may be changed while the worker runs.
@@ -84,8 +87,10 @@ class Worker:
         clock: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
         follow: Callable[[], None] | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._follow = follow
+        self._tracer = tracer
         self._steps = Steps()
         self._options = options
         self._engine = engine
@@ -100,7 +105,7 @@ class Worker:
             self._subscription.close()  # else it stays a member that holds partitions and never reads them
             raise
         self._decoder = Decoder(
-            engine.predictor.frame_format, options.limits, options.decode_threads, options.max_attempts
+            engine.predictor.frame_format, options.limits, options.decode_threads, options.max_attempts, tracer
         )
         self.rules = CameraRules(options.events, options.cameras)
         standards = Standards(engine.bundle.calibration)
@@ -279,12 +284,18 @@ class Worker:
 
     def _assess(self, admitted: list[Admitted], now_s: float) -> None:
         banks = [self._bank(record) for record in admitted]
-        results = iter(self._infer(admitted, banks))
-        for record, bank in zip(admitted, banks, strict=True):
-            self._watch_sender(record, now_s)
-            result = next(results) if isinstance(record, Clip) else None
-            counted, said = (bank.bank.normality, bank.bank.exemplars) if bank else (None, ())
-            self._assessor.assess(record, result, _ref(bank), self._output, counted, said)
+        with self._stage("infer", (one for one in admitted if isinstance(one, Clip))):
+            results = iter(self._infer(admitted, banks))
+        with self._stage("assess", admitted):
+            for record, bank in zip(admitted, banks, strict=True):
+                self._watch_sender(record, now_s)
+                result = next(results) if isinstance(record, Clip) else None
+                counted, said = (bank.bank.normality, bank.bank.exemplars) if bank else (None, ())
+                self._assessor.assess(record, result, _ref(bank), self._output, counted, said)
+
+    def _stage(self, name: str, records: Iterable[Admitted]) -> AbstractContextManager[None]:
+        """What all of ``records`` go through together."""
+        return stage(self._tracer, name, (context_of(one.delivery) for one in records))
 
     def _bank_id(self, camera_id: str) -> str:
         return self._options.bank_id.format(camera_id=camera_id)

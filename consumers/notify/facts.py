@@ -23,6 +23,7 @@ class EventFacts:
         zones: that it names; empty = none.
         rarity: how unusual it is, in words; empty = not said.
         body: the message as it came, JSON.
+        traceparent: of the frame that it began with; None = it has none.
     """
 
     source: str
@@ -38,6 +39,7 @@ class EventFacts:
     zones: tuple[str, ...]
     rarity: str
     body: bytes
+    traceparent: str | None = None
 
 
 def facts_of(event: AnomalyEvent, record: Record) -> EventFacts:
@@ -60,6 +62,7 @@ def facts_of(event: AnomalyEvent, record: Record) -> EventFacts:
         zones=_zones(raw),
         rarity=str(_table(_table(raw.get("peak")).get("rarity")).get("words") or "")[:200],
         body=body,
+        traceparent=event.traceparent,
     )
 
 

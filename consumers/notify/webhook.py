@@ -5,6 +5,7 @@
 | ``webhook-id`` | the notification's id: who sees it twice was told twice |
 | ``webhook-timestamp`` | seconds since 1970 of this attempt |
 | ``webhook-signature`` | ``v1,`` and base64 of HMAC-SHA256 over ``id.timestamp.body`` |
+| ``traceparent`` | the event's, if it has one: who traces goes on with it |
 """
 
 import base64
@@ -23,6 +24,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from consumers.notify.notification import Notification, NotTakenError, RefusedError
 from consumers.notify.rules import WebhookTarget
+from schemas.traceparent import TRACEPARENT
 from schemas.version import software_version
 
 ABOUT_THE_MESSAGE = frozenset({400, 413, 415, 422})
@@ -56,7 +58,9 @@ class Webhook:
         """See ``Target``."""
         body, kind = self._content(notification)
         timestamp = str(int(self._now()))
+        traceparent = notification.facts.traceparent
         headers = {
+            **({} if traceparent is None else {TRACEPARENT: traceparent}),
             "content-type": kind,
             "user-agent": f"engram/{software_version()}",
             "webhook-id": notification.id,

@@ -37,6 +37,7 @@ from memory_store.store import BankStore
 from memory_store.views import InitialBank
 from messaging.inprocess.bus import InProcessBus
 from messaging.ports import Bus
+from messaging.tracing import Tracer, traced
 from producers.feed import CameraFeed
 from producers.producer import Producer, ProducerOptions
 from producers.reports import ReportOptions
@@ -107,6 +108,7 @@ class Embedded:
         reports: where it is told how the cameras fare; None = nowhere.
         in_step: read frames only as fast as the memory follows, so that what a recording teaches does not depend on how
             fast it is read: for recordings.
+        tracer: tells what frames spend their time on; None = nothing is told.
     """
 
     def __init__(
@@ -120,6 +122,7 @@ class Embedded:
         companion: Companion | None = None,
         reports: ReportOptions | None = None,
         in_step: bool = False,
+        tracer: Tracer | None = None,
     ) -> None:
         settings = with_banks_for(settings, engine.bundle.calibration)
         self._settings = settings
@@ -128,7 +131,8 @@ class Embedded:
         self._topics = TopicNames.with_prefix(settings.kafka.topic_prefix)
         self._companion = companion
         room = 1 if companion is None else COMPANION_ROOM
-        self._bus = InProcessBus(max_topic_bytes=room * settings.producer.buffer_bytes)
+        bus = InProcessBus(max_topic_bytes=room * settings.producer.buffer_bytes)
+        self._bus = traced(bus, tracer, self._topics.frames)
         # One worker owns all partitions, so that more of them than cameras would only be more to look through.
         kafka = settings.kafka.model_copy(update={"frames_partitions": max(1, len(feeds))})
         self._bus.create_topics(topic_specs(kafka, settings.worker.max_frame_bytes))
@@ -155,7 +159,7 @@ class Embedded:
         self._coordinator = Coordinator(self._bus, store, initial, rules)
         self._seen_coordinator = SeenCoordinator(self._coordinator, initial, rules.limits)
         banks = bank_cache(store, engine, memory)
-        self._worker = Worker(self._bus, engine, banks, options, utc_now, follow=follow)
+        self._worker = Worker(self._bus, engine, banks, options, utc_now, follow=follow, tracer=tracer)
         self._seen_worker = SeenWorker(self._worker, engine, banks, options.worker_id)
         self._gave_up_step = False
         self._crew = Crew()

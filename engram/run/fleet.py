@@ -15,11 +15,13 @@ from engram.build.options import (
 )
 from engram.observe.coordinator import SeenCoordinator
 from engram.observe.desk import open_desk
+from engram.observe.tracing import open_tracing
 from engram.run.process import connected
 from engram.run.reload import Reload, reloading
 from memory_store.coordinator.coordinator import Coordinator
 from memory_store.store import BankReader
 from memory_store.views import InitialBank
+from messaging.tracing import traced
 from schemas.errors import FatalError, TransientError
 from schemas.messages import utc_now
 from schemas.settings import CoordinatorSettings, Loaded, WorkerSettings
@@ -69,18 +71,21 @@ def run_worker(settings: WorkerSettings, stop: threading.Event, reload: Reload[W
     from engram.observe.worker import SeenWorker  # noqa: PLC0415
     from workers.worker import Worker  # noqa: PLC0415
 
-    with open_desk(settings.http, "work") as desk:
+    tracing = open_tracing(settings.tracing, "engram-work", settings.worker.worker_id)
+    with open_desk(settings.http, "work") as desk, tracing as tracer:
         desk.wait_for("the network must load")
         engine = load_engine(settings.worker)
         told, settings = settings, with_banks_for(settings, engine.bundle.calibration)
         kafka = named(settings.kafka, settings.worker.worker_id)
-        with open_bus(kafka) as bus, open_store_for_worker(settings.store) as store:
+        with open_bus(kafka) as kafka_bus, open_store_for_worker(settings.store) as store:
+            options = worker_options(settings)
+            bus = traced(kafka_bus, tracer, options.topics.frames)
             desk.wait_for("the log must answer")
             if connected(bus.existing_topics, stop) is None or stop.is_set():
                 return  # told to stop while the network was loading: joining the group would only cost the others
             _meet_store(store, settings.memory.bank_id.format(camera_id="any"))
             banks = bank_cache(store, engine, settings.memory)
-            worker = Worker(bus, engine, banks, worker_options(settings), utc_now)
+            worker = Worker(bus, engine, banks, options, utc_now, tracer=tracer)
             desk.show(SeenWorker(worker, engine, banks, settings.worker.worker_id))
             log.info("working as %s on bundle %s", settings.worker.worker_id, engine.bundle.digest[:12])
             warn_of_thin_evidence(settings.events, engine.bundle.calibration)

@@ -12,14 +12,17 @@ from engram.build.cameras import camera_plans
 from engram.build.edge import open_spool, producer_options
 from engram.observe.desk import open_desk
 from engram.observe.producer import SeenProducer
+from engram.observe.tracing import open_tracing
 from engram.run.awaited import AwaitedPublisher
 from engram.run.process import connected
 from engram.run.reload import Reload, reloading
 from engram.run.roster import Roster
 from messaging.ports import Publisher
+from messaging.tracing import traced
 from producers.producer import Producer
 from schemas.errors import FatalError
 from schemas.settings import Loaded, ProducerSettings
+from schemas.settings.detection import host_and_pid
 from schemas.topics import TopicNames
 
 log = logging.getLogger(__name__)
@@ -63,7 +66,10 @@ def run_producer(
         desk.wait_for("the log must answer")
         if (spool := open_spool(settings.producer)) is not None:
             opened.callback(spool.close)
-        bus = opened.enter_context(open_bus(settings.kafka, settings.producer.buffer_bytes))
+        tracer = opened.enter_context(open_tracing(settings.tracing, "engram-produce", host_and_pid()))
+        kafka_bus = opened.enter_context(open_bus(settings.kafka, settings.producer.buffer_bytes))
+        topics = TopicNames.with_prefix(settings.kafka.topic_prefix)
+        bus = traced(kafka_bus, tracer, topics.frames)
         failures: list[FatalError] = []
 
         def give_up(error: FatalError) -> None:
@@ -74,7 +80,7 @@ def run_producer(
         if publisher is None:
             return
         options = producer_options(settings)
-        statuses = partial(bus.reader, [TopicNames.with_prefix(settings.kafka.topic_prefix).camera_status], True)
+        statuses = partial(bus.reader, [topics.camera_status], True)
         producer = Producer(
             feeds,
             publisher,

@@ -18,6 +18,7 @@ from engram.build.cameras import camera_plans
 from engram.build.edge import report_options
 from engram.build.paths import data_file
 from engram.observe.desk import open_desk
+from engram.observe.tracing import open_tracing
 from engram.run.clips import WatchedClips, media_store
 from engram.run.embedded import Embedded, Outcome
 from engram.run.reload import Reload, reloading
@@ -25,6 +26,7 @@ from engram.run.roster import Roster
 from memory_store.store import BankStore
 from schemas.messages import AnomalyEvent, FrameScore
 from schemas.settings import Loaded, WatchSettings
+from schemas.settings.detection import host_and_pid
 from schemas.settings.layers import Given
 from schemas.topics import TopicNames
 
@@ -97,7 +99,8 @@ def run_watch(
         reports = None if request.tell_console is None else report_options(settings.producer, topics)
         listener, clips = _Listener(table, request.tell_event), _clips(settings, request)
         in_step = all(plan.is_recorded for plan in plans)
-        whole = Embedded(settings, engine, store, feeds, listener, roster, clips, reports, in_step)
+        tracer = opened.enter_context(open_tracing(settings.tracing, "engram-watch", host_and_pid()))
+        whole = Embedded(settings, engine, store, feeds, listener, roster, clips, reports, in_step, tracer)
 
         def change(anew: Loaded[WatchSettings]) -> None:
             roster.change(camera_plans(anew, request.sources, request.names))

@@ -170,6 +170,24 @@ class HttpSection(Section):
         return None if self.listen is None else listen_address(self.listen)
 
 
+class TracingSection(Section):
+    """What frames spend their time on, told to a collector of OpenTelemetry. Needs ``engram[tracing]``."""
+
+    enabled: bool = Field(default=False, description="make spans and send them; off, traces that come are passed on")
+    endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s/]+(/\S*)?$",
+        description="address of the collector's OTLP/HTTP, like http://collector:4318; none = what OTEL_EXPORTER_OTLP_*"
+        " says, else this machine",
+    )
+    sample: float = Field(
+        default=0.01,
+        gt=0,
+        le=1,
+        description="part of the frames that a producer begins a trace for; OTEL_TRACES_SAMPLER goes before it",
+    )
+
+
 class ConsoleSection(Section):
     """Where the operator's page is, who may see it, and how much it keeps."""
 

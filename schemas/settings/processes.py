@@ -3,7 +3,14 @@
 from pydantic import Field
 
 from schemas.settings.cameras import Cameras
-from schemas.settings.connections import ConsoleSection, HttpSection, KafkaSection, LogSection, StoreSection
+from schemas.settings.connections import (
+    ConsoleSection,
+    HttpSection,
+    KafkaSection,
+    LogSection,
+    StoreSection,
+    TracingSection,
+)
 from schemas.settings.detection import (
     CoordinatorSection,
     EventsSection,
@@ -25,6 +32,7 @@ class ProducerSettings(Settings):
     """``engram produce``."""
 
     http: HttpSection = Field(default_factory=HttpSection)
+    tracing: TracingSection = Field(default_factory=TracingSection)
     producer: ProducerSection = Field(default_factory=ProducerSection)
     cameras: Cameras = Field(default_factory=dict)
 
@@ -33,6 +41,7 @@ class WorkerSettings(Settings):
     """``engram work``."""
 
     http: HttpSection = Field(default_factory=HttpSection)
+    tracing: TracingSection = Field(default_factory=TracingSection)
     store: StoreSection = Field(default_factory=StoreSection)
     memory: MemorySection = Field(default_factory=MemorySection)
     worker: WorkerSection = Field(default_factory=WorkerSection)
@@ -70,6 +79,7 @@ class WatchSettings(Settings):
     """``engram watch``: everything in one process."""
 
     http: HttpSection = Field(default_factory=HttpSection)
+    tracing: TracingSection = Field(default_factory=TracingSection)
     store: StoreSection = Field(default_factory=StoreSection)
     memory: MemorySection = Field(default_factory=MemorySection)
     producer: ProducerSection = Field(default_factory=ProducerSection)

@@ -19,6 +19,7 @@ HOME_OF = {
     "torch": {"networks", "inference", "training", "engram"},
     "fastapi": {"console"},
     "uvicorn": {"console"},
+    "opentelemetry": {"engram"},
 }
 
 # Refuses the names given as first argument, imports the modules given as second.
@@ -68,6 +69,7 @@ TRAIN = of_extra("train")
 NOTIFY = of_extra("notify")
 S3 = of_extra("s3") | {"botocore"}  # boto3 brings it, with the errors that it raises
 CONSOLE = of_extra("console") | {"starlette"}
+TRACING = of_extra("tracing")
 BACKENDS = of_extra("openvino") | of_extra("onnx")
 EXPORT = BACKENDS | of_extra("export")
 OF_ONE_BACKEND = {"inference.backends.onnx", "inference.backends.openvino"}
@@ -94,8 +96,8 @@ def test_a_library_stays_at_home(library: str) -> None:
 
 @pytest.mark.parametrize("package", ["schemas", "messaging", "producers"])
 def test_an_edge_device_needs_the_base_install_only(package: str) -> None:
-    extras = (COORDINATOR | WORKER | TRAIN) - BASE
-    assert {"torch", "redis"} <= extras
+    extras = (COORDINATOR | WORKER | TRAIN | TRACING) - BASE
+    assert {"torch", "redis", "opentelemetry"} <= extras
     done = import_without(extras, modules_of(package))
     assert done.returncode == 0, done.stderr
 
@@ -121,7 +123,7 @@ def test_the_refusal_itself_works() -> None:
 
 
 def test_the_command_line_starts_on_an_edge_device() -> None:
-    refused = (COORDINATOR | WORKER | TRAIN | CONSOLE) - BASE
+    refused = (COORDINATOR | WORKER | TRAIN | CONSOLE | TRACING) - BASE
     done = import_without(refused, ["engram.__main__"])
     assert done.returncode == 0, done.stderr
 
@@ -141,7 +143,7 @@ def test_the_command_line_starts_on_an_edge_device() -> None:
         ("consumers", BASE | COORDINATOR | TRAIN | NOTIFY | S3),
         ("console", BASE | COORDINATOR | CONSOLE),
         ("training", BASE | COORDINATOR | WORKER | TRAIN | EXPORT),
-        ("engram", BASE | COORDINATOR | WORKER | TRAIN),
+        ("engram", BASE | COORDINATOR | WORKER | TRAIN | TRACING),
     ],
 )
 def test_what_is_imported_is_declared(package: str, available: set[str]) -> None:

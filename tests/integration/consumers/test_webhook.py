@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from consumers.notify.facts import facts_of
 from consumers.notify.notification import NotTakenError, RefusedError, of_event
 from consumers.notify.rules import WebhookTarget
 from consumers.notify.webhook import MAX_RETRY_AFTER_S, Webhook, signature, signing_key
@@ -16,7 +17,8 @@ from deploy.local.ports import free_port
 from deploy.local.wait import wait_until
 from tests.architecture.repository import ROOT
 from tests.http_receiver import Receiver, receiver
-from tests.unit.consumers.notify.facts import facts
+from tests.unit.consumers.notify.facts import facts, record_of
+from tests.unit.consumers.samples import event
 
 NOW = 1_772_352_000.7
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -45,6 +47,16 @@ def test_an_event_arrives_whole_and_signed(there: Receiver) -> None:
     assert request.headers["webhook-timestamp"] == "1772352000"
     expected = signature(signing_key(SECRET), TOLD.id, "1772352000", request.body)
     assert request.headers["webhook-signature"] == expected
+
+
+def test_who_is_told_of_an_event_with_a_trace_can_go_on_with_it(there: Receiver) -> None:
+    traceparent = f"00-{'a' * 32}-{'b' * 16}-01"
+    message = event(5, 9).model_copy(update={"traceparent": traceparent})
+    hook(there.url).tell(of_event(facts_of(message, record_of(message)), "event"))
+    hook(there.url).tell(TOLD)
+    first, second = there.requests
+    assert first.headers["traceparent"] == json.loads(first.body)["traceparent"] == traceparent
+    assert "traceparent" not in second.headers
 
 
 def test_signatures_are_those_of_standard_webhooks() -> None:

@@ -18,6 +18,7 @@ from memory_store.stores.sqlite import SqliteStore
 from memory_store.views import BankCache, InitialBank
 from messaging.inprocess.bus import InProcessBus
 from messaging.ports import Bus, OutRecord, Record, TopicSpec
+from messaging.tracing import Tracer, traced
 from schemas.codec import decode_message, encode_header
 from schemas.errors import TransientError
 from schemas.messages import AnomalyEvent, FrameHeader, FrameScore, utc_now
@@ -89,6 +90,7 @@ class Site:
 
     def __init__(self, bus: Bus, store: BankReader, bundle: Bundle, topics: TopicNames) -> None:
         self.bus, self.store, self.bundle, self.topics = bus, store, bundle, topics
+        self.tracer: Tracer | None = None
         self.options = WorkerOptions("w1", topics=topics, group=f"{topics.frames}-workers", events=FIXED_RULES)
         compacted = {topics.camera_states, topics.memory_banks}
         per_camera = {topics.frames, topics.camera_states}
@@ -112,7 +114,8 @@ class Site:
         options = replace(self.options, **changes)  # type: ignore[arg-type]
         initial = InitialBank(self.bundle.digest, self.bundle.items_MC)
         engine = engine_of(self.bundle, device="cpu", threads=1)
-        return Worker(self.bus, engine, BankCache(self.store, initial, refresh_s=0.05), options, utc_now)
+        bus, banks = traced(self.bus, self.tracer, self.topics.frames), BankCache(self.store, initial, refresh_s=0.05)
+        return Worker(bus, engine, banks, options, utc_now, tracer=self.tracer)
 
     @retry(
         retry=retry_if_exception_type(TransientError),

@@ -1,13 +1,15 @@
 """What the base install, without any extra, can do."""
 
+import os
 import subprocess
 import sys
 
 WITHOUT = """
 import sys
+ABSENT = ("torch", "redis", "safetensors", "matplotlib", "sklearn", "tqdm", "opentelemetry")
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "redis", "safetensors", "matplotlib", "sklearn", "tqdm"):
+        if name.partition(".")[0] in ABSENT:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Absent())
 from engram.cli.app import app
@@ -15,9 +17,9 @@ app(sys.argv[1:], prog_name="engram")
 """
 
 
-def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-c", WITHOUT, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    command, whole = [sys.executable, "-c", WITHOUT, *arguments], {**os.environ, **environment}
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=whole)
 
 
 def test_a_producer_needs_no_extra() -> None:
@@ -42,6 +44,14 @@ def test_a_missing_extra_is_named() -> None:
         refused = run(*arguments)
         assert refused.returncode == 1
         assert refused.stderr.strip().splitlines()[-1].endswith(f"run: pip install 'engram[{extra}]'"), refused.stderr
+
+
+def test_who_wants_spans_is_told_what_to_install_before_anything_is_sent() -> None:
+    source = "synthetic://walkway?seed=1&seconds=1"
+    refused = run("produce", source, "--bootstrap-servers", "127.0.0.1:1", ENGRAM_TRACING__ENABLED="true")
+    assert refused.returncode == 2
+    text = "tracing.enabled needs OpenTelemetry, and opentelemetry is not installed"
+    assert refused.stderr.strip().splitlines()[-1].startswith(f"error: {text}; run: pip install 'engram[tracing]'")
 
 
 def test_the_doctor_of_an_edge_machine_needs_no_extra() -> None:

@@ -230,8 +230,8 @@ def test_watch_gives_scores_to_the_table_and_events_to_whoever_asks(
         def __init__(
             self, settings: object, engine: object, store: Any, feeds: Any, listener: Any, roster: Any, *more: object
         ) -> None:
-            assert more == (None, None, True), (
-                "neither clips nor a console were asked for; a recording is watched in step"
+            assert more == (None, None, True, None), (
+                "neither clips nor a console nor spans were asked for; a recording is watched in step"
             )
             assert store.list_banks() == []
             assert [feed.camera_id for feed in feeds] == list(default_camera_names(1))

@@ -15,6 +15,7 @@ from engram.run.watch import watch_defaults
 from schemas.messages import AnomalyEvent, FrameScore
 from schemas.settings import WatchSettings, load_settings, load_with_origins
 from schemas.settings.layers import Given
+from tests.kept_spans import KeptSpans, parent_of_span, traceparent_of_span
 from tests.small_bundle import small_bundle
 
 
@@ -77,6 +78,19 @@ def test_everything_sent_is_scored_told_and_counted(bundle: Path, tmp_path: Path
         ("a", 29, "session_ended"),
         ("b", 29, "session_ended"),
     ]
+
+
+def test_in_one_process_a_trace_leads_from_a_frame_to_its_event_too(bundle: Path, tmp_path: Path) -> None:
+    chosen = settings(bundle, tmp_path, **{"events.enter": 0.0, "events.exit": 0.0})
+    ear, spans = Ear(), KeptSpans()
+    feeds = camera_feeds(["synthetic://walkway?seed=1&seconds=3"], ["a"], chosen.producer)
+    with open_store(chosen.store) as store:
+        Embedded(chosen, load_engine(chosen.worker), store, feeds, ear, tracer=spans.tracer).run(threading.Event())
+    assert len(spans.ended("send frame")) == len(spans.ended("process frame")) == 30
+    (traceparent,) = {event.traceparent for event in ear.events}
+    first = next(span for span in spans.ended("process frame") if traceparent_of_span(span) == traceparent)
+    (sent,) = [one for one in spans.ended("send frame") if traceparent_of_span(one)[3:-3] == parent_of_span(first)]
+    assert dict(sent.attributes or {})["engram.frame"] == ear.events[0].data.frames.first
 
 
 def test_without_updates_there_is_no_coordinator_and_no_bank(bundle: Path, tmp_path: Path) -> None:

@@ -45,6 +45,11 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     "http.listen": (["127.0.0.1:0", "9100", "[::1]:65535"], ["", "a", "a:1/x", ":65536", "-1"]),
     "log.level": (["debug", "info", "warning", "error"], ["INFO", "trace"]),
     "log.format": (["text", "json"], ["xml"]),
+    "tracing.endpoint": (
+        ["http://collector:4318", "https://[::1]:4318/otlp/"],
+        ["", "collector:4318", "grpc://c:4317", "http://", "http://a b"],
+    ),
+    "tracing.sample": ([SMALL, 1], [0, 1 + SMALL]),
     "memory.bank_id": (["shared", "9", "{camera_id}", "a{camera_id}b{camera_id}"], ["", ".a", "{bank}", "a b", "a}"]),
     "memory.learn_s": ([0, 3600], [-1]),
     "memory.half_life_h": ([SMALL, 8760], [0]),
@@ -117,7 +122,7 @@ UNBOUNDED = {
     "kafka.ssl_certfile", "kafka.ssl_keyfile", "memory.updates", "producer.width", "producer.height", "producer.mask",
     "producer.hours", "producer.start", "producer.paused_until",
     "producer.spool_dir", "producer.watch_view",
-    "worker.bundle", "kafka.event_mode",
+    "worker.bundle", "kafka.event_mode", "tracing.enabled",
     "console.file", "console.proxies", "console.ssl_certfile", "console.ssl_keyfile", "console.token_file",
     "console.tokens", "console.media", "console.media_endpoint",
 }  # fmt: skip

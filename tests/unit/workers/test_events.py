@@ -50,6 +50,14 @@ def test_each_phase_says_what_it_was_computed_with(reports: list[Report]) -> Non
     assert (told.frames.first, told.frames.last, told.frames.scored) == (3, 6, 4)
 
 
+def test_a_trace_is_an_attribute_of_the_envelope_where_there_is_one(reports: list[Report]) -> None:
+    traceparent = f"00-{'a' * 32}-{'b' * 16}-01"
+    happening = replace(reports[0].happening, traceparent=traceparent)
+    with_one = event_message(replace(reports[0], happening=happening), SCENE, RULES)
+    without = event_message(reports[0], SCENE, RULES)
+    assert json.loads(encode_message(with_one)) == json.loads(encode_message(without)) | {"traceparent": traceparent}
+
+
 def test_it_is_a_cloud_event_in_json_and_comes_back_the_same(reports: list[Report]) -> None:
     message = event_message(reports[0], SCENE, RULES)
     plain = json.loads(encode_message(message))

@@ -216,6 +216,13 @@ def test_a_state_of_a_newer_engram_is_read_as_far_as_it_is_known() -> None:
     assert replace(states["gate"], happening=None) == state(happening=None)
 
 
+@pytest.mark.parametrize("told", [None, "", "00-bad", 7, ["x"], "x" * 1_000_000])
+def test_a_trace_that_is_none_takes_no_event_from_a_state(told: object) -> None:
+    states, unreadable = decode_states({"gate": json.dumps(open_state(traceparent=told)).encode()}, 10, NOW)
+    assert not unreadable
+    assert states["gate"] == state()
+
+
 def open_state(**changed: Any) -> dict[str, Any]:
     told: dict[str, Any] = json.loads(encode_state(state()))
     assert told["happening"]["is_open"]

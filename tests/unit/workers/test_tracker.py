@@ -312,3 +312,26 @@ def test_who_is_to_blame_for_a_silence_is_told() -> None:
     assert ended is not None
     assert ended.report is not None
     assert ended.report.end_reason == "worker_lost"
+
+
+def test_an_event_has_the_trace_of_its_first_anomalous_frame_that_has_one() -> None:
+    state, told = None, []
+    scores = [0.1, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9] + [0.1] * 12
+    for index, score in enumerate(scores):
+        traceparent = None if index < 3 else f"00-{index:032x}-{'1' * 16}-01"
+        if index == 0:
+            traceparent = f"00-{'f' * 32}-{'1' * 16}-01"
+        outcome = step(state, replace(seen(index, score), traceparent=traceparent), RULES)
+        state = outcome.state
+        told += [outcome.report.happening.traceparent] if outcome.report else []
+    assert told == [f"00-{3:032x}-{'1' * 16}-01"] * 2
+
+
+def test_an_event_that_has_a_trace_only_later_says_so_from_then_on() -> None:
+    state, told = None, []
+    for index in range(20):
+        traceparent = f"00-{index:032x}-{'1' * 16}-01" if index > 10 else None
+        outcome = step(state, replace(seen(index, 0.9), traceparent=traceparent), RULES)
+        state = outcome.state
+        told += [outcome.report.happening.traceparent] if outcome.report else []
+    assert told == [None, f"00-{11:032x}-{'1' * 16}-01"]
