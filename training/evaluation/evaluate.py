@@ -34,13 +34,12 @@ from training.evaluation.measuring import Measuring, Run
 from training.evaluation.protocols import Protocol, live_scores, paper_scores, scored_frame
 from training.footage.dataset import CacheFormat, Video
 from training.footage.labelled import LabelledFootage, open_labelled
+from training.footage.sources import RATE_TOLERANCE
 
 log = logging.getLogger(__name__)
 
 OPERATING_POINTS = (1.0, 24.0)
 """False alarms a day: once a day, and once an hour."""
-FPS_TOLERANCE = 0.1
-"""Share by which the footage's rate may differ from the bundle's before it is worth a warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +289,7 @@ def pixel_auc(footage: LabelledFootage, maps: Sequence[Float32], map_frame: int)
 
 def _warn_of_other_rate(bundle: Bundle, footage: LabelledFootage) -> None:
     wanted = bundle.manifest.fps
-    rates = sorted({clip.video.fps for clip in footage.clips if abs(clip.video.fps / wanted - 1) > FPS_TOLERANCE})
+    rates = sorted({clip.video.fps for clip in footage.clips if abs(clip.video.fps / wanted - 1) > RATE_TOLERANCE})
     if rates:
         told = ", ".join(f"{rate:g}" for rate in rates)
         log.warning("the bundle is for %g frames a second, the footage has %s: things move otherwise", wanted, told)

@@ -13,12 +13,9 @@ from pathlib import Path
 from schemas.errors import FatalError
 from training.footage.dataset import Video
 from training.footage.material import normal_footage
-from training.footage.sources import Hole, Rate, Source, read_frames
+from training.footage.sources import RATE_TOLERANCE, Hole, Rate, Source, read_frames
 
 log = logging.getLogger(__name__)
-
-RATE_TOLERANCE = 0.1
-"""Share by which frame rates may differ."""
 
 
 def footage_of(folders: Sequence[Path]) -> tuple[Source, ...]:
@@ -74,8 +71,8 @@ def common_rate(videos: Sequence[Video], wanted: float | None) -> float:
 
     Args:
         videos: at the rates that were kept of them.
-        wanted: frames a second that were to be kept; None = all. Since one frame in a whole number of them is kept,
-            videos may differ from it; those that do by more than a tenth are named in a warning.
+        wanted: frames a second that were to be kept; None = all. Videos that are slower by more than a tenth are named
+            in a warning.
     """
     num_frames: Counter[float] = Counter()
     for video in videos:

@@ -26,7 +26,7 @@ from training.footage.sources import Hole, Rate, Source, read_frames
 
 log = logging.getLogger(__name__)
 
-CONTENT_VERSION = 2
+CONTENT_VERSION = 3
 """Counts changes of what a cache's folder holds, so that an older one is not taken for a new one."""
 MOST_NAMED = 5
 
@@ -159,16 +159,16 @@ class _Writing:
     def add(self, source: Source) -> None:
         rate = Rate(self.wanted.fps, self.wanted.image_fps)
         own_fps = rate.of(source)
-        stride = rate.stride(own_fps)
+        step = rate.step(own_fps)
         first, after_hole = self.total, 0
-        for position, frame in enumerate(read_frames(source, stride)):
+        for position, frame in enumerate(read_frames(source, step)):
             if isinstance(frame, Hole):
                 self.unreadable.append(frame.what)
-                self._close(source, first, own_fps / stride, after_hole)
+                self._close(source, first, own_fps / step, after_hole)
                 first, after_hole = self.total, position + 1
             else:
                 self._write(source, frame)
-        self._close(source, first, own_fps / stride, after_hole)
+        self._close(source, first, own_fps / step, after_hole)
 
     def _close(self, source: Source, first: int, fps: float, offset: int) -> None:
         if self.total > first:

@@ -1,6 +1,7 @@
 """Labelled test footage of a data set: every stretch that can be read, with the truth that belongs to its frames."""
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from schemas.errors import FatalError
 from training.footage.dataset import CacheFormat, FrameCache, Video, open_cache
 from training.footage.layouts import Layout, find_layout
 from training.footage.material import long_enough
-from training.footage.sources import Hole, Rate, Source, read_frames
+from training.footage.sources import Hole, Rate, Source, kept_frames, read_frames
 from training.footage.truth import label_file
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ class LabelledClip:
         video: its frames in the cache.
         labels_T: one a frame of ``video``, 1 = abnormal.
         source_frames: how many frames the whole source has, those that cannot be read included.
-        stride: one frame in so many is kept.
+        step: one frame in so many is kept, see ``training.footage.sources.kept_frames``.
         layout: of the data set, which knows the masks.
     """
 
@@ -38,7 +39,7 @@ class LabelledClip:
     video: Video
     labels_T: UInt8
     source_frames: int
-    stride: int
+    step: float
     layout: Layout
 
     def masks(self) -> UInt8 | None:
@@ -56,7 +57,8 @@ class LabelledClip:
             got = f"{masks_THW.shape[2]} x {masks_THW.shape[1]}"
             text = f"masks of '{self.source.name}' must be {size[1]} x {size[0]} pixels as its frames are, got {got}"
             raise FatalError(f"{text}; check that they belong to this footage")
-        return masks_THW[:: self.stride][self.video.offset :][: self.video.num_frames]
+        kept = kept_frames(len(masks_THW), self.step)[self.video.offset :]
+        return masks_THW[kept[: self.video.num_frames]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,17 +100,17 @@ def open_labelled(
     found = {source.name: _labels(layout, source, labels) for source in layout.test}
     footage = open_cache(layout.test, wanted, cache)
     rate = Rate(wanted.fps, wanted.image_fps)
-    strides = {source.name: rate.stride(rate.of(source)) for source in layout.test}
-    _check_lengths(layout.test, footage.videos, found, strides)
+    steps = {source.name: rate.step(rate.of(source)) for source in layout.test}
+    _check_lengths(layout.test, footage.videos, found, steps)
     sources = {source.name: source for source in layout.test}
     clips = [
         LabelledClip(
             _stretch_name(sources[video.name], video),
             sources[video.name],
             video,
-            found[video.name][:: strides[video.name]][video.offset :][: video.num_frames],
+            _labels_of(video, found[video.name], steps[video.name]),
             len(found[video.name]),
-            strides[video.name],
+            steps[video.name],
             layout,
         )
         for video in long_enough(footage.videos, clip)
@@ -129,13 +131,18 @@ def _labels(layout: Layout, source: Source, folder: Path | None) -> UInt8:
     return label_file(path)
 
 
+def _labels_of(video: Video, labels_T: UInt8, step: float) -> UInt8:
+    kept = kept_frames(len(labels_T), step)[video.offset :]
+    return labels_T[kept[: video.num_frames]]
+
+
 def _check_lengths(
-    sources: Sequence[Source], videos: Sequence[Video], labels: dict[str, UInt8], strides: dict[str, int]
+    sources: Sequence[Source], videos: Sequence[Video], labels: dict[str, UInt8], steps: dict[str, float]
 ) -> None:
     last = {video.name: video for video in videos}
     for source in sources:
         if source.name in last:
-            possible = _lengths(source, last[source.name], strides[source.name])
+            possible = _lengths(source, last[source.name], steps[source.name])
             _check_length(source, "label", len(labels[source.name]), possible)
 
 
@@ -145,12 +152,13 @@ def _check_length(source: Source, what: str, found: int, possible: Sequence[int]
         raise FatalError(f"{text}; check that they belong to this clip")
 
 
-def _lengths(source: Source, last: Video, stride: int) -> tuple[int, ...]:
+def _lengths(source: Source, last: Video, step: float) -> tuple[int, ...]:
     """How many frames a source has: as many as were read, or as it promises, since its end may be unreadable."""
     if not source.is_video:
         return (len(source.files),)
     kept = last.offset + last.num_frames
-    read = range(stride * (kept - 1) + 1, stride * kept + 1)  # the last that is kept may have some behind it
+    *_, newest, following = kept_frames(math.ceil(step * (kept + 2)), step)[: kept + 1].tolist()
+    read = range(newest + 1, following + 1)  # behind the last that is kept there may be some that are not
     capture = cv2.VideoCapture(str(source.files[0]))
     try:
         promised = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))

@@ -1,5 +1,6 @@
 """Footage on disk: video files and folders of images, each a stretch of consecutive frames, read one by one."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from schemas.arrays import UInt8
+from schemas.arrays import Int64, UInt8
 from schemas.errors import FatalError
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".webm", ".ts", ".wmv"})
@@ -79,6 +80,10 @@ def in_natural_order(path: Path) -> tuple[int, str]:
     return (int(digits) if digits else -1, path.name)
 
 
+RATE_TOLERANCE = 0.1
+"""Share by which rates may differ and are one rate all the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rate:
     """How many frames a second to keep.
@@ -102,9 +107,20 @@ class Rate:
         finally:
             capture.release()
 
-    def stride(self, own_fps: float) -> int:
-        """One frame in this many is kept."""
-        return 1 if self.fps is None else max(1, round(own_fps / self.fps))
+    def step(self, own_fps: float) -> float:
+        """One frame in so many is kept, see ``kept_frames``; 1 = all, as of footage that is hardly faster."""
+        if self.fps is None or own_fps <= self.fps * (1 + RATE_TOLERANCE):
+            return 1.0
+        return own_fps / self.fps
+
+
+def kept_frames(count: int, step: float) -> Int64:
+    """Which of ``count`` frames are kept, in order: those whose times come nearest to a steady rate, as producers do.
+
+    Of 25 frames a second, 10 of which are wanted, the frames 0, 2, 5, 7, 10 and so on.
+    """
+    wanted: Int64 = np.ceil(np.arange(math.ceil(count / step) + 1) * step - 0.5).astype(np.int64)
+    return np.asarray(wanted[wanted < count])
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +130,12 @@ class Hole:
     what: str
 
 
-def read_frames(source: Source, stride: int = 1) -> Iterator[UInt8 | Hole]:
-    """Every ``stride``-th frame, (H, W) or (H, W, 3) uint8 BGR, and a ``Hole`` for each that cannot be read."""
+def read_frames(source: Source, step: float = 1.0) -> Iterator[UInt8 | Hole]:
+    """Frames, one in ``step`` (``kept_frames``), (H, W) or (H, W, 3) uint8 BGR; a ``Hole`` for each not to be read."""
     if source.is_video:
-        yield from _video_frames(source, stride)
+        yield from _video_frames(source, step)
         return
-    for path in source.files[::stride]:
+    for path in (source.files[index] for index in kept_frames(len(source.files), step)):
         image = cv2.imread(str(path), cv2.IMREAD_ANYCOLOR)
         yield Hole(f"'{path}'") if image is None else np.asarray(image, dtype=np.uint8)
 
@@ -140,14 +156,15 @@ def _is_footage(path: Path, folder: Path) -> bool:
     return not hidden and not masks and path.is_file()
 
 
-def _video_frames(source: Source, stride: int) -> Iterator[UInt8 | Hole]:
+def _video_frames(source: Source, step: float) -> Iterator[UInt8 | Hole]:
     path = source.files[0]
     capture = cv2.VideoCapture(str(path))
     try:
         promised = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        index = 0
+        index = num_kept = 0
         while capture.grab():
-            if index % stride == 0:
+            if index == math.ceil(num_kept * step - 0.5):
+                num_kept += 1
                 ok, image = capture.retrieve()
                 yield np.asarray(image, dtype=np.uint8) if ok else Hole(f"'{path}' frame {index}")
             index += 1

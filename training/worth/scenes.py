@@ -28,11 +28,11 @@ from schemas.errors import FatalError
 from training.footage.dataset import CacheFormat, FrameCache, Video, open_cache
 from training.footage.layouts import Layout, find_layout
 from training.footage.material import long_enough
-from training.footage.sources import Rate, Source
+from training.footage.sources import Rate, Source, kept_frames
 
 log = logging.getLogger(__name__)
 
-CONTENT_VERSION = 2
+CONTENT_VERSION = 3
 BATCH = 8
 
 Change = Callable[[UInt8, np.random.Generator], UInt8]
@@ -241,14 +241,15 @@ def _first(videos: Sequence[Video], most_s: float | None) -> Sequence[Video]:
 
 def _labelled(take: Take, layout: Layout, rate: Rate) -> Take:
     source = next(source for source in layout.test if source.name == take.name)
-    stride = rate.stride(rate.of(source))
-    kept_T = layout.labels(source)[::stride]
+    labels_T = layout.labels(source)
+    kept = kept_frames(len(labels_T), rate.step(rate.of(source)))
+    kept_T = labels_T[kept]
     labels_F = kept_T[take.first :][: len(take.seen)]
     if len(labels_F) != len(take.seen):
         text = f"'{take.name}' must have one label a frame, got {len(kept_T)} for {take.first + len(take.seen)}"
         raise FatalError(f"{text}; check that they belong to this clip")
     masks_THW = layout.masks(source)
-    area_F = None if masks_THW is None else masks_THW[::stride][take.first :][: len(take.seen)].sum((1, 2), np.int64)
+    area_F = None if masks_THW is None else masks_THW[kept][take.first :][: len(take.seen)].sum((1, 2), np.int64)
     return replace(
         take, labels_F=labels_F, area_F=area_F if area_F is not None and len(area_F) == len(labels_F) else None
     )

@@ -192,15 +192,15 @@ def test_numbers_that_are_not_finite(place: Path, tmp_path: Path) -> None:
 def test_footage_is_seen_at_the_bundles_rate_or_it_is_told(
     place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, fps: float
 ) -> None:
-    """As a worker sees it; only whole steps can be taken."""
+    """As a worker sees it."""
     bundle = small_bundle()
     other = replace(bundle, manifest=bundle.manifest.model_copy(update={"fps": fps}))
     save_bundle(tmp_path / "bundle", other)
     with caplog.at_level(logging.WARNING):
         footage = open_examiner(tmp_path / "bundle", place / "data", options(place)).footage
-    step = 2 if fps == 5.0 else 1
-    assert [clip.video.num_frames for clip in footage.clips] == [30 // step, 40 // step]
-    assert (f"for {fps:g} frames a second, the footage has 10" in caplog.text) == (fps != 5.0)
+    kept = {5.0: [15, 20], 7.0: [21, 28], 20.0: [30, 40]}[fps]
+    assert [clip.video.num_frames for clip in footage.clips] == kept
+    assert (f"for {fps:g} frames a second, the footage has 10" in caplog.text) == (fps == 20.0)
 
 
 @pytest.mark.parametrize(("model", "first"), [("mnad-prediction", 8), ("memae", 6), ("mnad-reconstruction", 0)])
@@ -238,8 +238,8 @@ def test_each_protocol_has_maps_of_its_own(found: Evaluation) -> None:
     assert paper[1].max() <= 1.0, "a squared error on [0, 1]"
 
 
-@pytest.mark.parametrize(("rate", "warned"), [(9.2, False), (10.8, False), (8.9, True), (11.2, True)])
-def test_a_rate_ten_percent_off_is_worth_a_warning(
+@pytest.mark.parametrize(("rate", "warned"), [(9.2, False), (10.8, False), (8.9, True), (11.2, False)])
+def test_a_rate_that_is_too_slow_by_a_tenth_is_worth_a_warning(
     place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, rate: float, warned: bool
 ) -> None:
     write_clip(tmp_path / "data" / "test" / "a", 0, 6)

@@ -63,6 +63,16 @@ def test_of_faster_footage_frames_are_kept_with_their_truth(tmp_path: Path, coun
     assert np.array_equal(masks.any(axis=(1, 2)), turning_noisy()[::2] != 0)
 
 
+def test_a_rate_that_is_no_whole_part_keeps_truth_in_step_too(tmp_path: Path) -> None:
+    root = write_scene(tmp_path / "data")
+    _, turning = open_labelled(root, None, replace(WANTED, fps=4.0), ClipFormat(5), tmp_path / "cache").clips
+    kept = [0, 2, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27, 30, 32, 35, 37]
+    assert turning.labels_T.tolist() == turning_noisy()[kept].tolist()
+    masks = turning.masks()
+    assert masks is not None
+    assert np.array_equal(masks.any(axis=(1, 2)), turning_noisy()[kept] != 0)
+
+
 def test_labels_of_faster_footage_are_one_a_frame_all_the_same(tmp_path: Path) -> None:
     root = write_scene(tmp_path / "data")
     for count in (15, 28, 31):
