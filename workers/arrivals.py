@@ -4,7 +4,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,7 @@ from schemas.messages import FrameHeader
 _log = logging.getLogger(__name__)
 
 MAX_LOST_THREADS = 3
+SETTLE_S = 1.0
 
 
 class AwaitedImage(Protocol):
@@ -29,6 +30,9 @@ class AwaitedImage(Protocol):
 
     def result(self, timeout: float) -> UInt8:
         """Wait for them, ``timeout`` seconds at most. Raises BadMessageError if they cannot be had."""
+
+    def wait(self, timeout: float) -> None:
+        """Until ``result`` would not wait, ``timeout`` seconds at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,17 @@ class PendingImage:
             raise BadMessageError("decode_timeout", f"{text}; the bytes are in the dead letter") from error
         except MemoryError as error:
             raise BadMessageError("undecodable", "there is not enough memory to decode it") from error
+
+    def wait(self, timeout: float) -> None:
+        """Until it is decoded or cannot be, ``timeout`` seconds at most."""
+        wait([self._future], timeout)
+
+
+def settle(arrivals: Sequence[Arrival]) -> None:
+    """Wait a while for the last image: one wake-up for the batch, where asking for each in turn takes one an image."""
+    last = next((arrival.image for arrival in reversed(arrivals) if arrival.image is not None), None)
+    if last is not None:
+        last.wait(SETTLE_S)
 
 
 class Decoder:

@@ -48,7 +48,7 @@ class Window:
         """Frames as (T, H, W, C), or None while warming. A copy: the window may move on while the clip is in flight."""
         if len(self.frames) < self.format.span:
             return None
-        return np.stack([frame.image_HWC for frame in islice(self.frames, 0, None, self.format.stride)])
+        return np.array([frame.image_HWC for frame in islice(self.frames, 0, None, self.format.stride)], np.uint8)
 
     def needed_from(self) -> int | None:
         """Log offset of the oldest frame that the next clip will need; None if it needs none of these."""

@@ -24,7 +24,7 @@ from messaging.tracing import Tracer, context_of, stage
 from schemas.backoff import Backoff
 from schemas.errors import EngramError, OwnershipLostError, TransientError
 from schemas.messages import EndReason
-from workers.arrivals import Arrival, Decoder
+from workers.arrivals import Arrival, Decoder, settle
 from workers.assessment import Assessor, lost_by
 from workers.camera import Camera, CameraView, decode_states, encode_state, left_open, view_of
 from workers.options import WorkerOptions
@@ -266,6 +266,7 @@ class Worker:
 
     def _process(self, arrivals: list[Arrival]) -> None:
         """Windows, then the network on all clips at once, then scores and events, each in log order."""
+        settle(arrivals)
         not_before = oldest_wanted(self._clock(), self._options.max_staleness_s)
         now_s = self._monotonic()
         admitted: list[Admitted] = []

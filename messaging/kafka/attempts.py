@@ -44,6 +44,11 @@ class Trial:
         self.open_below = _EVERYTHING
 
     @property
+    def is_open(self) -> bool:
+        """Whether everything may be handed over, whatever its offset."""
+        return self.open_below == _EVERYTHING
+
+    @property
     def standing_mark(self) -> Mark | None:
         """Our mark, if nothing was committed beyond it since."""
         if not self._marked_attempts:

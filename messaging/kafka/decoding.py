@@ -154,13 +154,14 @@ def records_of(batch: Any, topic: str, partition: int) -> Iterator[Record]:
         try:
             record = _record(plain[start:end], batch, topic, partition)
         except (ValueError, IndexError) as error:
-            record = _unreadable(topic, partition, offset, batch.max_timestamp, plain[start:end], str(error))
+            record = _unreadable(topic, partition, offset, batch.max_timestamp, bytes(plain[start:end]), str(error))
         yield record
         offset, at = record.offset + 1, end
 
 
-def _plain(batch: Any) -> bytes:
-    packed, codec = bytes(batch._buffer[_HEADER_BYTES:]), batch.compression_type
+def _plain(batch: Any) -> memoryview:
+    """The records of a batch, not copied: frames are large, and each becomes a record's own bytes soon enough."""
+    packed, codec = memoryview(batch._buffer)[_HEADER_BYTES:], batch.compression_type
     if codec == DefaultRecordBatch.CODEC_NONE:
         return packed
     if codec != DefaultRecordBatch.CODEC_GZIP:
@@ -169,10 +170,10 @@ def _plain(batch: Any) -> bytes:
     plain = unpacking.decompress(packed, MAX_PLAIN_BYTES)
     if unpacking.unconsumed_tail or not unpacking.eof:
         raise ValueError(f"a batch must unfold to at most {MAX_PLAIN_BYTES} bytes and be whole, this one does not")
-    return plain
+    return memoryview(plain)
 
 
-def _frame(plain: bytes, at: int) -> tuple[int, int | None]:
+def _frame(plain: memoryview, at: int) -> tuple[int, int | None]:
     """Where the record at ``at`` begins behind its length, and where it ends; None if that cannot be."""
     try:
         length, start = decode_varint(plain, at)
@@ -181,7 +182,7 @@ def _frame(plain: bytes, at: int) -> tuple[int, int | None]:
     return start, start + length if 0 < length <= len(plain) - start else None
 
 
-def _record(body: bytes, batch: Any, topic: str, partition: int) -> Record:
+def _record(body: memoryview, batch: Any, topic: str, partition: int) -> Record:
     elapsed_ms, at = decode_varint(body, 1)  # behind one byte of attributes
     offset_delta, at = decode_varint(body, at)
     key, at = _bytes(body, at)
@@ -194,7 +195,7 @@ def _record(body: bytes, batch: Any, topic: str, partition: int) -> Record:
     return to_structured(Record(topic, partition, batch.base_offset + offset_delta, key, value, headers, timestamp_ms))
 
 
-def _headers(body: bytes, at: int) -> tuple[Headers, int]:
+def _headers(body: memoryview, at: int) -> tuple[Headers, int]:
     num_headers, at = decode_varint(body, at)
     if not 0 <= num_headers <= len(body) // 2:
         raise ValueError(f"a record of {len(body)} bytes cannot have {num_headers} headers")
@@ -206,13 +207,13 @@ def _headers(body: bytes, at: int) -> tuple[Headers, int]:
     return tuple(headers), at
 
 
-def _bytes(body: bytes, at: int) -> tuple[bytes | None, int]:
+def _bytes(body: memoryview, at: int) -> tuple[bytes | None, int]:
     length, at = decode_varint(body, at)
     if length < 0:
         return None, at
     if length > len(body) - at:
         raise ValueError(f"{length} bytes must follow at {at}, the record has {len(body)} in all")
-    return body[at : at + length], at + length
+    return bytes(body[at : at + length]), at + length
 
 
 def _unreadable(topic: str, partition: int, offset: int, timestamp_ms: int, raw: bytes | None, why: str) -> Record:

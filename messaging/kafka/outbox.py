@@ -165,6 +165,7 @@ class KafkaOutbox:
                 max_block_ms=int(timeout_s * 1000),
                 batch_size=262_144,
                 max_request_size=4 * self._options.max_message_bytes,
+                metrics_enabled=False,
             )
             producer.init_transactions()
             self._give_up_offsets(producer, timeout_s)

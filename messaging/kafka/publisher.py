@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 
 from kafka import KafkaProducer
 from kafka.producer.future import FutureRecordMetadata
@@ -87,7 +86,8 @@ class _InFlight:
     def oldest_age_s(self) -> float:
         """How long the oldest has been in flight; 0 if none is."""
         with self._changed:
-            return max((time.monotonic() - record.since for record in islice(self._open, 1)), default=0.0)
+            oldest = next(iter(self._open), None)
+        return 0.0 if oldest is None else time.monotonic() - oldest.since
 
     def wait_empty(self, timeout_s: float) -> bool:
         """False if the deadline came first."""
@@ -128,15 +128,16 @@ class KafkaPublisher:
     def publish(self, record: OutRecord, on_done: OnDone | None = None) -> None:
         """See ``ports.Publisher``. TransientError: the broker must say something first, and is away."""
         record = self._form(record)
-        self._check_size(record)
-        opened = _Open(payload_bytes(record) + RECORD_OVERHEAD_BYTES, time.monotonic(), on_done)
+        size = payload_bytes(record)
+        self._check_size(record.topic, size)
+        opened = _Open(size + RECORD_OVERHEAD_BYTES, time.monotonic(), on_done)
         self._replace_if_stuck()
         with self._sending:
             if self._closed:
                 raise FatalError("a publisher must be open to publish, this one was closed")
             self._in_flight.enter(opened)
             try:
-                future = self._send(record)
+                future = self._send(record, size)
             except BaseException:
                 self._in_flight.leave(opened)
                 raise
@@ -177,18 +178,16 @@ class KafkaPublisher:
                 linger_ms=5,
                 batch_size=262_144,  # the default is smaller than one frame, then each request carries one record
                 max_request_size=4 * self._options.max_message_bytes,
+                metrics_enabled=False,  # nobody asks for them
             )
 
-    def _check_size(self, record: OutRecord) -> None:
-        size = payload_bytes(record)
-        if size > self._options.max_message_bytes:
-            limit = self._options.max_message_bytes
-            text = (
-                f"a record for topic '{record.topic}' must have at most {limit} bytes, got {size}; send a smaller one"
-            )
+    def _check_size(self, topic: str, size: int) -> None:
+        limit = self._options.max_message_bytes
+        if size > limit:
+            text = f"a record for topic '{topic}' must have at most {limit} bytes, got {size}; send a smaller one"
             raise BadMessageError("too_large", text)
 
-    def _send(self, record: OutRecord) -> FutureRecordMetadata:
+    def _send(self, record: OutRecord, size: int) -> FutureRecordMetadata:
         """Hand one record to the client; every wait for a broker that is away is followed by a pause without any."""
         until_s, why = self._pause
         if time.monotonic() < until_s:
@@ -196,7 +195,7 @@ class KafkaPublisher:
         try:
             producer = self._ready()
             self._know(producer, record.topic)
-            self._check_limit(record)
+            self._check_limit(record.topic, size)
             with translated(f"publishing to '{record.topic}'"):
                 return producer.send(
                     record.topic,
@@ -229,10 +228,10 @@ class KafkaPublisher:
         self._known_topics[topic] = self._limit_of(topic)
         self._seen_topics.add(topic)
 
-    def _check_limit(self, record: OutRecord) -> None:
-        limit, size = self._known_topics.get(record.topic), payload_bytes(record) + _FRAMING_BYTES
-        if limit is not None and size > limit:
-            text = f"topic '{record.topic}' takes at most {limit} bytes (max.message.bytes), a record has {size}"
+    def _check_limit(self, topic: str, size: int) -> None:
+        limit, whole = self._known_topics.get(topic), size + _FRAMING_BYTES
+        if limit is not None and whole > limit:
+            text = f"topic '{topic}' takes at most {limit} bytes (max.message.bytes), a record has {whole}"
             raise BadMessageError("too_large", f"{text}; send a smaller one or raise the topic's limit")
 
     def _explained(self, error: Exception, topic: str) -> EngramError:

@@ -30,6 +30,7 @@ def lone_consumer(connection: KafkaConnection, skipped: SkipCount) -> KafkaConsu
             auto_offset_reset="earliest",
             request_timeout_ms=timeout_ms,
             fetch_max_bytes=16 * MIB,
+            metrics_enabled=False,
         )
     return read_patiently(consumer, skipped)
 

@@ -54,7 +54,9 @@ def test_plumbing(kafka_bootstrap: str, fresh_name: Callable[..., str], capsys: 
         "in-process: publish",
         "in-process: consume, decode, window",
         "Kafka: publish",
+        "Kafka, plain client: send",
         "Kafka: consume, decode, window",
+        "Kafka, plain client: poll, decode, one thread",
     ]
 
 

@@ -1,17 +1,16 @@
 """Arrivals for tests: real headers and images, without a log behind them."""
 
-from concurrent.futures import Future
 from datetime import datetime, timedelta, timezone
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from messaging.ports import Claim, Delivery, Record
+from schemas.arrays import UInt8
 from schemas.codec import encode_header
 from schemas.errors import BadMessageError
 from schemas.messages import FrameHeader
-from workers.arrivals import Arrival
+from workers.arrivals import Arrival, PendingImage
 
 CLAIM = Claim("frames", 0, 1)
 START = datetime(2026, 1, 5, 10, 0, tzinfo=timezone.utc)
@@ -46,9 +45,11 @@ def delivery(offset: int, told: FrameHeader, value: bytes = b"", replay: bool = 
 
 
 def arrival(offset: int, told: FrameHeader, replay: bool = False, error: BadMessageError | None = None) -> Arrival:
-    image: Future[NDArray[np.uint8]] = Future()
-    if error is None:
-        image.set_result(np.full((3, 4, 1), told.frame_index % 256, np.uint8))
-    else:
-        image.set_exception(error)
+    def decode() -> UInt8:
+        if error is not None:
+            raise error
+        return np.full((3, 4, 1), told.frame_index % 256, np.uint8)
+
+    image = PendingImage(decode, gave_up=lambda: None)
+    image.run()
     return Arrival(delivery(offset, told, replay=replay), told, image=image if told.kind == "frame" else None)

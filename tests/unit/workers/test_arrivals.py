@@ -14,7 +14,7 @@ from schemas.arrays import UInt8
 from schemas.codec import HEADER, MAX_HEADER_BYTES, encode_header
 from schemas.errors import BadMessageError, FatalError
 from tests.unit.workers.arriving import delivery, header
-from workers.arrivals import MAX_LOST_THREADS, Arrival, Decoder, PendingImage, parse_header
+from workers.arrivals import MAX_LOST_THREADS, Arrival, Decoder, PendingImage, parse_header, settle
 
 
 @pytest.fixture
@@ -164,3 +164,32 @@ def test_what_goes_wrong_in_a_thread_is_told_to_who_waits() -> None:
     with pytest.raises(BadMessageError) as refused:
         image.result(1.0)
     assert refused.value.reason == "undecodable"
+
+
+def test_who_settles_finds_every_image_of_a_thread_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.arrivals.SETTLE_S", 60.0)
+    decoder = Decoder(FrameFormat(8, 6, 1), DecodeLimits(), num_threads=1)
+    first, end = stuck(decoder, monkeypatch)
+    told = [delivery(index, header(index), jpeg()) for index in range(1, 5)]
+    arrived = [first, *decoder.begin([*told, delivery(5, header(5, kind="end_of_session"))])]
+    threading.Timer(0.01, end.set).start()
+    settle(arrived)
+    assert [each.image.result(0.0).shape for each in arrived if each.image] == [(6, 8, 1)] * 5
+    decoder.close()
+
+
+def test_who_settles_does_not_wait_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.arrivals.SETTLE_S", 0.01)
+    decoder = Decoder(FrameFormat(8, 6, 1), DecodeLimits(), num_threads=1)
+    arrived, end = stuck(decoder, monkeypatch)
+    settle([arrived])
+    assert reason_of(arrived, 0.0) == "decode_timeout"
+    end.set()
+    decoder.close()
+
+
+def test_where_no_image_is_on_its_way_there_is_nothing_to_settle(decoder: Decoder) -> None:
+    settle([])
+    settle(
+        decoder.begin([delivery(3, header(7, kind="end_of_session")), Delivery(raw(()), Claim("frames", 2, 1), False)])
+    )
