@@ -6,6 +6,7 @@ seconds of *video* that it sent meanwhile, so that who else uses the machine mat
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -129,34 +130,45 @@ def cost(bootstrap_servers: str, prefix: str, film: Path, cameras: int, warm_s: 
         marks = list(_marks(child, reader, cameras, warm_s))
     finally:
         child.kill()
-        _, _, used = os.wait4(child.pid, 0)
-        child.returncode = 0
+        child.wait()
         bus.close()
-    (first_s, first_cpu_s), (last_s, last_cpu_s) = marks[0], marks[-1]
-    assert last_s > first_s, "the film must be longer than the warm-up"
-    return Cost(cameras, (last_cpu_s - first_cpu_s) / (last_s - first_s), used.ru_maxrss / 1000)
+    first, last = marks[0], marks[-1]
+    assert last.video_s > first.video_s, "the film must be longer than the warm-up"
+    return Cost(cameras, (last.cpu_s - first.cpu_s) / (last.video_s - first.video_s), last.peak_mb)
 
 
-def _marks(
-    child: "subprocess.Popen[bytes]", reader: Reader, cameras: int, warm_s: float
-) -> Iterator[tuple[float, float]]:
-    """After the warm-up and at each look: seconds of video that have come, and CPU time that the process has used."""
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """What a process has used, all threads together, when so much video had come."""
+
+    video_s: float
+    cpu_s: float
+    peak_mb: float
+
+
+def _marks(child: "subprocess.Popen[bytes]", reader: Reader, cameras: int, warm_s: float) -> Iterator[_Mark]:
+    """After the warm-up, at each look."""
     num_frames, deadline = 0, time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
         found = reader.read(1000, 0.5)
-        cpu_s = _cpu_s(child.pid)
         num_frames += sum(bool(record.value) for record in found)
-        if cpu_s is None or any(not record.value for record in found):  # the end of the first film
+        used = _used(child.pid)
+        if used is None or any(not record.value for record in found):  # the end of the first film
             return
-        if num_frames / cameras / SENT_FPS >= warm_s:
-            yield num_frames / cameras / SENT_FPS, cpu_s
+        video_s = num_frames / cameras / SENT_FPS
+        if video_s >= warm_s:
+            yield _Mark(video_s, *used)
     raise TimeoutError(f"{cameras} cameras must send their film within {DEADLINE_S:.0f} s, {num_frames} frames came")
 
 
-def _cpu_s(pid: int) -> float | None:
-    """That all threads of a process have used so far; None once it has ended."""
+def _used(pid: int) -> tuple[float, float] | None:
+    """Seconds of CPU and the most memory so far, MB; None once the process has ended.
+
+    Not what ``wait4`` says of memory: that begins with what we had when we started the process.
+    """
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return None if fields[0] == "Z" else (int(fields[11]) + int(fields[12])) * TICK_S
+    highest = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return None if highest is None else ((int(fields[11]) + int(fields[12])) * TICK_S, int(highest[1]) * 1.024e-3)
 
 
 def install_bytes() -> int:
