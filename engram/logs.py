@@ -111,6 +111,18 @@ PROBLEMS = Problems()
 """Of this process; as the root of all loggers there is one."""
 
 
+class _StderrHandler(logging.Handler):
+    """To what standard error is at the moment: who puts another in its place, and closes it, keeps that to himself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.flush()
+        except Exception:  # a log line ends nothing
+            self.handleError(record)
+
+
 def configure_logging(log: LogSection, everywhere: Mapping[str, object] | None = None) -> None:
     """Send all records to standard error as ``log`` says. Replaces what was configured before.
 
@@ -118,7 +130,7 @@ def configure_logging(log: LogSection, everywhere: Mapping[str, object] | None =
         log: level and format.
         everywhere: see ``JsonFormatter``.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StderrHandler()
     handler.setFormatter(JsonFormatter(everywhere) if log.format == "json" else logging.Formatter(TEXT))
     handler.addFilter(RepeatFilter())
     PROBLEMS.filters[:] = [RepeatFilter()]

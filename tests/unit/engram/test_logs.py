@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -66,6 +67,22 @@ def test_json_lines_of_a_feed_name_its_camera(capsys: pytest.CaptureFixture[str]
     entries = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert {entry.get("camera") for entry in entries if entry["thread"] == "feed gate"} == {"gate"}
     assert {entry.get("camera") for entry in entries if not entry["thread"].startswith("feed ")} == {None}
+
+
+def test_a_standard_error_that_was_put_in_its_place_for_a_while_is_left_alone_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a test of a command does, or a bar that redraws itself; it may be closed by then."""
+    first, second = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", first)
+    configure_logging(LogSection())
+    logging.getLogger("engram.x").info("one")
+    monkeypatch.setattr(sys, "stderr", second)
+    assert "one" in first.getvalue()
+    first.close()
+    logging.getLogger("engram.x").info("two")
+    assert second.getvalue().splitlines()[0].endswith("INFO    engram.x: two")
+    assert second.getvalue().count("\n") == 1
 
 
 def test_problems_are_counted_and_the_last_is_kept() -> None:
