@@ -39,8 +39,9 @@ PICTURE = {"width": 96, "height": 72, "fps": FPS, "catch_up_fps": CATCH_UP_FPS}
 SMALL_CAP = 1024 * 1024
 """The least that a spool or a buffer may have."""
 Capture = pytest.CaptureFixture[str]
-BURST = 4
-"""Frames beyond the rate within some seconds: a thread may have been held up after its turn had come."""
+BURST = 8
+"""Frames beyond the rate within five seconds: a thread may have been held up after its turn had come. The fullest of
+all such windows counts (seen: 5 in 300 s of catching up on a busy machine)."""
 
 
 @pytest.fixture
