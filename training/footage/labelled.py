@@ -1,20 +1,20 @@
 """Labelled test footage of a data set: every stretch that can be read, with the truth that belongs to its frames."""
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import cv2
 
 from inference.formats import ClipFormat
-from schemas.arrays import UInt8
+from schemas.arrays import Int64, UInt8
 from schemas.errors import FatalError
 from training.footage.dataset import CacheFormat, FrameCache, Video, open_cache
 from training.footage.layouts import Layout, find_layout
 from training.footage.material import long_enough
-from training.footage.sources import Hole, Rate, Source, kept_frames, read_frames
+from training.footage.sources import Hole, Rate, Source, kept_frames, kept_indices, read_frames
 from training.footage.truth import label_file
 
 log = logging.getLogger(__name__)
@@ -57,8 +57,7 @@ class LabelledClip:
             got = f"{masks_THW.shape[2]} x {masks_THW.shape[1]}"
             text = f"masks of '{self.source.name}' must be {size[1]} x {size[0]} pixels as its frames are, got {got}"
             raise FatalError(f"{text}; check that they belong to this footage")
-        kept = kept_frames(len(masks_THW), self.step)[self.video.offset :]
-        return masks_THW[kept[: self.video.num_frames]]
+        return masks_THW[_kept_of(self.video, len(masks_THW), self.step)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +107,7 @@ def open_labelled(
             _stretch_name(sources[video.name], video),
             sources[video.name],
             video,
-            _labels_of(video, found[video.name], steps[video.name]),
+            found[video.name][_kept_of(video, len(found[video.name]), steps[video.name])],
             len(found[video.name]),
             steps[video.name],
             layout,
@@ -131,9 +130,9 @@ def _labels(layout: Layout, source: Source, folder: Path | None) -> UInt8:
     return label_file(path)
 
 
-def _labels_of(video: Video, labels_T: UInt8, step: float) -> UInt8:
-    kept = kept_frames(len(labels_T), step)[video.offset :]
-    return labels_T[kept[: video.num_frames]]
+def _kept_of(video: Video, count: int, step: float) -> Int64:
+    """Which frames of a source of ``count`` a video in the cache is."""
+    return kept_frames(count, step)[video.offset :][: video.num_frames]
 
 
 def _check_lengths(
@@ -157,7 +156,7 @@ def _lengths(source: Source, last: Video, step: float) -> tuple[int, ...]:
     if not source.is_video:
         return (len(source.files),)
     kept = last.offset + last.num_frames
-    *_, newest, following = kept_frames(math.ceil(step * (kept + 2)), step)[: kept + 1].tolist()
+    newest, following = islice(kept_indices(step), kept - 1, kept + 1)
     read = range(newest + 1, following + 1)  # behind the last that is kept there may be some that are not
     capture = cv2.VideoCapture(str(source.files[0]))
     try:

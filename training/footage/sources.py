@@ -1,8 +1,10 @@
 """Footage on disk: video files and folders of images, each a stretch of consecutive frames, read one by one."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import cv2
@@ -119,8 +121,12 @@ def kept_frames(count: int, step: float) -> Int64:
 
     Of 25 frames a second, 10 of which are wanted, the frames 0, 2, 5, 7, 10 and so on.
     """
-    wanted: Int64 = np.ceil(np.arange(math.ceil(count / step) + 1) * step - 0.5).astype(np.int64)
-    return np.asarray(wanted[wanted < count])
+    return np.fromiter(takewhile(lambda index: index < count, kept_indices(step)), np.int64)
+
+
+def kept_indices(step: float) -> Iterator[int]:
+    """The same without an end."""
+    return (math.ceil(number * step - 0.5) for number in itertools.count())
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +167,11 @@ def _video_frames(source: Source, step: float) -> Iterator[UInt8 | Hole]:
     capture = cv2.VideoCapture(str(path))
     try:
         promised = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        index = num_kept = 0
+        index, wanted = 0, kept_indices(step)
+        due = next(wanted)
         while capture.grab():
-            if index == math.ceil(num_kept * step - 0.5):
-                num_kept += 1
+            if index == due:
+                due = next(wanted)
                 ok, image = capture.retrieve()
                 yield np.asarray(image, dtype=np.uint8) if ok else Hole(f"'{path}' frame {index}")
             index += 1
