@@ -19,7 +19,7 @@ from inference.scoring import EXIT_SHARE, SECONDS_PER_DAY
 from memory_store.normality import Normality, merge_all
 from schemas.arrays import Float64, Int64, UInt8
 from training.evaluation.events import events_in
-from training.worth.learning import FOR_EVER, SHIPPED, Form, learn, levels_of, smoothed
+from training.worth.learning import FOR_EVER, SHIPPED, Form, learn, levels_of, rarities_of, smoothed
 from training.worth.scenes import Scene, Take
 
 NUM_DRAWS = 1000
@@ -172,9 +172,8 @@ def left_out(scenes: Sequence[Scene]) -> Iterator[Row]:
 
 def _num_events(levels_F: Float64, memory: Normality, per_day: float, fps: float) -> int:
     """That a worker would tell of."""
-    enter = -float(log10_p(np.array([level_for(per_day, memory)]), memory)[0])
-    rarities = [-float(number) for number in log10_p(levels_F, memory)]
-    return sum(1 for _ in events_in(rarities, enter, EXIT_SHARE * enter, fps))
+    rarity_F, enter = rarities_of(levels_F, memory, per_day)
+    return len(list(events_in(rarity_F.tolist(), enter, EXIT_SHARE * enter, fps)))
 
 
 def _alarms(scene: str, per_day: float, count: int, seconds: float) -> Row:

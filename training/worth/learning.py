@@ -14,7 +14,16 @@ import numpy as np
 from scipy.signal import lfilter
 
 from inference.evidence import ERROR_POWER, PATCH_CELLS, Evidence, Expectation, ask, expectation, remember, with_parent
-from inference.rarity import SIDE_WEIGHT, SMOOTHING_S, block_peaks, evidence_moments, histogram, joint
+from inference.rarity import (
+    SIDE_WEIGHT,
+    SMOOTHING_S,
+    block_peaks,
+    evidence_moments,
+    histogram,
+    joint,
+    level_for,
+    log10_p,
+)
 from inference.scoring import smoothing_weight
 from memory_store.normality import Normality, merge_all
 from schemas.arrays import Float64
@@ -83,6 +92,12 @@ def learn(takes: Sequence[Take], parent: Normality | None = None, form: Form = S
 def levels_of(take: Take, memory: Normality, form: Form = SHIPPED) -> Float64:
     """Level of each frame of a video, (F,), high = irregular; see ``inference.rarity``."""
     return form.levels(form.ask(take, expectation(memory)), memory, take.fps)
+
+
+def rarities_of(levels_F: Float64, memory: Normality, per_day: float) -> tuple[Float64, float]:
+    """-log10 of each frame's p-value, (F,), and the one at which events open for so many false alarms a day."""
+    opens_at = np.array([level_for(per_day, memory)])
+    return -log10_p(levels_F, memory), -float(log10_p(opens_at, memory)[0])
 
 
 def smoothed(values_F: Float64, fps: float, smoothing_s: float = SMOOTHING_S, start: float | None = None) -> Float64:

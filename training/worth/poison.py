@@ -33,14 +33,17 @@ def poison(scenes: Sequence[Scene]) -> Iterator[Row]:
     """One learned frame in twenty is abnormal, of other clips than those judged: past the gate, and through it."""
     for scene in scenes:
         memory = learn(scene.normal)
-        yield from _passing(scene, memory)
+        wrong = [_abnormal(take) for take in scene.test]
+        passing = [may_teach(take, memory) for take in scene.test]
+        yield from _passing(scene, wrong, passing)
         drawn = np.random.default_rng(0).permutation(len(scene.test))
-        half = [scene.test[index] for index in drawn[: len(drawn) // 2]]
-        judged = Scene(scene.name, scene.normal, tuple(scene.test[index] for index in drawn[len(drawn) // 2 :]))
+        dosed, others = drawn[: len(drawn) // 2], drawn[len(drawn) // 2 :]
+        half = [scene.test[index] for index in dosed]
+        judged = Scene(scene.name, scene.normal, tuple(scene.test[index] for index in others))
         if not (half and both_classes(judged)):
             continue
-        every = [_abnormal(take) for take in half]
-        gated = [wrong_F & may_teach(take, memory) for take, wrong_F in zip(half, every, strict=True)]
+        every = [wrong[index] for index in dosed]
+        gated = [wrong[index] & passing[index] for index in dosed]
         before = [levels_of(take, memory) for take in judged.test]
         dose = POISON_SHARE * memory.num_frames / max(sum(map(np.sum, every)), 1)
         for what, chosen, note in (
@@ -55,9 +58,7 @@ def poison(scenes: Sequence[Scene]) -> Iterator[Row]:
             yield Row("poison", scene.name, what, "AUC difference", loss, *interval(judged, after, before), note)
 
 
-def _passing(scene: Scene, memory: Normality) -> Iterator[Row]:
-    passing = [may_teach(take, memory) for take in scene.test]
-    wrong = [_abnormal(take) for take in scene.test]
+def _passing(scene: Scene, wrong: Sequence[Bool], passing: Sequence[Bool]) -> Iterator[Row]:
     for what, kind in (("abnormal frames", wrong), ("normal frames", [~wrong_F for wrong_F in wrong])):
         total = sum(int(of_take.sum()) for of_take in kind)
         if total:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inference.rarity import level_for, log10_p
+from inference.rarity import level_for
 from inference.recognition import Likeness, Recognition, recognised
 from inference.scoring import EXIT_SHARE
 from memory_store.normality import Normality
 from training.evaluation.events import Span, events_in, stretches_in
 from training.worth.arms import TARGET_PER_DAY, Row
-from training.worth.learning import learn, levels_of
+from training.worth.learning import learn, levels_of, rarities_of
 from training.worth.scenes import Scene, Take
 
 
@@ -51,8 +51,8 @@ def watched(take: Take, memory: Normality) -> Watched:
         now = recognised(now, whole, known, take.fps)
         states.append(now)
     levels_F, level = levels_of(take, memory), level_for(TARGET_PER_DAY, memory)
-    rarities = [-float(number) for number in log10_p(levels_F, memory)]
-    enter = -float(log10_p(np.array([level]), memory)[0])
+    rarity_F, enter = rarities_of(levels_F, memory, TARGET_PER_DAY)
+    rarities = rarity_F.tolist()
     blind = [one.is_blind for one in states]
     return Watched(
         take.fps,

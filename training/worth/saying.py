@@ -15,7 +15,7 @@ import numpy as np
 
 from inference.error_map import PATCH_STEP
 from inference.evidence import Evidence, Expectation, ask_by_patches, expectation, motion_map, motion_patches
-from inference.rarity import joint, level_for, log10_p
+from inference.rarity import joint, level_for
 from inference.scoring import EXIT_SHARE
 from inference.taught import Usual, extents_of, passed, things_of
 from memory_store.exemplar import Exemplar, Taught, exemplar_of, levels_of
@@ -25,7 +25,7 @@ from schemas.messages import HeatMap, Region
 from schemas.verdicts import OperatorVerdict, Scope
 from training.evaluation.events import Span, events_in
 from training.worth.arms import TARGET_PER_DAY, Row
-from training.worth.learning import learn, smoothed
+from training.worth.learning import learn, rarities_of, smoothed
 from training.worth.scenes import Scene, Take
 
 LARGE_PX = 2000
@@ -71,8 +71,7 @@ class Judge:
             found = self._ask_past(take, patches_FUV, taught)
         levels_F = smoothed(joint(found, self.memory, take.fps), take.fps, start=0.0)
         level = level_for(TARGET_PER_DAY, self.memory)
-        rarity_F = -log10_p(levels_F, self.memory)
-        enter = -float(log10_p(np.array([level]), self.memory)[0])
+        rarity_F, enter = rarities_of(levels_F, self.memory, TARGET_PER_DAY)
         events = tuple(events_in(rarity_F.tolist(), enter, EXIT_SHARE * enter, take.fps))
         spreads_FRS = self.usual.spreads_of(patches_FUV[:, ::PATCH_STEP, ::PATCH_STEP])
         return Seen(take, spreads_FRS, levels_F, levels_F >= level, rarity_F >= EXIT_SHARE * enter, events)
