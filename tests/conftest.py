@@ -1,14 +1,20 @@
 """Fixtures for all tests; what they do is said in ``tests/services.py``."""
 
+import gc
 import os
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from engram.__main__ import COLLECT_EVERY
+
 pytest_plugins = ["tests.services"]
 
 # Before the first import of torch: processes that test side by side, and their children, would fight for the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# As the program does it: a sixth of the time goes by otherwise.
+gc.set_threshold(COLLECT_EVERY)
 
 # How fast an example is made or run says how busy the machine is. Where a change is judged, its examples are the same
 # each time, so that it is judged by what it changed; whoever works on the code sees new ones at each run.

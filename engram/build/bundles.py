@@ -3,6 +3,7 @@
 Coordinators read a bundle without torch, so the parts that need it are imported where they are made.
 """
 
+import gc
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +43,11 @@ def load_engine(worker: WorkerSection) -> "Engine":
         log.info(
             "no bundle is named: the one for any camera is used, which learns each for a while, see memory.learn_s"
         )
-    return open_engine(bundle_folder(worker.bundle), worker.device, worker.threads, worker.backend)
+    engine = open_engine(bundle_folder(worker.bundle), worker.device, worker.threads, worker.backend)
+    # PyTorch and the network stay for as long as the process: no search for cycles, and not the one at its end, need go
+    # through their million objects.
+    gc.freeze()
+    return engine
 
 
 def warn_of_thin_evidence(events: EventsSection, calibration: Calibration) -> None:

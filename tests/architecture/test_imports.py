@@ -46,11 +46,13 @@ def import_without(refused: set[str], modules: list[str]) -> subprocess.Complete
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
 
+INSTALLED = importlib.metadata.packages_distributions()
+
+
 def import_names(requirements: list[str]) -> set[str]:
     """The top-level names that the distributions of ``requirements`` install."""
     wanted = {canonical(re.split(r"[\s\[<>=!~;]", line)[0]) for line in requirements}
-    installed = importlib.metadata.packages_distributions()
-    return {name for name, owners in installed.items() if wanted & {canonical(owner) for owner in owners}}
+    return {name for name, owners in INSTALLED.items() if wanted & {canonical(owner) for owner in owners}}
 
 
 def canonical(distribution: str) -> str:
