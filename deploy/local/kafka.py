@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from deploy.local.class_archive import archive_of, make_archive, with_archive
 from deploy.local.jars import kafka_jars
 from deploy.local.ports import accepts
 from deploy.local.requirements import find_java
@@ -65,10 +66,13 @@ class LocalKafka(LocalServer):
         properties.write_text("".join(f"{key}={value}\n" for key, value in self._properties().items()))
         quick = [str(java), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]  # a small node gains nothing by the others
         class_path = ["-cp", f"{jars}/*"]  # Java itself expands the star
+        archive = archive_of(jars, java)
         if not (self._data / "meta.properties").exists():
-            self._format([*quick, *class_path], properties)
+            self._format([*quick, *with_archive(archive), *class_path], properties)
+            make_archive(archive, quick, [*class_path, "kafka.tools.StorageTool", "info", "--config", str(properties)])
         return [
             *quick,
+            *with_archive(archive),
             "-Xms64m",
             f"-Xmx{self._settings.heap_mb}m",
             "-XX:+ExitOnOutOfMemoryError",

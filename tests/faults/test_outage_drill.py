@@ -39,9 +39,8 @@ PICTURE = {"width": 96, "height": 72, "fps": FPS, "catch_up_fps": CATCH_UP_FPS}
 SMALL_CAP = 1024 * 1024
 """The least that a spool or a buffer may have."""
 Capture = pytest.CaptureFixture[str]
-BURST = 8
-"""Frames beyond the rate within five seconds: a thread may have been held up after its turn had come. The fullest of
-all such windows counts (seen: 5 in 300 s of catching up on a busy machine)."""
+BURST = 4
+"""Frames beyond the rate within some seconds: a thread may have been held up after its turn had come."""
 
 
 @pytest.fixture
@@ -189,7 +188,7 @@ def require_order(headers: list[FrameHeader]) -> None:
 
 
 def require_pace(found: list[Arrival], outage: Outage, camera: str, num: int) -> float:
-    """What was sent late, ``num`` frames, came under the cap; the rate in the busiest five seconds.
+    """What was sent late, ``num`` frames without the repeats, came under the cap; the rate in the busiest five seconds.
 
     They are the first that were on disk when the first producer was killed, and those behind them. What came after is
     live again, and as bursty as the machine makes it.
@@ -229,7 +228,7 @@ def test_with_a_spool_nothing_is_lost(begin: Begin, spool: Path, capsys: Capture
         assert repeats <= 2 * WINDOW_FRAMES
         late = num_late(second, camera)
         assert late >= 0.5 * FPS * OUTAGE_S, "else nothing was kept, and this test shows nothing"
-        pace = require_pace(once, outage, camera, late)
+        pace = require_pace(once, outage, camera, late - repeats)
         tell(
             capsys, f"{camera}: {len(once)} records, 0 missing, {repeats} repeated, {late} late, <= {pace:.1f} a second"
         )
@@ -253,7 +252,7 @@ def test_what_the_caps_took_is_named(begin: Begin, spool: Path, capsys: Capture)
         # A gap may reach over a few frames that were on their way, and counts those that are lost.
         assert len(lost) <= sum(gap.num_frames for gap in told.get(camera, ())) <= len(named)
         late = num_late(second, camera)
-        pace = require_pace(once, outage, camera, late)
+        pace = require_pace(once, outage, camera, late - num_repeats(found))
         text = (
             f"{camera}: {len(lost)} of {len(lost) + len(once)} lost, {len(named)} named in {len(told.get(camera, ()))}"
         )

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient
 
+from deploy.local.class_archive import archive_of
 from deploy.local.kafka import KafkaSettings, LocalKafka
 from deploy.local.ports import LOOPBACK, accepts
 from deploy.local.redis import LocalRedis
+from deploy.local.requirements import find_java
 from deploy.local.server import LocalServer
 from deploy.local.wait import wait_until
 from schemas.errors import FatalError, TransientError
@@ -151,6 +153,12 @@ def test_kafka_creates_no_topic_unasked(kafka_server: LocalKafka, fresh_name: Ca
     with closing(KafkaAdminClient(bootstrap_servers=kafka_server.bootstrap_servers)) as admin:
         admin.describe_topics([topic])
     assert topic not in topics_of(kafka_server)
+
+
+def test_kafka_maps_the_classes_that_an_earlier_one_has_loaded(kafka_requirements: Path, own_kafka: LocalKafka) -> None:
+    archive = archive_of(kafka_requirements, find_java())
+    own_kafka.restart()  # whichever came first has made it
+    assert str(archive) in Path(f"/proc/{own_kafka.pid}/maps").read_text()
 
 
 def test_kafka_settings_that_it_refuses_are_shown(kafka_requirements: Path, tmp_path: Path) -> None:
