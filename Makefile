@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 SETUP := deploy/local/setup.sh
 # How many processes test side by side, each with a Kafka and a Redis of its own; 0 = one, without pytest-xdist. More than
 # there are cores on a small machine: half the time a test of real servers waits for them.
-PROCESSES ?= 3
+PROCESSES ?= 4
 
 MINUTES ?= 20
 
