@@ -40,7 +40,10 @@ SMALL_CAP = 1024 * 1024
 """The least that a spool or a buffer may have."""
 Capture = pytest.CaptureFixture[str]
 BURST = 4
-"""Frames beyond the rate within some seconds: a thread may have been held up after its turn had come."""
+"""Frames beyond the rate, over all of it."""
+STALL_S = 1.0
+"""A frame has its turn, then its stamp, which is put on by another thread: what that thread leaves lying while the
+machine is busy, it stamps at once (seen: half a second at a load of ten on two cores)."""
 
 
 @pytest.fixture
@@ -196,9 +199,10 @@ def require_pace(found: list[Arrival], outage: Outage, camera: str, num: int) ->
     frames, kept = [one for one in found if one.is_frame], set(outage.on_disk_at_kill[camera])
     last_session = frames[-1].header.session_id
     first = next(n for n, one in enumerate(frames) if one.frame in kept or one.header.session_id == last_session)
-    late = frames[first : first + num]
-    most = most_within_ms([one.sent_ms for one in late if one.sent_ms >= outage.back_ms], 5000)
-    assert most <= 5 * CATCH_UP_FPS + BURST
+    sent_ms = [one.sent_ms for one in frames[first : first + num] if one.sent_ms >= outage.back_ms]
+    assert len(sent_ms) <= CATCH_UP_FPS * (max(sent_ms) - min(sent_ms)) / 1000 + BURST
+    most = most_within_ms(sent_ms, 5000)
+    assert most <= CATCH_UP_FPS * (5 + STALL_S)
     return most / 5
 
 
