@@ -13,7 +13,20 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Literal, Protocol
 
-from messaging.ports import Begin, Bus, Claim, Delivery, Intake, Outbox, OutRecord, Progress, Publisher, Subscription
+from messaging.ports import (
+    Begin,
+    Bus,
+    Claim,
+    Delivery,
+    Intake,
+    Look,
+    Outbox,
+    OutRecord,
+    Progress,
+    Publisher,
+    Subscription,
+    as_it_is,
+)
 from schemas.codec import HEADER, decode_message
 from schemas.errors import BadMessageError
 from schemas.messages import FrameHeader
@@ -114,10 +127,15 @@ class TracedBus:
         return TracedPublisher(self._bus.publisher(), self._tracer, self._frames, self._now_ns)
 
     def subscription(
-        self, topics: Sequence[str], group: str, state_topic: str | None = None, begin: Begin = "oldest"
+        self,
+        topics: Sequence[str],
+        group: str,
+        state_topic: str | None = None,
+        begin: Begin = "oldest",
+        look: Look = as_it_is,
     ) -> Subscription:
         """See ``ports.Bus``."""
-        within = self._bus.subscription(topics, group, state_topic, begin)
+        within = self._bus.subscription(topics, group, state_topic, begin, look)
         return TracedSubscription(within, self._tracer) if self._frames in topics else within
 
     def outbox(self, subscription: Subscription, writer_id: str) -> Outbox:
