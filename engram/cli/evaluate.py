@@ -1,10 +1,14 @@
 """``engram evaluate``: measuring a bundle on labelled video."""
 
+import logging
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from bundles.bundle import load_bundle
+from engram.build.shipped import name_of
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import (
     DEFAULT_CACHE,
@@ -21,6 +25,8 @@ from schemas.settings import WatchSettings
 
 if TYPE_CHECKING:
     from training.evaluation.protocols import Protocol
+
+log = logging.getLogger(__name__)
 
 DataOption = Annotated[
     Path,
@@ -99,6 +105,8 @@ def evaluate(
         backend or "auto",
         settings.events.target_false_alarms_per_day,
     )
+    if "live" in wanted:
+        _warn_of_strangers(bundle, data)
     found = measure(bundle, data, options)
     pictures = [] if plots is None else write_plots(found, plots)
     told = as_json(found)
@@ -108,6 +116,23 @@ def evaluate(
         _print(told)
         for path in pictures:
             print(path)
+
+
+def _warn_of_strangers(bundle: Path, data: Path) -> None:
+    """Say it if a bundle judges by what other cameras showed: a worker would learn this one first."""
+    calibration = load_bundle(bundle).calibration
+    if calibration.memory_frames is None or calibration.cameras == "any":
+        return
+    place = data.absolute()
+    if any(place.parts[-len(parts) :] == parts for parts in (Path(name).parts for name in calibration.cameras)):
+        return
+    words = ["engram", "calibrate", "--bundle", name_of(bundle), "--data", str(data), "--out", f"models/{place.name}"]
+    log.warning(
+        "the live score judges by a memory of %d other cameras, where a worker learns a camera's own first; to measure"
+        " that, make a bundle that has learned this one: %s",
+        len(calibration.cameras),
+        shlex.join(words),
+    )
 
 
 def _print(told: dict[str, Any]) -> None:

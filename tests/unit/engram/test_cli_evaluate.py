@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from bundles.bundle import load_bundle, save_bundle
+from engram.build.shipped import SHIPPED, name_of, shipped_bundle
 from engram.cli.app import app
 from networks.mnad import MnadPrediction
 from networks.network import Recipe
@@ -65,6 +67,39 @@ def test_tables_for_people(place: Path) -> None:
     for text in ("turning", "AUC, paper", "AUC, live", "false alarms/h at recall 80%", "pixel AUC", "as published"):
         assert text in result.stdout
     assert "%" in result.stdout
+
+
+def bundle_of(folder: Path, cameras: tuple[str, ...], memory_frames: float | None) -> Path:
+    bundle = small_bundle()
+    told = {"cameras": cameras or "any", "memory_frames": memory_frames}
+    save_bundle(folder / "bundle", replace(bundle, calibration=bundle.calibration.model_copy(update=told)))
+    return folder / "bundle"
+
+
+@pytest.mark.parametrize(
+    ("cameras", "memory_frames", "protocol", "is_told"),
+    [
+        (("gate", "yard"), 20.0, "both", True),
+        (("gate", "yard"), 20.0, "paper", False),
+        (("gate", "data"), 20.0, "live", False),
+        (("gate", "other/data"), 20.0, "live", True),
+        (("gate", "yard"), None, "live", False),
+        ((), None, "live", False),
+    ],
+)
+def test_a_memory_of_other_cameras_is_told_with_what_to_do(
+    place: Path, tmp_path: Path, cameras: tuple[str, ...], memory_frames: float | None, protocol: str, is_told: bool
+) -> None:
+    bundle, nowhere = bundle_of(tmp_path, cameras, memory_frames), tmp_path / "no-labels"
+    result = measured(place, "--bundle", bundle, "--protocol", protocol, "--labels", nowhere)
+    assert "labels of 'calm.avi' must be in" in result.stderr, "the hint comes before the work, which here has no truth"
+    hint = f"engram calibrate --bundle {bundle} --data {place / 'data'} --out models/data"
+    assert [hint in line for line in result.stderr.splitlines() if "other cameras" in line] == [True] * is_told
+
+
+def test_a_bundle_that_comes_along_is_called_by_its_name(tmp_path: Path) -> None:
+    assert [name_of(shipped_bundle(name)) for name in SHIPPED] == list(SHIPPED)
+    assert name_of(tmp_path / "anywhere") == str(tmp_path / "anywhere")
 
 
 def test_one_protocol_is_named_alone(place: Path) -> None:
