@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bundles.bundle import load_bundle
 from engram.build.shipped import name_of
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import (
@@ -120,6 +119,8 @@ def evaluate(
 
 def _warn_of_strangers(bundle: Path, data: Path) -> None:
     """Say it if a bundle judges by what other cameras showed: a worker would learn this one first."""
+    from bundles.bundle import load_bundle  # noqa: PLC0415 - needs an extra
+
     calibration = load_bundle(bundle).calibration
     if calibration.memory_frames is None or calibration.cameras == "any":
         return
