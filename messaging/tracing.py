@@ -30,7 +30,7 @@ from messaging.ports import (
 from schemas.codec import HEADER, decode_message
 from schemas.errors import BadMessageError
 from schemas.messages import FrameHeader
-from schemas.traceparent import TRACEPARENT, traceparent_of
+from schemas.traceparent import TRACEPARENT, TRACESTATE, traceparent_of, tracestate_of
 
 SpanKind = Literal["internal", "producer", "consumer"]
 Attributes = Mapping[str, str | int]
@@ -80,6 +80,11 @@ def context_of(delivery: Delivery) -> str | None:
     """The ``traceparent`` of what is delivered for the first time, to be passed on; None if none can be read."""
     value = None if delivery.is_replay else delivery.record.header(TRACEPARENT)
     return None if value is None else traceparent_of(value)
+
+
+def state_of(delivery: Delivery) -> str | None:
+    """The ``tracestate`` that goes with ``context_of``, which is not None. Spans of ours leave it as it is."""
+    return tracestate_of(delivery.record.header(TRACESTATE))
 
 
 def stage(tracer: Tracer | None, name: str, parents: Iterable[str | None]) -> AbstractContextManager[None]:

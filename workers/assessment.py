@@ -21,7 +21,7 @@ from memory_store.exemplar import Exemplar
 from memory_store.normality import Normality
 from messaging.dead_letters import dead_letter
 from messaging.ports import Delivery, OutRecord
-from messaging.tracing import context_of
+from messaging.tracing import context_of, state_of
 from schemas.codec import EVENT_HEADERS, encode_message
 from schemas.errors import BadMessageError
 from schemas.messages import AnomalyEvent, EndReason, FrameHeader, FrameScore, HeatMap, Peak, RecognitionState
@@ -58,13 +58,14 @@ NOTHING_SEEN = Sight(HeatMap(rows=0, columns=0, values=(), scale="common"))
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One clip's result, and what it was computed from; ``traceparent`` is of the frame's record."""
+    """One clip's result, and what it was computed from; ``traceparent``, ``tracestate``: of the frame's record."""
 
     header: FrameHeader
     result: ClipResult
     bank: BankRef
     standard: Standard
     traceparent: str | None
+    tracestate: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,9 @@ class Assessor:
                 assert result is not None, "a clip needs a result"
                 self._enter(camera, header, output)
                 standard = self.standards.of(bank.digest, counted, said, camera.camera_id)
-                found = Finding(header, result, bank, standard, context_of(admitted.delivery))
+                traceparent = context_of(admitted.delivery)
+                tracestate = None if traceparent is None else state_of(admitted.delivery)
+                found = Finding(header, result, bank, standard, traceparent, tracestate)
                 self._judge(admitted, self._as_known(camera, found), tally, output)
         output.claims.add(admitted.delivery.claim)
         output.note_arrival(admitted.delivery.record.timestamp_ms)
@@ -307,7 +310,7 @@ class Assessor:
             camera.draft = begin(found.header, found.bank, found.result.sums, look)
         else:
             camera.draft = extend(camera.draft, found.header, found.result.sums, look)
-        camera.draft = camera.draft.within(found.traceparent)
+        camera.draft = camera.draft.within(found.traceparent, found.tracestate)
         if camera.draft.is_due(self.options.proposal_interval_s):
             self.flush_draft(camera, output)
 
@@ -406,4 +409,12 @@ def _observation(found: Finding, measures: FrameMeasures, anomaly_score: float) 
         regular_score=measures.regular_score,
         offset_s=header.offset_s,
     )
-    return Observation(header.session_id, peak, NOTHING_SEEN, found.bank, header.clock, traceparent=found.traceparent)
+    return Observation(
+        header.session_id,
+        peak,
+        NOTHING_SEEN,
+        found.bank,
+        header.clock,
+        traceparent=found.traceparent,
+        tracestate=found.tracestate,
+    )

@@ -7,7 +7,7 @@ import pytest
 from messaging.ports import OutRecord
 from schemas.codec import HEADER, decode_header
 from schemas.messages import ProposalHeader
-from schemas.traceparent import TRACEPARENT, traceparent_of
+from schemas.traceparent import TRACEPARENT, TRACESTATE, traceparent_of
 from tests.integration.workers.conftest import Site, at_work, frame_record, numbers, wait_for
 from tests.kept_spans import KeptSpans, parent_of_span, traceparent_of_span
 
@@ -22,6 +22,10 @@ def line(index: int) -> str:
 
 def with_trace(record: OutRecord, value: bytes) -> OutRecord:
     return replace(record, headers=(*record.headers, (TRACEPARENT, value)))
+
+
+def with_state(record: OutRecord, value: bytes) -> OutRecord:
+    return replace(record, headers=(*record.headers, (TRACESTATE, value)))
 
 
 def publish(site: Site, first: int = 0, last: int = NUM_FRAMES) -> None:
@@ -41,6 +45,26 @@ def test_an_event_has_the_trace_of_its_first_frame_without_any_library(site: Sit
     events = site.events()
     assert len(events) > 2
     assert {event.traceparent for event in events} == {line(event.data.frames.first) for event in events}
+
+
+@pytest.mark.parametrize("is_tracing", [False, True])
+def test_what_goes_with_a_trace_is_passed_on_unchanged_and_never_alone(site: Site, is_tracing: bool) -> None:
+    frames = [frame_record(site.topics.frames, "a", index) for index in range(NUM_FRAMES)]
+    traced = [with_trace(each, line(i).encode()) if i % 2 else each for i, each in enumerate(frames)]
+    site.publish(*(with_state(each, f"engram={i}".encode()) for i, each in enumerate(traced)))
+    site.ends("a", NUM_FRAMES)
+    site.tracer = KeptSpans().tracer if is_tracing else None
+    with at_work(site.worker()):
+        wait_for_an_end(site)
+        site.wait_for_scores(NUM_FRAMES)
+    told = [(event.traceparent, event.tracestate) for event in site.events()]
+    for record in site.records(site.topics.memory_updates):
+        lines = (record.header(TRACEPARENT), record.header(TRACESTATE))
+        told.append((traceparent_of(lines[0]), None if lines[1] is None else lines[1].decode()))
+    assert any(traceparent for traceparent, _ in told)
+    for traceparent, tracestate in told:
+        index = None if traceparent is None else int(traceparent.split("-")[1], 16) - 1
+        assert tracestate == (None if index is None else f"engram={index}")
 
 
 def test_a_worker_that_takes_over_goes_on_with_the_trace_of_the_event(site: Site) -> None:
