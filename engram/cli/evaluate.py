@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from bundles.calibration import Calibration
 from engram.build.shipped import name_of
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import (
@@ -104,8 +105,6 @@ def evaluate(
         backend or "auto",
         settings.events.target_false_alarms_per_day,
     )
-    if "live" in wanted:
-        _warn_of_strangers(bundle, data)
     found = measure(bundle, data, options)
     pictures = [] if plots is None else write_plots(found, plots)
     told = as_json(found)
@@ -115,25 +114,27 @@ def evaluate(
         _print(told)
         for path in pictures:
             print(path)
+    hint = hint_of_strangers(bundle, found.bundle.calibration, data) if "live" in wanted else None
+    if hint is not None:
+        log.warning("%s", hint)
 
 
-def _warn_of_strangers(bundle: Path, data: Path) -> None:
-    """Say it if a bundle judges by what other cameras showed: a worker would learn this one first."""
-    from bundles.bundle import load_bundle  # noqa: PLC0415 - needs an extra
+def hint_of_strangers(bundle: Path, calibration: Calibration, data: Path) -> str | None:
+    """What to do where a bundle judged by what other cameras showed; None where it did not.
 
-    calibration = load_bundle(bundle).calibration
+    Args:
+        bundle: its folder.
+        calibration: of the bundle.
+        data: of a camera, which it is for if it was trained on a folder of this name.
+    """
     if calibration.memory_frames is None or calibration.cameras == "any":
-        return
+        return None
     place = data.absolute()
     if any(place.parts[-len(parts) :] == parts for parts in (Path(name).parts for name in calibration.cameras)):
-        return
+        return None
     words = ["engram", "calibrate", "--bundle", name_of(bundle), "--data", str(data), "--out", f"models/{place.name}"]
-    log.warning(
-        "the live score judges by a memory of %d other cameras, where a worker learns a camera's own first; to measure"
-        " that, make a bundle that has learned this one: %s",
-        len(calibration.cameras),
-        shlex.join(words),
-    )
+    text = f"the live score judged by a memory of {len(calibration.cameras)} other cameras, where a worker learns a"
+    return f"{text} camera's own first; to measure that, make a bundle that has: {shlex.join(words)}"
 
 
 def _print(told: dict[str, Any]) -> None:
