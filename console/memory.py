@@ -97,7 +97,7 @@ class MemoryDesk:
         data = event.data
         try:
             bank = self._store.read(data.provenance.bank_id)
-            like = exemplar_of(verdict_on(data, Statement("real", "console", self._now()), "today"))
+            like = exemplar_of(verdict_on(data, Statement("real", "console"), self._now(), "today"))
         except (TransientError, SettingsError, BadMessageError):
             return None
         if bank is None or bank.normality is None or bank.bundle_digest != data.provenance.bundle_digest:

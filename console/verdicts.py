@@ -1,28 +1,17 @@
 """What people said of events and what came of it; and how a verdict is made of an event."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from console.kept import Ledger, Row
 from consumers.verdicts import Statement, new_verdict_id, verdict_on
 from schemas.codec import encode_message
 from schemas.messages import AnomalyEvent
-from schemas.verdicts import Judgement, OperatorVerdict, Scope, VerdictOutcome
+from schemas.verdicts import OperatorVerdict, Scope, VerdictOutcome
 
 MAX_VERDICTS = 20_000
 MAX_PER_EVENT = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Saying:
-    """What somebody wants to say of an event."""
-
-    judgement: Judgement
-    operator: str
-    scope: Scope = "place"
-    reason: str = ""
-    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +89,11 @@ class VerdictBook:
             self._ledger.drop("outcome", verdict_id)
 
 
-def verdict_of(event: AnomalyEvent, saying: Saying, given_at: datetime) -> OperatorVerdict:
+def verdict_of(event: AnomalyEvent, said: Statement, given_at: datetime) -> OperatorVerdict:
     """The verdict on the topic; of one that teaches or guards, with what the event looked like.
 
     Raises:
         SettingsError: nothing can be said of such an event, or not so.
     """
-    scope = saying.scope if saying.judgement == "normal" else "place"
-    said = Statement(saying.judgement, saying.operator, given_at, scope, saying.reason, saying.expires_at)
-    return verdict_on(event.data, said, new_verdict_id())
+    where: Scope = said.scope if said.judgement == "normal" else "place"
+    return verdict_on(event.data, replace(said, scope=where), given_at, new_verdict_id())

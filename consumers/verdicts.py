@@ -27,22 +27,20 @@ BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What is said, by whom, when.
+    """What is said, and by whom.
 
     Attributes:
         judgement, scope: see ``schemas.verdicts``.
         operator: as in ``ann@desk2``.
-        given_at: UTC.
         reason: in words; may be empty.
         expires_at: from then on as if nothing had been said; None = it stays.
 
     Raises:
-        SettingsError: operator, reason or expiry cannot be.
+        SettingsError: operator or reason cannot be.
     """
 
     judgement: Judgement
     operator: str
-    given_at: datetime
     scope: Scope = "place"
     reason: str = ""
     expires_at: datetime | None = None
@@ -53,8 +51,6 @@ class Statement:
                 raise SettingsError(f"the {what} must be one line of at most {longest} letters, got {text[:60]!r}")
         if not self.operator.strip():
             raise SettingsError("the operator must say who speaks, got nothing; as in ann@desk2")
-        if self.expires_at is not None and self.expires_at <= self.given_at:
-            raise SettingsError(f"a verdict must end after it was given, {self.expires_at:%Y-%m-%dT%H:%M:%SZ} is over")
 
 
 def new_verdict_id() -> str:
@@ -62,17 +58,20 @@ def new_verdict_id() -> str:
     return secrets.token_hex(16)
 
 
-def verdict_on(event: EventData, said: Statement, verdict_id: str) -> OperatorVerdict:
+def verdict_on(event: EventData, said: Statement, given_at: datetime, verdict_id: str) -> OperatorVerdict:
     """What is said of an event, with what it looked like.
 
     Args:
         event: its newest state that is at hand.
         said: of it.
+        given_at: UTC.
         verdict_id: the same for the same verdict, however often it is sent, see ``new_verdict_id``.
 
     Raises:
-        SettingsError: nothing can be said of such an event.
+        SettingsError: nothing can be said of such an event, or not for so long.
     """
+    if said.expires_at is not None and said.expires_at <= given_at:
+        raise SettingsError(f"a verdict must end after it was given, {said.expires_at:%Y-%m-%dT%H:%M:%SZ} is over")
     if event.trouble is not None:
         text = f"a verdict must be on what a camera shows, '{event.event_id}' says that the camera itself is in trouble"
         raise SettingsError(f"{text} ({event.trouble}); put the camera right, or let it learn anew")
@@ -87,7 +86,7 @@ def verdict_on(event: EventData, said: Statement, verdict_id: str) -> OperatorVe
         scope=said.scope,
         operator=said.operator,
         reason=said.reason,
-        given_at=said.given_at,
+        given_at=given_at,
         expires_at=said.expires_at,
         trace=_trace(event) if shows else None,
         extents=event.extents if shows and event.trace is not None else (),

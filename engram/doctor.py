@@ -162,7 +162,7 @@ def _macs(kafka: KafkaSection) -> _Seen:
     """Whether what teaches and what is scored is told from what anybody has written."""
     seals = seals_of(kafka)
     if seals is None:
-        return _Seen("no keys: frames, proposals and verdicts are believed whoever wrote them")
+        return _Seen("no keys: frames, proposals, states and verdicts are believed whoever wrote them")
     keys = {topic: [key.id for key in seals.keys_of(topic)] for topic in sealed_by(kafka)}
     told = (f"{topic} by {' or '.join(ids)}" if ids else f"{topic} not" for topic, ids in keys.items())
     return _Seen(f"records have MACs: {', '.join(told)}")

@@ -78,6 +78,15 @@ class Record:
         return next((value for key, value in self.headers if key == name), None)
 
 
+Look = Callable[[Record], Record]
+"""What a record goes through before it is believed: the same record, perhaps with a flaw."""
+
+
+def as_it_is(record: Record) -> Record:
+    """The ``Look`` that finds no flaw."""
+    return record
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One ownership of one partition by this process; ``epoch`` grows with every assignment and rewind."""
@@ -94,11 +103,13 @@ class Assigned:
     Attributes:
         committed_offset: first offset not yet handled by any earlier owner.
         states: newest value per key of the same-numbered partition of the state topic (empty without one).
+        doubted: likewise, of keys of which that topic holds records with a flaw only.
     """
 
     claim: Claim
     committed_offset: int
     states: Mapping[str, bytes] = field(default_factory=dict)
+    doubted: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +297,12 @@ class Bus(Protocol):
         """A new publisher."""
 
     def subscription(
-        self, topics: Sequence[str], group: str, state_topic: str | None = None, begin: Begin = "oldest"
+        self,
+        topics: Sequence[str],
+        group: str,
+        state_topic: str | None = None,
+        begin: Begin = "oldest",
+        look: Look = as_it_is,
     ) -> Subscription:
         """Join ``group`` on ``topics``, which must exist.
 
@@ -297,6 +313,8 @@ class Bus(Protocol):
                 written by the owner of partition p, through an outbox, and handed to the next owner.
             begin: where a partition begins of which the group has never committed a position. ``newest`` is a moment,
                 not a place: who must miss nothing from then on commits the offset that it was assigned.
+            look: what each record of the state topic goes through; one that has a flaw then is as if it were not there,
+                and the one before it of the same key, if the topic still holds it, goes on being the newest.
 
         Raises:
             FatalError: a topic does not exist, or the state topic has another number of partitions.

@@ -17,6 +17,7 @@ from messaging.ports import (
     Begin,
     Bus,
     Intake,
+    Look,
     Outbox,
     OutRecord,
     Places,
@@ -27,6 +28,7 @@ from messaging.ports import (
     Subscription,
     TooLargeError,
     TopicSpec,
+    as_it_is,
 )
 from schemas.codec import HEADER
 from schemas.errors import BadMessageError, FatalError, SettingsError
@@ -169,10 +171,17 @@ class SealedBus:
         return SealedPublisher(self._bus.publisher(), self._seals)
 
     def subscription(
-        self, topics: Sequence[str], group: str, state_topic: str | None = None, begin: Begin = "oldest"
+        self,
+        topics: Sequence[str],
+        group: str,
+        state_topic: str | None = None,
+        begin: Begin = "oldest",
+        look: Look = as_it_is,
     ) -> "SealedSubscription":
         """See ``ports.Bus``."""
-        return SealedSubscription(self._bus.subscription(topics, group, state_topic, begin), self._seals)
+        seals = self._seals
+        within = self._bus.subscription(topics, group, state_topic, begin, lambda record: look(seals.looked_at(record)))
+        return SealedSubscription(within, seals)
 
     def outbox(self, subscription: Subscription, writer_id: str) -> "SealedOutbox":
         """See ``ports.Bus``."""

@@ -13,11 +13,24 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Literal, Protocol
 
-from messaging.ports import Begin, Bus, Claim, Delivery, Intake, Outbox, OutRecord, Progress, Publisher, Subscription
+from messaging.ports import (
+    Begin,
+    Bus,
+    Claim,
+    Delivery,
+    Intake,
+    Look,
+    Outbox,
+    OutRecord,
+    Progress,
+    Publisher,
+    Subscription,
+    as_it_is,
+)
 from schemas.codec import HEADER, decode_message
 from schemas.errors import BadMessageError
 from schemas.messages import FrameHeader
-from schemas.traceparent import TRACEPARENT, traceparent_of
+from schemas.traceparent import TRACEPARENT, TRACESTATE, traceparent_of, tracestate_of
 
 SpanKind = Literal["internal", "producer", "consumer"]
 Attributes = Mapping[str, str | int]
@@ -69,6 +82,11 @@ def context_of(delivery: Delivery) -> str | None:
     return None if value is None else traceparent_of(value)
 
 
+def state_of(delivery: Delivery) -> str | None:
+    """The ``tracestate`` that goes with ``context_of``, which is not None. Spans of ours leave it as it is."""
+    return tracestate_of(delivery.record.header(TRACESTATE))
+
+
 def stage(tracer: Tracer | None, name: str, parents: Iterable[str | None]) -> AbstractContextManager[None]:
     """What happens within is a span of each of ``parents``, which are looked at only where there is a tracer."""
     return _NOTHING if tracer is None else _stage(tracer, name, [parent for parent in parents if parent is not None])
@@ -114,10 +132,15 @@ class TracedBus:
         return TracedPublisher(self._bus.publisher(), self._tracer, self._frames, self._now_ns)
 
     def subscription(
-        self, topics: Sequence[str], group: str, state_topic: str | None = None, begin: Begin = "oldest"
+        self,
+        topics: Sequence[str],
+        group: str,
+        state_topic: str | None = None,
+        begin: Begin = "oldest",
+        look: Look = as_it_is,
     ) -> Subscription:
         """See ``ports.Bus``."""
-        within = self._bus.subscription(topics, group, state_topic, begin)
+        within = self._bus.subscription(topics, group, state_topic, begin, look)
         return TracedSubscription(within, self._tracer) if self._frames in topics else within
 
     def outbox(self, subscription: Subscription, writer_id: str) -> Outbox:

@@ -9,10 +9,10 @@ from typing import Any
 
 from schemas.codec import EVENT_HEADERS, HEADER
 from schemas.topics import TopicNames
-from schemas.traceparent import PATTERN, TRACEPARENT
+from schemas.traceparent import PATTERN, STATE_PATTERN, TRACEPARENT, TRACESTATE
 
 ASYNCAPI = "3.0.0"
-CONTRACT = "1.4.0"
+CONTRACT = "1.5.0"
 """Of the document; raised with the minor of any message."""
 KAFKA_BINDING = "0.5.0"
 JSON = "application/json"
@@ -134,13 +134,25 @@ def _channel(address: str, name: str, channel: Channel) -> dict[str, Any]:
     }
 
 
+_TRACED = {
+    CHANNELS["frames"].message: "passed on to events that the frame begins, and to proposals that it is part of",
+    CHANNELS["memory_updates"].message: "of the newest of its frames that has one",
+}
+"""Messages whose records may be of a trace."""
+
+
 def _message(name: str, channel: Channel) -> dict[str, Any]:
     schema = {"$ref": f"./{name}.json"}
     is_json = channel.content_type.endswith("json")
     header = {HEADER: {"type": "string", "contentMediaType": JSON, "contentSchema": schema}}
-    if name == CHANNELS["frames"].message:
-        text = "W3C Trace Context; passed on to the events that the frame begins"
-        header[TRACEPARENT] = {"type": "string", "pattern": PATTERN, "description": text}
+    text = _TRACED.get(name)
+    if text is not None:
+        header[TRACEPARENT] = {"type": "string", "pattern": PATTERN, "description": f"W3C Trace Context; {text}"}
+        header[TRACESTATE] = {
+            "type": "string",
+            "pattern": STATE_PATTERN,
+            "description": f"what goes with {TRACEPARENT}",
+        }
     content_type = {"type": "string", "const": channel.content_type}
     headers = {"content-type": content_type} if channel.content_type != JSON else {}
     return {

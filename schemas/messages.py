@@ -28,7 +28,7 @@ from pydantic import (
 )
 from pydantic.json_schema import JsonSchemaValue
 
-from schemas.traceparent import PATTERN, TRACEPARENT, traceparent_of
+from schemas.traceparent import PATTERN, STATE_PATTERN, TRACEPARENT, TRACESTATE, traceparent_of, tracestate_of
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 DerivedId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,255}$")]
@@ -90,6 +90,19 @@ def _passed_on(value: Any, info: ValidationInfo) -> str | None:
 
 TraceParent = Annotated[Annotated[str, StringConstraints(pattern=PATTERN)] | None, BeforeValidator(_passed_on)]
 """Anybody may have written it, so a reader takes one that is wrong for none."""
+
+
+def _state_passed_on(value: Any, info: ValidationInfo) -> str | None:
+    found = tracestate_of(value) if isinstance(value, str) else None
+    if found is None and value is not None and info.context != READING:
+        raise ValueError(f"{TRACESTATE} must be as W3C Trace Context has it")
+    return found
+
+
+TraceState = Annotated[
+    Annotated[str, StringConstraints(pattern=STATE_PATTERN)] | None, BeforeValidator(_state_passed_on)
+]
+"""Likewise."""
 
 Clock = Annotated[Literal["ntp", "camera", "arrival", "media"], Growing()]
 """Where ``captured_at`` comes from: a synchronised clock, the camera, the producer on arrival, or a file's timeline."""
@@ -319,7 +332,7 @@ class Provenance(Message):
 class EventData(Message):
     """State of one event at one phase. Each carries the whole state (but see ``thumbnail``) and can be read alone."""
 
-    minor: ClassVar[int] = 4
+    minor: ClassVar[int] = 5
 
     schema_version: Literal[1] = 1
     event_id: DerivedId = Field(
@@ -389,7 +402,7 @@ class AnomalyEvent(Message):
     subject: str
     time: UtcTime = Field(description="capture time of the frame that caused this message")
     datacontenttype: Literal["application/json"] = "application/json"
-    dataschema: str = Field(default="urn:engram:schema:anomaly-event-data:1.4", max_length=256)
+    dataschema: str = Field(default="urn:engram:schema:anomaly-event-data:1.5", max_length=256)
     partitionkey: Id
     sequence: str = Field(pattern=r"^\d{20}$")
     traceparent: TraceParent = Field(
@@ -397,6 +410,11 @@ class AnomalyEvent(Message):
         exclude_if=_is_none,
         description="trace of the first frame of the event that has one (CloudEvents' distributed tracing); left out"
         " where none has; since 1.4",
+    )
+    tracestate: TraceState = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="what came with ``traceparent`` for those who trace; left out where nothing did; since 1.5",
     )
     data: EventData
 

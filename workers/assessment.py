@@ -21,7 +21,7 @@ from memory_store.exemplar import Exemplar
 from memory_store.normality import Normality
 from messaging.dead_letters import dead_letter
 from messaging.ports import Delivery, OutRecord
-from messaging.tracing import context_of
+from messaging.tracing import context_of, state_of
 from schemas.codec import EVENT_HEADERS, encode_message
 from schemas.errors import BadMessageError
 from schemas.messages import AnomalyEvent, EndReason, FrameHeader, FrameScore, HeatMap, Peak, RecognitionState
@@ -58,12 +58,14 @@ NOTHING_SEEN = Sight(HeatMap(rows=0, columns=0, values=(), scale="common"))
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One clip's result, and what it was computed from."""
+    """One clip's result, and what it was computed from; ``traceparent``, ``tracestate``: of the frame's record."""
 
     header: FrameHeader
     result: ClipResult
     bank: BankRef
     standard: Standard
+    traceparent: str | None
+    tracestate: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,9 @@ class Assessor:
                 assert result is not None, "a clip needs a result"
                 self._enter(camera, header, output)
                 standard = self.standards.of(bank.digest, counted, said, camera.camera_id)
-                found = Finding(header, result, bank, standard)
+                traceparent = context_of(admitted.delivery)
+                tracestate = None if traceparent is None else state_of(admitted.delivery)
+                found = Finding(header, result, bank, standard, traceparent, tracestate)
                 self._judge(admitted, self._as_known(camera, found), tally, output)
         output.claims.add(admitted.delivery.claim)
         output.note_arrival(admitted.delivery.record.timestamp_ms)
@@ -195,7 +199,7 @@ class Assessor:
         irregularity = found.standard.look(found.result)
         live = found.standard.score(irregularity.measures, camera.smoothing)
         camera.smoothing = live.smoothing
-        seen = _observation(found, irregularity.measures, live.anomaly_score, context_of(clip.delivery))
+        seen = _observation(found, irregularity.measures, live.anomaly_score)
         self._follow_trouble(camera, seen, output)
         if self._is_followed(camera, found, output):
             rules = self._rules(camera, found.header.fps)
@@ -306,6 +310,7 @@ class Assessor:
             camera.draft = begin(found.header, found.bank, found.result.sums, look)
         else:
             camera.draft = extend(camera.draft, found.header, found.result.sums, look)
+        camera.draft = camera.draft.within(found.traceparent, found.tracestate)
         if camera.draft.is_due(self.options.proposal_interval_s):
             self.flush_draft(camera, output)
 
@@ -392,7 +397,7 @@ def lost_by(camera: Camera) -> EndReason:
     return "worker_lost" if camera.is_overlooked else "camera_lost"
 
 
-def _observation(found: Finding, measures: FrameMeasures, anomaly_score: float, traceparent: str | None) -> Observation:
+def _observation(found: Finding, measures: FrameMeasures, anomaly_score: float) -> Observation:
     """What the tracker sees of a frame, but for what is told of a peak."""
     header = found.header
     peak = Peak(
@@ -404,4 +409,12 @@ def _observation(found: Finding, measures: FrameMeasures, anomaly_score: float, 
         regular_score=measures.regular_score,
         offset_s=header.offset_s,
     )
-    return Observation(header.session_id, peak, NOTHING_SEEN, found.bank, header.clock, traceparent=traceparent)
+    return Observation(
+        header.session_id,
+        peak,
+        NOTHING_SEEN,
+        found.bank,
+        header.clock,
+        traceparent=found.traceparent,
+        tracestate=found.tracestate,
+    )

@@ -3,9 +3,10 @@
 The window of images is rebuilt from the log; ``CameraState`` travels through the compacted topic ``camera-states``, in
 the same transaction as the scores it led to, so both always tell the same story.
 
-Whoever can write that topic must not be able to silence a camera, so a state is believed only as far as it is harmless:
-ids, times and numbers are checked, a state from the future or about records that were not handled yet is refused
-(``checked_state``), and what a cursor takes for over is so only for frames that are not newer (``skip_reason``).
+Whoever can write that topic must not be able to silence a camera. Where workers have keys, a state has a MAC. Without
+one it is believed only as far as it is harmless: ids, times and numbers are checked, a state from the future or about
+records that were not handled yet is refused (``checked_state``), and what a cursor takes for a repeat or for over is so
+only for frames that are not newer than it, nor than the hand-over (``skip_reason``).
 """
 
 from collections.abc import Mapping
@@ -34,7 +35,7 @@ REMEMBERED_SESSIONS = 8
 REVIVAL = timedelta(seconds=30)
 """A session that was taken for over goes on if its frames are newer by so much than all that came after it."""
 CLOCK_SLACK = timedelta(minutes=5)
-"""So far ahead of ours a camera's clock may be; it also bounds how long a forged state can pass frames for repeats."""
+"""So far ahead of ours a camera's clock may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,8 @@ class Camera:
     Attributes:
         seen_at_s: when its newest record was handled, on the worker's clock.
         is_silent: whether it was noticed that nothing comes any more.
+        replayed: sessions of the frames that an earlier owner handled and that were read again, until the first that is
+            handled here.
         is_overlooked: whether the log deleted records, perhaps of it, before they were read, since its newest one.
         twin_told_at_s: when it was last said that two send under its name.
         rate: at which its frames come.
@@ -109,6 +112,7 @@ class Camera:
     draft: Draft | None = None
     seen_at_s: float = 0.0
     is_silent: bool = False
+    replayed: set[str] = field(default_factory=set)
     is_overlooked: bool = False
     twin_told_at_s: float = float("-inf")
     rate: Rate | None = None
@@ -200,24 +204,35 @@ def view_of(camera: Camera, partition: int) -> CameraView:
     )
 
 
-def skip_reason(cursor: Cursor | None, header: FrameHeader) -> SkipReason | None:
+def skip_reason(cursor: Cursor | None, header: FrameHeader, revival: timedelta = REVIVAL) -> SkipReason | None:
     """Why a record must not be handled (again), if so.
 
     A repeat has the capture time of its first coming, so a frame that is newer than the cursor is none, whatever its
-    index; and a session that was closed, but still sends when nothing else has for a while, goes on.
+    index; and a session that was closed, but still sends when nothing else has for a while (``revival``), goes on.
     """
     if cursor is None:
         return None
     newest = cursor.last_at or header.captured_at
     if header.session_id in cursor.closed_sessions:
-        if header.captured_at > newest + REVIVAL:
+        if header.captured_at > newest + revival:
             return None
         is_ours = header.session_id == cursor.session_id  # ended by its own end record
         began = cursor.began_at or header.captured_at
         return "twin_session" if not is_ours and header.captured_at > began else "old_session"
     if header.session_id == cursor.session_id and header.frame_index <= cursor.last_frame:
-        return None if header.captured_at > newest + REVIVAL else "duplicate"
+        return None if header.captured_at > newest else "duplicate"
     return None
+
+
+def revival_of(camera: Camera, session_id: str) -> timedelta:
+    """How much newer the frames of a session must be than the cursor that calls it over.
+
+    A camera whose last frames are of that session alone is in it: a state that calls it over is forged, or the frames
+    were the first in a while. What remains is that they must be newer.
+    """
+    closed = camera.cursor.closed_sessions if camera.cursor is not None else ()
+    is_alone = session_id in camera.replayed and camera.replayed.issubset(closed)
+    return timedelta(0) if is_alone else REVIVAL
 
 
 def advanced(cursor: Cursor | None, header: FrameHeader) -> Cursor:
@@ -314,9 +329,9 @@ def checked_state(state: CameraState, committed_offset: int, now: datetime) -> C
     if len(state.cursor.closed_sessions) > REMEMBERED_SESSIONS:
         text = f"it must name at most {REMEMBERED_SESSIONS} sessions, it has {len(state.cursor.closed_sessions)}"
         raise BadMessageError("bad_state", text)
-    if state.cursor.last_at is None:  # written by an older Engram; what is newer than now is new
-        return replace(state, cursor=replace(state.cursor, last_at=now))
-    return state
+    # Nothing was handled before it was captured. States of an older Engram do not say when it was.
+    last_at = min(state.cursor.last_at or now, now)
+    return replace(state, cursor=replace(state.cursor, last_at=last_at))
 
 
 def restored(camera_id: str, state: CameraState, window: Window, now_s: float) -> Camera:

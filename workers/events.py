@@ -52,6 +52,7 @@ def event_message(report: Report, scene: Scene, rules: EventRules, trouble: Trou
             "partitionkey": scene.camera_id,
             "sequence": f"{sequence:020d}",
             "traceparent": report.happening.traceparent,
+            "tracestate": report.happening.tracestate,
             "data": _data(event_id, report, scene, rules).model_copy(update={"trouble": trouble}),
         }
     )

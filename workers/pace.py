@@ -17,6 +17,7 @@ BATCH_FRAMES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 NETWORK_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 CAPTURE_TO_SCORE_S = (0.05, 0.1, 0.15, 0.2, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 TOLD_EVERY_S = 60.0
+SOMEWHAT = 0.25
 
 
 class Histogram:
@@ -115,6 +116,10 @@ class Pace:
 class LateWarning:
     """Says that scores come too late, once a minute while they do, and when they do no more.
 
+    A worker that is a little too slow becomes late slowly, so it is told as well when scores that are somewhat late
+    (``SOMEWHAT`` of the limit) have become later within half the limit: long before they are too late, and not while a
+    worker catches up.
+
     Args:
         limit_s: how late is too late; None = never.
     """
@@ -122,6 +127,7 @@ class LateWarning:
     def __init__(self, limit_s: float | None) -> None:
         self._limit_s = limit_s
         self._told_at_s: float | None = None
+        self._mark: tuple[float, float] | None = None
 
     def look(self, behind_s: float, lag: int, now_s: float) -> None:
         """Hold what is against the limit.
@@ -133,7 +139,7 @@ class LateWarning:
         """
         if self._limit_s is None:
             return
-        if behind_s > self._limit_s:
+        if self._is_growing(behind_s, now_s, self._limit_s) or behind_s > self._limit_s:
             if self._told_at_s is None or now_s - self._told_at_s >= TOLD_EVERY_S:
                 self._told_at_s = now_s
                 text = "scores are %.0f s late, %d records wait: this worker is slower than its cameras; add workers,"
@@ -141,3 +147,13 @@ class LateWarning:
         elif self._told_at_s is not None and behind_s <= self._limit_s / 2:
             self._told_at_s = None
             _log.info("scores are no longer late: %.1f s, %d records wait", behind_s, lag)
+
+    def _is_growing(self, behind_s: float, now_s: float, limit_s: float) -> bool:
+        """Whether scores are later than half the limit ago; it is looked at that often."""
+        if behind_s <= SOMEWHAT * limit_s:
+            self._mark = None
+            return False
+        if self._mark is not None and now_s - self._mark[0] < limit_s / 2:
+            return False
+        before, self._mark = self._mark, (now_s, behind_s)
+        return before is not None and behind_s > before[1]

@@ -14,7 +14,7 @@ from schemas.arrays import UInt8
 from schemas.errors import BadMessageError
 from schemas.messages import EARLIEST, FrameHeader
 from workers.arrivals import Arrival
-from workers.camera import Camera, CameraState, SkipReason, advanced, begins_session, restored, skip_reason
+from workers.camera import Camera, CameraState, SkipReason, advanced, begins_session, restored, revival_of, skip_reason
 from workers.continuity import follows, position_of
 from workers.windows import Window, WindowFrame
 
@@ -134,10 +134,11 @@ class Partition:
             return Dead(delivery, None, arrival.error)
         camera = self.camera(header.camera_id)
         camera.offset = delivery.record.offset
-        skip = skip_reason(camera.cursor, header)
+        skip = skip_reason(camera.cursor, header, revival_of(camera, header.session_id))
         if skip is not None:
             return Skipped(delivery, camera, header, skip)
         camera.seen_at_s, camera.is_silent = now_s, False
+        camera.replayed.clear()
         if begins_session(camera.cursor, header):
             camera.window.clear()
         camera.cursor = advanced(camera.cursor, header)
@@ -152,8 +153,12 @@ class Partition:
     def _refill(self, arrival: Arrival) -> Skipped:
         """Rebuild a window from a record an earlier owner handled; no output, whatever is wrong was reported then."""
         header = arrival.header
-        if header is not None and header.kind == "frame":
+        if header is not None and header.kind == "end_of_session":
+            if header.camera_id in self.cameras:
+                self.cameras[header.camera_id].replayed.discard(header.session_id)
+        elif header is not None:
             camera = self.camera(header.camera_id)
+            camera.replayed.add(header.session_id)
             cursor, frames = camera.cursor, camera.window.frames
             is_of_session = cursor is None or cursor.session_id == header.session_id
             # An earlier owner skipped a frame that came once more or too late.

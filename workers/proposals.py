@@ -15,6 +15,7 @@ from memory_store.proposal import ItemSums
 from messaging.ports import OutRecord
 from schemas.codec import encode_header, encode_proposal_arrays
 from schemas.messages import FrameHeader, ProposalHeader
+from schemas.traceparent import TRACEPARENT, TRACESTATE
 from workers.tracker import BankRef
 
 WHOLE_SHARE = 0.8
@@ -27,6 +28,7 @@ class Draft:
 
     Attributes:
         looks: the frames for the memory of normality; none where the bundle has none.
+        traceparent, tracestate: of the newest frame that has the first.
     """
 
     bank: BankRef
@@ -38,10 +40,16 @@ class Draft:
     captured_to: datetime
     sums: ItemSums
     looks: tuple[Look, ...] = ()
+    traceparent: str | None = None
+    tracestate: str | None = None
 
     def continued_by(self, header: FrameHeader, bank: BankRef) -> bool:
         """Whether a frame may join: same session, same bank content."""
         return self.session_id == header.session_id and self.bank.digest == bank.digest
+
+    def within(self, traceparent: str | None, tracestate: str | None) -> "Draft":
+        """With the trace of its newest frame, if that has one."""
+        return self if traceparent is None else replace(self, traceparent=traceparent, tracestate=tracestate)
 
     def is_due(self, interval_s: float) -> bool:
         """Whether it spans its share of capture time."""
@@ -128,4 +136,6 @@ def proposal_record(draft: Draft, camera_id: str, bundle_digest: str, topic: str
         normality=of,
     )
     value = encode_proposal_arrays(draft.sums.running_max_M, draft.sums.sums_MC, draft.sums.counts_M)
-    return OutRecord(topic, draft.bank.bank_id, value + counts, encode_header(header))
+    told = ((TRACEPARENT, draft.traceparent), (TRACESTATE, draft.tracestate))
+    trace = tuple((name, line.encode()) for name, line in told if line is not None)
+    return OutRecord(topic, draft.bank.bank_id, value + counts, (*encode_header(header), *trace))

@@ -31,6 +31,7 @@ from schemas.messages import (
     ScorePoint,
     Thumbnail,
     TraceParent,
+    TraceState,
     Unit,
     UtcTime,
     Word,
@@ -112,7 +113,7 @@ class Observation:
     """One scored frame as the tracker sees it.
 
     ``sight`` matters only where the score peaks (``is_peak``), ``trace`` where the frame is anomalous
-    (``is_anomalous``). ``traceparent`` is of the frame's record.
+    (``is_anomalous``). ``traceparent`` and ``tracestate`` are of the frame's record.
     """
 
     session_id: str
@@ -122,6 +123,7 @@ class Observation:
     clock: str
     trace: "Trace | None" = None
     traceparent: str | None = None
+    tracestate: str | None = None
 
     @property
     def frame_index(self) -> int:
@@ -154,7 +156,7 @@ class Happening:
         gaps: the first frames without a score among those so far; some may lie behind ``last_frame``.
         stretches: anomalous stretches with calm frames between them.
         trace: over the anomalous frames; None in an event that an older Engram began.
-        traceparent: of the first anomalous frame that has one.
+        traceparent, tracestate: of the first anomalous frame that has the first.
     """
 
     session_id: Id
@@ -183,6 +185,7 @@ class Happening:
     stretches: Annotated[int, Field(ge=1)] = 1
     trace: Trace | None = None
     traceparent: TraceParent = None
+    tracestate: TraceState = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +307,7 @@ def _begin(seen: Observation) -> Happening:
             num_scored=1,
             trace=seen.trace,
             traceparent=seen.traceparent,
+            tracestate=seen.tracestate,
         ),
         seen,
     )
@@ -319,6 +323,7 @@ def _extend(state: Happening, seen: Observation) -> Happening:
         stretches=state.stretches + (state.num_calm > 0),
         trace=state.trace.with_(seen.trace) if state.trace and seen.trace else state.trace,
         traceparent=state.traceparent or seen.traceparent,
+        tracestate=state.tracestate if state.traceparent else seen.tracestate,
     )
     if seen.score > state.peak.anomaly_score:
         sight = seen.sight

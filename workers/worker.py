@@ -41,6 +41,7 @@ IDLE_WAIT_S = 0.2
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.2, 10.0
 SUMMARY_INTERVAL_S = 60.0
 TWIN_INTERVAL_S = 60.0
+NAMES_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,20 +250,35 @@ class Worker:
                 assigned, states, self._engine.predictor.clip_format, self._monotonic()
             )
             self._partitions[assigned.claim] = partition
-            for camera_id in unreadable:
-                self._end_orphan(assigned, camera_id)
+            self._tell_doubted(assigned)
+            for camera_id, payload in [(one, assigned.states[one]) for one in unreadable] + [*assigned.doubted.items()]:
+                self._end_orphan(assigned.claim, camera_id, payload)
             number = assigned.claim.partition
             log.info(
                 "partition %d is ours from offset %d", number, assigned.committed_offset, extra={"partition": number}
             )
 
-    def _end_orphan(self, assigned: Assigned, camera_id: str) -> None:
+    def _tell_doubted(self, assigned: Assigned) -> None:
+        """One line, however many there are: anybody can make them up."""
+        if not assigned.doubted:
+            return
+        number, names = assigned.claim.partition, sorted(assigned.doubted)
+        log.warning(
+            "partition %d: %d states have no MAC by a key that this worker holds (bad_state), their cameras start anew:"
+            " %s",
+            number,
+            len(names),
+            ", ".join(f"{name:.64}" for name in names[:NAMES_TOLD]) + (", …" if len(names) > NAMES_TOLD else ""),
+            extra={"partition": number},
+        )
+
+    def _end_orphan(self, claim: Claim, camera_id: str, payload: bytes) -> None:
         """A state that cannot be used may tell of an event that is open: it gets its end all the same."""
-        happening = left_open(camera_id, assigned.states[camera_id])
+        happening = left_open(camera_id, payload)
         if happening is not None:
-            camera = self._partitions[assigned.claim].camera(camera_id)
+            camera = self._partitions[claim].camera(camera_id)
             camera.happening = happening
-            self._forget_camera(assigned.claim, camera, "worker_lost")
+            self._forget_camera(claim, camera, "worker_lost")
 
     def _process(self, arrivals: list[Arrival]) -> None:
         """Windows, then the network on all clips at once, then scores and events, each in log order."""

@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
-from console.verdicts import Saying, verdict_of
+from console.verdicts import verdict_of
 from console.web.entry import FormOperator
 from console.web.pages import event_context, event_of
 from console.web.site import Site
 from consumers.verdicts import MAX_REASON as MAX_SAID
+from consumers.verdicts import Statement
 from memory_store.interventions import MAX_REASON
 from schemas.codec import decode_message
 from schemas.messages import AnomalyEvent
@@ -22,7 +23,7 @@ Given = Literal["normal", "real", "skip", "undo"]
 Days = Literal["", "1", "7", "30"]
 
 
-def give(site: Site, event_id: str, saying: Saying) -> OperatorVerdict:
+def give(site: Site, event_id: str, said: Statement) -> OperatorVerdict:
     """Publish a verdict on an event and show it at once; its outcome comes from the coordinator.
 
     Raises:
@@ -30,10 +31,10 @@ def give(site: Site, event_id: str, saying: Saying) -> OperatorVerdict:
     """
     board = site.parts.board
     event = decode_message(AnomalyEvent, event_of(site, event_id).body)
-    said, _ = board.said(event_id)
+    before, _ = board.said(event_id)
     # After all that was said before, whatever the clocks of those who said it: the verdict given last counts.
-    given_at = max([board.now(), *(one.verdict.given_at + TICK for one in said)])
-    verdict = verdict_of(event, saying, given_at)
+    given_at = max([board.now(), *(one.verdict.given_at + TICK for one in before)])
+    verdict = verdict_of(event, said, given_at)
     site.parts.say(verdict)
     board.take_verdict(verdict)
     return verdict
@@ -54,7 +55,7 @@ def action_routes(site: Site) -> APIRouter:
         reason: Annotated[str, Form(max_length=MAX_SAID)] = "",
     ) -> Response:
         expires = site.parts.board.now() + timedelta(days=int(days)) if days and judgement == "normal" else None
-        give(site, event_id, Saying(judgement, visitor.grant.name, scope, one_line(reason), expires))
+        give(site, event_id, Statement(judgement, visitor.grant.name, scope, one_line(reason), expires))
         if "hx-request" in request.headers:
             return site.page("parts/said.html", visitor, event_context(site, event_id))
         return RedirectResponse(site.url(f"/events/{event_id}"), 303)
@@ -68,7 +69,7 @@ def action_routes(site: Site) -> APIRouter:
     ) -> Response:
         here = [event_id for event_id in dict.fromkeys(ids or ()) if site.parts.board.event(event_id) is not None]
         for event_id in here:
-            give(site, event_id, Saying(judgement, visitor.grant.name))
+            give(site, event_id, Statement(judgement, visitor.grant.name))
         if "hx-request" in request.headers:
             return site.page("parts/done.html", visitor, {"judgement": judgement, "ids": here})
         return RedirectResponse(site.url("/queue"), 303)

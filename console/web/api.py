@@ -14,12 +14,13 @@ from console.cameras import CameraCard
 from console.events import EventCard
 from console.memory import BankLine, MemoryDesk
 from console.plumbing import Account, Lag
-from console.verdicts import Said, Saying
+from console.verdicts import Said
 from console.web.actions import Given, give, one_line
 from console.web.entry import ApiOperator, Viewer, visitor_of
 from console.web.pages import PICTURE, Asked, event_of, medium
 from console.web.site import Site
 from consumers.verdicts import MAX_REASON as MAX_SAID
+from consumers.verdicts import Statement
 from memory_store.interventions import MAX_REASON
 from schemas.codec import decode_message
 from schemas.media import EventMedia
@@ -145,8 +146,8 @@ def api_routes(site: Site) -> APIRouter:
     @routes.post("/events/{event_id}/verdicts", status_code=201)
     def say(visitor: ApiOperator, event_id: str, wanted: VerdictRequest) -> VerdictAnswer:
         """Say something of an event, or undo what was said. What it changed comes later: ask for the event again."""
-        saying = Saying(wanted.judgement, visitor.grant.name, wanted.scope, one_line(wanted.reason), wanted.expires_at)
-        return VerdictAnswer(verdict=give(site, event_id, saying), outcome=None)
+        said = Statement(wanted.judgement, visitor.grant.name, wanted.scope, one_line(wanted.reason), wanted.expires_at)
+        return VerdictAnswer(verdict=give(site, event_id, said), outcome=None)
 
     @routes.get("/cameras")
     def cameras() -> list[CameraCard]:

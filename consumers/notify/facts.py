@@ -23,7 +23,7 @@ class EventFacts:
         zones: that it names; empty = none.
         rarity: how unusual it is, in words; empty = not said.
         body: the message as it came, JSON.
-        traceparent: of the frame that it began with; None = it has none.
+        traceparent, tracestate: of the frame that it began with; None = it has none.
     """
 
     source: str
@@ -40,6 +40,7 @@ class EventFacts:
     rarity: str
     body: bytes
     traceparent: str | None = None
+    tracestate: str | None = None
 
 
 def facts_of(event: AnomalyEvent, record: Record) -> EventFacts:
@@ -63,6 +64,7 @@ def facts_of(event: AnomalyEvent, record: Record) -> EventFacts:
         rarity=str(_table(_table(raw.get("peak")).get("rarity")).get("words") or "")[:200],
         body=body,
         traceparent=event.traceparent,
+        tracestate=event.tracestate,
     )
 
 

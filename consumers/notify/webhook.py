@@ -5,7 +5,7 @@
 | ``webhook-id`` | the notification's id: who sees it twice was told twice |
 | ``webhook-timestamp`` | seconds since 1970 of this attempt |
 | ``webhook-signature`` | ``v1,`` and base64 of HMAC-SHA256 over ``id.timestamp.body`` |
-| ``traceparent`` | the event's, if it has one: who traces goes on with it |
+| ``traceparent``, ``tracestate`` | the event's, if it has them: who traces goes on with them |
 """
 
 import base64
@@ -24,7 +24,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from consumers.notify.notification import Notification, NotTakenError, RefusedError
 from consumers.notify.rules import WebhookTarget
-from schemas.traceparent import TRACEPARENT
+from schemas.traceparent import TRACEPARENT, TRACESTATE
 from schemas.version import software_version
 
 ABOUT_THE_MESSAGE = frozenset({400, 413, 415, 422})
@@ -58,9 +58,9 @@ class Webhook:
         """See ``Target``."""
         body, kind = self._content(notification)
         timestamp = str(int(self._now()))
-        traceparent = notification.facts.traceparent
+        traced = {TRACEPARENT: notification.facts.traceparent, TRACESTATE: notification.facts.tracestate}
         headers = {
-            **({} if traceparent is None else {TRACEPARENT: traceparent}),
+            **{name: line for name, line in traced.items() if line is not None},
             "content-type": kind,
             "user-agent": f"engram/{software_version()}",
             "webhook-id": notification.id,

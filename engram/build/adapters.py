@@ -125,9 +125,10 @@ def seals_of(kafka: KafkaSection) -> Seals | None:
 
 
 def sealed_by(kafka: KafkaSection) -> Mapping[str, str]:
-    """The topics whose records may have MACs, and the role that writes each: what is scored and what teaches."""
+    """The topics whose records may have MACs, and the role that writes each: what is scored, handed on or teaches."""
     names = TopicNames.with_prefix(kafka.topic_prefix)
-    return {names.frames: "edge", names.memory_updates: "worker", names.operator_verdicts: "console"}
+    workers = dict.fromkeys((names.memory_updates, names.camera_states), "worker")
+    return {names.frames: "edge", **workers, names.operator_verdicts: "console"}
 
 
 def kafka_connection(kafka: KafkaSection) -> "KafkaConnection":

@@ -26,6 +26,12 @@ def shipped_bundle(name: ShippedName) -> Path:
     return path
 
 
+def name_of(bundle: Path) -> str:
+    """What to call a bundle by on a command line: the name of a shipped one, else its path."""
+    place = Path(str(files("engram"))) / "data"
+    return next((name for name in SHIPPED if bundle == place / name), str(bundle))
+
+
 def bundle_named(path: Path | str) -> Path:
     """A folder, or the one of the shipped bundle that is named, unless there is a folder of this name.
 

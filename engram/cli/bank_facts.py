@@ -5,18 +5,26 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from engram.cli.output import Output, print_json_line, print_table
+from engram.build.adapters import open_store
+from engram.cli.invocation import Invocation
+from engram.cli.options import StoreOption
+from engram.cli.output import Output, OutputOption, print_json_line, print_table
 from memory_store.bank import AuditEntry, Bank
 from memory_store.exemplar import Exemplar
 from memory_store.interventions import MAX_AUTHOR, Signature
 from memory_store.normality import Normality
+from memory_store.store import BankStore
+from schemas.errors import SettingsError
 from schemas.messages import utc_now
+from schemas.settings import CoordinatorSettings
 
 BankArgument = Annotated[str, typer.Argument(metavar="BANK", help="Name of the bank.")]
 AuthorOption = Annotated[
@@ -27,6 +35,32 @@ ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the audit 
 LOG_COLUMNS = ("version", "action", "committed", "frames", "cameras", "moved", "from anchor", "author", "reason")
 EVERY_VERSION = 10**9
 """Versions that a store keeps when an operator writes: the coordinator alone drops old ones, by its own settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intervention(Invocation):
+    """One call of a command by which an operator says what a bank may learn, and why."""
+
+    bank: BankArgument
+    reason: ReasonOption
+    author: AuthorOption = None
+    store: StoreOption = None
+    output: OutputOption = "text"
+
+    @property
+    def by(self) -> Signature:
+        """Who does it, why, now.
+
+        Raises:
+            SettingsError: the reason, the only trace of it, says nothing.
+        """
+        if not self.reason.strip():
+            raise SettingsError('--reason must say why, got nothing; as in --reason "the doors are being rebuilt"')
+        return signature(self.author, self.reason)
+
+    def banks(self) -> AbstractContextManager[BankStore]:
+        """The store, for as long as it is used."""
+        return open_store(self.settings(CoordinatorSettings, {"store.url": self.store}).store, EVERY_VERSION)
 
 
 def signature(author: str | None, reason: str = "") -> Signature:

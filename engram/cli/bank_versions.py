@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from engram.cli.bank_facts import (
     EVERY_VERSION,
     AuthorOption,
     BankArgument,
+    Intervention,
     PlotOption,
     ReasonOption,
     entries_json,
@@ -26,7 +27,7 @@ from engram.cli.options import StoreOption
 from engram.cli.output import Output, OutputOption, print_json_line, print_table
 from memory_store.bank import Bank
 from memory_store.comparison import Comparison, compare
-from memory_store.interventions import SHORT, Signature, kept_version, learn_anew, newest_of, roll_back
+from memory_store.interventions import SHORT, kept_version, learn_anew, newest_of, roll_back
 from memory_store.store import BankStore
 from memory_store.verification import ALL_ENTRIES, Verification
 from memory_store.verification import verify as verify_bank
@@ -115,14 +116,7 @@ def rollback(
         print_bank(roll_back(banks, bank, to, by), output, items_of_version=to)
 
 
-def learn(
-    run: Invocation,
-    bank: BankArgument,
-    reason: ReasonOption,
-    author: AuthorOption = None,
-    store: StoreOption = None,
-    output: OutputOption = "text",
-) -> None:
+def learn(run: Intervention) -> None:
     """Let a bank learn its camera anew, where the scene has changed for good.
 
     What it has counted is forgotten, and so are the verdicts on its events.
@@ -131,44 +125,33 @@ def learn(
 
     Example: engram bank learn gate --reason "the fence was moved"
     """
-    settings = run.settings(CoordinatorSettings, {"store.url": store})
-    by = signature(author, _said(reason))
-    with open_store(settings.store, EVERY_VERSION) as banks:
-        print_bank(learn_anew(banks, bank, by), output)
+    by = run.by
+    with run.banks() as banks:
+        print_bank(learn_anew(banks, run.bank, by), run.output)
 
 
-def freeze(
-    run: Invocation,
-    bank: BankArgument,
-    reason: ReasonOption,
-    author: AuthorOption = None,
-    store: StoreOption = None,
-    output: OutputOption = "text",
-) -> None:
+def freeze(run: Intervention) -> None:
     """Stop a bank from learning: cameras are scored with it as it is, and what they propose is rejected, until thawed.
 
     Who froze it and why stands in the log. A rollback and 'import --replace' still work: they are an operator's.
 
     Example: engram bank freeze lobby --reason "the doors are being rebuilt"
     """
-    settings = run.settings(CoordinatorSettings, {"store.url": store})
-    _switch("freeze", settings, bank, signature(author, _said(reason)), output)
+    by = run.by
+    with run.banks() as banks:
+        is_new = banks.freeze(run.bank, by.change("freeze"), by.at) is not None
+        _print_state(banks, run.bank, is_new, run.output)
 
 
-def thaw(
-    run: Invocation,
-    bank: BankArgument,
-    reason: ReasonOption,
-    author: AuthorOption = None,
-    store: StoreOption = None,
-    output: OutputOption = "text",
-) -> None:
+def thaw(run: Intervention) -> None:
     """Let a frozen bank learn again.
 
     Example: engram bank thaw lobby --reason "the doors are done"
     """
-    settings = run.settings(CoordinatorSettings, {"store.url": store})
-    _switch("thaw", settings, bank, signature(author, _said(reason)), output)
+    by = run.by
+    with run.banks() as banks:
+        is_new = banks.unfreeze(run.bank, by.change("thaw"), by.at) is not None
+        _print_state(banks, run.bank, is_new, run.output)
 
 
 def verify(
@@ -201,26 +184,6 @@ def verify(
             print("the store has no banks")
     if any(one.faults for one in found):
         raise typer.Exit(EXIT_FAULT)
-
-
-def _switch(
-    action: Literal["freeze", "thaw"], settings: CoordinatorSettings, bank_id: str, by: Signature, output: Output
-) -> None:
-    with open_store(settings.store, EVERY_VERSION) as banks:
-        switch = banks.freeze if action == "freeze" else banks.unfreeze
-        is_new = switch(bank_id, by.change(action), by.at) is not None
-        _print_state(banks, bank_id, is_new, output)
-
-
-def _said(reason: str) -> str:
-    """A reason for what has no other trace.
-
-    Raises:
-        SettingsError: it says nothing.
-    """
-    if not reason.strip():
-        raise SettingsError('--reason must say why, got nothing; as in --reason "the doors are being rebuilt"')
-    return reason
 
 
 def _anchor(bundle: Path, newest: Bank) -> Float32:

@@ -1,10 +1,14 @@
 """``engram evaluate``: measuring a bundle on labelled video."""
 
+import logging
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from bundles.calibration import Calibration
+from engram.build.shipped import name_of
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import (
     DEFAULT_CACHE,
@@ -21,6 +25,8 @@ from schemas.settings import WatchSettings
 
 if TYPE_CHECKING:
     from training.evaluation.protocols import Protocol
+
+log = logging.getLogger(__name__)
 
 DataOption = Annotated[
     Path,
@@ -108,6 +114,27 @@ def evaluate(
         _print(told)
         for path in pictures:
             print(path)
+    hint = hint_of_strangers(bundle, found.bundle.calibration, data) if "live" in wanted else None
+    if hint is not None:
+        log.warning("%s", hint)
+
+
+def hint_of_strangers(bundle: Path, calibration: Calibration, data: Path) -> str | None:
+    """What to do where a bundle judged by what other cameras showed; None where it did not.
+
+    Args:
+        bundle: its folder.
+        calibration: of the bundle.
+        data: of a camera, which it is for if it was trained on a folder of this name.
+    """
+    if calibration.memory_frames is None or calibration.cameras == "any":
+        return None
+    place = data.absolute()
+    if any(place.parts[-len(parts) :] == parts for parts in (Path(name).parts for name in calibration.cameras)):
+        return None
+    words = ["engram", "calibrate", "--bundle", name_of(bundle), "--data", str(data), "--out", f"models/{place.name}"]
+    text = f"the live score judged by a memory of {len(calibration.cameras)} other cameras, where a worker learns a"
+    return f"{text} camera's own first; to measure that, make a bundle that has: {shlex.join(words)}"
 
 
 def _print(told: dict[str, Any]) -> None:

@@ -97,11 +97,11 @@ def feedback(
         raise SettingsError("an event must be named, as in 'engram events'; or --list with a bank")
     judgement = _judgement(normal, real, undo)
     now = utc_now()
-    said = Statement(judgement, operator or user_at_host(), now, scope or "place", reason, _until(expires, now))
+    said = Statement(judgement, operator or user_at_host(), scope or "place", reason, _until(expires, now))
     names = TopicNames.with_prefix(settings.kafka.topic_prefix)
     with open_bus(settings.kafka) as bus:
         found = _found(bus, names.anomaly_events, event) if archive is None else _archived(archive, event)
-        outcome = said_and_answered(bus, names, verdict_on(found, said, new_verdict_id()), ANSWER_S)
+        outcome = said_and_answered(bus, names, verdict_on(found, said, now, new_verdict_id()), ANSWER_S)
     _print_outcome(outcome, output)
     if outcome.outcome == "refused":
         raise typer.Exit(EXIT_FAULT)

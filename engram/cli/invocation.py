@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -34,7 +34,7 @@ COMMON = {"config": ConfigOption, "log_level": LevelOption, "log_format": Format
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """The common options of one call of a command."""
+    """The common options of one call of a command. Commands that share more have a class of it, see ``command``."""
 
     config: Path | None
     log_level: str | None
@@ -61,6 +61,8 @@ def command(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function as command ``name``. Its first parameter gets the ``Invocation``; help is its docstring.
 
+    If that is a class of ``Invocation`` with fields of its own, these are options too.
+
     Args:
         app: where.
         name: what people type.
@@ -68,14 +70,18 @@ def command(
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
+        first, *own = inspect.signature(function, eval_str=True).parameters.values()
+        kind: type[Invocation] = first.annotation
+        shared = _shared(kind)
+
         @functools.wraps(function)
         def run(**given: Any) -> None:
-            invocation = Invocation(*(given.pop(option) for option in COMMON))
+            invocation = kind(*(given.pop(option) for option in (*COMMON, *shared)))
             with reported_errors(extra):
                 configure_logging(_early_log(invocation))
                 function(invocation, **given)
 
-        _offer(run, function)
+        _offer(run, [*shared.values(), *own])
         app.command(name, help=_unwrapped(function.__doc__ or ""))(run)
         return function
 
@@ -93,10 +99,15 @@ def _early_log(invocation: Invocation) -> LogSection:
     return LogSection.model_validate({key: value for key, value in given.items() if value is not None})
 
 
-def _offer(run: Callable[..., None], function: Callable[..., None]) -> None:
-    """Give ``run`` the parameters of ``function`` after the first, and the common options."""
-    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-    own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+def _shared(kind: type[Invocation]) -> dict[str, inspect.Parameter]:
+    """The options that a class of ``Invocation`` adds, by name."""
+    parameters = inspect.signature(kind, eval_str=True).parameters
+    return {name: parameter for name, parameter in parameters.items() if name not in COMMON}
+
+
+def _offer(run: Callable[..., None], given: Sequence[inspect.Parameter]) -> None:
+    """Give ``run`` these parameters, and the common options."""
+    own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in given]
     common = [
         inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for option, annotation in COMMON.items()

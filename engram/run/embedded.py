@@ -156,7 +156,7 @@ class Embedded:
         if in_step and self._learns:
             rules, follow = _in_step(rules, num_cameras=len(feeds)), self._follow
             memory = memory.model_copy(update={"refresh_interval_s": math.inf})  # the worker looks at each step
-        self._coordinator = Coordinator(self._bus, store, initial, rules)
+        self._coordinator = Coordinator(self._bus, store, initial, rules, tracer=tracer)
         self._seen_coordinator = SeenCoordinator(self._coordinator, initial, rules.limits)
         banks = bank_cache(store, engine, memory)
         self._worker = Worker(self._bus, engine, banks, options, utc_now, follow=follow, tracer=tracer)

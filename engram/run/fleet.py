@@ -36,7 +36,8 @@ def run_coordinator(settings: CoordinatorSettings, stop: threading.Event) -> Non
     Raises:
         FatalError: settings, bundle or store are beyond repair, or the bundle has no memory.
     """
-    with open_desk(settings.http, "coordinate") as desk:
+    tracing = open_tracing(settings.tracing, "engram-coordinate", settings.coordinator.writer_id)
+    with open_desk(settings.http, "coordinate") as desk, tracing as tracer:
         items = load_initial_bank(bundle_folder(settings.worker.bundle))
         settings = with_banks_for(settings, items.calibration)
         initial = InitialBank.of_items(items)
@@ -49,7 +50,7 @@ def run_coordinator(settings: CoordinatorSettings, stop: threading.Event) -> Non
             if connected(bus.existing_topics, stop) is None:
                 return
             options = coordinator_options(settings)
-            coordinator = Coordinator(bus, store, initial, options)
+            coordinator = Coordinator(bus, store, initial, options, tracer=tracer)
             desk.show(SeenCoordinator(coordinator, initial, options.limits))
             log.info("coordinating as %s", settings.coordinator.writer_id)
             coordinator.run(stop)

@@ -22,6 +22,7 @@ from memory_store.coordinator.tenure import Tenure
 from memory_store.store import BankStore, Lease
 from memory_store.views import InitialBank
 from messaging.ports import Bus, Publisher
+from messaging.tracing import Tracer
 from schemas.backoff import Backoff
 from schemas.errors import OwnershipLostError, TransientError
 from schemas.messages import utc_now
@@ -47,6 +48,7 @@ class Coordinator:
         options: see ``CoordinatorOptions``.
         clock: seconds, monotonic.
         wall_clock: UTC, for the log.
+        tracer: see ``Tenure``.
 
     Attributes:
         turned_at_s: when its loop came round last, on ``clock``.
@@ -60,6 +62,7 @@ class Coordinator:
         options: CoordinatorOptions,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], datetime] = utc_now,
+        tracer: Tracer | None = None,
     ) -> None:
         self._bus = bus
         self._store = store
@@ -67,6 +70,7 @@ class Coordinator:
         self._options = options
         self._clock = clock
         self._wall_clock = wall_clock
+        self._tracer = tracer
         self._holder = f"{options.coordinator_id}-{secrets.token_hex(8)}"
         self._counts = CoordinatorSnapshot()
         self._tenure: Tenure | None = None
@@ -193,7 +197,15 @@ class Coordinator:
         partitions = {topic: existing[topic] for topic in topics if topic in existing}
         subscription = self._bus.subscription(topics, self._options.group)
         self._tenure = Tenure(
-            self._options, self._initial, subscription, partitions, keeper, outgoing, self._counts, self._clock
+            self._options,
+            self._initial,
+            subscription,
+            partitions,
+            keeper,
+            outgoing,
+            self._counts,
+            self._clock,
+            self._tracer,
         )
         self._keeper, self._outgoing, self._lease = keeper, outgoing, lease
         _log.info("%s leads with token %d", self._holder, lease.token)

@@ -38,6 +38,7 @@ class Held:
         place: where it was read, for whoever must be told what became of it.
         identity: its id and the digest of its content; who writes first under an id does not own it.
         at_s: capture time of its newest frame as rounds count it, seconds since 1970, see ``camera_clocks``.
+        traceparent: of its record.
     """
 
     header: ProposalHeader
@@ -47,6 +48,7 @@ class Held:
     identity: str
     normality: Normality | None = None
     at_s: float = math.nan
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Nothing here outlives the term: what is undecided at its end comes again from th
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from memory_store.bank import Bank
@@ -35,6 +35,7 @@ from memory_store.coordinator.outgoing import Outgoing
 from memory_store.coordinator.positions import Place, Positions
 from memory_store.coordinator.rounds import Held, Rejected, Round, Rounds
 from memory_store.coordinator.settling import change_of, settle
+from memory_store.coordinator.spans import ProposalSpans
 from memory_store.coordinator.verdicts import Verdicts
 from memory_store.normality import Normality
 from memory_store.proposal import ItemSums
@@ -42,6 +43,7 @@ from memory_store.taken import Taken
 from memory_store.views import InitialBank
 from messaging.dead_letters import dead_letter
 from messaging.ports import Claim, Delivery, Intake, Record, Subscription
+from messaging.tracing import Tracer, context_of
 from schemas.codec import HEADER, decode_header, decode_message, decode_proposal_arrays, encode_message
 from schemas.errors import BadMessageError
 from schemas.messages import AnomalyEvent, EventData, ProposalHeader
@@ -75,6 +77,7 @@ class Tenure:
         outgoing: to the broker.
         counts: what is counted into.
         clock: seconds, monotonic.
+        tracer: tells what proposals spend their time on, where their records have a trace; None = nothing is told.
 
     Attributes:
         is_ending: nothing more will come that could speak against what is held, so it is settled at once.
@@ -91,6 +94,7 @@ class Tenure:
         outgoing: Outgoing,
         counts: CoordinatorSnapshot,
         clock: Callable[[], float],
+        tracer: Tracer | None = None,
     ) -> None:
         self.subscription = subscription
         self.is_ending = False
@@ -101,6 +105,7 @@ class Tenure:
         self._outgoing = outgoing
         self._counts = counts
         self._clock = clock
+        self._spans = ProposalSpans(tracer, clock)
         self._positions = Positions()
         self._rounds: Rounds = Rounds(options.rules)
         self._events: EventBook = EventBook(options.rules)
@@ -184,7 +189,7 @@ class Tenure:
         self._counts.events += record.topic == topics.anomaly_events
         try:
             if is_proposal:
-                self._take_proposal(_proposal(record, place, now))
+                self._take_proposal(replace(_proposal(record, place, now), traceparent=context_of(delivery)))
             elif record.topic == topics.operator_verdicts:
                 self._verdicts.take(record, place)
             else:
@@ -303,7 +308,8 @@ class Tenure:
         if settled.accepted:
             change = change_of(bank, settled, self._options.coordinator_id, round_.end_s)
             self._attempt = _Attempt(bank.bank_id, change.commit_id, tuple(settled.accepted), round_)
-            outcome = keeper.commit(bank.followed_by(settled.items_MC, keeper.now(), settled.normality), change)
+            with self._spans.committing(settled.accepted):
+                outcome = keeper.commit(bank.followed_by(settled.items_MC, keeper.now(), settled.normality), change)
             self._attempt = None
             if outcome.status == "frozen":
                 return keeper.renewed(bank.bank_id)
@@ -328,6 +334,7 @@ class Tenure:
             self._counts.rejected[item.rejection.reason] += 1
             reason, detail = item.rejection.reason, item.rejection.detail
             _log.debug("proposal %s rejected, %s: %s", item.held.header.proposal_id, reason, detail)
+            self._spans.refused(item.held, reason)
         self._remember([item.held for item in rejected if item.rejection.reason not in ("duplicate", "unknown_bank")])
 
     def _remember(self, decided: Sequence[Held]) -> None:

@@ -12,7 +12,7 @@ from messaging.inprocess.group import TopicPartition
 from messaging.inprocess.log import TopicLog
 from messaging.inprocess.members import InProcessOutbox, InProcessSubscription
 from messaging.inprocess.shared import SharedLog
-from messaging.ports import Begin, OutRecord, Places, Record, Subscription, TopicSpec
+from messaging.ports import Begin, Look, OutRecord, Places, Record, Subscription, TopicSpec, as_it_is
 from messaging.topics import check_partitions, check_state_topic, writer_scope
 from schemas.errors import FatalError
 
@@ -151,7 +151,12 @@ class InProcessBus:
         return publisher
 
     def subscription(
-        self, topics: Sequence[str], group: str, state_topic: str | None = None, begin: Begin = "oldest"
+        self,
+        topics: Sequence[str],
+        group: str,
+        state_topic: str | None = None,
+        begin: Begin = "oldest",
+        look: Look = as_it_is,
     ) -> InProcessSubscription:
         """See ``ports.Bus``."""
         with self._shared.changed:
@@ -161,7 +166,7 @@ class InProcessBus:
             if begin == "newest":
                 self._shared.begin_at_ends(group, topics)
             subscription = InProcessSubscription(
-                self._shared, topics, self._shared.groups[group], state_topic, writer_scope(topics, group)
+                self._shared, topics, self._shared.groups[group], state_topic, writer_scope(topics, group), look
             )
         self._open.append(subscription)
         return subscription

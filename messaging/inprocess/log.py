@@ -63,13 +63,10 @@ class PartitionLog:
         """Offset of the first record of this time or later; the end if there is none."""
         return next((at for at, record in self._records.items() if record.timestamp_ms >= timestamp_ms), self.end)
 
-    def newest_values(self) -> dict[str, bytes]:
-        """Newest value per key; a tombstone removes its key."""
-        return {
-            record.key.decode(): record.value
-            for record in self._records.values()
-            if record.key is not None and record.value is not None
-        }
+    def newest(self) -> dict[str, Record]:
+        """Newest record per key; a tombstone removes its key."""
+        records = self._records.values()
+        return {one.key.decode(): one for one in records if one.key is not None and one.value is not None}
 
     def _forget(self, offset: int) -> None:
         self.num_bytes -= held_bytes(self._records.pop(offset))

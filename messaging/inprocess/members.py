@@ -1,12 +1,12 @@
 """A member of a group within the process, and its atomic outbox."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from messaging.inprocess.group import Group, Membership, TopicPartition
 from messaging.inprocess.log import PartitionLog
 from messaging.inprocess.shared import SharedLog
-from messaging.ports import Assigned, Claim, Delivery, Intake, Lost, OutRecord, Progress
+from messaging.ports import Assigned, Claim, Delivery, Intake, Look, Lost, OutRecord, Progress, as_it_is
 from schemas.errors import FatalError, OwnershipLostError
 
 _log = logging.getLogger(__name__)
@@ -16,9 +16,16 @@ class InProcessSubscription:
     """A member of a group within the process."""
 
     def __init__(
-        self, shared: SharedLog, topics: Sequence[str], group: Group, state_topic: str | None, scope: str
+        self,
+        shared: SharedLog,
+        topics: Sequence[str],
+        group: Group,
+        state_topic: str | None,
+        scope: str,
+        look: Look = as_it_is,
     ) -> None:
         self.scope = scope
+        self._look = look
         self._shared = shared
         self._group = group
         self._state_topic = state_topic
@@ -115,10 +122,15 @@ class InProcessSubscription:
         where = (claim.topic, claim.partition)
         self._read_from[claim] = self._first_wanted(where)
         self._committed[claim] = self._group.position(where).next_offset
-        states: Mapping[str, bytes] = {}
-        if self._state_topic is not None:
-            states = self._shared.topics[self._state_topic].partitions[claim.partition].newest_values()
-        return Assigned(claim, self._committed[claim], states)
+        if self._state_topic is None:
+            return Assigned(claim, self._committed[claim])
+        newest = self._shared.topics[self._state_topic].partitions[claim.partition].newest()
+        states: dict[str, bytes] = {}
+        doubted: dict[str, bytes] = {}
+        for key, record in newest.items():
+            into = states if self._look(record).flaw is None else doubted
+            into[key] = record.value or b""
+        return Assigned(claim, self._committed[claim], states, doubted)
 
     def _take(self, max_records: int) -> list[Delivery]:
         claims = list(self._member.claims.values())

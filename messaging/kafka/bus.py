@@ -12,7 +12,7 @@ from messaging.kafka.publisher import KafkaPublisher
 from messaging.kafka.reader import KafkaReader
 from messaging.kafka.subscription import KafkaSubscription
 from messaging.kafka.topics import GrowthWatch, KafkaTopics
-from messaging.ports import Begin, Subscription, TopicSpec
+from messaging.ports import Begin, Look, Subscription, TopicSpec, as_it_is
 from messaging.topics import check_state_topic, writer_scope
 from schemas.errors import FatalError, TransientError
 
@@ -38,7 +38,12 @@ class KafkaBus:
         return publisher
 
     def subscription(
-        self, topics: Sequence[str], group: str, state_topic: str | None = None, begin: Begin = "oldest"
+        self,
+        topics: Sequence[str],
+        group: str,
+        state_topic: str | None = None,
+        begin: Begin = "oldest",
+        look: Look = as_it_is,
     ) -> KafkaSubscription:
         """See ``ports.Bus``."""
         wanted = [*topics, state_topic] if state_topic is not None else list(topics)
@@ -49,7 +54,7 @@ class KafkaBus:
             consumer=group_consumer(self._connection, self._options, group),
             topics=tuple(topics),
             scope=writer_scope(topics, group),
-            states=StateTopic(self._connection, state_topic, self._topics()) if state_topic else None,
+            states=StateTopic(self._connection, state_topic, self._topics(), look) if state_topic else None,
             is_broker_there=self._is_broker_there,
             growth=GrowthWatch(self._topics(), began_with),
             begin=begin,

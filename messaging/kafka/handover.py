@@ -27,7 +27,7 @@ from messaging.kafka.marks import Checkpoint, read_mark
 from messaging.kafka.reader import lone_consumer
 from messaging.kafka.states import StateTable
 from messaging.kafka.topics import KafkaTopics
-from messaging.ports import Begin, Claim
+from messaging.ports import Begin, Claim, Look, as_it_is
 
 _log = logging.getLogger(__name__)
 
@@ -99,10 +99,12 @@ class StateTopic:
         connection: where and how.
         topic: the state topic.
         topics: who knows its id, and the ends of partitions with open transactions included.
+        look: what each record goes through.
     """
 
-    def __init__(self, connection: KafkaConnection, topic: str, topics: KafkaTopics) -> None:
+    def __init__(self, connection: KafkaConnection, topic: str, topics: KafkaTopics, look: Look = as_it_is) -> None:
         self.topic = topic
+        self._look = look
         self._topics = topics
         self._consumer = lone_consumer(connection, SkipCount())
         self._readings: dict[Claim, _Reading] = {}
@@ -154,7 +156,7 @@ class StateTopic:
         while not all(one.is_done for one in reading.values()) and time.monotonic() < until_s:
             for partition, records in self._consumer.poll(timeout_ms=_ANSWER_MS).items():
                 for record in records:
-                    reading[partition].table.take(record)
+                    reading[partition].table.take(self._look(record))
                 reading[partition].num_records += len(records)
             for partition, one in reading.items():
                 one.table.position = self._consumer.position(partition, timeout_ms=0)

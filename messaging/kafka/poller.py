@@ -256,7 +256,8 @@ class PollThread(threading.Thread):
 
     def _begin(self, claim: Claim, start: Start, table: StateTable | None) -> None:
         partition = TopicPartition(claim.topic, claim.partition)
-        assigned = Assigned(claim, start.committed_offset, table.values() if table else {})
+        states, doubted = (table.values(), table.doubted()) if table else ({}, {})
+        assigned = Assigned(claim, start.committed_offset, states, doubted)
         if not self._inbox.announce(assigned, start.replay_from, start.attempts, table):
             return  # rewound meanwhile; the next turn begins again
         if start.lost_from is not None:

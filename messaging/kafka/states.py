@@ -38,19 +38,25 @@ class StateTable:
         """All records below have been taken, or are known to be none of ours."""
         self._topic_id = topic_id
         self._newest: dict[str, Record] = {}
+        self._doubted: dict[str, bytes] = {}
         self._is_trusted = True
 
     def take(self, record: Record) -> None:
         """The next record of the partition, whether it was read or has just been written.
 
         If it does not come behind the last one (the topic was made again, the log was cut off, two write), nothing is
-        vouched for any more.
+        vouched for any more. One with a flaw takes nothing from the one before it of its key.
         """
         self._is_trusted &= record.offset >= self.position
         self.position = max(self.position, record.offset + 1)
         key = _key_of(record)
         if key is None:
             return
+        if record.flaw is not None:
+            if record.value is not None:
+                self._doubted[key] = record.value
+            return
+        self._doubted.pop(key, None)
         self._newest.pop(key, None)
         if record.value is not None:
             self._newest[key] = record
@@ -62,6 +68,10 @@ class StateTable:
     def values(self) -> dict[str, bytes]:
         """The newest value of each live key."""
         return {key: record.value for key, record in self._newest.items() if record.value is not None}
+
+    def doubted(self) -> dict[str, bytes]:
+        """The newest value of each key that has records with a flaw only."""
+        return {key: value for key, value in self._doubted.items() if key not in self._newest}
 
     @property
     def checkpoint(self) -> Checkpoint | None:

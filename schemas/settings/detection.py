@@ -180,7 +180,9 @@ class WorkerSection(WireLimits):
         default=None, gt=0, description="skip (and count) frames older than this; none = score every frame"
     )
     warn_late_s: float | None = Field(
-        default=10.0, gt=0, description="warn when scores come later than this after their frames; none = never"
+        default=10.0,
+        gt=0,
+        description="warn when scores come later than this after their frames, or get there; none = never",
     )
     camera_timeout_s: Seconds = Field(
         default=30.0, description="no frame for so long ends an open event as camera_lost"

@@ -53,6 +53,7 @@ class CoordinatorSettings(Settings):
     """``engram coordinate`` and ``engram bank``."""
 
     http: HttpSection = Field(default_factory=HttpSection)
+    tracing: TracingSection = Field(default_factory=TracingSection)
     store: StoreSection = Field(default_factory=StoreSection)
     memory: MemorySection = Field(default_factory=MemorySection)
     worker: WorkerSection = Field(default_factory=WorkerSection, description="for the bundle")

@@ -1,12 +1,13 @@
 """Atomic output: all or nothing, states handed over, stale writers refused."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from deploy.local.wait import wait_until
 from messaging.dead_letters import LEFT_OUT, REASON
-from messaging.ports import Bus, OutRecord, Progress, TooLargeError
+from messaging.ports import Bus, OutRecord, Progress, Record, TooLargeError
 from schemas.errors import BadMessageError, FatalError, OwnershipLostError
 from tests.contract.messaging.members import Member, together
 
@@ -90,6 +91,29 @@ def test_states_go_to_the_next_owner(bus: Bus, topic: Topic, fresh_name: Name) -
             f"k{n}": f"state {n}".encode() for n in range(9) if places[f"k{n}".encode()] == assigned.claim.partition
         }
         assert assigned.states == mine
+
+
+def test_a_state_with_a_flaw_is_as_if_it_were_not_there(bus: Bus, topic: Topic, fresh_name: Name) -> None:
+    frames, states, group = topic("frames"), topic("states", compacted=True), fresh_name("group")
+    publish(bus, frames, 1)
+    first = Member(bus.subscription([frames], group, states)).until_received(1)
+    outbox = bus.outbox(first.subscription, fresh_name("writer"))
+    outbox.commit([OutRecord(states, key, b"honest") for key in ("a", "b")], first.progress())
+    publisher = bus.publisher()
+    for key in ("b", "c"):
+        publisher.publish(OutRecord(states, key, b"forged", partition=0))
+    assert publisher.flush(30.0)
+    outbox.commit([OutRecord(states, "d", b"honest")], [])
+    first.subscription.close()
+
+    def look(record: Record) -> Record:
+        return replace(record, flaw=BadMessageError("bad_mac", "no")) if record.value == b"forged" else record
+
+    (found,) = Member(bus.subscription([frames], group, states, look=look)).until_owning(1).assigned
+    assert set(found.states.values()) == {b"honest"}
+    assert found.states.keys() - {"b"} == {"a", "d"}
+    # A log that holds one record a key has lost the honest one of b.
+    assert found.doubted == dict.fromkeys({"b", "c"} - found.states.keys(), b"forged")
 
 
 def test_states_outlive_many_owners_though_nobody_writes_them_again(

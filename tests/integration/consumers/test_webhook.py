@@ -51,12 +51,13 @@ def test_an_event_arrives_whole_and_signed(there: Receiver) -> None:
 
 def test_who_is_told_of_an_event_with_a_trace_can_go_on_with_it(there: Receiver) -> None:
     traceparent = f"00-{'a' * 32}-{'b' * 16}-01"
-    message = event(5, 9).model_copy(update={"traceparent": traceparent})
+    message = event(5, 9).model_copy(update={"traceparent": traceparent, "tracestate": "rojo=1"})
     hook(there.url).tell(of_event(facts_of(message, record_of(message)), "event"))
     hook(there.url).tell(TOLD)
     first, second = there.requests
     assert first.headers["traceparent"] == json.loads(first.body)["traceparent"] == traceparent
-    assert "traceparent" not in second.headers
+    assert first.headers["tracestate"] == json.loads(first.body)["tracestate"] == "rojo=1"
+    assert {"traceparent", "tracestate"}.isdisjoint(second.headers)
 
 
 def test_signatures_are_those_of_standard_webhooks() -> None:

@@ -59,10 +59,11 @@ def test_all_well(look: Callable[..., dict[str, Any]]) -> None:
 
 def test_whether_records_have_macs_is_told(look: Callable[..., dict[str, Any]], settings: dict[str, str]) -> None:
     prefix = settings["ENGRAM_KAFKA__TOPIC_PREFIX"]
-    assert look("macs")["detail"].startswith("no keys: frames, proposals and verdicts are believed")
+    assert look("macs")["detail"].startswith("no keys: frames, proposals, states and verdicts are believed")
     keys = f"edge new {'1f' * 32}; edge old {'2f' * 32}; console one {'3f' * 32}"
     keyed = look("macs", "-p", "worker", ENGRAM_KAFKA__MAC_KEYS=keys)
-    told = f"{prefix}frames by new or old, {prefix}memory-updates not, {prefix}operator-verdicts by one"
+    told = f"{prefix}frames by new or old, {prefix}memory-updates not, {prefix}camera-states not"
+    told += f", {prefix}operator-verdicts by one"
     assert (keyed["ok"], keyed["detail"]) == (True, f"records have MACs: {told}")
     broken = look("macs", ENGRAM_KAFKA__MAC_KEYS="edge new 1f")
     assert not broken["ok"]

@@ -313,6 +313,7 @@ def test_who_has_the_users_and_not_the_keys_forges_nothing(site: Site, events: S
         any_honest(site, "worker", site.topics.frames),
         any_honest(site, "coordinator", site.topics.memory_updates),
     )
+    assert any_honest(site, "worker", site.topics.camera_states), "has no reader that writes letters"
     forged: Sequence[tuple[Role, OutRecord, str]] = [
         ("edge", replace(frame, headers=without_mac(frame)), "no_mac"),
         ("edge", replace(frame, value=jpeg("calm", 80)), "bad_mac"),

@@ -16,6 +16,7 @@ from memory_store.store import BankStore
 from memory_store.views import InitialBank
 from messaging.inprocess.bus import InProcessBus
 from messaging.ports import Bus, OutRecord, Record, TopicSpec
+from messaging.tracing import Tracer
 from schemas.codec import encode_header, encode_message, encode_proposal_arrays
 from schemas.messages import (
     AnomalyEvent,
@@ -81,11 +82,18 @@ class Bench:
     store: BankStore
     bus: InProcessBus = field(default_factory=new_bus)
     clock: Clock = field(default_factory=Clock)
+    tracer: Tracer | None = None
 
     def coordinator(self, coordinator_id: str = "c1", rules: RoundRules = RULES, **changed: object) -> Coordinator:
         bus: Bus = self.bus
         return Coordinator(
-            bus, self.store, INITIAL, options(coordinator_id, rules, **changed), self.clock, self.clock.wall
+            bus,
+            self.store,
+            INITIAL,
+            options(coordinator_id, rules, **changed),
+            self.clock,
+            self.clock.wall,
+            self.tracer,
         )
 
     def pass_time(self, coordinator: Coordinator, seconds: float, step_s: float = 5.0) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from memory_store.stores.sqlite import SqliteStore
 from messaging.inprocess.bus import InProcessBus
 from messaging.ports import Claim, Intake, Lost, Outbox, OutRecord, Progress, TooLargeError
+from messaging.sealing import MAC, SealedBus, Seals
 from schemas.codec import HEADER
 from schemas.errors import FatalError, OwnershipLostError, TransientError
 from schemas.messages import utc_now
@@ -238,6 +239,32 @@ def test_counts_of_a_camera_go_on_with_its_next_owner(site: Site) -> None:
     counts = json.loads(newest[b"a"] or b"")["counts"]
     assert (counts["received"], counts["skipped"]) == (14, {"duplicate": 2})
     assert counts["scored"] + counts["warming"] == 12
+
+
+def test_where_workers_have_keys_a_forged_state_costs_a_camera_nothing_but_its_window(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    within = site.bus
+    site.bus = SealedBus(within, Seals(lambda: f"worker one {'11' * 32}", {site.topics.camera_states: "worker"}))
+    site.frames("ab", range(6))
+    with at_work(site.worker()):
+        site.wait_for_scores(12)
+    honest = {record.key: record for record in site.records(site.topics.camera_states)}
+    assert {record.flaw for record in honest.values()} == {None}
+    assert all(record.header(MAC) for record in honest.values())
+    state = json.loads(honest[b"a"].value or b"")
+    state["cursor"] |= {"last_frame": 10**9, "last_at": utc_now().isoformat()}
+    within.publisher().publish(
+        OutRecord(site.topics.camera_states, "a", json.dumps(state).encode(), partition=honest[b"a"].partition)
+    )
+    site.frames("ab", range(6, 12))
+    heir = site.worker()
+    with at_work(heir):
+        site.wait_for_scores(24)
+    assert heir.snapshot().tally.skipped == {}
+    assert (
+        "1 states have no MAC by a key that this worker holds (bad_state), their cameras start anew: a" in caplog.text
+    )
 
 
 ANY_JSON = st.recursive(

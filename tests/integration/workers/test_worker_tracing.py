@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from messaging.ports import OutRecord
-from schemas.traceparent import TRACEPARENT, traceparent_of
+from schemas.codec import HEADER, decode_header
+from schemas.messages import ProposalHeader
+from schemas.traceparent import TRACEPARENT, TRACESTATE, traceparent_of
 from tests.integration.workers.conftest import Site, at_work, frame_record, numbers, wait_for
 from tests.kept_spans import KeptSpans, parent_of_span, traceparent_of_span
 
@@ -20,6 +22,10 @@ def line(index: int) -> str:
 
 def with_trace(record: OutRecord, value: bytes) -> OutRecord:
     return replace(record, headers=(*record.headers, (TRACEPARENT, value)))
+
+
+def with_state(record: OutRecord, value: bytes) -> OutRecord:
+    return replace(record, headers=(*record.headers, (TRACESTATE, value)))
 
 
 def publish(site: Site, first: int = 0, last: int = NUM_FRAMES) -> None:
@@ -41,6 +47,26 @@ def test_an_event_has_the_trace_of_its_first_frame_without_any_library(site: Sit
     assert {event.traceparent for event in events} == {line(event.data.frames.first) for event in events}
 
 
+@pytest.mark.parametrize("is_tracing", [False, True])
+def test_what_goes_with_a_trace_is_passed_on_unchanged_and_never_alone(site: Site, is_tracing: bool) -> None:
+    frames = [frame_record(site.topics.frames, "a", index) for index in range(NUM_FRAMES)]
+    traced = [with_trace(each, line(i).encode()) if i % 2 else each for i, each in enumerate(frames)]
+    site.publish(*(with_state(each, f"engram={i}".encode()) for i, each in enumerate(traced)))
+    site.ends("a", NUM_FRAMES)
+    site.tracer = KeptSpans().tracer if is_tracing else None
+    with at_work(site.worker()):
+        wait_for_an_end(site)
+        site.wait_for_scores(NUM_FRAMES)
+    told = [(event.traceparent, event.tracestate) for event in site.events()]
+    for record in site.records(site.topics.memory_updates):
+        lines = (record.header(TRACEPARENT), record.header(TRACESTATE))
+        told.append((traceparent_of(lines[0]), None if lines[1] is None else lines[1].decode()))
+    assert any(traceparent for traceparent, _ in told)
+    for traceparent, tracestate in told:
+        index = None if traceparent is None else int(traceparent.split("-")[1], 16) - 1
+        assert tracestate == (None if index is None else f"engram={index}")
+
+
 def test_a_worker_that_takes_over_goes_on_with_the_trace_of_the_event(site: Site) -> None:
     publish(site, 0, 80)
     with at_work(site.worker()):
@@ -57,6 +83,21 @@ def test_a_worker_that_takes_over_goes_on_with_the_trace_of_the_event(site: Site
     assert after.traceparent == before[-1].traceparent is not None
 
 
+def test_a_proposal_has_the_trace_of_its_newest_frame_that_has_one(site: Site) -> None:
+    frames = [frame_record(site.topics.frames, "a", index) for index in range(60)]
+    site.publish(*(with_trace(each, line(i).encode()) if i % 25 == 20 else each for i, each in enumerate(frames)))
+    site.ends("a", 60)
+    with at_work(site.worker()):
+        site.wait_for_scores(60)
+    told = site.records(site.topics.memory_updates)
+    spans = [(decode_header(ProposalHeader, one.header(HEADER), one.key, "bank_id"), one) for one in told]
+    assert len(spans) > 2
+    for header, record in spans:
+        traced = [index for index in (20, 45) if header.first_frame <= index <= header.last_frame]
+        assert record.header(TRACEPARENT) == (line(traced[-1]).encode() if traced else None)
+    assert any(record.header(TRACEPARENT) for _, record in spans)
+
+
 def test_no_trace_is_so_bad_that_a_frame_is_lost_by_it(site: Site) -> None:
     frames = [frame_record(site.topics.frames, "a", index) for index in range(NUM_FRAMES)]
     site.publish(*(with_trace(each, HOSTILE[index % len(HOSTILE)]) for index, each in enumerate(frames)))
@@ -68,6 +109,7 @@ def test_no_trace_is_so_bad_that_a_frame_is_lost_by_it(site: Site) -> None:
     assert [score.frame_index for score in site.scores()] == list(range(NUM_FRAMES))
     assert site.records(site.topics.dead_letters) == []
     assert {event.traceparent for event in site.events()} == {None}
+    assert {record.header(TRACEPARENT) for record in site.records(site.topics.memory_updates)} <= {None}
     assert all(b"traceparent" not in (record.value or b"") for record in site.records(site.topics.anomaly_events))
     assert worker.snapshot().tally.balances()
 

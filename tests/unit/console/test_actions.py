@@ -3,9 +3,8 @@
 from datetime import timedelta
 
 from console.board import Filter
-from console.verdicts import Saying
 from console.web.actions import give
-from consumers.verdicts import MAX_REASON
+from consumers.verdicts import MAX_REASON, Statement
 from tests.unit.console.test_pages import EVENT, lively
 from tests.unit.console.worlds import NOW, board_at, csrf_of, jpeg, outcome, seen, world
 
@@ -113,7 +112,7 @@ def test_an_undo_comes_after_what_it_undoes_even_within_one_moment() -> None:
     there = world(board)
     site = there.client().app._inner.state.site  # type: ignore[attr-defined]
     for _ in range(20):
-        give(site, EVENT, Saying("real", "ann"))
+        give(site, EVENT, Statement("real", "ann"))
         assert board.said(EVENT)[1] is not None
-        give(site, EVENT, Saying("undo", "ann"))
+        give(site, EVENT, Statement("undo", "ann"))
         assert board.said(EVENT)[1] is None

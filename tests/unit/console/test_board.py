@@ -7,7 +7,8 @@ import pytest
 
 from console.board import Bounds, Filter
 from console.cameras import CameraFacts, Learning, state_of
-from console.verdicts import Saying, verdict_of
+from console.verdicts import verdict_of
+from consumers.verdicts import Statement
 from schemas.cameras import CameraView, view_event
 from schemas.messages import BankHeader
 from tests.unit.console.worlds import NOW, board_at, jpeg, outcome, seen, status
@@ -84,7 +85,7 @@ def test_the_wall_is_empty_when_all_is_quiet_or_was_spoken_of() -> None:
     message = seen(980, 990, "start")
     board.take_event(message, NOW)
     assert len(board.wall().unusual) == 1
-    board.take_verdict(verdict_of(message, Saying("skip", "ann"), NOW))
+    board.take_verdict(verdict_of(message, Statement("skip", "ann"), NOW))
     assert board.wall().unusual == ()
     board.take_event(seen(980, 995, "update", 1, camera_id="cam1"), NOW)
     assert board.wall().unusual == (), "more of the same event is not unusual anew"
@@ -117,7 +118,7 @@ def test_events_are_found_by_camera_time_severity_and_what_was_said() -> None:
     assert ids(board.find(Filter("all", until=at(100)))) == ["gate-1:s1:0"]
     assert ids(board.find(Filter("all", severity="warning"))) == ["yard:s1:900"]
     assert [name[:4] for name in ids(board.find(Filter()))] == ["gate", "yard", "gate"], "alerts first"
-    board.take_verdict(verdict_of(yard, Saying("normal", "ann"), NOW))
+    board.take_verdict(verdict_of(yard, Statement("normal", "ann"), NOW))
     assert ids(board.find(Filter("normal"))) == ["yard:s1:900"]
     assert "yard:s1:900" not in ids(board.find(Filter()))
 
@@ -126,7 +127,7 @@ def test_events_are_found_by_camera_time_severity_and_what_was_said() -> None:
 def test_a_verdict_holds_until_it_expires(later: int, holds: bool) -> None:
     board = board_at(NOW + timedelta(seconds=later))
     message = seen()
-    saying = Saying("normal", "ann", expires_at=NOW + timedelta(seconds=10))
+    saying = Statement("normal", "ann", expires_at=NOW + timedelta(seconds=10))
     board.take_verdict(verdict_of(message, saying, NOW))
     assert (board.said("cam1:s1:10")[1] is not None) == holds
 
@@ -134,7 +135,10 @@ def test_a_verdict_holds_until_it_expires(later: int, holds: bool) -> None:
 def test_what_was_said_last_holds_and_an_undo_leaves_nothing() -> None:
     board = board_at()
     message = seen()
-    said = [verdict_of(message, Saying("real", "ann"), at(1001)), verdict_of(message, Saying("undo", "ann"), at(1002))]
+    said = [
+        verdict_of(message, Statement("real", "ann"), at(1001)),
+        verdict_of(message, Statement("undo", "ann"), at(1002)),
+    ]
     for verdict in reversed(said):  # whatever the order in which they are read
         board.take_verdict(verdict)
     every, holding = board.said("cam1:s1:10")
@@ -144,7 +148,7 @@ def test_what_was_said_last_holds_and_an_undo_leaves_nothing() -> None:
 
 def test_an_outcome_finds_its_verdict_even_if_it_comes_first() -> None:
     board = board_at()
-    verdict = verdict_of(seen(), Saying("normal", "ann"), NOW)
+    verdict = verdict_of(seen(), Statement("normal", "ann"), NOW)
     board.take_outcome(outcome(verdict, outcome="refused", reason="rate", why="too many"))
     board.take_verdict(verdict)
     (said,), _ = board.said("cam1:s1:10")
@@ -156,8 +160,8 @@ def test_a_verdict_carries_what_the_event_looked_like_only_where_it_teaches() ->
     message = seen()
     trace = message.data.heat_map
     message = message.model_copy(update={"data": message.data.model_copy(update={"trace": trace})})
-    taught = verdict_of(message, Saying("normal", "ann", "camera"), NOW)
-    skipped = verdict_of(message, Saying("skip", "ann", "camera"), NOW)
+    taught = verdict_of(message, Statement("normal", "ann", "camera"), NOW)
+    skipped = verdict_of(message, Statement("skip", "ann", "camera"), NOW)
     assert (taught.regions, taught.trace) == (message.data.regions, trace)
     assert taught.scope == "camera"
     assert (skipped.regions, skipped.trace) == ((), None)

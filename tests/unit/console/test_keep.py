@@ -8,7 +8,8 @@ import pytest
 from console.board import Bounds, Filter
 from console.keep import Keep
 from console.kept import Ledger, Row
-from console.verdicts import Saying, verdict_of
+from console.verdicts import verdict_of
+from consumers.verdicts import Statement
 from schemas.errors import FatalError, TransientError
 from tests.unit.console.worlds import NOW, board_at, jpeg, outcome, seen, status
 
@@ -18,7 +19,7 @@ def test_a_restart_begins_where_the_last_run_ended(tmp_path: Path) -> None:
     message = seen(picture=jpeg())
     board.take_event(message, NOW)
     board.take_status(status())
-    verdict = verdict_of(message, Saying("normal", "ann", reason="a market"), NOW)
+    verdict = verdict_of(message, Statement("normal", "ann", reason="a market"), NOW)
     board.take_verdict(verdict)
     board.take_outcome(outcome(verdict))
     keep.write(board.drain())

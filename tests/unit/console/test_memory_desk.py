@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from console.memory import MemoryDesk
-from console.verdicts import Saying, verdict_of
+from console.verdicts import verdict_of
+from consumers.verdicts import Statement
 from memory_store.bank import Bank, Change
 from memory_store.exemplar import exemplar_of
 from memory_store.normality import Grid, Normality
@@ -69,7 +70,7 @@ def test_an_event_is_held_against_what_people_have_said_by_now(
     event = seen(trace=TRACE, heat_map=TRACE, provenance=PROVENANCE)
     if said_of is not None:
         spoken = seen(said_of, said_of + 10, trace=TRACE, heat_map=TRACE, provenance=PROVENANCE)
-        verdict = verdict_of(spoken, Saying(judgement, "ann"), NOW)
+        verdict = verdict_of(spoken, Statement(judgement, "ann"), NOW)
         bank = store.read("gate")
         assert bank is not None
         lease = store.acquire("gate", "c1", 60.0)

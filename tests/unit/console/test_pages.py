@@ -7,8 +7,9 @@ from typing import Any
 
 from console.board import Bounds
 from console.plumbing import Account, Lag, Plumbing
-from console.verdicts import Saying, verdict_of
+from console.verdicts import verdict_of
 from console.web.site import Health
+from consumers.verdicts import Statement
 from schemas.cameras import CameraView, view_event
 from schemas.messages import BankHeader
 from tests.unit.console.worlds import NOW, board_at, jpeg, outcome, seen, status, world
@@ -174,7 +175,7 @@ def test_hostile_text_in_every_field_stays_text() -> None:
         captured_at=at(5), started_at=at(4),
     )  # fmt: skip
     board.take_camera_event(view_event(view))
-    verdict = verdict_of(message, Saying("normal", HOSTILE, reason=HOSTILE), NOW)
+    verdict = verdict_of(message, Statement("normal", HOSTILE, reason=HOSTILE), NOW)
     board.take_verdict(verdict)
     board.take_outcome(outcome(verdict, outcome="refused", reason="rate", why=HOSTILE))
     audit = {

@@ -11,7 +11,8 @@ from console.keep import Keep
 from console.plumbing import producer_account, reading_account
 from console.reading import Pulse, Reading
 from console.saying import Sayer
-from console.verdicts import Saying, verdict_of
+from console.verdicts import verdict_of
+from consumers.verdicts import Statement
 from engram.build.topics import topic_specs
 from messaging.inprocess.bus import InProcessBus
 from messaging.ports import OutRecord
@@ -60,7 +61,7 @@ def test_all_that_the_console_reads_reaches_its_board(bus: InProcessBus) -> None
     board, keep = Board(), Keep(None)
     reading = opened(bus, board, keep)
     message = seen(picture=jpeg())
-    verdict = verdict_of(message, Saying("real", "ann"), NOW)
+    verdict = verdict_of(message, Statement("real", "ann"), NOW)
     publish(bus, TOPICS.anomaly_events, "cam1", encode_message(message))
     publish(bus, TOPICS.frame_scores, "cam1", encode_message(score(990)))
     publish(bus, TOPICS.camera_status, "cam1", encode_message(status(reported_at=utc_now())))
@@ -174,7 +175,7 @@ def test_a_time_from_the_future_is_taken_for_now() -> None:
 
 def test_a_verdict_is_said_once_the_log_has_it(bus: InProcessBus) -> None:
     say = Sayer(TOPICS.operator_verdicts)
-    verdict = verdict_of(seen(), Saying("skip", "ann"), NOW)
+    verdict = verdict_of(seen(), Statement("skip", "ann"), NOW)
     with pytest.raises(TransientError, match="not there yet"):
         say(verdict)
     say.open(bus.publisher())

@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from bundles.bundle import load_bundle, save_bundle
+from bundles.bundle import Bundle, load_bundle, save_bundle
+from engram.build.shipped import SHIPPED, name_of, shipped_bundle
 from engram.cli.app import app
+from engram.cli.evaluate import hint_of_strangers
 from networks.mnad import MnadPrediction
 from networks.network import Recipe
 from tests.small_bundle import small_bundle
@@ -65,6 +68,45 @@ def test_tables_for_people(place: Path) -> None:
     for text in ("turning", "AUC, paper", "AUC, live", "false alarms/h at recall 80%", "pixel AUC", "as published"):
         assert text in result.stdout
     assert "%" in result.stdout
+
+
+def parent_of(*cameras: str, memory_frames: float | None = 20.0) -> Bundle:
+    bundle = small_bundle()
+    told = {"cameras": cameras or "any", "memory_frames": memory_frames}
+    return replace(bundle, calibration=bundle.calibration.model_copy(update=told))
+
+
+@pytest.mark.parametrize(
+    ("bundle", "is_told"),
+    [
+        (parent_of("gate", "yard"), True),
+        (parent_of("gate", "other/data"), True),
+        (parent_of("gate", "data"), False),
+        (parent_of("gate", "sets/data"), False),
+        (parent_of("gate", "yard", memory_frames=None), False),
+        (parent_of(), False),
+    ],
+    ids=lambda given: str(given) if isinstance(given, bool) else str(given.calibration.cameras),
+)
+def test_a_memory_of_other_cameras_is_told_with_what_to_do(bundle: Bundle, is_told: bool) -> None:
+    hint = hint_of_strangers(shipped_bundle("anywhere"), bundle.calibration, Path("sets/data"))
+    assert (hint is not None) == is_told
+    if hint is not None:
+        assert "2 other cameras" in hint
+        assert hint.endswith(": engram calibrate --bundle anywhere --data sets/data --out models/data")
+
+
+def test_the_hint_comes_last_and_not_on_standard_output(place: Path, tmp_path: Path) -> None:
+    save_bundle(tmp_path / "parent", parent_of("gate", "yard"))
+    result = measured(place, "--bundle", tmp_path / "parent", "--protocol", "live", "-o", "json")
+    assert result.exit_code == 0, result.stderr
+    assert f"engram calibrate --bundle {tmp_path / 'parent'}" in result.stderr.splitlines()[-1]
+    assert json.loads(result.stdout)["frame_auc"].keys() == {"live"}
+
+
+def test_a_bundle_that_comes_along_is_called_by_its_name(tmp_path: Path) -> None:
+    assert [name_of(shipped_bundle(name)) for name in SHIPPED] == list(SHIPPED)
+    assert name_of(tmp_path / "anywhere") == str(tmp_path / "anywhere")
 
 
 def test_one_protocol_is_named_alone(place: Path) -> None:

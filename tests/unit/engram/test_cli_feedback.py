@@ -55,7 +55,7 @@ def test_where_no_coordinator_answers_it_is_said_and_the_verdict_is_kept() -> No
     common = event(5, 9).data.model_copy(
         update={"heat_map": event(5, 9).data.heat_map.model_copy(update={"scale": "common"})}
     )
-    verdict = verdict_on(common, Statement("real", "ann", ORIGIN), "v1")
+    verdict = verdict_on(common, Statement("real", "ann"), ORIGIN, "v1")
     with pytest.raises(
         TransientError, match=r"no coordinator has answered within 0.1 s; the verdict is on t\.operator"
     ):

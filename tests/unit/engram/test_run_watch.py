@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bundles.bundle import load_bundle, save_bundle
+from deploy.local.wait import wait_until
 from engram.build.adapters import open_store
 from engram.build.bundles import load_engine
 from engram.build.cameras import camera_feeds
@@ -145,7 +146,9 @@ def test_a_listener_that_fails_ends_everything(bundle: Path, tmp_path: Path) -> 
         def on_scores(self, scores: Sequence[FrameScore]) -> None:
             raise OSError("disk full")
 
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with open_store(chosen.store) as store, pytest.raises(OSError, match="disk full"):
         Embedded(chosen, load_engine(chosen.worker), store, feeds, Deaf()).run(threading.Event())
-    assert threading.active_count() <= before + 1, "the decoder's pool may still be winding down, no part may run"
+    assert wait_until(lambda: before.issuperset(threading.enumerate()), 60), (
+        f"{threading.enumerate()}, before: {before}"
+    )

@@ -69,16 +69,14 @@ def test_a_compacted_partition_holds_the_newest_of_each_key_in_order(
     assert (log.end, len(log)) == (len(rows), len(kept))
     assert log.num_bytes == sum(map(held_bytes, kept))
     assert log.read(position, max_records) == [each for each in kept if each.offset >= position][:max_records]
-    assert log.newest_values() == {
-        each.key.decode(): each.value for each in kept if each.key and each.value is not None
-    }
+    assert log.newest() == {each.key.decode(): each for each in kept if each.key and each.value is not None}
 
 
 def test_states_are_of_keys_that_are_there() -> None:
     log = PartitionLog(compacted=False)
     for offset, (key, value) in enumerate([(b"a", b"1"), (None, b"2"), (b"b", b"3"), (b"a", b"4"), (b"c", b"")]):
         log.append(record(offset, key, value))
-    assert log.newest_values() == {"a": b"4", "b": b"3", "c": b""}
+    assert {key: each.value for key, each in log.newest().items()} == {"a": b"4", "b": b"3", "c": b""}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The table of states: what a new owner must read, and what is written again so that it need not read more."""
 
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -11,6 +12,7 @@ from messaging.kafka import states
 from messaging.kafka.marks import Checkpoint
 from messaging.kafka.states import AGAIN_RECORDS, StateTable
 from messaging.ports import OutRecord, Record
+from schemas.errors import BadMessageError
 
 PLACE = TopicPartition("states", 3)
 
@@ -46,6 +48,24 @@ def test_a_tombstone_takes_its_key_out_of_the_table() -> None:
 def test_a_key_that_comes_back_is_as_new() -> None:
     table = table_of(record(0, "a"), record(1, "b"), record(2, "a", None), record(3, "a", b"again"))
     assert (table.values(), table.checkpoint) == ({"b": b"s", "a": b"again"}, Checkpoint(1, "id"))
+
+
+def test_a_record_with_a_flaw_takes_nothing_from_the_one_before_it() -> None:
+    flaw = BadMessageError("bad_mac", "forged")
+    forged = [replace(record(at, "a", value), flaw=flaw) for at, value in ((1, b"forged"), (2, None))]
+    table = table_of(record(0, "a", b"honest"), *forged)
+    assert (table.values(), table.doubted(), table.checkpoint) == ({"a": b"honest"}, {}, Checkpoint(0, "id"))
+    table.take(record(3, "a", None))
+    assert (table.values(), table.doubted()) == ({}, {}), "it is gone, whatever was said of it before"
+
+
+def test_what_has_records_with_a_flaw_only_is_told_apart_and_holds_no_checkpoint_back() -> None:
+    forged = replace(record(0, "a", b"forged"), flaw=BadMessageError("no_mac", "forged"))
+    table = table_of(forged, record(1, "b"), replace(forged, offset=2, value=b"newer"))
+    assert (table.values(), table.doubted()) == ({"b": b"s"}, {"a": b"newer"})
+    assert table.checkpoint == Checkpoint(1, "id")
+    table.take(record(3, "a", b"honest"))
+    assert (table.values(), table.doubted()) == ({"b": b"s", "a": b"honest"}, {})
 
 
 @pytest.mark.parametrize("key", [None, b"\xff\xfe"])

@@ -166,6 +166,20 @@ def test_over_a_bus_all_that_is_written_is_sealed_and_all_that_is_read_is_looked
             bus.outbox(within.subscription(["updates"], "g"), "w1")
 
 
+def test_a_state_that_others_wrote_is_doubted_and_the_owners_is_handed_on() -> None:
+    with closing(InProcessBus()) as within:
+        within.create_topics([TopicSpec("frames", 1), TopicSpec("states", 1, compacted=True)])
+        bus = SealedBus(within, Seals(lambda: OTHER, {"states": "worker"}))
+        owner = bus.subscription(["frames"], "g", "states")
+        bus.outbox(owner, "w1").commit([OutRecord("states", key, b"honest") for key in ("gate", "yard")], [])
+        within.publisher().publish(OutRecord("states", "yard", b"forged"))
+        owner.close()
+        (heir,) = bus.subscription(["frames"], "g", "states").receive(1, 5.0).assigned
+        assert (heir.states, heir.doubted) == ({"gate": b"honest"}, {"yard": b"forged"})
+        (keyless,) = within.subscription(["frames"], "h", "states").receive(1, 5.0).assigned
+        assert (keyless.states, keyless.doubted) == ({"gate": b"honest", "yard": b"forged"}, {})
+
+
 class Narrow:
     """An outbox whose topics take nothing."""
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from schemas.codec import decode_message, encode_message
 from schemas.messages import AnomalyEvent
-from schemas.traceparent import PATTERN, is_sampled, traceparent_of
+from schemas.traceparent import PATTERN, STATE_PATTERN, is_sampled, traceparent_of, tracestate_of
 from tests.unit.consumers.samples import event
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -89,7 +89,64 @@ def test_whatever_comes_is_a_line_that_can_be_passed_on_or_nothing(value: str | 
     assert decode_message(AnomalyEvent, with_(found)).traceparent == found
 
 
+MEMBER = "rojo=00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (MEMBER, MEMBER),
+        (f" {MEMBER} ,\t congo=t61 rcWkgMzE,", f"{MEMBER},congo=t61 rcWkgMzE"),
+        ("tenant@system=!~-<>+", "tenant@system=!~-<>+"),
+        ("0a=1", "0a=1"),
+        (",".join(f"k{n}={'v' * 95}" for n in range(9)), ",".join(f"k{n}={'v' * 95}" for n in range(5))),
+        (f"{MEMBER},{'k' * 256}={'v' * 256}", MEMBER),
+        (None, None),
+        ("", None),
+        (" , ", None),
+        ("rojo", None),
+        ("=1", None),
+        ("Rojo=1", None),
+        ("rojo=1=2", None),
+        ("rojo=", None),
+        ("rojo=a\nb", None),
+        ("rojo=\x7f", None),
+        (f"{MEMBER},junk", None),
+        (f"{'k' * 257}=1", None),
+        (f"{'k' * 256}={'v' * 256}", None),
+        ("rojo=é", None),
+        (",".join([MEMBER] * 1000), None),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_a_state_is_passed_on_as_it_is_or_not_at_all(value: str | None, found: str | None) -> None:
+    assert tracestate_of(value) == found
+    assert tracestate_of(None if value is None else value.encode()) == found
+    told = json.dumps(json.loads(with_(LINE)) | {"tracestate": value}).encode()
+    assert decode_message(AnomalyEvent, told).tracestate == found
+    assert decode_message(AnomalyEvent, told).traceparent == LINE
+    if found is not None:
+        assert tracestate_of(found) == found
+        assert re.fullmatch(STATE_PATTERN, found)
+
+
+def test_who_writes_a_state_that_is_none_is_told() -> None:
+    with pytest.raises(ValidationError, match="tracestate must be as W3C Trace Context has it"):
+        AnomalyEvent.model_validate(event(5, 9).model_dump() | {"tracestate": "junk"})
+
+
+@given(st.binary(max_size=60) | st.text("ab=, \t-*/@1", max_size=40))
+def test_whatever_comes_is_a_state_that_can_be_passed_on_or_nothing(value: str | bytes) -> None:
+    found = tracestate_of(value)
+    if found is not None:
+        assert re.fullmatch(STATE_PATTERN, found)
+        assert tracestate_of(found) == found
+        told = json.dumps(json.loads(with_(LINE)) | {"tracestate": found}).encode()
+        assert decode_message(AnomalyEvent, told).tracestate == found
+
+
 def test_an_event_without_one_does_not_name_it() -> None:
     """So that it is, byte for byte, what it was before there were any."""
     assert b"traceparent" not in encode_message(event(5, 9))
+    assert b"tracestate" not in encode_message(event(5, 9))
     assert json.loads(encode_message(decode_message(AnomalyEvent, with_(LINE))))["traceparent"] == LINE

@@ -1,6 +1,7 @@
 """How late a worker says it is, and when it warns."""
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -116,6 +117,37 @@ def test_lateness_is_told_once_a_minute_and_its_end_once(caplog: pytest.LogCaptu
         ("WARNING", "scores are 200 s late"),
         ("INFO", "scores are no longer late: 4.9 s"),
     ]
+
+
+def told_at(looks: Sequence[tuple[float, float]], caplog: pytest.LogCaptureFixture) -> list[float]:
+    """When a warning came of a worker that is late by so much at such times."""
+    late, found = LateWarning(10.0), []
+    for now_s, behind_s in looks:
+        caplog.clear()
+        late.look(behind_s, 9, now_s)
+        if any(record.levelname == "WARNING" for record in caplog.records):
+            found.append(now_s)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("grows_by", "told"),
+    [(1.0, 7.6), (0.66, 8.8), (0.1, 30.1)],
+    ids=["nothing is handled", "a third of it is", "nearly all of it is"],
+)
+def test_who_falls_behind_is_told_before_it_is_too_late(
+    grows_by: float, told: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks = [(now / 10, grows_by * now / 10) for now in range(400)]
+    first = told_at(looks, caplog)[0]
+    assert first == pytest.approx(told, abs=0.2)
+    assert grows_by * first < 10, "it is not too late yet"
+
+
+def test_who_catches_up_or_is_a_little_late_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    assert told_at([(now / 10, 9.9 - now / 50) for now in range(490)], caplog) == []
+    assert told_at([(now / 10, 2.5) for now in range(900)], caplog) == []
+    assert told_at([(now / 10, 6.0) for now in range(900)], caplog) == [], "late, and no later"
 
 
 def test_who_asked_for_no_warning_gets_none(caplog: pytest.LogCaptureFixture) -> None:

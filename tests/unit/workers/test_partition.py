@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import timedelta
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -224,6 +225,53 @@ def test_no_state_silences_a_camera_for_good(forged: dict[str, object]) -> None:
     partition = fresh(10, dict(states))
     later = [arrival(10 + index, header(index, pause_s=2 * 3600.0)) for index in range(10)]
     assert outcomes(partition, *later)[-1] == "clip"
+
+
+S1_FOREVER = {"session_id": "s1", "last_frame": 10**9, "fps": 10}
+S1_IS_OVER = {"session_id": "x", "last_frame": 1, "fps": 10, "closed_sessions": ["s1"]}
+S1_HAS_ENDED = {"session_id": "s1", "last_frame": 1, "fps": 10, "closed_sessions": ["s1"]}
+
+
+@pytest.mark.parametrize("cursor", [S1_FOREVER, S1_IS_OVER, S1_HAS_ENDED], ids=str)
+@pytest.mark.parametrize("ahead_s", [0, 299])
+def test_a_forged_state_costs_no_frame_that_is_captured_after_the_hand_over(
+    cursor: dict[str, object], ahead_s: int
+) -> None:
+    forged = cursor | {"last_at": (NOW + timedelta(seconds=ahead_s)).isoformat()}
+    states, _ = decode_states({"cam1": json.dumps({"cursor": forged}).encode()}, 10, NOW)
+    partition = fresh(10, dict(states))
+    pause_s = (NOW - START).total_seconds() - 1.0
+    replayed = [arrival(6 + index, header(6 + index, pause_s=pause_s), replay=True) for index in range(4)]
+    assert header(10, pause_s=pause_s).captured_at == NOW
+    later = [arrival(index, header(index, pause_s=pause_s)) for index in range(11, 17)]
+    assert outcomes(partition, *replayed, *later) == ["replayed"] * 4 + ["warming"] * 4 + ["clip"] * 2
+
+
+@pytest.mark.parametrize(
+    ("replayed", "outcome"),
+    [
+        (["old"], "warming"),
+        (["old", "new"], "twin_session"),
+        (["old", "end of old"], "twin_session"),
+        ([], "twin_session"),
+    ],
+    ids=str,
+)
+def test_a_session_is_over_unless_its_frames_alone_were_the_last(replayed: list[str], outcome: str) -> None:
+    cursor = {
+        "session_id": "new",
+        "last_frame": 1,
+        "fps": 10,
+        "closed_sessions": ["old"],
+        "began_at": START.isoformat(),
+    }
+    payload = json.dumps({"cursor": cursor | {"last_at": header(4).captured_at.isoformat()}}).encode()
+    partition = fresh(10, dict(decode_states({"cam1": payload}, 10, NOW)[0]))
+    for offset, name in enumerate(replayed):
+        kind: Literal["frame", "end_of_session"] = "end_of_session" if "end" in name else "frame"
+        admit(partition, arrival(offset, header(offset, session=name.split()[-1], kind=kind), replay=True))
+    repeat, newer = arrival(10, header(4, session="old")), arrival(11, header(5, session="old"))
+    assert outcomes(partition, repeat, newer) == ["twin_session", outcome], "what is no newer is a repeat in any case"
 
 
 def test_a_record_that_killed_workers_is_buried_undecoded() -> None:

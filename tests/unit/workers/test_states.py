@@ -53,12 +53,20 @@ def at(told: FrameHeader, **changed: object) -> FrameHeader:
     return told.model_copy(update=changed)
 
 
-@pytest.mark.parametrize(("index", "session"), [(4, "s1"), (0, "s1"), (9, "s0")])
-def test_what_seems_over_goes_on_once_it_is_newer_by_the_time_of_a_revival(index: int, session: str) -> None:
+@pytest.mark.parametrize("revival", [REVIVAL, timedelta(0)])
+def test_what_seems_over_goes_on_once_it_is_newer_by_the_time_of_a_revival(revival: timedelta) -> None:
     cursor = cursor_after(header(0, session="s0"), header(4))
-    just = at(header(index, session=session), captured_at=header(4).captured_at + REVIVAL)
-    assert skip_reason(cursor, just) in ("duplicate", "twin_session")
-    assert skip_reason(cursor, at(just, captured_at=just.captured_at + TICK)) is None
+    just = at(header(9, session="s0"), captured_at=header(4).captured_at + revival)
+    assert skip_reason(cursor, just, revival) in ("old_session", "twin_session")
+    assert skip_reason(cursor, at(just, captured_at=just.captured_at + TICK), revival) is None
+
+
+@pytest.mark.parametrize("index", [0, 4])
+def test_a_repeat_was_captured_when_it_first_came_so_what_is_newer_is_none(index: int) -> None:
+    cursor = cursor_after(header(4))
+    again = at(header(index), captured_at=header(4).captured_at)
+    assert skip_reason(cursor, again) == "duplicate"
+    assert skip_reason(cursor, at(again, captured_at=again.captured_at + TICK)) is None
 
 
 def test_a_session_that_goes_on_is_no_longer_over_and_the_other_is() -> None:
@@ -114,7 +122,10 @@ def state(**changed: Any) -> CameraState:
 
 def believed(given_state: CameraState, committed: int = 10) -> bool:
     try:
-        return checked_state(given_state, committed, NOW) == given_state
+        found = checked_state(given_state, committed, NOW)
+        assert found.cursor.last_at is not None
+        assert found.cursor.last_at <= NOW, "nothing was handled before it was captured"
+        return replace(found, cursor=given_state.cursor) == given_state
     except BadMessageError as error:
         assert error.reason == "bad_state"
         return False
