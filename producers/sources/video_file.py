@@ -15,7 +15,8 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 
-from producers.sources.frame import CapturedFrame, Image
+from inference.fit import FASTEST_FPS
+from producers.sources.frame import CapturedFrame
 from producers.sources.options import SourceOptions
 from producers.sources.picture import Converter, Picture
 from producers.sources.recorded import RecordedSource
@@ -24,8 +25,6 @@ from schemas.errors import FatalError
 
 logger = logging.getLogger(__name__)
 
-_FASTEST_FPS = 240.0
-"""A container that states more gives a time base, not a rate."""
 _SAMPLE_FRAMES = 50
 _NUM_THREADS = 2
 _MOST_HELD = 16
@@ -54,7 +53,7 @@ class VideoFileSource(RecordedSource):
     def _timed(self, start: datetime) -> Iterator[CapturedFrame]:
         clock = FilmClock(self.fps, self._is_rate_given)
         film = FilmClock(self._native_fps if _can_be(self._native_fps) else self.fps, is_rate_given=False)
-        num_read, missed, size = 0, list[float](), None
+        num_read, missed = 0, list[float]()
         with closing(_open(self._path)) as container:
             for picture, was_damaged in _in_order(_decoded(container)):
                 pts_ms = math.nan if picture.stamp_s is None else 1000 * picture.stamp_s
@@ -67,22 +66,11 @@ class VideoFileSource(RecordedSource):
                 self.num_unreadable += len(missed)
                 num_read += 1
                 self._board.set("online", "being read")
-                size = self._tell_size(size, picture.size)
+                self._tell_size(picture.size)
                 before = tuple(start + timedelta(seconds=second) for second in missed)
                 yield CapturedFrame(picture.image, start + timedelta(seconds=at_s), "media", before, offset_s)
                 missed.clear()
         self._check_end(num_read)
-
-    def _images(self) -> Iterator[Image]:
-        """The images alone."""
-        yield from (frame.image for frame in self._timed(self._options.now()))
-
-    def _tell_size(self, before: tuple[int, int] | None, now: tuple[int, int]) -> tuple[int, int]:
-        if before not in (None, now):
-            assert before is not None
-            text = "%s: its pictures are %d x %d from now on, they were %d x %d"
-            logger.warning(text, self._path, *now, *before)
-        return now
 
     def _check_end(self, num_read: int) -> None:
         if self._closed.is_set():
@@ -164,7 +152,7 @@ def _stated_rate(container: InputContainer) -> float:
 
 
 def _can_be(fps: float) -> bool:
-    return math.isfinite(fps) and 0 < fps <= _FASTEST_FPS
+    return math.isfinite(fps) and 0 < fps <= FASTEST_FPS
 
 
 def _count(container: InputContainer, fps: float) -> int:
@@ -189,7 +177,7 @@ def _seen_rate(path: Path, stated: float) -> float:
     seen = (len(stamps) - 1) / span_s if span_s > 0 else 0.0
     if not _can_be(seen):
         raise FatalError(
-            f"a video must state its frame rate, 0 to {_FASTEST_FPS:g} a second, '{path}' says {stated:g}; "
+            f"a video must state its frame rate, 0 to {FASTEST_FPS:g} a second, '{path}' says {stated:g}; "
             "give the true one with --source-fps (producer.source_fps)"
         )
     logger.warning("%s: the container says %g frames a second, its time stamps %.3g", path, stated, seen)
