@@ -19,4 +19,9 @@ Seconds = Annotated[float, Field(gt=0)]
 
 def from_json_text(value: Any) -> Any:
     """A list as text (environment, flag) is read as JSON; all else is taken as it is."""
-    return json.loads(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise ValueError('must be a list in brackets, as in [1, 2] or ["a", "b"]') from None
