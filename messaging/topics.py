@@ -20,6 +20,16 @@ def check_partitions(spec: TopicSpec, existing: int) -> None:
         )
 
 
+def check_group(group: str) -> None:
+    """A group is found again by its name.
+
+    Raises:
+        FatalError: it has none, or one that brokers and their tools do not take.
+    """
+    if not group.strip() or not group.isprintable():
+        raise FatalError(f"a consumer group must have a name of printable letters, got {group!r:.80}")
+
+
 def check_state_topic(name: str, partitions: int, subscribed: Mapping[str, int]) -> None:
     """A state topic needs one subscribed topic with as many partitions.
 
