@@ -1,9 +1,12 @@
 """The base of all settings sections, and the value types they share."""
 
 import json
+from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+from schemas.messages import in_utc
 
 MIB = 1024 * 1024
 
@@ -15,6 +18,15 @@ class Section(BaseModel):
 
 
 Seconds = Annotated[float, Field(gt=0)]
+
+
+def _countable(value: datetime) -> datetime:
+    in_utc(value)
+    return value
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_countable)]
+"""A time that messages can have, in whatever zone it was written."""
 
 
 def from_json_text(value: Any) -> Any:

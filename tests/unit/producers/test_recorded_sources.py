@@ -30,6 +30,10 @@ def write_images(folder: Path, *names: str) -> None:
         assert cv2.imwrite(str(folder / name), plain(40 * (index + 1)))
 
 
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
 def test_video_frames_have_the_times_of_the_film(video: Path) -> None:
     source = open_source(str(video), OPTIONS)
     frames = list(source)
@@ -115,7 +119,7 @@ def test_on_past_images_that_cannot_be_read(tmp_path: Path, caplog: pytest.LogCa
     assert [4 * (frame.captured_at - START).total_seconds() for frame in frames] == [1, 2, 5]
     assert [[4 * (at - START).total_seconds() for at in frame.missed] for frame in frames] == [[0], [], [3, 4]]
     assert source.num_unreadable == 4
-    (told,) = caplog.messages
+    (told,) = warnings(caplog)
     assert "4 of 7 images were passed over, the first: an image must be readable" in told and "1.png" in told
 
 
@@ -123,7 +127,7 @@ def test_images_of_another_size_are_told(tmp_path: Path, caplog: pytest.LogCaptu
     for number, width in enumerate((64, 64, 96)):
         cv2.imwrite(str(tmp_path / f"{number}.png"), plain(width=width))
     list(open_source(str(tmp_path), OPTIONS))
-    assert [text.partition(": ")[2] for text in caplog.messages] == [
+    assert [text.partition(": ")[2] for text in warnings(caplog)] == [
         "its pictures are 96 x 48 from now on, they were 64 x 48"
     ]
 
@@ -198,6 +202,8 @@ def test_wrong_rate(fps: float) -> None:
 def test_start_needs_a_zone() -> None:
     with pytest.raises(SettingsError, match="time zone"):
         SourceOptions(start=START.replace(tzinfo=None))
+    with pytest.raises(SettingsError, match="start must lie from 1970 to 2200, got 1900"):
+        SourceOptions(start=START.replace(year=1900))
 
 
 def test_signs_that_are_digits_and_no_numbers_are_read_as_letters(tmp_path: Path) -> None:

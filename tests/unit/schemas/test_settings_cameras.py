@@ -143,6 +143,8 @@ def test_a_process_without_cameras_reads_the_same_file(tmp_path: Path) -> None:
         ("source = 'a'\nsource_env = 'B'", "cameras.gate: only one of source, source_file, source_env may be given"),
         ("[cameras.gate.zones]\n'a b' = [0, 0, 1, 1]", "cameras.gate.zones.a b: a name must have 1 to 64 letters"),
         ("start = 2026-01-31T08:00:00", "cameras.gate.start: Input should have timezone info"),
+        ("start = 1900-01-01T00:00:00Z", "cameras.gate.start: the time must lie from 1970 to 2200"),
+        ("paused_until = '9999-12-31T23:59:59-12:00'", "cameras.gate.paused_until: the time must be a time that can"),
         ("severity = 'high'", "cameras.gate.severity: Input should be 'info', 'warning' or 'critical'"),
         ("clock = 'ntp'", "cameras.gate.clock: Input should be 'auto', 'camera' or 'arrival'"),
         ("enter = 0.5\nexit = 0.9", "cameras.gate: exit must be at most enter"),
