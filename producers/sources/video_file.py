@@ -18,7 +18,7 @@ from av.container import InputContainer
 from inference.fit import FASTEST_FPS
 from producers.sources.frame import CapturedFrame
 from producers.sources.options import SourceOptions
-from producers.sources.picture import Converter, Picture
+from producers.sources.picture import Converter, Picture, has_time_stamps
 from producers.sources.recorded import RecordedSource
 from producers.sources.stamps import FilmClock
 from schemas.errors import FatalError
@@ -45,8 +45,12 @@ class VideoFileSource(RecordedSource):
         self._path = path
         self._is_rate_given = options.fps is not None
         with closing(_open(path)) as film:
+            self._has_stamps = has_time_stamps(film)
             native = _stated_rate(film)
             self._num_expected = _count(film, native)
+            if not (self._has_stamps or self._is_rate_given or film.streams.video[0].codec_context.framerate):
+                text = "%s: it says no frame rate, %g a second are taken for it; --source-fps gives the true one"
+                logger.warning(text, path, native)
         self._native_fps = native if _can_be(native) or self._is_rate_given else _seen_rate(path, native)
         super().__init__(str(path), options.fps or self._native_fps, options)
 
@@ -56,7 +60,7 @@ class VideoFileSource(RecordedSource):
         num_read, missed = 0, list[float]()
         with closing(_open(self._path)) as container:
             for picture, was_damaged in _in_order(_decoded(container)):
-                pts_ms = math.nan if picture.stamp_s is None else 1000 * picture.stamp_s
+                pts_ms = 1000 * picture.stamp_s if picture.stamp_s is not None and self._has_stamps else math.nan
                 (at_s, num_lost), (offset_s, _) = (one.next(pts_ms, was_damaged) for one in (clock, film))
                 # Times of what is lost: spread over the hole.
                 first_s = clock.previous_s
@@ -147,8 +151,10 @@ def _decoded(container: InputContainer) -> Iterator[tuple[Picture, bool]]:
 
 
 def _stated_rate(container: InputContainer) -> float:
-    """What the container says, frames a second; 0 = nothing."""
-    return float(container.streams.video[0].average_rate or 0)
+    """What the container says, or where it has no time stamps the pictures, frames a second; 0 = nothing."""
+    video = container.streams.video[0]
+    in_pictures = None if has_time_stamps(container) else video.codec_context.framerate
+    return float(in_pictures or video.average_rate or 0)
 
 
 def _can_be(fps: float) -> bool:
