@@ -53,8 +53,11 @@ def find_sources(folder: Path) -> tuple[Source, ...]:
     """Video files and folders of images anywhere under ``folder``, in order of their names.
 
     Raises:
-        FatalError: there are none.
+        FatalError: there are none, or it is no folder.
     """
+    if not folder.is_dir():
+        what = "it is a file; give the folder that it lies in" if folder.exists() else "there is none; check the path"
+        raise FatalError(f"'{folder}' must be a folder of videos, or of folders of images, {what}")
     sources = sources_under(folder)
     if not sources:
         endings = ", ".join(sorted(VIDEO_SUFFIXES | PICTURE_SUFFIXES))
