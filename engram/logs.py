@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 import time
 from collections import Counter
@@ -15,6 +16,8 @@ TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 FIELDS = ("camera", "session", "partition", "worker", "bank")
 """What a record may be about; given as ``extra`` where it is logged, or for all of a process."""
+
+_NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 
 FEED = "feed "
 """So the name of a producer's thread begins that works for one camera alone; the camera's name follows."""
@@ -50,7 +53,8 @@ class JsonFormatter(logging.Formatter):
 class RepeatFilter(logging.Filter):
     """Lets through one record of a kind per ``interval_s`` from the Kafka client, which repeats itself twice a second.
 
-    The kind is the unformatted message, so what differs in numbers only counts as the same.
+    The kind is the message without its numbers, also where the client has put them in before it logs: a machine that is
+    busy would fill the log with how long each of its tasks took, and this filter with each that was told.
     """
 
     def __init__(self, interval_s: float = 30.0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -63,7 +67,7 @@ class RepeatFilter(logging.Filter):
         """Whether the record is written."""
         if not record.name.startswith("kafka"):
             return True
-        kind, now = (record.name, str(record.msg)), self._clock()
+        kind, now = (record.name, _NUMBER.sub("#", str(record.msg))), self._clock()
         if now - self._told_at.get(kind, float("-inf")) < self._interval_s:
             return False
         self._told_at[kind] = now

@@ -30,4 +30,7 @@ def one_line(error: Exception, extra: str | None = None) -> str:
             return f"this command needs {root}, which is not installed; run: pip install 'engram[{brings}]'"
     if isinstance(error, EngramError):
         return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        where = f" '{error.filename}'" if error.filename else ""
+        return f"this machine refuses{where}: {error.strerror} (--log-level debug shows where)"
     return f"{type(error).__name__}: {error} (unexpected; --log-level debug shows where)"

@@ -25,6 +25,9 @@ QUALITY_TOLERANCE = 10
 GREY_TOLERANCE = 8
 """Of 255, between the colours of a pixel: a camera by night sends colour images without colour, but for noise."""
 
+FASTEST_FPS = 240.0
+"""A container that states more frames a second gives a time base, not a rate."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:

@@ -265,6 +265,7 @@ class Reader(Protocol):
             does not reach so far, because the topic was made again.
 
         Raises:
+            FatalError: a partition that is not read.
             TransientError: broker away.
         """
 

@@ -1,6 +1,6 @@
 """What both adapters demand of topics, in one place so that they refuse the same things with the same words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from urllib.parse import quote
 
 from messaging.ports import TopicSpec
@@ -18,6 +18,28 @@ def check_partitions(spec: TopicSpec, existing: int) -> None:
             f"topic '{spec.name}' must have {spec.partitions} partitions, it has {existing}; "
             f"set the number in the settings to {existing}, or grow them all (`engram topics grow N`)"
         )
+
+
+def check_group(group: str) -> None:
+    """A group is found again by its name.
+
+    Raises:
+        FatalError: it has none, or one that brokers and their tools do not take.
+    """
+    if not group.strip() or not group.isprintable():
+        raise FatalError(f"a consumer group must have a name of printable letters, got {group!r:.80}")
+
+
+def check_places(wanted: Iterable[tuple[str, int]], there: Collection[tuple[str, int]]) -> None:
+    """Whoever goes on at a place must know one that there is.
+
+    Raises:
+        FatalError: a topic or partition that is not read; it may have been made again with fewer of them.
+    """
+    if unknown := sorted(set(wanted) - set(there)):
+        names = ", ".join(f"{topic}/{partition}" for topic, partition in unknown)
+        has = ", ".join(f"{topic}/{partition}" for topic, partition in sorted(there))
+        raise FatalError(f"a place in the log must be in a partition that is read, {names} is not; there are {has}")
 
 
 def check_state_topic(name: str, partitions: int, subscribed: Mapping[str, int]) -> None:

@@ -23,8 +23,8 @@ from producers.reports import CameraReport
 from producers.sources.frame import CapturedFrame, Image, Source
 from producers.view import FINE_PX, ViewJudge, view_of
 from schemas.codec import encode_header
-from schemas.errors import BadMessageError, BufferFullError, SettingsError, TransientError
-from schemas.messages import Clock, FrameHeader, Id
+from schemas.errors import BadMessageError, BufferFullError, FatalError, SettingsError, TransientError
+from schemas.messages import EARLIEST, LATEST, Clock, FrameHeader, Id
 
 logger = logging.getLogger(__name__)
 
@@ -193,8 +193,12 @@ class FeedRun:
     def _send_frame(self, frame: CapturedFrame) -> None:
         # Counted before anything can go wrong, so that the worker sees a lost frame as a gap.
         index, self._next_index = self._next_index, self._next_index + 1
+        try:
+            header = self._header("frame", index, frame.captured_at, frame.clock)
+        except FatalError:
+            self._ledger.drop("broken")
+            raise
         self._last_at, self._clock = frame.captured_at, frame.clock
-        header = self._header("frame", index)
         if (other := self._outlet.in_front(self.feed.camera_id)) is not None:
             self._account.drop(header, "twin", TransientError(f"session {other.session_id} sends this camera"))
             return
@@ -289,14 +293,24 @@ class FeedRun:
             cause = "broken"
         self._account.drop(header, cause, error, num_bytes)
 
-    def _header(self, kind: Literal["frame", "end_of_session"], index: int) -> FrameHeader:
+    def _header(
+        self, kind: Literal["frame", "end_of_session"], index: int, captured_at: datetime, clock: Clock
+    ) -> FrameHeader:
+        """Of a record.
+
+        Raises:
+            FatalError: ``captured_at`` is no time that a frame can be captured at.
+        """
+        if not EARLIEST <= captured_at < LATEST:
+            text = f"a frame must be captured from {EARLIEST:%Y} to {LATEST:%Y}, got {captured_at:%Y-%m-%dT%H:%M:%SZ}"
+            raise FatalError(f"{text}; check producer.start (--start) and the clock of this machine")
         return FrameHeader(
             kind=kind,
             camera_id=self.feed.camera_id,
             session_id=self.session_id,
             frame_index=index,
-            captured_at=self._last_at,
-            clock=self._clock,
+            captured_at=captured_at,
+            clock=clock,
             width=0,
             height=0,
             fps=self._fps,
@@ -304,7 +318,7 @@ class FeedRun:
 
     def _end_session(self) -> None:
         """Tell the workers that no more frames come, so that they close what is open at once."""
-        header = self._header("end_of_session", self._next_index)
+        header = self._header("end_of_session", self._next_index, self._last_at, self._clock)
         if not self._has_spoken and self._outlet.in_front(self.feed.camera_id) is not None:
             return  # an end would take the camera from whoever sends it
         if self._lane is not None:

@@ -43,7 +43,12 @@ LATEST = datetime(2200, 1, 1, tzinfo=timezone.utc)
 """Times are added to and subtracted from, so they keep away from the ends of what Python can count."""
 
 
-def _in_utc(value: datetime) -> datetime:
+def in_utc(value: datetime) -> datetime:
+    """The same moment in UTC.
+
+    Raises:
+        ValueError: it is so far away that nothing can be counted from there.
+    """
     try:
         utc = value.astimezone(timezone.utc)
     except OverflowError as error:
@@ -53,7 +58,7 @@ def _in_utc(value: datetime) -> datetime:
     return utc
 
 
-UtcTime = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+UtcTime = Annotated[AwareDatetime, AfterValidator(in_utc)]
 
 READING = "reading"
 """The validation context of a reader."""

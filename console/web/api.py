@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import Response
 from fastapi.security import HTTPBearer
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from console.board import Listed
 from console.cameras import CameraCard
@@ -24,7 +24,7 @@ from consumers.verdicts import Statement
 from memory_store.interventions import MAX_REASON
 from schemas.codec import decode_message
 from schemas.media import EventMedia
-from schemas.messages import AnomalyEvent
+from schemas.messages import AnomalyEvent, UtcTime
 from schemas.verdicts import OperatorVerdict, Scope, VerdictOutcome
 
 MAX_PAGE = 200
@@ -38,7 +38,7 @@ class VerdictRequest(BaseModel):
     judgement: Given
     scope: Scope = "place"
     reason: str = Field(default="", max_length=MAX_SAID)
-    expires_at: AwareDatetime | None = None
+    expires_at: UtcTime | None = None
 
 
 class BankRequest(BaseModel):

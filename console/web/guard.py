@@ -1,4 +1,4 @@
-"""Around every request: the prefix of a proxy, a bound on what is sent, and headers that bind a browser."""
+"""Around every request: the prefix of a proxy, a bound on what is sent, headers that bind a browser, HEAD."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -10,6 +10,8 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_BODY_BYTES = 64 * 1024
+ENDLESS = "/stream"
+"""What has no whole answer, whose head alone could be sent."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -47,6 +49,8 @@ class Guard:
         if self._base and (path == self._base or path.startswith(f"{self._base}/")):
             rest = path[len(self._base) :] or "/"
             scope = {**scope, "path": rest, "raw_path": rest.encode()}
+        if scope["method"] == "HEAD" and scope["path"] != ENDLESS:
+            scope, send = {**scope, "method": "GET"}, _without_body(send)
         headers = dict(scope["headers"])
         if int(_number(headers.get(b"content-length", b"0"))) > MAX_BODY_BYTES:
             await _refuse(_with_headers(send))
@@ -83,6 +87,15 @@ def _with_headers(send: Send) -> Send:
         await send(message)
 
     return send_with_headers
+
+
+def _without_body(send: Send) -> Send:
+    """As whoever looks after a server asks: the answer to GET, but for what is in it."""
+
+    async def send_head(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return send_head
 
 
 async def _refuse(send: Send) -> None:

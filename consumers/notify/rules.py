@@ -4,9 +4,9 @@ What is secret (addresses with a token in them, passwords, header values) may be
 ``file:PATH``, and is read when the rules are.
 """
 
+import base64
 import os
 import re
-import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -28,20 +28,30 @@ from pydantic import (
 
 from consumers.durations import duration
 from schemas.errors import SettingsError
+from schemas.settings.toml import parsed_toml
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover - the same library under its old name
-    import tomli as tomllib
-
-MAX_BYTES = 1 << 20
+MAX_LETTERS = 1 << 20
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 _TOPIC = r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$"
+_ADDRESS = re.compile(r"[!-~]+")
+_CODED = "whsec_"
+_OUR_HEADERS = frozenset(
+    {
+        *("connection", "content-length", "content-type", "expect", "host", "te", "trailer", "transfer-encoding"),
+        *("traceparent", "tracestate", "upgrade", "webhook-id", "webhook-signature", "webhook-timestamp"),
+    }
+)
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]|24):([0-5]\d)")
 
 
 def _duration(value: Any) -> Any:
     return duration(value) if isinstance(value, str) else value
+
+
+def _lasting(value: timedelta) -> timedelta:
+    if value <= timedelta():
+        raise ValueError("must be a length of time above 0, such as 30s or 10m")
+    return value
 
 
 def _hours(text: str) -> str:
@@ -58,7 +68,7 @@ def _revealed(value: Any) -> Any:
     if not colon or kind not in ("env", "file"):
         return value
     try:
-        found = os.environ[where] if kind == "env" else Path(where).read_text("utf-8")
+        found = os.environ[where] if kind == "env" else Path(where).read_text("utf-8-sig")
     except (KeyError, OSError, UnicodeDecodeError):
         raise ValueError(f"{value} must be set and readable, it is not") from None
     if len(found.strip().splitlines()) != 1:
@@ -69,7 +79,36 @@ def _revealed(value: Any) -> Any:
 def _header(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name):
         raise ValueError("a header's name must be letters, digits and -")
+    if name.lower() in _OUR_HEADERS:
+        raise ValueError("this header is written by us, or by HTTP itself, and cannot be given")
     return name
+
+
+def _header_value(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().isascii():
+        raise ValueError("must be ASCII letters, as all that HTTP carries in a header")
+    return value
+
+
+def _key(value: SecretStr) -> SecretStr:
+    signing_key(value.get_secret_value())
+    return value
+
+
+def signing_key(secret: str) -> bytes:
+    """The bytes to sign with: those of ``whsec_`` and base64, or of the text itself.
+
+    Raises:
+        ValueError: there are none, so that everybody could sign; or what is behind ``whsec_`` is no base64.
+    """
+    try:
+        is_coded = secret.startswith(_CODED)
+        key = base64.b64decode(secret.removeprefix(_CODED), validate=True) if is_coded else secret.encode()
+    except ValueError:
+        raise ValueError(f"must be base64 behind {_CODED}, with its = at the end, or any other text") from None
+    if not key:
+        raise ValueError("must not be empty")
+    return key
 
 
 def _in_one_line(value: SecretStr) -> SecretStr:
@@ -84,8 +123,8 @@ def _address(value: SecretStr) -> SecretStr:
         is_fit = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not parts.username
     except ValueError:
         is_fit = False
-    if not is_fit or not value.get_secret_value().isascii():
-        raise ValueError("must be http://… or https://…, without user and password (give them as a header)")
+    if not is_fit or not _ADDRESS.fullmatch(value.get_secret_value()):
+        raise ValueError("must be http://… or https://…, without blanks, user and password (give them as a header)")
     return value
 
 
@@ -102,6 +141,7 @@ def _zone(name: str) -> str:
 Duration = Annotated[
     timedelta,
     BeforeValidator(_duration),
+    AfterValidator(_lasting),
     WithJsonSchema({"type": "string", "examples": ["30s", "10m", "1h30m"]}),
 ]
 Hours = Annotated[str, AfterValidator(_hours), WithJsonSchema({"type": "string", "pattern": _HOURS.pattern})]
@@ -127,10 +167,10 @@ class WebhookTarget(_Part):
     """An HTTP address that events are posted to."""
 
     url: Annotated[Secret, AfterValidator(_address)] = Field(description="http:// or https://")
-    secret: Secret | None = Field(
+    secret: Annotated[Secret, AfterValidator(_key)] | None = Field(
         default=None, description="signs each request (Standard Webhooks): whsec_ and base64, or any text"
     )
-    headers: dict[Annotated[str, AfterValidator(_header)], Secret] = Field(
+    headers: dict[Annotated[str, AfterValidator(_header)], Annotated[Secret, AfterValidator(_header_value)]] = Field(
         default_factory=dict, description="further headers, such as Authorization"
     )
     format: Literal["cloudevents", "text"] = Field(
@@ -215,15 +255,19 @@ def read_rules(path: Path) -> NotifyRules:
         SettingsError: with file, line and key of each fault; nothing secret is shown.
     """
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_BYTES).decode("utf-8")
+        with path.open(encoding="utf-8", newline="") as file:
+            text = file.read(MAX_LETTERS + 1)
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise SettingsError(f"the rules must be a file that can be read, '{path}' is not: {why}") from error
+    if len(text) > MAX_LETTERS:
+        raise SettingsError(f"{path}: the rules must be a file of at most {MAX_LETTERS} letters, it is longer")
     try:
-        return NotifyRules.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+        content = parsed_toml(text)
+    except ValueError as error:
         raise SettingsError(f"{path}: the rules must be TOML: {error}") from error
+    try:
+        return NotifyRules.model_validate(content)
     except ValidationError as error:
         # A list whose parts are wrong counts as empty besides.
         parts = [part for part in error.errors(include_url=False) if part["type"] != "too_short"] or error.errors()

@@ -9,7 +9,6 @@
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import http.client
@@ -23,7 +22,7 @@ from contextlib import suppress
 from urllib.parse import SplitResult, urlsplit
 
 from consumers.notify.notification import Notification, NotTakenError, RefusedError
-from consumers.notify.rules import WebhookTarget
+from consumers.notify.rules import WebhookTarget, signing_key
 from schemas.traceparent import TRACEPARENT, TRACESTATE
 from schemas.version import software_version
 
@@ -31,7 +30,6 @@ ABOUT_THE_MESSAGE = frozenset({400, 413, 415, 422})
 """Answers that mean this request; all others mean the address, and can be mended there."""
 MAX_RETRY_AFTER_S = 600.0
 MAX_ANSWER_BYTES = 2048
-_PREFIX = "whsec_"
 
 
 class Webhook:
@@ -142,14 +140,6 @@ def _said(answer: http.client.HTTPResponse) -> str:
         return answer.read(MAX_ANSWER_BYTES).decode("utf-8", errors="replace")
     except (OSError, http.client.HTTPException, ValueError):
         return ""
-
-
-def signing_key(secret: str) -> bytes:
-    """The bytes to sign with: those of ``whsec_`` and base64, or of the text itself."""
-    if secret.startswith(_PREFIX):
-        with suppress(binascii.Error, ValueError):
-            return base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
-    return secret.encode()
 
 
 def signature(key: bytes, message_id: str, timestamp: str, body: bytes) -> str:

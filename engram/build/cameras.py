@@ -224,7 +224,7 @@ def _resolved(source: str) -> str:
 def _lines(path: Path) -> list[str]:
     try:
         with path.open("rb") as file:
-            text = file.read(MAX_SECRET_BYTES + 1).decode("utf-8")
+            text = file.read(MAX_SECRET_BYTES + 1).decode("utf-8-sig")
     except OSError as error:
         raise SettingsError(f"a file of sources must be readable, '{path}' is not: {error.strerror}") from error
     except UnicodeDecodeError as error:

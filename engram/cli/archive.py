@@ -180,6 +180,8 @@ def _query(
         None if text is None else _read(lambda given: moment(given, now), text, flag)
         for text, flag in ((since, "--since"), (until, "--until"))
     )
+    if first is not None and last is not None and first >= last:
+        raise SettingsError(f"--since must be before --until, got '{since}' and '{until}'")
     return Query(cameras or (), first, last, min_score, newest)
 
 

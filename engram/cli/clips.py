@@ -8,7 +8,6 @@ from consumers.durations import duration
 from consumers.media.clipper import ClipOptions
 from consumers.media.store import Retention
 from engram.build.adapters import open_bus
-from engram.cli.events import BeginningOption
 from engram.cli.invocation import Invocation, command
 from engram.cli.options import BootstrapOption, HttpOption, PrefixOption, kafka_overrides
 from engram.observe.desk import open_desk
@@ -45,6 +44,10 @@ GroupOption = Annotated[
     str, typer.Option("--group", metavar="NAME", help="Consumer group, under the topic prefix; several share the work.")
 ]
 
+OldOption = Annotated[
+    bool, typer.Option("--from-beginning", help="A new group begins with the oldest event that is kept, not now.")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
@@ -63,7 +66,7 @@ def clips(
     keep_gb: KeepBytesOption = DEFAULT_GB,
     s3_endpoint: EndpointOption = None,
     group: GroupOption = "engram-clips",
-    from_beginning: BeginningOption = False,
+    from_beginning: OldOption = False,
     bootstrap_servers: BootstrapOption = None,
     topic_prefix: PrefixOption = None,
     http: HttpOption = None,

@@ -63,8 +63,11 @@ def init(run: Invocation, place: PlaceOption = "home", out: OutOption = Path("en
     schema = out.parent / SCHEMA_NAME
     if out.exists():
         raise SettingsError(f"'{out}' must not be there yet, and is; name another with --out FILE, or move it away")
-    out.write_text(template(place, SCHEMA_NAME), "utf-8")
-    schema.write_text(schema_text("settings"), "utf-8")
+    try:
+        out.write_text(template(place, SCHEMA_NAME), "utf-8")
+        schema.write_text(schema_text("settings"), "utf-8")
+    except OSError as error:
+        raise SettingsError(f"'{out}' must be a new file that we may write: {error.strerror}") from error
     print(f"{out} is yours to change, {schema} is for your editor; then: engram config check --config {out}")
 
 

@@ -25,6 +25,7 @@ def reported_errors(extra: str | None = None) -> Iterator[None]:
     """
     try:
         yield
+        sys.stdout.flush()  # a full disk must be told here, not by the interpreter's last words
     except (typer.Exit, typer.Abort):
         raise
     except BrokenPipeError:

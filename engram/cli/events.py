@@ -25,7 +25,9 @@ from schemas.messages import AnomalyEvent
 from schemas.settings import ConsumerSettings
 from schemas.topics import TopicNames
 
-BeginningOption = Annotated[bool, typer.Option("--from-beginning", help="With --follow: print the old ones first.")]
+BeginningOption = Annotated[
+    bool, typer.Option("--from-beginning", help="With --follow, or of a new --group: the old ones first.")
+]
 CameraOption = Annotated[list[str] | None, typer.Option("--camera", help="Only this camera; may be repeated.")]
 SnapshotsOption = Annotated[
     Path | None, typer.Option("--snapshots", help="Write the picture of each event into this folder.")

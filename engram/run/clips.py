@@ -39,6 +39,8 @@ def media_store(place: str, endpoint_url: str | None = None) -> MediaStore:
         TransientError: it is away.
     """
     store: MediaStore
+    if not place.strip():
+        raise SettingsError("media go into a folder or to s3://bucket/prefix, got an empty text")
     if place.startswith(BUCKET):
         from consumers.media.s3 import bucket_at  # noqa: PLC0415 - needs an extra
 

@@ -78,7 +78,7 @@ def doors_of(section: ConsoleSection, address: HostPort) -> Doors:
     grants: list[Grant] = []
     if section.token_file is not None:
         try:
-            text = section.token_file.read_text("utf-8")
+            text = section.token_file.read_text("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"console.token_file must be a readable text file, got {section.token_file}") from error
         grants += read_grants(text, str(section.token_file))

@@ -13,7 +13,7 @@ from messaging.inprocess.log import TopicLog
 from messaging.inprocess.members import InProcessOutbox, InProcessSubscription
 from messaging.inprocess.shared import SharedLog
 from messaging.ports import Begin, Look, OutRecord, Places, Record, Subscription, TopicSpec, as_it_is
-from messaging.topics import check_partitions, check_state_topic, writer_scope
+from messaging.topics import check_group, check_partitions, check_places, check_state_topic, writer_scope
 from schemas.errors import FatalError
 
 _log = logging.getLogger(__name__)
@@ -86,6 +86,7 @@ class InProcessReader:
     def seek(self, places: Places) -> Places:
         """See ``ports.Reader``."""
         with self._shared.changed:
+            check_places(places, self._read_from)
             logs = {(name, number): self._shared.topics[name].partitions[number] for name, number in places}
             found = {
                 where: at if logs[where].start <= at <= logs[where].end else logs[where].start
@@ -159,6 +160,7 @@ class InProcessBus:
         look: Look = as_it_is,
     ) -> InProcessSubscription:
         """See ``ports.Bus``."""
+        check_group(group)
         with self._shared.changed:
             counts = {name: len(self._shared.topic(name).partitions) for name in topics}
             if state_topic is not None:

@@ -13,7 +13,7 @@ from messaging.kafka.reader import KafkaReader
 from messaging.kafka.subscription import KafkaSubscription
 from messaging.kafka.topics import GrowthWatch, KafkaTopics
 from messaging.ports import Begin, Look, Subscription, TopicSpec, as_it_is
-from messaging.topics import check_state_topic, writer_scope
+from messaging.topics import check_group, check_state_topic, writer_scope
 from schemas.errors import FatalError, TransientError
 
 _PUBLISHER_CLOSE_S = 5.0
@@ -46,6 +46,7 @@ class KafkaBus:
         look: Look = as_it_is,
     ) -> KafkaSubscription:
         """See ``ports.Bus``."""
+        check_group(group)
         wanted = [*topics, state_topic] if state_topic is not None else list(topics)
         began_with = self._require(wanted)
         if state_topic is not None:

@@ -13,6 +13,7 @@ from messaging.kafka.diagnosis import reaching
 from messaging.kafka.errors import translate, translated
 from messaging.kafka.topics import GrowthWatch
 from messaging.ports import Places, Record
+from messaging.topics import check_places
 from schemas.errors import FatalError, TransientError
 
 _BATCH = 1000
@@ -108,6 +109,7 @@ class KafkaReader:
 
     def seek(self, places: Places) -> Places:
         """See ``ports.Reader``."""
+        check_places(places, {(partition.topic, partition.partition) for partition in self._partitions})
         wanted = {TopicPartition(topic, number): offset for (topic, number), offset in places.items()}
         if not wanted:
             return {}

@@ -7,7 +7,7 @@ from typing import Literal
 
 from producers.sources.frame import SourceStatus
 from schemas.errors import SettingsError
-from schemas.messages import utc_now
+from schemas.messages import EARLIEST, LATEST, utc_now
 
 CameraClock = Literal["auto", "camera", "arrival"]
 """auto: the camera's wall clock if it tells one and that is right, else its time stamps, else arrival; camera: its time
@@ -75,3 +75,5 @@ class SourceOptions:
             raise SettingsError(f"fps of a source must lie in (0, 1000], got {self.fps}")
         if self.start is not None and self.start.tzinfo is None:
             raise SettingsError(f"start must have a time zone, got {self.start}; write e.g. 2026-01-31T08:00:00Z")
+        if self.start is not None and not EARLIEST <= self.start < LATEST:
+            raise SettingsError(f"start must lie from {EARLIEST:%Y} to {LATEST:%Y}, got {self.start}")

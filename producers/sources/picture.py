@@ -5,11 +5,15 @@ from datetime import datetime
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from producers.shrinking import num_halvings
 from producers.sources.frame import Image, Maker, Size, as_bgr
 from schemas.errors import BadMessageError
+
+_NO_TIME_STAMPS = 0x80
+"""FFmpeg's AVFMT_NOTIMESTAMPS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,11 @@ class Picture:
     def of(cls, image: Image) -> "Picture":
         """An image without any stamp."""
         return cls(image, (image.shape[1], image.shape[0]))
+
+
+def has_time_stamps(container: InputContainer) -> bool:
+    """Whether there are any. In a bare row of pictures (``.h264``, MJPEG) there are none, and FFmpeg makes some up."""
+    return not int(container.format.flags) & _NO_TIME_STAMPS
 
 
 class Converter:

@@ -1,17 +1,20 @@
 """Sources with an end: their frames get times on the material's own timeline."""
 
+import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from producers.sources.frame import CapturedFrame, Image, SourceStatus
+from producers.sources.frame import CapturedFrame, Size, SourceStatus
 from producers.sources.options import SourceOptions
 from producers.sources.status import StatusBoard
 
+logger = logging.getLogger(__name__)
+
 
 class RecordedSource(ABC):
-    """Base of file, folder and synthetic sources: captured_at = start + index / fps, clock ``media``."""
+    """Base of file, folder and synthetic sources: clock ``media``."""
 
     is_live = False
     num_overrun = 0
@@ -22,6 +25,7 @@ class RecordedSource(ABC):
         self._fps = fps
         self._options = options
         self._closed = threading.Event()
+        self._size: Size | None = None
         self._board = StatusBoard(name, options.on_status)
 
     @property
@@ -50,14 +54,13 @@ class RecordedSource(ABC):
         finally:
             self._board.finish("closed" if self._closed.is_set() else "end of the material")
 
-    def _timed(self, start: datetime) -> Iterator[CapturedFrame]:
-        for index, image in enumerate(self._images()):
-            if self._closed.is_set():
-                return
-            self._board.set("online", "being read")
-            offset_s = index / self._fps
-            yield CapturedFrame(image, start + timedelta(seconds=offset_s), "media", offset_s=offset_s)
-
     @abstractmethod
-    def _images(self) -> Iterator[Image]:
-        """The images in order."""
+    def _timed(self, start: datetime) -> Iterator[CapturedFrame]:
+        """The frames in order, the first of them captured at ``start``; ends early once ``_closed`` is set."""
+
+    def _tell_size(self, now: Size) -> None:
+        """Say it where a recording changes its size: what sees it begins anew there."""
+        before, self._size = self._size, now
+        if before is not None and before != now:
+            text = "%s: its pictures are %d x %d from now on, they were %d x %d"
+            logger.warning(text, self._name, *now, *before)

@@ -9,6 +9,7 @@ import contextlib
 import struct
 import time
 from collections import deque
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import av
@@ -16,7 +17,7 @@ from av.container import InputContainer
 
 from producers.sources.address import Address
 from producers.sources.options import LiveOptions
-from producers.sources.picture import Converter, Picture
+from producers.sources.picture import Converter, Picture, has_time_stamps
 
 _NUM_THREADS = 2
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -39,6 +40,7 @@ class StreamConnection:
         self._packets = container.demux(video)
         self._decoded: deque[Picture] = deque()
         self._converter = Converter()
+        self._has_stamps = has_time_stamps(container)
         self._zero_at: datetime | None = None  # UTC by the camera's clock at the stream's own time 0
 
     def read(self) -> Picture | None:
@@ -86,7 +88,8 @@ class StreamConnection:
         if self._zero_at is not None and frame.time is not None:
             with contextlib.suppress(OverflowError):
                 wall_at = self._zero_at + timedelta(seconds=frame.time)
-        return self._converter.picture(frame, wall_at)
+        picture = self._converter.picture(frame, wall_at)
+        return picture if self._has_stamps else replace(picture, stamp_s=None)
 
     def close(self) -> None:
         """Hang up."""

@@ -5,9 +5,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from producers.sources.address import Address
-from producers.sources.frame import Image
+from producers.sources.frame import CapturedFrame
 from producers.sources.options import SourceOptions
 from producers.sources.recorded import RecordedSource
 from producers.synthetic.scene import SyntheticScene
@@ -26,8 +27,13 @@ class SyntheticSource(RecordedSource):
         # Each frame is one step of the scene, so its rate, and no other, is that of the source.
         super().__init__(address.shown, scene.fps, replace(options, fps=None))
 
-    def _images(self) -> Iterator[Image]:
-        yield from self.scene.frames(self._num_frames)
+    def _timed(self, start: datetime) -> Iterator[CapturedFrame]:
+        for index, image in enumerate(self.scene.frames(self._num_frames)):
+            if self._closed.is_set():
+                return
+            self._board.set("online", "being read")
+            offset_s = index / self._fps
+            yield CapturedFrame(image, start + timedelta(seconds=offset_s), "media", offset_s=offset_s)
 
 
 def open_synthetic(address: Address, options: SourceOptions) -> SyntheticSource:

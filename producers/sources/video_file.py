@@ -15,17 +15,16 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 
-from producers.sources.frame import CapturedFrame, Image
+from inference.fit import FASTEST_FPS
+from producers.sources.frame import CapturedFrame
 from producers.sources.options import SourceOptions
-from producers.sources.picture import Converter, Picture
+from producers.sources.picture import Converter, Picture, has_time_stamps
 from producers.sources.recorded import RecordedSource
 from producers.sources.stamps import FilmClock
 from schemas.errors import FatalError
 
 logger = logging.getLogger(__name__)
 
-_FASTEST_FPS = 240.0
-"""A container that states more gives a time base, not a rate."""
 _SAMPLE_FRAMES = 50
 _NUM_THREADS = 2
 _MOST_HELD = 16
@@ -46,18 +45,22 @@ class VideoFileSource(RecordedSource):
         self._path = path
         self._is_rate_given = options.fps is not None
         with closing(_open(path)) as film:
+            self._has_stamps = has_time_stamps(film)
             native = _stated_rate(film)
             self._num_expected = _count(film, native)
+            if not (self._has_stamps or self._is_rate_given or film.streams.video[0].codec_context.framerate):
+                text = "%s: it says no frame rate, %g a second are taken for it; --source-fps gives the true one"
+                logger.warning(text, path, native)
         self._native_fps = native if _can_be(native) or self._is_rate_given else _seen_rate(path, native)
         super().__init__(str(path), options.fps or self._native_fps, options)
 
     def _timed(self, start: datetime) -> Iterator[CapturedFrame]:
         clock = FilmClock(self.fps, self._is_rate_given)
         film = FilmClock(self._native_fps if _can_be(self._native_fps) else self.fps, is_rate_given=False)
-        num_read, missed, size = 0, list[float](), None
+        num_read, missed = 0, list[float]()
         with closing(_open(self._path)) as container:
             for picture, was_damaged in _in_order(_decoded(container)):
-                pts_ms = math.nan if picture.stamp_s is None else 1000 * picture.stamp_s
+                pts_ms = 1000 * picture.stamp_s if picture.stamp_s is not None and self._has_stamps else math.nan
                 (at_s, num_lost), (offset_s, _) = (one.next(pts_ms, was_damaged) for one in (clock, film))
                 # Times of what is lost: spread over the hole.
                 first_s = clock.previous_s
@@ -67,22 +70,11 @@ class VideoFileSource(RecordedSource):
                 self.num_unreadable += len(missed)
                 num_read += 1
                 self._board.set("online", "being read")
-                size = self._tell_size(size, picture.size)
+                self._tell_size(picture.size)
                 before = tuple(start + timedelta(seconds=second) for second in missed)
                 yield CapturedFrame(picture.image, start + timedelta(seconds=at_s), "media", before, offset_s)
                 missed.clear()
         self._check_end(num_read)
-
-    def _images(self) -> Iterator[Image]:
-        """The images alone."""
-        yield from (frame.image for frame in self._timed(self._options.now()))
-
-    def _tell_size(self, before: tuple[int, int] | None, now: tuple[int, int]) -> tuple[int, int]:
-        if before not in (None, now):
-            assert before is not None
-            text = "%s: its pictures are %d x %d from now on, they were %d x %d"
-            logger.warning(text, self._path, *now, *before)
-        return now
 
     def _check_end(self, num_read: int) -> None:
         if self._closed.is_set():
@@ -159,12 +151,14 @@ def _decoded(container: InputContainer) -> Iterator[tuple[Picture, bool]]:
 
 
 def _stated_rate(container: InputContainer) -> float:
-    """What the container says, frames a second; 0 = nothing."""
-    return float(container.streams.video[0].average_rate or 0)
+    """What the container says, or where it has no time stamps the pictures, frames a second; 0 = nothing."""
+    video = container.streams.video[0]
+    in_pictures = None if has_time_stamps(container) else video.codec_context.framerate
+    return float(in_pictures or video.average_rate or 0)
 
 
 def _can_be(fps: float) -> bool:
-    return math.isfinite(fps) and 0 < fps <= _FASTEST_FPS
+    return math.isfinite(fps) and 0 < fps <= FASTEST_FPS
 
 
 def _count(container: InputContainer, fps: float) -> int:
@@ -189,7 +183,7 @@ def _seen_rate(path: Path, stated: float) -> float:
     seen = (len(stamps) - 1) / span_s if span_s > 0 else 0.0
     if not _can_be(seen):
         raise FatalError(
-            f"a video must state its frame rate, 0 to {_FASTEST_FPS:g} a second, '{path}' says {stated:g}; "
+            f"a video must state its frame rate, 0 to {FASTEST_FPS:g} a second, '{path}' says {stated:g}; "
             "give the true one with --source-fps (producer.source_fps)"
         )
     logger.warning("%s: the container says %g frames a second, its time stamps %.3g", path, stated, seen)

@@ -8,12 +8,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import Field, model_validator
 
 from schemas.messages import Id
 from schemas.settings.detection import ClockSetting, EventsSection, ProducerSection
 from schemas.settings.hours import Hours, TimeZone
-from schemas.settings.section import Section
+from schemas.settings.section import Moment, Section
 from schemas.settings.shapes import Fraction, Shape, Shapes
 
 Severity = Literal["info", "warning", "critical"]
@@ -86,11 +86,11 @@ class CameraSection(Section):
         default=None, description="when it is watched, like ['Mon-Fri 08:00-18:00', '22:00-06:00']; [] = always"
     )
     timezone: TimeZone | None = Field(default=None, description="where hours are meant, like Europe/Berlin")
-    paused_until: AwareDatetime | None = Field(
+    paused_until: Moment | None = Field(
         default=None, description="it is not watched before, 2026-01-31T08:00:00Z; written by 'engram pause'"
     )
     clock: ClockSetting | None = Field(default=None, description="time of its frames, see producer.clock")
-    start: AwareDatetime | None = Field(default=None, description="when the recording begins, 2026-01-31T08:00:00Z")
+    start: Moment | None = Field(default=None, description="when the recording begins, 2026-01-31T08:00:00Z")
     enter: Fraction | None = Field(default=None, description="anomaly score that opens an event")
     exit: Fraction | None = Field(default=None, description="score below which it may close")
     target_false_alarms_per_day: Annotated[float, Field(gt=0)] | None = Field(

@@ -5,12 +5,12 @@ import socket
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import Field, model_validator
 
 from schemas.messages import Id
 from schemas.settings.connections import WireLimits
 from schemas.settings.hours import Hours, TimeZone
-from schemas.settings.section import MIB, Seconds, Section
+from schemas.settings.section import MIB, Moment, Seconds, Section
 from schemas.settings.shapes import Fraction, Shapes
 
 ClockSetting = Literal["auto", "camera", "arrival"]
@@ -76,7 +76,7 @@ class ProducerSection(WireLimits):
     timezone: TimeZone | None = Field(
         default=None, description="where hours are meant, like Europe/Berlin; none = this machine's"
     )
-    paused_until: AwareDatetime | None = Field(
+    paused_until: Moment | None = Field(
         default=None, description="no camera is watched before, like 2026-01-31T08:00:00Z; recordings are taken whole"
     )
     clock: ClockSetting = Field(
@@ -84,7 +84,7 @@ class ProducerSection(WireLimits):
         description="time of a camera's frames. auto: its wall clock if it tells one and that is right, else its time"
         " stamps, else arrival; camera: time stamps only; arrival: when frames come in",
     )
-    start: AwareDatetime | None = Field(
+    start: Moment | None = Field(
         default=None, description="when a recording begins, like 2026-01-31T08:00:00Z; none = when it is opened"
     )
     colours: Literal["all", "grey"] = Field(

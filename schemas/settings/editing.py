@@ -1,16 +1,11 @@
 """One key of one camera changed in a settings file, and not a letter of the rest: comments and order are people's."""
 
 import re
-import sys
 from datetime import datetime
 from typing import Any
 
 from schemas.errors import SettingsError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover - the same library under its old name
-    import tomli as tomllib
+from schemas.settings.toml import parsed_toml
 
 _NAME = r"(?:\"{0}\"|'{0}'|{0})"
 
@@ -51,13 +46,13 @@ def _end_of_table(text: str) -> int:
 
 def _parsed(text: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return parsed_toml(text)
+    except ValueError as error:
         raise SettingsError(f"the file must be TOML: {error}") from error
 
 
 def _is(text: str, wanted: dict[str, Any]) -> bool:
     try:
-        return tomllib.loads(text) == wanted
-    except tomllib.TOMLDecodeError:
+        return parsed_toml(text) == wanted
+    except ValueError:
         return False

@@ -1,6 +1,5 @@
 """Where settings come from: a TOML file and the environment, each as flat ``section.key`` values with their origin."""
 
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -10,11 +9,7 @@ from schemas.addresses import without_secrets
 from schemas.errors import SettingsError
 from schemas.settings.cameras import CameraSection
 from schemas.settings.processes import AllSettings
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover - the same library under its old name
-    import tomli as tomllib
+from schemas.settings.toml import parsed_toml
 
 ENV_PREFIX = "ENGRAM_"
 FLAG = "flag"
@@ -77,10 +72,10 @@ def file_layer(path: Path) -> Layer:
         SettingsError: not readable, not TOML, or a key that does not exist.
     """
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        content = parsed_toml(path.read_text("utf-8"))
     except OSError as error:
         raise SettingsError(f"settings file must be readable, got {error.strerror}: {path}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise SettingsError(f"settings file must be TOML: {path}: {error}") from error
     return {key: Given(value, f"file {path}") for key, value in _flat(content, path)}
 

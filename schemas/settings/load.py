@@ -99,7 +99,7 @@ def _parts(error: ValidationError) -> list[dict[str, Any]]:
 def _explain(merged: Layer, part: Mapping[str, Any]) -> str:
     loc = [str(step) for step in part["loc"]]
     if loc[-1:] == ["[key]"]:
-        where = without_secrets(".".join(loc[:-1]))
+        where = _in_one_line(without_secrets(".".join(loc[:-1])))
         return f"{where}: a name must have 1 to 64 letters, digits or . _ -" + _from(merged, f"{CAMERAS}.{loc[1]}")
     path = ".".join(loc[: 3 if loc[:1] == [CAMERAS] else 2])
     message = str(part["msg"]).removeprefix("Value error, ")
@@ -108,6 +108,11 @@ def _explain(merged: Layer, part: Mapping[str, Any]) -> str:
     given = merged[path]
     value = "a hidden value" if is_secret(path) else f"{shown(given.value)!r:.80}"
     return f"{path}: {message}, got {value} ({given.origin})"
+
+
+def _in_one_line(name: str) -> str:
+    """What somebody called something, fit for a log: no control characters, and its beginning only."""
+    return "".join(sign if sign.isprintable() else "\ufffd" for sign in f"{name:.100}")
 
 
 def _from(merged: Layer, path: str) -> str:

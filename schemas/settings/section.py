@@ -1,9 +1,12 @@
 """The base of all settings sections, and the value types they share."""
 
 import json
+from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+from schemas.messages import in_utc
 
 MIB = 1024 * 1024
 
@@ -17,6 +20,20 @@ class Section(BaseModel):
 Seconds = Annotated[float, Field(gt=0)]
 
 
+def _countable(value: datetime) -> datetime:
+    in_utc(value)
+    return value
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_countable)]
+"""A time that messages can have, in whatever zone it was written."""
+
+
 def from_json_text(value: Any) -> Any:
     """A list as text (environment, flag) is read as JSON; all else is taken as it is."""
-    return json.loads(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise ValueError('must be a list in brackets, as in [1, 2] or ["a", "b"]') from None

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import cv2
-
 from inference.formats import ClipFormat
 from schemas.arrays import Int64, UInt8
 from schemas.errors import FatalError
 from training.footage.dataset import CacheFormat, FrameCache, Video, open_cache
 from training.footage.layouts import Layout, find_layout
 from training.footage.material import long_enough
-from training.footage.sources import Hole, Rate, Source, kept_frames, kept_indices, read_frames
+from training.footage.sources import Hole, Rate, Source, kept_frames, kept_indices, promised_frames, read_frames
 from training.footage.truth import label_file
 
 log = logging.getLogger(__name__)
@@ -158,11 +156,7 @@ def _lengths(source: Source, last: Video, step: float) -> tuple[int, ...]:
     kept = last.offset + last.num_frames
     newest, following = islice(kept_indices(step), kept - 1, kept + 1)
     read = range(newest + 1, following + 1)  # behind the last that is kept there may be some that are not
-    capture = cv2.VideoCapture(str(source.files[0]))
-    try:
-        promised = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    finally:
-        capture.release()
+    promised = promised_frames(source.files[0])
     return (promised, *read) if promised in read else (*read, promised)
 
 

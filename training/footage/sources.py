@@ -10,11 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from inference.fit import FASTEST_FPS
+from inference.pictures import PICTURE_SUFFIXES, in_natural_order
 from schemas.arrays import Int64, UInt8
 from schemas.errors import FatalError
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".webm", ".ts", ".wmv"})
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 MASK_FOLDER_ENDING = "_gt"
 """UCSD keeps ``Test001_gt``, a folder of masks, beside ``Test001``."""
 GREY_TOLERANCE = 2
@@ -25,7 +26,7 @@ WHOLE_VIDEO_SHARE = 0.98
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One stretch of consecutive frames: a video file, or the images of one folder in order of their numbers.
+    """One stretch of consecutive frames: a video file, or the images of one folder in natural order of their names.
 
     Attributes:
         name: path below the folder that was searched; behind the camera's name where there are several cameras.
@@ -52,11 +53,14 @@ def find_sources(folder: Path) -> tuple[Source, ...]:
     """Video files and folders of images anywhere under ``folder``, in order of their names.
 
     Raises:
-        FatalError: there are none.
+        FatalError: there are none, or it is no folder.
     """
+    if not folder.is_dir():
+        what = "it is a file; give the folder that it lies in" if folder.exists() else "there is none; check the path"
+        raise FatalError(f"'{folder}' must be a folder of videos, or of folders of images, {what}")
     sources = sources_under(folder)
     if not sources:
-        endings = ", ".join(sorted(VIDEO_SUFFIXES | IMAGE_SUFFIXES))
+        endings = ", ".join(sorted(VIDEO_SUFFIXES | PICTURE_SUFFIXES))
         raise FatalError(f"'{folder}' must hold videos or folders of images ({endings}), found none; check the path")
     return sources
 
@@ -68,7 +72,7 @@ def sources_under(folder: Path) -> tuple[Source, ...]:
     sources = [Source(path.relative_to(folder).as_posix(), (path,)) for path in videos]
     images: dict[Path, list[Path]] = {}
     for path in files:
-        if path.suffix.lower() in IMAGE_SUFFIXES:
+        if path.suffix.lower() in PICTURE_SUFFIXES:
             images.setdefault(path.parent, []).append(path)
     for parent, members in images.items():
         name = parent.relative_to(folder).as_posix() if parent != folder else folder.resolve().name
@@ -76,14 +80,37 @@ def sources_under(folder: Path) -> tuple[Source, ...]:
     return tuple(sorted(sources, key=lambda source: source.name))
 
 
-def in_natural_order(path: Path) -> tuple[int, str]:
-    """Sort by the number in the name, so that 10.jpg comes after 9.jpg."""
-    digits = "".join(letter for letter in path.stem if letter in "0123456789")
-    return (int(digits) if digits else -1, path.name)
-
-
 RATE_TOLERANCE = 0.1
 """Share by which rates may differ and are one rate all the same."""
+
+
+SAMPLE_FRAMES = 50
+
+
+def video_rate(path: Path) -> float:
+    """Frames a second of a video, by its first time stamps where its container states what cannot be; 0 = not known."""
+    capture = cv2.VideoCapture(str(path))
+    try:
+        told = float(capture.get(cv2.CAP_PROP_FPS))
+        if told <= FASTEST_FPS:
+            return max(0.0, told)  # 0 or -1 where it is not known
+        stamps_ms = [capture.get(cv2.CAP_PROP_POS_MSEC) for _ in range(SAMPLE_FRAMES) if capture.grab()]
+    finally:
+        capture.release()
+    span_ms = stamps_ms[-1] - stamps_ms[0] if stamps_ms else 0.0
+    return 1000 * (len(stamps_ms) - 1) / span_ms if span_ms > 0 else 0.0
+
+
+def promised_frames(path: Path) -> int:
+    """How many frames a video should have, as far as its container knows; 0 = it does not say."""
+    capture = cv2.VideoCapture(str(path))
+    try:
+        told, count = float(capture.get(cv2.CAP_PROP_FPS)), capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    finally:
+        capture.release()
+    if told > FASTEST_FPS:  # it may be the length times that
+        count = min(count, count / told * video_rate(path))
+    return max(0, round(count))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +129,7 @@ class Rate:
         """Frames a second of the source."""
         if not source.is_video:
             return self.image_fps
-        capture = cv2.VideoCapture(str(source.files[0]))
-        try:
-            told = float(capture.get(cv2.CAP_PROP_FPS))
-            return told if told > 0 else self.image_fps  # 0 or -1 where it is not known
-        finally:
-            capture.release()
+        return video_rate(source.files[0]) or self.image_fps
 
     def step(self, own_fps: float) -> float:
         """One frame in so many is kept, see ``kept_frames``; 1 = all, as of footage that is hardly faster."""
@@ -164,9 +186,9 @@ def _is_footage(path: Path, folder: Path) -> bool:
 
 def _video_frames(source: Source, step: float) -> Iterator[UInt8 | Hole]:
     path = source.files[0]
+    promised = promised_frames(path)
     capture = cv2.VideoCapture(str(path))
     try:
-        promised = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         index, wanted = 0, kept_indices(step)
         due = next(wanted)
         while capture.grab():
@@ -178,6 +200,6 @@ def _video_frames(source: Source, step: float) -> Iterator[UInt8 | Hole]:
         if index == 0:
             yield Hole(f"'{path}'")
         elif index < WHOLE_VIDEO_SHARE * promised:
-            yield Hole(f"'{path}' from frame {index} of {promised:.0f} on")
+            yield Hole(f"'{path}' from frame {index} of {promised} on")
     finally:
         capture.release()

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
+from inference.pictures import in_natural_order
 from schemas.arrays import UInt8
 from schemas.errors import FatalError
-from training.footage.sources import MASK_FOLDER_ENDING, Source, in_natural_order
+from training.footage.sources import MASK_FOLDER_ENDING, Source
 
 Reader = Callable[[], UInt8]
 
@@ -134,12 +134,24 @@ def _flags(values: NDArray[Any], what: str) -> UInt8:
 
 
 def _array(path: Path, key: str | None = None) -> NDArray[Any]:
+    def loaded() -> NDArray[Any]:
+        content = np.load(path, allow_pickle=False)
+        return np.asarray(content if key is None else content[key])
+
+    return _read(path, "an array" if key is None else f"an array '{key}'", loaded)
+
+
+def _read(path: Path, wanted: str, read: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    """What ``read`` makes of a file.
+
+    Raises:
+        FatalError: it cannot, whatever its library throws: of a file that was cut off that may be anything.
+    """
     try:
-        loaded = np.load(path, allow_pickle=False)
-        return np.asarray(loaded if key is None else loaded[key])
-    except (OSError, ValueError, KeyError) as error:
-        wanted = "an array" if key is None else f"an array '{key}'"
-        raise FatalError(f"'{path}' must hold {wanted}: {error}; get the file again") from error
+        return read()
+    except Exception as error:
+        why = str(error) or type(error).__name__
+        raise FatalError(f"'{path}' must hold {wanted}: {why}; get the file again") from error
 
 
 def _spans(path: Path, index: int, num_frames: int) -> UInt8:
@@ -186,10 +198,7 @@ def _mask_images(folder: Path) -> UInt8:
 
 def _mask_volume(path: Path) -> UInt8:
     """Avenue's cell array ``volLabel``, one mask a frame."""
-    try:
-        cells = loadmat(path)["volLabel"].ravel()
-    except (OSError, ValueError, KeyError, NotImplementedError, MatReadError) as error:
-        raise FatalError(f"'{path}' must hold a cell array 'volLabel': {error}; get the file again") from error
+    cells = _read(path, "a cell array 'volLabel'", lambda: np.asarray(loadmat(path)["volLabel"]).ravel())
     masks = [np.asarray(cell) for cell in cells]
     if not masks or any(mask.ndim != 2 or mask.shape != masks[0].shape for mask in masks):
         seen = ", ".join(sorted({str(mask.shape) for mask in masks})) or "none"

@@ -134,6 +134,13 @@ def test_groups_do_not_disturb_each_other(bus: Bus, topic: Topic, fresh_name: Na
     assert other.until_received(5).assigned[0].committed_offset == 0
 
 
+@pytest.mark.parametrize("group", ["", "  ", "a\nb"])
+def test_a_group_has_a_name(bus: Bus, topic: Topic, group: str) -> None:
+    name = topic("frames")
+    with pytest.raises(FatalError, match="a consumer group must have a name of printable letters, got "):
+        bus.subscription([name], group)
+
+
 def test_several_topics_in_one_subscription(bus: Bus, topic: Topic, fresh_name: Name) -> None:
     events, updates = topic("events", 2), topic("updates", 1)
     publish(bus, events, 4, num_keys=4)

@@ -131,6 +131,9 @@ def test_beyond_the_end_of_a_log_reading_starts_over(bus: Bus, topic: Topic) -> 
     publish(bus, name, [b"1", b"2"])
     reader = bus.reader([name], from_beginning=False)
     assert reader.seek({(name, 0): 1000}) == {(name, 0): 0}
+    for place in ((name, 99), ("elsewhere", 0)):
+        with pytest.raises(FatalError, match=f"{place[0]}/{place[1]} is not; there are {name}/0"):
+            reader.seek({place: 0})
     assert [record.value for record in reader.read_to_end(20)] == [b"1", b"2"]
 
 

@@ -80,6 +80,14 @@ def test_a_stream_changes_its_size_midway(viewers, shots: tuple[Shot, ...]) -> N
         assert viewer.source.num_unreadable == viewer.source.num_overrun == 0
 
 
+def test_frames_of_a_stream_without_time_stamps_are_stamped_on_arrival(viewers) -> None:
+    """FFmpeg makes some up, 25 a second: a camera of 10 would fall behind, and of 30 run ahead."""
+    with stream_camera(b"".join(access_units([SMALL]))) as camera:
+        viewers.append(viewer := Viewer(f"http://127.0.0.1:{camera.server_port}/live.h264"))
+        frames = list(itertools.islice(viewer.frames, 10))
+        assert {frame.clock for frame in frames} == {"arrival"}
+
+
 def test_an_rtsp_camera_changes_its_size_midway(viewers) -> None:
     with rtsp_player(access_units([SMALL, LARGE])) as camera:
         viewers.append(viewer := Viewer(f"rtsp://127.0.0.1:{camera.port}/live"))

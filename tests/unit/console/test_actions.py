@@ -98,6 +98,9 @@ def test_the_same_by_rest() -> None:
     assert client.get("/api/v1/cameras").json()[0]["camera_id"] == "cam1"
     assert client.get("/api/v1/plumbing").json() == {"lags": [], "accounts": [], "trouble": []}
     assert client.get("/api/v1/banks").status_code == 404
+    for end in ("9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+14:00", "2300-01-01T00:00:00Z", 1e300):
+        never = client.post(f"/api/v1/events/{EVENT}/verdicts", json={"judgement": "normal", "expires_at": end})
+        assert never.status_code == 422 and "expires_at" in never.json()["detail"], never.text
     wrong = client.post(f"/api/v1/events/{EVENT}/verdicts", json={"judgement": "maybe"})
     assert wrong.status_code == 422
     assert "judgement" in wrong.json()["detail"]

@@ -165,6 +165,17 @@ def test_behind_a_proxy_all_addresses_have_its_path(prefix: str) -> None:
     assert client.get("/engramme", follow_redirects=False).status_code == 404
 
 
+def test_who_asks_for_a_head_gets_that_of_the_page() -> None:
+    client = world(lively()).client()
+    for path in (*PAGES, "/healthz", "/api/v1/events", f"/events/{EVENT}/picture.jpg", "/static/nowhere", "/nowhere"):
+        head, page = (client.request(method, path) for method in ("HEAD", "GET"))
+        assert (head.status_code, head.content) == (page.status_code, b""), path
+        assert page.content
+        assert head.headers["content-type"] == page.headers["content-type"]
+    assert client.head("/stream").status_code == 405, "which has no end, and so no head to look at alone"
+    assert world().client(None).head("/", follow_redirects=False).status_code == 303
+
+
 def test_what_is_sent_is_bounded() -> None:
     client = world().client()
     assert client.post("/login", content=b"x" * (MAX_BODY_BYTES + 1)).status_code == 413

@@ -91,6 +91,7 @@ def test_another_topic_of_events(call: Call) -> None:
     [
         (("list",), "there is none; 'engram archive run' makes it"),
         (("run", "--keep", "long"), "--keep must be a length of time"),
+        (("list", "--since", "2h", "--until", "3h"), "--since must be before --until, got '2h' and '3h'"),
         (("list", "--since", "then"), "--since must be a length of time before now"),
     ],
 )

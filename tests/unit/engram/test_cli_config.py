@@ -66,6 +66,12 @@ def test_init_leaves_a_file_alone_that_is_there(tmp_path: Path) -> None:
     assert not (tmp_path / "engram.schema.json").exists()
 
 
+def test_init_says_where_it_cannot_write(tmp_path: Path) -> None:
+    done = call("config", "init", "--out", tmp_path / "nowhere" / "engram.toml")
+    assert done.exit_code == 2
+    assert "engram.toml' must be a new file that we may write: No such file or directory" in done.stderr
+
+
 def test_check_says_where_each_source_is_and_never_what_it_is(tmp_path: Path) -> None:
     (tmp_path / "yard").write_text("rtsp://bob:s3cr3t@cam/1\n")
     file = tmp_path / "engram.toml"

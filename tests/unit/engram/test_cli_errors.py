@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from subprocess import PIPE
 
 import pytest
@@ -87,6 +88,15 @@ def test_a_reader_that_has_gone_is_no_news() -> None:
     child.stdout = None
     _, told = child.communicate(b"go\n", timeout=240)
     assert (child.returncode, told) == (1, b"")
+
+
+def test_what_does_not_fit_on_the_disk_any_more_is_told() -> None:
+    """Also the last of it, which the interpreter would write after everything was said to be well."""
+    text = ENDLESS.replace("100_000", "3").replace("    sys.stdin.readline()\n", "")
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run([sys.executable, "-c", text], stdout=full, stderr=PIPE, timeout=240, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr == b"error: this machine refuses: No space left on device (--log-level debug shows where)\n"
 
 
 @pytest.mark.parametrize("library", EXTRA_OF)

@@ -66,6 +66,12 @@ def faulty(error: Exception) -> typer.Typer:
     [
         (FatalError("bundle 'x' must exist"), 2, "error: bundle 'x' must exist"),
         (TransientError("broker away"), 1, "error: broker away"),
+        (OSError(28, "No space left"), 1, "error: this machine refuses: No space left (--log-level debug shows where)"),
+        (
+            FileNotFoundError(2, "No such file", "/a/b"),
+            1,
+            "error: this machine refuses '/a/b': No such file (--log-level debug shows where)",
+        ),
         (KeyError("oops"), 1, "error: KeyError: 'oops' (unexpected; --log-level debug shows where)"),
         (
             ModuleNotFoundError("No module named 'torch'", name="torch"),

@@ -131,5 +131,8 @@ def test_the_kafka_client_tells_each_thing_once_in_a_while_and_others_always() -
     assert told("kafka.producer", "lost %d", 1)
     assert told("engram", "lost %d", 1)
     assert told("engram", "lost %d", 1)
+    slow = "Task <Task object at 0x7fc2a0da2a5%d> ran for 0.1%d4s (>0.100s threshold)"
+    assert told("kafka.net", slow % (0, 8) + "%d", 1)
+    assert not any(told("kafka.net", slow % (number, number) + "%d", 1) for number in range(9))
     now[0] = 30.0
     assert told("kafka.net", "lost %d", 3)

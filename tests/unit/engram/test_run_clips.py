@@ -71,6 +71,7 @@ def test_a_store_that_fails_at_the_end_costs_the_media_alone(
     ("place", "told"),
     [
         ("ftp://me:secret@h/x", "media go into a folder or to s3://bucket/prefix, got"),
+        (" ", "media go into a folder or to s3://bucket/prefix, got an empty text"),
         ("s3://", "a bucket must be given as s3://bucket"),
         ("s3://UPPER/x", "a bucket must be given as s3://bucket"),
         ("s3://yard/?x=1", "a bucket must be given as s3://bucket"),

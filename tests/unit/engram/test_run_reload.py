@@ -72,7 +72,9 @@ def test_what_takes_effect_and_what_does_not_are_told(file: Path, caplog: pytest
     assert caplog.messages == ["again: nothing to take over"]
 
 
-@pytest.mark.parametrize("text", ["[producer\n", "[producer]\nfsp = 3\n", "[producer]\nfps = -3\n", None])
+@pytest.mark.parametrize(
+    "text", ["[producer\n", "[producer]\nfsp = 3\n", "[producer]\nfps = -3\n", f"a = {'[' * 5000}", None]
+)
 def test_a_broken_file_changes_nothing_and_says_why(
     file: Path, text: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -35,7 +35,9 @@ class ScriptedSource:
         is_live: bool = False,
         ends: bool = True,
         error: Exception | None = None,
+        start: datetime = START,
     ) -> None:
+        self._start = start
         self._images = images
         self.fps = fps
         self.is_live = is_live
@@ -46,7 +48,7 @@ class ScriptedSource:
 
     def __iter__(self) -> Iterator[CapturedFrame]:
         for index, image in enumerate(self._images):
-            at = START + timedelta(seconds=index / (self.fps or 10.0))
+            at = self._start + timedelta(seconds=index / (self.fps or 10.0))
             yield CapturedFrame(image, at, "arrival" if self.is_live else "media")
         self.exhausted.set()
         if self._error is not None:

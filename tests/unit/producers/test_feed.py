@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from producers.feed import CameraFeed, FeedRun, new_session_id
 from producers.outlet import Outlet
 from producers.pacing import PacingOptions
 from schemas.errors import FatalError, SettingsError, TransientError
+from schemas.messages import LATEST
 from tests.unit.producers.memory_publisher import MemoryPublisher
 from tests.unit.producers.scripted_source import START, ScriptedSource, noisy, plain
 
@@ -50,6 +52,17 @@ def test_frames_in_order_then_the_end() -> None:
     assert run.counts().sent == run.counts().captured == 3
     assert run.counts().sent_bytes == sum(len(record.value or b"") for record in publisher.records)
     assert source.closed.is_set()
+
+
+def test_a_time_that_no_frame_can_have_ends_the_session_as_any_fault_does() -> None:
+    publisher = MemoryPublisher()
+    run = run_feed(feed_of(ScriptedSource([plain()] * 9, start=LATEST - timedelta(seconds=0.25))), publisher)
+    assert [header.frame_index for header in publisher.frames] == [0, 1, 2]
+    assert "must be captured from 1970 to 2200, got 2200-01-01T00:00:00Z; check producer.start" in str(run.error)
+    assert publisher.headers[-1].kind == "end_of_session"
+    assert publisher.headers[-1].captured_at == publisher.frames[-1].captured_at
+    assert (run.counts().sent, run.counts().dropped["broken"]) == (3, 1)
+    assert balances(run.counts())
 
 
 def test_sampled_out_frames_take_no_index() -> None:

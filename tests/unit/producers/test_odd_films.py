@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -94,6 +95,34 @@ def test_time_stamps_that_start_again_go_on(tmp_path: Path) -> None:
     times_ms = [number * 40 for number in range(20)] * 2
     write_matroska(tmp_path / "film.mkv", pictures(*times_ms), times_ms, (64, 48))
     assert seconds(tmp_path / "film.mkv") == pytest.approx([number * 0.04 for number in range(40)])
+
+
+def bare(path: Path, codec: str, fps: int) -> Path:
+    """Pictures one behind the other, without a container."""
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream(codec, rate=fps)
+        stream.width, stream.height = 64, 48
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for image in [np.full((48, 64, 3), 8 * index, np.uint8) for index in range(30)]:
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+        film.mux(stream.encode())
+    return path
+
+
+def test_pictures_without_time_stamps_come_at_the_rate_that_stands_in_them(tmp_path: Path, caplog) -> None:
+    path = bare(tmp_path / "film.h264", "libx264", 10)
+    assert seconds(path) == pytest.approx([number / 10 for number in range(30)])
+    assert "--source-fps" not in caplog.text
+
+
+def test_a_rate_that_stands_nowhere_is_told(tmp_path: Path, caplog) -> None:
+    path = bare(tmp_path / "film.mjpeg", "mjpeg", 10)
+    assert seconds(path) == pytest.approx([number / 25 for number in range(30)])
+    assert "film.mjpeg: it says no frame rate, 25 a second are taken for it; --source-fps gives the" in caplog.text
+    caplog.clear()
+    source = open_source(str(path), replace(OPTIONS, fps=10.0))
+    assert [frame.offset_s for frame in source][-1] == pytest.approx(29 / 25), "as a player shows it"
+    assert "--source-fps" not in caplog.text
 
 
 def test_a_time_base_taken_for_a_rate_is_seen_through(tmp_path: Path, caplog) -> None:

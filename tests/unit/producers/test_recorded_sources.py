@@ -30,6 +30,10 @@ def write_images(folder: Path, *names: str) -> None:
         assert cv2.imwrite(str(folder / name), plain(40 * (index + 1)))
 
 
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
 def test_video_frames_have_the_times_of_the_film(video: Path) -> None:
     source = open_source(str(video), OPTIONS)
     frames = list(source)
@@ -97,10 +101,35 @@ def test_a_folder_without_images_is_told_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no image"])
-def test_a_broken_image_is_named(tmp_path: Path, content: bytes) -> None:
+def test_a_folder_without_one_readable_image_is_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "7.png").write_bytes(content)
-    with pytest.raises(FatalError, match=r"7\.png"):
+    with pytest.raises(FatalError, match=rf"7\.png' \({len(content)} bytes\) is not; repair or remove it$"):
         list(open_source(str(tmp_path), OPTIONS))
+
+
+def test_on_past_images_that_cannot_be_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_images(tmp_path, "2.png", "4.png", "7.png")
+    (tmp_path / "1.png").write_bytes(b"")
+    (tmp_path / "5.png").write_bytes(b"no image")
+    (tmp_path / "6.png").write_bytes((tmp_path / "7.png").read_bytes()[:20])
+    (tmp_path / "8.png").write_bytes(b"")
+    source = open_source(str(tmp_path), replace(OPTIONS, fps=4.0))
+    frames = list(source)
+    assert [round(float(frame.image.mean()), -1) for frame in frames] == [40, 80, 120]
+    assert [4 * (frame.captured_at - START).total_seconds() for frame in frames] == [1, 2, 5]
+    assert [[4 * (at - START).total_seconds() for at in frame.missed] for frame in frames] == [[0], [], [3, 4]]
+    assert source.num_unreadable == 4
+    (told,) = warnings(caplog)
+    assert "4 of 7 images were passed over, the first: an image must be readable" in told and "1.png" in told
+
+
+def test_images_of_another_size_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number, width in enumerate((64, 64, 96)):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), plain(width=width))
+    list(open_source(str(tmp_path), OPTIONS))
+    assert [text.partition(": ")[2] for text in warnings(caplog)] == [
+        "its pictures are 96 x 48 from now on, they were 64 x 48"
+    ]
 
 
 def test_status_is_told_once_per_change(tmp_path: Path) -> None:
@@ -173,6 +202,8 @@ def test_wrong_rate(fps: float) -> None:
 def test_start_needs_a_zone() -> None:
     with pytest.raises(SettingsError, match="time zone"):
         SourceOptions(start=START.replace(tzinfo=None))
+    with pytest.raises(SettingsError, match="start must lie from 1970 to 2200, got 1900"):
+        SourceOptions(start=START.replace(year=1900))
 
 
 def test_signs_that_are_digits_and_no_numbers_are_read_as_letters(tmp_path: Path) -> None:

@@ -258,7 +258,7 @@ def test_an_event_closes_no_higher_than_it_opens(enter: float | None, closing: f
         ([[[0, 0], [1, 1], [1.01, 0]]], "less than or equal to 1"),
         ([[[0, 0], [1, 1], [-0.01, 0]]], "greater than or equal to 0"),
         ([[[0, 0, 0], [1, 1], [0, 1]]], r"a polygon \[\[x, y\], …\]"),
-        ("{", "Expecting property name"),
+        ("{", "must be a list in brackets"),
     ],
 )
 def test_a_mask_is_polygons_within_the_image(mask: object, place: str) -> None:

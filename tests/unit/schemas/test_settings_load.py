@@ -64,6 +64,7 @@ def test_one_file_serves_all_processes_and_is_checked_whole(tmp_path: Path) -> N
         ("client_id = 'a'\n", r"client_id is no setting"),
         ("kafka = 3\n", r"kafka"),
         ("[kafka\n", r"must be TOML"),
+        (f"a = {'[' * 5000}{']' * 5000}", r"must be TOML: .*: its lists or tables lie too deep in one another"),
         ("[worker]\nworker_id = 'two words'\n", r"worker\.worker_id: .*got 'two words'"),
         ("[events]\nenter = 0.5\nexit = 0.9\n", r"events: exit must be at most enter"),
         ("[kafka]\nsecurity_protocol = 'SASL_SSL'\n", r"kafka: SASL_SSL needs sasl_mechanism"),
@@ -75,6 +76,12 @@ def test_one_file_serves_all_processes_and_is_checked_whole(tmp_path: Path) -> N
 def test_a_wrong_file_is_refused_with_the_place_and_a_hint(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         load_with_origins(WatchSettings, write(tmp_path, text), {}, {})
+
+
+def test_a_mark_that_some_editors_put_before_the_text_is_none_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "engram.toml"
+    file.write_text("[producer]\nfps = 3\n", "utf-8-sig")
+    assert load_with_origins(ProducerSettings, file, {}, {}).settings.producer.fps == 3
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

@@ -81,6 +81,16 @@ def test_secrets_are_read_from_where_they_are(tmp_path: Path, monkeypatch: pytes
         ('[webhooks.guard]\nurl = "file:/nowhere"\n' + RULE, "file:/nowhere must be set and readable, it is not"),
         (TARGET + 'secret = "a\\nb"\n' + RULE, "line 3: webhooks.guard.secret: must be one line"),
         ('timezone = "Mars"\n' + TARGET + RULE, "line 1: timezone: must be a time zone"),
+        (TARGET + "timeout = -5\n" + RULE, "line 3: webhooks.guard.timeout: must be a length of time above 0"),
+        (TARGET + RULE + "quiet = 0\n", "line 6: rules[0].quiet: must be a length of time above 0"),
+        (TARGET + 'secret = ""\n' + RULE, "line 3: webhooks.guard.secret: must not be empty"),
+        (TARGET + 'secret = "whsec_"\n' + RULE, "line 3: webhooks.guard.secret: must not be empty"),
+        (TARGET + 'secret = "whsec_hunter2"\n' + RULE, "line 3: webhooks.guard.secret: must be base64 behind whsec_"),
+        (TARGET + 'headers = { X-Key = "clé" }\n' + RULE, "line 3: webhooks.guard.headers.X-Key: must be ASCII"),
+        (TARGET + 'headers = { Content-Length = "5" }\n' + RULE, "this header is written by us, or by HTTP itself"),
+        (TARGET.replace(".1/", ".1/hunter2 x") + RULE, "line 2: webhooks.guard.url: must be http://"),
+        (f"a = {'[' * 5000}{']' * 5000}", "the rules must be TOML: its lists or tables lie too deep in one another"),
+        ("# " + "x" * (1 << 20) + "\n" + TARGET + RULE, "the rules must be a file of at most 1048576 letters"),
         (TARGET + "[mqtt.home]\nport = 1\n" + RULE, "line 3: mqtt.home.host: Field required"),
         (TARGET + '[mqtt.guard]\nhost = "h"\n' + RULE, "['guard'] are named twice"),
         (TARGET + '[mqtt.home]\nhost = "h"\nbase_topic = "a/#"\n' + RULE, "line 5: mqtt.home.base_topic"),
@@ -91,6 +101,15 @@ def test_a_fault_is_told_with_its_line(tmp_path: Path, text: str, expected: str)
     assert expected in told
     assert "hunter2" not in told
     assert told.count("\n") == 0
+
+
+def test_a_mark_that_some_editors_put_before_the_text_is_none_of_it(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("abc\n", "utf-8-sig")
+    path = tmp_path / "rules.toml"
+    path.write_text(TARGET + f'secret = "file:{tmp_path}/token"\n' + RULE, "utf-8-sig")
+    target = read_rules(path).targets["guard"]
+    assert isinstance(target, WebhookTarget) and target.secret is not None
+    assert target.secret.get_secret_value() == "abc"
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:

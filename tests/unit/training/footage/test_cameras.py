@@ -74,7 +74,7 @@ def test_cameras_share_no_footage(tmp_path: Path, other: str) -> None:
 
 def test_a_camera_without_footage_is_named(tmp_path: Path) -> None:
     write_images(tmp_path / "lobby" / "a", 2)
-    with pytest.raises(FatalError, match=r"yard' must hold videos or folders of images"):
+    with pytest.raises(FatalError, match=r"yard' must be a folder of videos"):
         footage_of([tmp_path / "lobby", tmp_path / "yard"])
 
 

@@ -29,10 +29,18 @@ def test_videos_and_folders_of_images_are_found_in_order(tmp_path: Path) -> None
     assert [path.stem for path in sources[0].files] == [str(index) for index in range(12)]
 
 
-@pytest.mark.parametrize("name", ["empty", "absent"])
-def test_no_footage_is_said(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("empty", r"must hold videos or folders of images .* found none"),
+        ("absent", "must be a folder of videos, or of folders of images, there is none; check the path"),
+        ("film.mp4", "images, it is a file; give the folder that it lies in"),
+    ],
+)
+def test_no_footage_is_said(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FatalError, match=r"must hold videos or folders of images .* found none"):
+    (tmp_path / "film.mp4").write_bytes(b"a film")
+    with pytest.raises(FatalError, match=said):
         find_sources(tmp_path / name)
 
 

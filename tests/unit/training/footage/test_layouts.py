@@ -178,7 +178,7 @@ def test_broken_ground_truth_is_named(tmp_path: Path, file: str, content: bytes,
 
 
 def test_nothing_is_said(tmp_path: Path) -> None:
-    with pytest.raises(FatalError, match="must hold videos or folders of images"):
+    with pytest.raises(FatalError, match="must be a folder of videos"):
         find_layout(tmp_path / "absent")
 
 

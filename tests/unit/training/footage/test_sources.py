@@ -1,16 +1,20 @@
 """Footage on disk: which files count, in which order, at which rate, and what cannot be read of it."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
 
 from inference.formats import FrameFormat
 from producers.pacing import Sampler
+from producers.sources import open_source
 from schemas.errors import FatalError
-from tests.unit.training.small_footage import image, write_images, write_video
+from tests.unit.training.small_footage import HEIGHT, WIDTH, image, write_images, write_video
 from training.footage.dataset import CacheFormat, Video, open_cache
 from training.footage.layouts import find_layout
 from training.footage.sources import (
@@ -18,7 +22,6 @@ from training.footage.sources import (
     Rate,
     Source,
     find_sources,
-    in_natural_order,
     is_grey,
     kept_frames,
     read_frames,
@@ -49,15 +52,15 @@ def test_images_that_lie_in_the_folder_itself_are_named_after_it(tmp_path: Path)
     assert (source.name, source.clip, source.is_video) == ("lobby", "lobby", False)
 
 
-def test_numbers_in_names_order_images_and_names_without_come_first() -> None:
-    names = ["img_10.png", "img_9.png", "img_009.png", "cover.png", "a1b2.png"]
-    assert [path.name for path in sorted(map(Path, names), key=in_natural_order)] == [
-        "cover.png",
-        "img_009.png",
-        "img_9.png",
-        "img_10.png",
-        "a1b2.png",
-    ]
+def test_images_come_in_the_order_in_which_a_producer_sends_them(tmp_path: Path) -> None:
+    names = ["2026-01-08_9.jpg", "2026-01-08_12.jpg", "2026-01-09_1.jpg", "img_008.webp", "img_9.png", "img_10.PNG"]
+    for level, name in enumerate(names):
+        assert cv2.imwrite(str(tmp_path / name), np.full((8, 8, 3), 40 * level, np.uint8))
+    (tmp_path / "._img_9.png").write_bytes(b"what another system noted of it")
+    (source,) = find_sources(tmp_path)
+    assert [path.name for path in source.files] == names
+    sent = [frame.image.mean() for frame in open_source(str(tmp_path))]
+    assert sent == pytest.approx([40 * level for level in range(6)], abs=3)
 
 
 def test_frames_are_taken_before_the_videos_they_were_cut_from(tmp_path: Path) -> None:
@@ -100,6 +103,25 @@ def test_a_video_says_its_own_rate_and_images_are_told_theirs(tmp_path: Path) ->
     assert Rate(image_fps=7.0).of(images) == 7.0
     (tmp_path / "c.avi").write_bytes(b"no video")
     assert Rate(image_fps=7.0).of(Source("c.avi", (tmp_path / "c.avi",))) == 7.0
+
+
+def test_a_rate_that_cannot_be_is_that_of_the_time_stamps(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "from-a-browser.webm"
+    with av.open(str(path), "w") as container:  # as browsers record: 1000 frames a second, the unit of their stamps
+        stream = container.add_stream("libvpx", rate=1000)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for index in range(40):
+            frame = av.VideoFrame.from_ndarray(image(index), format="bgr24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = 50 * index + index % 3, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    (source,) = find_sources(tmp_path)
+    assert Rate(10.0).of(source) == pytest.approx(20.0, rel=0.01)
+    footage = open_cache([source], replace(PLAIN, fps=10.0), tmp_path / "cache")
+    (video,) = footage.videos
+    assert video.num_frames == 20
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
 @pytest.mark.parametrize(("spread", "grey"), [(2, True), (3, False)])

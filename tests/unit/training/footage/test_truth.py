@@ -10,7 +10,7 @@ from scipy.io import savemat
 from schemas.errors import FatalError
 from tests.unit.training.small_footage import write_images, write_video
 from training.footage.layouts import Layout, find_layout
-from training.footage.truth import label_file
+from training.footage.truth import _mask_volume, label_file
 
 
 def scene(root: Path, count: int = 3, name: str = "1") -> Layout:
@@ -56,6 +56,25 @@ def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
     path = saved(tmp_path / "labels.npy", np.array([{"a": 1}, None], object))
     with pytest.raises(FatalError, match=r"labels.npy' must hold an array: .*pickle"):
         label_file(path)
+
+
+@pytest.mark.parametrize("name", ["labels.npy", "masks.npz", "1_label.mat"])
+def test_truth_that_was_cut_off_is_named_wherever_it_was(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "test" / "labels" / name
+    masks = np.zeros((2, 4, 5), np.uint8)
+    cells = np.empty(2, object)
+    cells[:] = list(masks)
+    path.parent.mkdir(parents=True)
+    if name.endswith(".mat"):
+        savemat(path, {"volLabel": cells}, do_compression=True)
+    else:
+        (np.savez if name.endswith(".npz") else np.save)(path, masks)
+    whole = path.read_bytes()
+    read = _mask_volume if name.endswith(".mat") else label_file
+    for length in range(0, len(whole) - 1, 3):
+        path.write_bytes(whole[:length])
+        with pytest.raises(FatalError, match=f"{name}' must hold a"):
+            read(path)
 
 
 @pytest.mark.parametrize(
