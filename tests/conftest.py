@@ -48,3 +48,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         long = [item for item in items if item.get_closest_marker("faults")]
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
+
+
+def pytest_unconfigure() -> None:
+    """Let go of what the program has set aside: libraries that are still held at the end complain of it at length."""
+    gc.unfreeze()
