@@ -98,7 +98,13 @@ _NOTHING = nullcontext()
 @contextmanager
 def _stage(tracer: Tracer, name: str, parents: Sequence[str]) -> Iterator[None]:
     attributes = {"engram.batch": len(parents)}
-    begun = [tracer.begin(name, "internal", attributes, parent) for parent in parents]
+    with lasting([tracer.begin(name, "internal", attributes, parent) for parent in parents]):
+        yield
+
+
+@contextmanager
+def lasting(spans: Sequence[Span | None]) -> Iterator[None]:
+    """Spans that end with what happens within, and with the error that it ended by."""
     failed: BaseException | None = None
     try:
         yield
@@ -106,7 +112,7 @@ def _stage(tracer: Tracer, name: str, parents: Sequence[str]) -> Iterator[None]:
         failed = error
         raise
     finally:
-        for span in begun:
+        for span in spans:
             if span is not None:
                 span.end(failed)
 

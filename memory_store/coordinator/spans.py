@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from memory_store.coordinator.rounds import Held
-from messaging.tracing import Attributes, Clock, Span, Tracer, stage
+from messaging.tracing import Attributes, Clock, Span, Tracer, lasting, stage
 
 COMMITTED = "committed"
 
@@ -43,16 +43,8 @@ class ProposalSpans:
     @contextmanager
     def _committing(self, tracer: Tracer, accepted: Sequence[Held]) -> Iterator[None]:
         begun = [span for held in accepted if (span := self._begin(tracer, held, COMMITTED)) is not None]
-        failed: BaseException | None = None
-        try:
-            with stage(tracer, "commit bank", (span.traceparent for span in begun)):
-                yield
-        except BaseException as error:
-            failed = error
-            raise
-        finally:
-            for span in begun:
-                span.end(failed)
+        with lasting(begun), stage(tracer, "commit bank", (span.traceparent for span in begun)):
+            yield
 
     def _begin(self, tracer: Tracer, held: Held, outcome: str) -> Span | None:
         if held.traceparent is None:
