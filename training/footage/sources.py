@@ -4,7 +4,6 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 
 import cv2
@@ -85,6 +84,7 @@ RATE_TOLERANCE = 0.1
 
 
 SAMPLE_FRAMES = 50
+"""So many time stamps say at what rate a video runs."""
 
 
 def video_rate(path: Path) -> float:
@@ -105,9 +105,14 @@ def promised_frames(path: Path) -> int:
     """How many frames a video should have, as far as its container knows; 0 = it does not say."""
     capture = cv2.VideoCapture(str(path))
     try:
-        told, count = float(capture.get(cv2.CAP_PROP_FPS)), capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        return _promised(capture, path)
     finally:
         capture.release()
+
+
+def _promised(capture: cv2.VideoCapture, path: Path) -> int:
+    """As ``promised_frames``, of one that is open; what it reads next stays what it was."""
+    told, count = float(capture.get(cv2.CAP_PROP_FPS)), capture.get(cv2.CAP_PROP_FRAME_COUNT)
     if told > FASTEST_FPS:  # it may be the length times that
         count = min(count, count / told * video_rate(path))
     return max(0, round(count))
@@ -143,7 +148,7 @@ def kept_frames(count: int, step: float) -> Int64:
 
     Of 25 frames a second, 10 of which are wanted, the frames 0, 2, 5, 7, 10 and so on.
     """
-    return np.fromiter(takewhile(lambda index: index < count, kept_indices(step)), np.int64)
+    return np.fromiter(itertools.takewhile(lambda index: index < count, kept_indices(step)), np.int64)
 
 
 def kept_indices(step: float) -> Iterator[int]:
@@ -186,9 +191,9 @@ def _is_footage(path: Path, folder: Path) -> bool:
 
 def _video_frames(source: Source, step: float) -> Iterator[UInt8 | Hole]:
     path = source.files[0]
-    promised = promised_frames(path)
     capture = cv2.VideoCapture(str(path))
     try:
+        promised = _promised(capture, path)
         index, wanted = 0, kept_indices(step)
         due = next(wanted)
         while capture.grab():
