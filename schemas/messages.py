@@ -9,6 +9,7 @@ a major, and words of a ``Growing`` list are added freely. Who writes is held to
 """
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -86,26 +87,23 @@ class Growing(WrapValidator):
         return {"type": "string", "pattern": WORD, "examples": handler(schema)["enum"]}
 
 
-def _passed_on(value: Any, info: ValidationInfo) -> str | None:
-    found = traceparent_of(value) if isinstance(value, str) else None
-    if found is None and value is not None and info.context != READING:
-        raise ValueError(f"{TRACEPARENT} must be as W3C Trace Context has it")
-    return found
+def _passed_on(name: str, read: Callable[[str], str | None]) -> BeforeValidator:
+    def passed_on(value: Any, info: ValidationInfo) -> str | None:
+        found = read(value) if isinstance(value, str) else None
+        if found is None and value is not None and info.context != READING:
+            raise ValueError(f"{name} must be as W3C Trace Context has it")
+        return found
+
+    return BeforeValidator(passed_on)
 
 
-TraceParent = Annotated[Annotated[str, StringConstraints(pattern=PATTERN)] | None, BeforeValidator(_passed_on)]
+TraceParent = Annotated[
+    Annotated[str, StringConstraints(pattern=PATTERN)] | None, _passed_on(TRACEPARENT, traceparent_of)
+]
 """Anybody may have written it, so a reader takes one that is wrong for none."""
 
-
-def _state_passed_on(value: Any, info: ValidationInfo) -> str | None:
-    found = tracestate_of(value) if isinstance(value, str) else None
-    if found is None and value is not None and info.context != READING:
-        raise ValueError(f"{TRACESTATE} must be as W3C Trace Context has it")
-    return found
-
-
 TraceState = Annotated[
-    Annotated[str, StringConstraints(pattern=STATE_PATTERN)] | None, BeforeValidator(_state_passed_on)
+    Annotated[str, StringConstraints(pattern=STATE_PATTERN)] | None, _passed_on(TRACESTATE, tracestate_of)
 ]
 """Likewise."""
 
