@@ -11,10 +11,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-_QUIET = (
-    "-Xlog:cds=off",
-    "-Xlog:cds+dynamic=off",
-)  # what of the archive does not fit is no news to whoever starts a node
+_QUIET = ("-Xlog:cds=off", "-Xlog:cds+dynamic=off")
+"""What of the archive does not fit is no news to whoever starts a node."""
 _TIMEOUT_S = 60.0
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ def shipped_bundle(name: ShippedName) -> Path:
     Raises:
         SettingsError: this copy of the package has none.
     """
-    path = Path(str(files("engram"))) / "data" / name
+    path = _place_of(name)
     if not path.is_dir():
         raise SettingsError(f"the bundle '{name}' must be in '{path}', it is not; name another with --bundle DIR")
     return path
@@ -28,8 +28,11 @@ def shipped_bundle(name: ShippedName) -> Path:
 
 def name_of(bundle: Path) -> str:
     """What to call a bundle by on a command line: the name of a shipped one, else its path."""
-    place = Path(str(files("engram"))) / "data"
-    return next((name for name in SHIPPED if bundle == place / name), str(bundle))
+    return next((name for name in SHIPPED if bundle == _place_of(name)), str(bundle))
+
+
+def _place_of(name: ShippedName) -> Path:
+    return Path(str(files("engram"))) / "data" / name
 
 
 def bundle_named(path: Path | str) -> Path:

@@ -6,7 +6,7 @@ Nothing here outlives the term: what is undecided at its end comes again from th
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from memory_store.bank import Bank
@@ -189,7 +189,7 @@ class Tenure:
         self._counts.events += record.topic == topics.anomaly_events
         try:
             if is_proposal:
-                self._take_proposal(replace(_proposal(record, place, now), traceparent=context_of(delivery)))
+                self._take_proposal(_proposal(record, place, now, context_of(delivery)))
             elif record.topic == topics.operator_verdicts:
                 self._verdicts.take(record, place)
             else:
@@ -353,7 +353,7 @@ def _of(claim: Claim) -> Callable[[Place], bool]:
     return lambda place: place.claim == claim
 
 
-def _proposal(record: Record, place: Place, now: float) -> Held:
+def _proposal(record: Record, place: Place, now: float, traceparent: str | None) -> Held:
     """Decode a proposal.
 
     Raises:
@@ -364,7 +364,8 @@ def _proposal(record: Record, place: Place, now: float) -> Held:
     *arrays, counts = decode_proposal_arrays(header, record.value)
     normality = None if header.normality is None else Normality.from_wire(header.normality, counts)
     content = hashlib.sha256(encode_message(header) + (record.value or b"")).hexdigest()
-    return Held(header, ItemSums(*arrays), now, place, f"{header.proposal_id}#{content[:32]}", normality)
+    identity = f"{header.proposal_id}#{content[:32]}"
+    return Held(header, ItemSums(*arrays), now, place, identity, normality, traceparent=traceparent)
 
 
 def _bound(remembered: dict[str, Any]) -> None:
