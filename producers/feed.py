@@ -21,7 +21,7 @@ from producers.outlet import Outlet
 from producers.pacing import Metronome, PacingOptions, Sampler, session_fps
 from producers.reports import CameraReport
 from producers.sources.frame import CapturedFrame, Image, Source
-from producers.view import FINE_PX, ViewJudge, view_of
+from producers.view import SMALL_PX, ViewJudge, view_of
 from schemas.codec import encode_header
 from schemas.errors import BadMessageError, BufferFullError, FatalError, SettingsError, TransientError
 from schemas.messages import EARLIEST, LATEST, Clock, FrameHeader, Id
@@ -223,7 +223,9 @@ class FeedRun:
         least = self.feed.encoding.least
         if least is None:
             return frame.image
-        return frame.image_for(least if self._judge is None else (max(least[0], FINE_PX[0]), max(least[1], FINE_PX[1])))
+        return frame.image_for(
+            least if self._judge is None else (max(least[0], SMALL_PX[0]), max(least[1], SMALL_PX[1]))
+        )
 
     def _watch_view(self, header: FrameHeader, image: Image) -> None:
         if self._judge is None:

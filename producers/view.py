@@ -23,8 +23,10 @@ from schemas.messages import FrameHeader, ViewState
 Plane = NDArray[np.float32]
 
 INTERVAL = timedelta(seconds=0.5)
-FINE_PX = (192, 144)
-_SMALL_PX = (96, 72)
+SMALL_PX = (96, 72)
+"""Also what to ask pictures for that are made for the judge: what is halved while it is four times as large (see
+``producers.shrinking``) leaves at least ``FINE_PX``."""
+FINE_PX = (2 * SMALL_PX[0], 2 * SMALL_PX[1])
 _WARM_LOOKS = 10
 _SLOW = 0.02
 """Share of a new look in what is normal: half of it is forgotten in 17 s."""
@@ -102,7 +104,7 @@ class ViewChange:
 def look_at(image: Image) -> Look:
     """The small copy of a frame, uint8 (rows, columns, 3) BGR."""
     fine = shrunk(image, FINE_PX)
-    small = cv2.resize(fine, _SMALL_PX, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(fine, SMALL_PX, interpolation=cv2.INTER_AREA)
     grey_HW = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.float32)
     across, down = (cv2.Sobel(grey_HW, cv2.CV_32F, *order, ksize=3) for order in ((1, 0), (0, 1)))
     edges_HW = cv2.GaussianBlur(cv2.magnitude(across, down), (5, 5), 0)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 
+import cv2
+
 from bundles.manifest import Manifest
 from engram.build.adapters import open_bus
 from engram.build.cameras import camera_plans
@@ -59,6 +61,8 @@ def run_producer(
     settings = loaded.settings
     roster = Roster(camera_plans(loaded, sources, names), bundle=bundle)
     feeds = roster.first_feeds()
+    # Each camera has a thread of its own, and no picture is so large that handing out parts of it would pay.
+    cv2.setNumThreads(1)
     with ExitStack() as opened:
         change = reloading(settings, reload, lambda anew: roster.change(camera_plans(anew, sources, names)))
         opened.enter_context(change)

@@ -9,8 +9,9 @@ from producers.feed import CameraFeed, FeedRun
 from producers.masking import ChangingMask
 from producers.outlet import Outlet
 from producers.pacing import PacingOptions
+from producers.shrinking import num_halvings
 from producers.sources import CapturedFrame, Image
-from producers.view import FINE_PX
+from producers.view import FINE_PX, SMALL_PX
 from tests.unit.producers.memory_publisher import MemoryPublisher
 from tests.unit.producers.scripted_source import START, ScriptedSource, plain
 
@@ -44,8 +45,8 @@ def mask(hides: bool) -> ChangingMask:
     ("encoding", "watches", "wanted"),
     [
         (EncodingOptions(size=SMALL), False, SMALL),
-        (EncodingOptions(size=SMALL), True, FINE_PX),
-        (EncodingOptions(size=(400, 100)), True, (400, FINE_PX[1])),
+        (EncodingOptions(size=SMALL), True, SMALL_PX),
+        (EncodingOptions(size=(400, 50)), True, (400, SMALL_PX[1])),
         (EncodingOptions(size=SMALL, mask=mask(hides=False)), False, SMALL),
         (EncodingOptions(size=SMALL, mask=mask(hides=True)), False, None),
         (EncodingOptions(), True, None),
@@ -61,3 +62,10 @@ def test_images_are_made_for_those_who_look_at_them(
     FeedRun(feed, Outlet(publisher, "frames", lambda: START)).run()
     assert source.wanted == [wanted] * 3
     assert (publisher.frames[0].width, publisher.frames[0].height) == (encoding.size or (640, 480))
+
+
+@pytest.mark.parametrize("size", [(3840, 2160), (1920, 1080), (1280, 720), (640, 480), (704, 576), (352, 288)])
+def test_what_is_made_for_the_judge_is_fine_enough(size: tuple[int, int]) -> None:
+    times = num_halvings(size, SMALL_PX)
+    assert (size[0] >> times, size[1] >> times) >= FINE_PX
+    assert size[1] >> times >= FINE_PX[1]
