@@ -2,6 +2,7 @@
 
 import gc
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -47,7 +48,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if "faults" not in config.option.markexpr:
         long = [item for item in items if item.get_closest_marker("faults")]
         config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
+        items[:] = [item for item in items if not item.get_closest_marker("faults")]
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items[:] = mixed(items)
+
+
+def mixed(items: list[pytest.Item]) -> list[pytest.Item]:
+    """File by file, those that wait for servers spread among those that compute; each kind in its order.
+
+    Processes that test side by side would else all wait at first, and all fight for the cores at the end.
+    """
+    kinds: dict[bool, dict[Path, list[pytest.Item]]] = {True: {}, False: {}}
+    waiting = {item.path for item in items if item.get_closest_marker("services")}
+    for item in items:
+        kinds[item.path in waiting].setdefault(item.path, []).append(item)
+    placed = [(number / len(files), own) for files in kinds.values() for number, own in enumerate(files.values())]
+    return [item for _, own in sorted(placed, key=lambda pair: pair[0]) for item in own]
 
 
 def pytest_unconfigure() -> None:

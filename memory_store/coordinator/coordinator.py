@@ -88,7 +88,7 @@ class Coordinator:
         self._ends_at = float("inf")
         self._progress = threading.Condition()
         self._num_awaiting = 0
-        self._decided_until = float("-inf")
+        self._worked_until = self._decided_until = float("-inf")
         self._stands_by = False
         self.turned_at_s = clock()
 
@@ -124,6 +124,8 @@ class Coordinator:
         self._tell()
         self.turned_at_s = self._clock()
         with self._progress:
+            # Only now: who waits for it looks at the snapshot next.
+            self._decided_until = self._worked_until
             self._stands_by = self._tenure is None and self._trouble is None
             self._progress.notify_all()
         return busy
@@ -245,7 +247,7 @@ class Coordinator:
         read_until = self._tenure.complete_until
         self._tenure.is_ending = read_until >= self._ends_at
         self._tenure.work()
-        self._decided_until = read_until
+        self._worked_until = read_until
         self._trouble = None
         self._backoff.reset()
         return has_room

@@ -1,6 +1,9 @@
 """The coordinator on the in-process bus and a real SQLite store: rounds, guards, crashes, standbys, accounts."""
 
+import threading
+
 import numpy as np
+import pytest
 
 from memory_store.bank import first_broken_link
 from memory_store.coordinator.coordinator import leadership
@@ -189,3 +192,30 @@ def with_lease_gone(bench: Bench) -> None:
     assert isinstance(store, SqliteStore)
     with store._transaction() as cursor:
         cursor.execute("UPDATE lease SET expires_at = 0")
+
+
+def test_who_waits_for_the_rest_is_told_of_it_however_late_it_wakes_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinator = bench.coordinator()
+    coordinator.step()
+    bench.send(proposal(initial_bank())[0])
+    coordinator.step()
+    assert coordinator.snapshot().held == 1
+    bench.clock.now += 1.0
+    answers: list[bool] = []
+    waiter = threading.Thread(target=lambda: answers.append(coordinator.settle_the_rest(30.0)))
+    waiter.start()
+    look = coordinator._look
+
+    def look_after_the_waiter_did():
+        with coordinator._progress:
+            coordinator._progress.notify_all()  # that of the step before, which wakes it only now
+        waiter.join(0.1)
+        return look()
+
+    monkeypatch.setattr(coordinator, "_look", look_after_the_waiter_did)
+    while waiter.is_alive():
+        coordinator.step()
+    assert answers == [True]
+    assert bench.stored().version == 1
