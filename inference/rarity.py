@@ -12,6 +12,9 @@ the normal video that was seen (``side_share``).
 Each is counted in the camera's memory (``memory_store.normality``) by whoever scores its normal video. Neighbouring
 frames are not independent, so alarms are counted over blocks of ``BLOCK_S``: the highest level of each. Beyond what was
 seen, both distributions go on as exponentials (``Tail``); how far that may be trusted is said with the rate (``Rate``).
+Of an exponential every upper part is one of the same scale. Where somebody sits for an hour and walks past the lens for
+seconds, the higher a part begins the further it reaches; so the upper half, quarter, eighth ... of the blocks are each
+continued, as long as they hold ``LEAST_BLOCKS``, and the one that expects most is believed.
 
 Dimensions: F frames, L level bins.
 """
@@ -42,6 +45,8 @@ TRUST_S = 600.0
 MIN_SPREAD = 1e-3
 LEAST_BLOCKS = 10
 """Blocks in a tail from which its scale can be told; of fewer, frames tell, with one chance a smoothing time."""
+LEAST_TOLD = 0.1
+"""Share of a tail that tells its scale at least, though more lies beyond the levels that are told apart."""
 CHANCES_PER_DAY = 86_400.0 / SMOOTHING_S
 PRIOR_TAIL = 10.0
 """Observations that a tail's scale rests on before any was made: bounds how far a young memory mistrusts its own."""
@@ -171,7 +176,9 @@ def tail_of(counts_L: Float64, share: float, neighbours: float = 1.0) -> Tail:
     start, count = LEVEL_FROM + first * BIN, float(at_least_L[first])
     middles_L = LEVEL_FROM + (np.arange(NUM_LEVEL_BINS) + 0.5) * BIN
     excess = float(((middles_L - start) * counts_L)[first:].sum()) / max(count, 1e-9)
-    scale, known = max(excess, MIN_TAIL), PRIOR_TAIL + count / neighbours
+    # All that is known of what lies in the last bin is that it lies there or beyond, so it tells no scale (censored).
+    told = max(count - float(counts_L[-1]), LEAST_TOLD * count)
+    scale, known = max(excess * count / max(told, 1e-9), MIN_TAIL), PRIOR_TAIL + told / neighbours
     return Tail(start, count / total if total else 1.0, scale, count, known)
 
 
@@ -212,23 +219,39 @@ def log10_p(levels_F: Float64, memory: Normality) -> Float64:
 
 def rate_of(level: float, memory: Normality) -> Rate:
     """How often a day of normal video the level rises to ``level``."""
-    tail, chances = _alarms(memory)
-    per_day = chances * 10.0 ** float(tail.log10_p(np.array([level]))[0])
-    num_blocks = tail_of(memory.field("peaks"), BLOCK_TAIL).count
-    widest = tail.scale * (1.0 + ONE_SIDED_95 / math.sqrt(max(num_blocks, 1e-3)))
-    at_most = chances * tail.share * math.exp(-max(level - tail.start, 0.0) / widest)
+    blocks = block_tails(memory)
+    tails, chances = _alarms(memory, blocks)
+    per_day = chances * max(10.0 ** float(tail.log10_p(np.array([level]))[0]) for tail in tails)
+    # Neighbouring frames are not independent: so sure is a scale as it rests on blocks, whatever tells it.
+    at_most = chances * max(
+        _share_at_most(level, tail, block.count) for tail, block in zip(tails, blocks, strict=False)
+    )
     return Rate(per_day, max(at_most, per_day))
 
 
 def level_for(per_day: float, memory: Normality) -> float:
     """The level that normal video reaches ``per_day`` times a day, by the best estimate; inverse of ``rate_of``."""
-    tail, chances = _alarms(memory)
-    return tail.level_at(per_day / chances)
+    tails, chances = _alarms(memory, block_tails(memory))
+    p = per_day / chances
+    # A tail knows nothing of what is more frequent than it is itself.
+    return max(tail.level_at(p) for tail in tails if tail.share >= p or tail is tails[0])
 
 
-def _alarms(memory: Normality) -> tuple[Tail, float]:
-    """What alarms are reckoned from, and how many chances of one a day has."""
-    blocks = tail_of(memory.field("peaks"), BLOCK_TAIL)
-    if blocks.count >= LEAST_BLOCKS or not memory.field("levels").any():
+def block_tails(memory: Normality) -> tuple[Tail, ...]:
+    """The upper half of the blocks' peaks, the half of that, and so on; all but the first hold ``LEAST_BLOCKS``."""
+    peaks_L = memory.field("peaks")
+    num_tails = 1 + max(0, int(math.log2(max(BLOCK_TAIL * float(peaks_L.sum()) / LEAST_BLOCKS, 1.0))))
+    return tuple(tail_of(peaks_L, BLOCK_TAIL / 2**halvings) for halvings in range(num_tails))
+
+
+def _alarms(memory: Normality, blocks: tuple[Tail, ...]) -> tuple[tuple[Tail, ...], float]:
+    """What alarms are reckoned from, the largest tail first, and how many chances of one a day has."""
+    if blocks[0].count >= LEAST_BLOCKS or not memory.field("levels").any():
         return blocks, BLOCKS_PER_DAY
-    return frame_tail(memory), CHANCES_PER_DAY
+    return (frame_tail(memory),), CHANCES_PER_DAY
+
+
+def _share_at_most(level: float, tail: Tail, num_blocks: float) -> float:
+    """Share of all that reaches ``level``, with 95 % confidence in a scale that rests on so many blocks."""
+    widest = tail.scale * (1.0 + ONE_SIDED_95 / math.sqrt(max(num_blocks, 1e-3)))
+    return tail.share * math.exp(-max(level - tail.start, 0.0) / widest)

@@ -99,7 +99,7 @@ def run_demo(settings: WatchSettings, request: DemoRequest, stop: threading.Even
             seen = clouds(keeper.records, record.scores, record.frames_of_events(), engine, banks)
     if not any(score.anomaly_score is not None for score in record.scores):
         raise FatalError("the demo must score some frames before it is stopped, it has scored none")
-    truth = {feed.camera_id: _anomalies(feed) for feed in feeds}
+    truth = {feed.camera_id: _anomalies(feed, record.scores) for feed in feeds}
     comparison = compare(truth, newest_states(record.events), fps)
     timeline, video = request.out / "timeline.png", request.out / "annotated.mp4"
     draw_timeline(Timeline(record.scores, record.events, _truth_spans(truth, record.scores)), timeline)
@@ -112,9 +112,11 @@ def _address(seed: int, seconds: float, fps: float) -> str:
     return f"synthetic://walkway?seed={seed}&seconds={seconds:g}&fps={fps:g}&anomalies=1"
 
 
-def _anomalies(feed: CameraFeed) -> tuple[InjectedAnomaly, ...]:
+def _anomalies(feed: CameraFeed, scores: Sequence[FrameScore]) -> tuple[InjectedAnomaly, ...]:
+    """As far as the scene was played, should it be stopped."""
     assert isinstance(feed.source, SyntheticSource), "the demo plays synthetic scenes only"
-    return feed.source.scene.truth.anomalies
+    played = max((score.frame_index + 1 for score in scores if score.camera_id == feed.camera_id), default=0)
+    return feed.source.scene.truth(played).anomalies
 
 
 def _truth_spans(truth: dict[str, tuple[InjectedAnomaly, ...]], scores: Sequence[FrameScore]) -> tuple[Span, ...]:

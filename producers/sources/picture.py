@@ -69,7 +69,9 @@ class Converter:
         # Told of a way to scale, FFmpeg takes another one to the colours as well, also where there is nothing to scale.
         way = Interpolation.AREA if halvings else None
         try:
-            image = as_bgr(self._reformatter.reformat(frame, *size, format="bgr24", interpolation=way, threads=1).to_ndarray())
+            image = as_bgr(
+                self._reformatter.reformat(frame, *size, format="bgr24", interpolation=way, threads=1).to_ndarray()
+            )
         except (av.FFmpegError, OSError, ValueError) as error:
             text = f"a picture must be of a kind that can be shown, {frame.format.name} is not"
             raise BadMessageError("unreadable", text) from error

@@ -18,7 +18,7 @@ _DEFAULTS = {"seed": "0", "seconds": "60", "fps": "10", "anomalies": "1", "camer
 
 
 class SyntheticSource(RecordedSource):
-    """A rendered scene; ``scene.truth`` holds what was injected so far."""
+    """A rendered scene; ``scene.truth`` says what is abnormal in it."""
 
     def __init__(self, address: Address, scene: SyntheticScene, seconds: float, options: SourceOptions) -> None:
         """``seconds`` 0 = without end."""

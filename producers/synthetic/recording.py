@@ -38,5 +38,6 @@ def write_video(path: Path, scene: SyntheticScene, num_frames: int, play_fps: fl
             writer.write(image)
     finally:
         writer.release()
-    scene.truth.write_json(path.with_suffix(path.suffix + ".json"))
-    return scene.truth
+    truth = scene.truth(num_frames)
+    truth.write_json(path.with_suffix(path.suffix + ".json"))
+    return truth

@@ -64,16 +64,9 @@ class SyntheticScene:
         self._camera = Camera.numbered(camera)
         self._view = self._camera.view(size[0] * _FINENESS, size[1] * _FINENESS)
         self._noise = _noise_tile(seed, size, self._camera.noise)
-        self._log = TruthLog()
-
-    @property
-    def truth(self) -> Truth:
-        """What has been rendered since ``frames`` was last called."""
-        return self._log.truth(self.fps, self.size)
 
     def frames(self, num: int | None = None) -> Iterator[Canvas]:
         """The first ``num`` frames (None = without end), uint8 (height, width, 3) BGR; each call starts anew."""
-        log = self._log = TruthLog()
         traffic = Traffic(np.random.default_rng((self._seed, 1)))
         for index, episode in enumerate(self._episodes(num)):
             time_s = index / self.fps
@@ -81,11 +74,10 @@ class SyntheticScene:
             if episode is not None:
                 abnormal = episode.abnormal(time_s)
                 figures += [*episode.companions(time_s), *([abnormal] if abnormal else [])]
-            self._note(log, episode, time_s)
             yield self._finish(self._draw(figures), index)
 
-    def foresee(self, num: int) -> Truth:
-        """The truth of the first ``num`` frames, without rendering any."""
+    def truth(self, num: int) -> Truth:
+        """What is abnormal in the first ``num`` frames; none is rendered for it."""
         log = TruthLog()
         for index, episode in enumerate(self._episodes(num)):
             self._note(log, episode, index / self.fps)

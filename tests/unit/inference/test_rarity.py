@@ -1,6 +1,7 @@
 """From evidences to a level, its p-value, and a rate of false alarms with what can be promised."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from inference.rarity import (
     PLACES_S,
     PRIOR_TAIL,
     block_peaks,
+    block_tails,
     evidence_moments,
     histogram,
     joint,
@@ -23,7 +25,7 @@ from inference.rarity import (
     rate_of,
     tail_of,
 )
-from memory_store.normality import Grid, Normality
+from memory_store.normality import LEVEL_TO, Grid, Normality
 
 GRID = Grid(8, 12)
 FPS = 10.0
@@ -158,6 +160,39 @@ def test_little_footage_promises_little():
     assert wide.per_day == pytest.approx(narrow.per_day) == pytest.approx(1.0)
     assert narrow.at_most < 1.3
     assert wide.at_most > 4.0
+
+
+def walks(number: int) -> np.ndarray:
+    """Peaks of somebody who sits, and walks past the lens in a fiftieth of all blocks."""
+    draw = np.random.default_rng(5)
+    return np.where(np.arange(number) % 50 == 0, draw.exponential(2.0, number), draw.exponential(0.3, number))
+
+
+@pytest.mark.parametrize("number", [1000, 5000])
+def test_what_is_seldom_and_reaches_far_is_not_continued_by_what_is_frequent(number):
+    peaks = walks(number)
+    memory, later = memory_of(evidence(), peaks), walks(200_000)
+    half = tail_of(memory.field("peaks"), BLOCK_TAIL)
+    by_half, level = half.level_at(24.0 / BLOCKS_PER_DAY), level_for(24.0, memory)
+    assert (later >= by_half).mean() * BLOCKS_PER_DAY > 60
+    assert (later >= level).mean() * BLOCKS_PER_DAY < 48
+    assert rate_of(level, memory).per_day == pytest.approx(24.0, rel=1e-6)
+
+
+def test_of_an_exponential_every_upper_part_says_the_same():
+    memory = memory_of(evidence(), np.random.default_rng(6).exponential(0.5, 20_000))
+    tails = block_tails(memory)
+    assert len(tails) > 6
+    assert all(0.35 < after.share / before.share < 0.65 for before, after in pairwise(tails))
+    assert tails[0].level_at(1e-3) < level_for(1e-3 * BLOCKS_PER_DAY, memory) < 1.25 * tails[0].level_at(1e-3)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_what_lies_beyond_all_bins_tells_no_scale(share):
+    """Of an exponential that is cut off at the last bin the scale is found all the same."""
+    scale = LEVEL_TO / -math.log(share)
+    tail = tail_of(histogram(np.random.default_rng(7).exponential(scale, 20_000)), 0.9)
+    assert tail.scale == pytest.approx(scale, rel=0.05)
 
 
 def test_one_block_alone_still_gives_a_threshold():
