@@ -1,8 +1,8 @@
 """The shipped bundle detects: three scenes it has never seen, through the whole of Engram.
 
-When a version of the memory comes, and so which frames it judges, hangs on how busy the machine is: 9 of the 10 anomalies
-hold a peak, 1 event is false, events hold 22 s too many. The bounds lie between that and what chance does: as many
-events with their peaks anywhere would hit 3 anomalies, and 8 of them once in 1300 runs.
+When a version of the memory comes, and so which frames it judges, hangs on how busy the machine is: 9 of the 10
+anomalies hold a peak, 1 event is false, events hold 22 s too many. The bounds lie between that and what chance does: as
+many events with their peaks anywhere would hit 3 anomalies, and 8 of them once in 1300 runs.
 """
 
 import pytest
