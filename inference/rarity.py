@@ -172,7 +172,7 @@ def tail_of(counts_L: Float64, share: float, neighbours: float = 1.0) -> Tail:
     total = counts_L.sum()
     at_least_L = counts_L[::-1].cumsum()[::-1]
     highest = int(np.flatnonzero(counts_L)[-1]) if counts_L.any() else 0
-    first = min(highest, int(np.argmax(at_least_L <= share * total)))
+    first = min(highest, int(np.count_nonzero(at_least_L > share * total)))
     start, count = LEVEL_FROM + first * BIN, float(at_least_L[first])
     middles_L = LEVEL_FROM + (np.arange(NUM_LEVEL_BINS) + 0.5) * BIN
     excess = float(((middles_L - start) * counts_L)[first:].sum()) / max(count, 1e-9)
@@ -238,10 +238,11 @@ def level_for(per_day: float, memory: Normality) -> float:
 
 
 def block_tails(memory: Normality) -> tuple[Tail, ...]:
-    """The upper half of the blocks' peaks, the half of that, and so on; all but the first hold ``LEAST_BLOCKS``."""
+    """The upper half of the blocks' peaks, the half of that, and so on, where enough of them tell a scale."""
     peaks_L = memory.field("peaks")
-    num_tails = 1 + max(0, int(math.log2(max(BLOCK_TAIL * float(peaks_L.sum()) / LEAST_BLOCKS, 1.0))))
-    return tuple(tail_of(peaks_L, BLOCK_TAIL / 2**halvings) for halvings in range(num_tails))
+    halvings = int(math.log2(max(BLOCK_TAIL * float(peaks_L.sum()) / LEAST_BLOCKS, 1.0)))
+    first, *further = (tail_of(peaks_L, BLOCK_TAIL / 2**number) for number in range(halvings + 1))
+    return (first, *(tail for tail in further if tail.known - PRIOR_TAIL >= LEAST_BLOCKS))
 
 
 def _alarms(memory: Normality, blocks: tuple[Tail, ...]) -> tuple[tuple[Tail, ...], float]:

@@ -160,8 +160,8 @@ def test_on_a_bad_day_every_frame_comes_to_one_end(place: Place, tmp_path: Path)
 
         ledger = Ledger(bus, place.topics)  # read anew, now that all is over
         ledger.read_to_end(READ_S)
-        assert not ledger.open(), ledger
-        assert len(ledger.letters) == ledger.letters.total() == len(FOREIGN), ledger
+        assert not ledger.open(), str(ledger)
+        assert len(ledger.letters) == ledger.letters.total() == len(FOREIGN), str(ledger)
         sent = {one.frame for one in ledger.sent if one.frame}
         assert not [frame for frame, count in ledger.scored.items() if count > 1]
         assert ledger.scored.keys() <= sent

@@ -8,6 +8,7 @@ import pytest
 
 from inference.evidence import Evidence
 from inference.rarity import (
+    BIN,
     BLOCK_TAIL,
     BLOCKS_PER_DAY,
     CALM,
@@ -193,6 +194,13 @@ def test_what_lies_beyond_all_bins_tells_no_scale(share):
     scale = LEVEL_TO / -math.log(share)
     tail = tail_of(histogram(np.random.default_rng(7).exponential(scale, 20_000)), 0.9)
     assert tail.scale == pytest.approx(scale, rel=0.05)
+
+
+def test_the_highest_bin_is_a_tail_however_much_lies_in_it():
+    levels = np.array([0.5] * 8 + [30.0] * 2)
+    tail = tail_of(histogram(levels), 0.1)
+    assert tail.start == LEVEL_TO - BIN
+    assert (tail.share, tail.count) == (0.2, 2.0)
 
 
 def test_one_block_alone_still_gives_a_threshold():
