@@ -104,10 +104,10 @@ class Assessor:
             counted: what the bank has counted; None if it does not count.
             said: what operators have told the bank.
         """
-        if admitted.delivery.is_replay:
-            return
         tally = Tally(received=1)
         match admitted:
+            case Skipped(reason="replayed"):
+                return
             case Skipped(reason=reason):
                 tally.skipped[reason] += 1
             case Dead(error=error):

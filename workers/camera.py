@@ -5,8 +5,8 @@ the same transaction as the scores it led to, so both always tell the same story
 
 Whoever can write that topic must not be able to silence a camera. Where workers have keys, a state has a MAC. Without
 one it is believed only as far as it is harmless: ids, times and numbers are checked, a state from the future or about
-records that were not handled yet is refused (``checked_state``), and what a cursor takes for a repeat or for over is so
-only for frames that are not newer than it, nor than the hand-over (``skip_reason``).
+records far beyond those that were handled is refused (``checked_state``), and what a cursor takes for a repeat or for
+over is so only for frames that are not newer than it, nor than the hand-over (``skip_reason``).
 """
 
 from collections.abc import Mapping
@@ -34,6 +34,8 @@ SkipReason = Literal["duplicate", "old_session", "twin_session", "stale", "repla
 REMEMBERED_SESSIONS = 8
 REVIVAL = timedelta(seconds=30)
 """A session that was taken for over goes on if its frames are newer by so much than all that came after it."""
+MAX_AHEAD = 10_000
+"""Records, more than one commit holds, that a state may account for beyond the position that was committed with it."""
 CLOCK_SLACK = timedelta(minutes=5)
 """So far ahead of ours a camera's clock may be."""
 
@@ -268,7 +270,7 @@ def decode_states(
 
     Args:
         payloads: newest state by camera id.
-        committed_offset: of the partition; a state can only account for records before it.
+        committed_offset: of the partition; a state accounts for records before it, or a little further (``MAX_AHEAD``).
         now: wall clock.
     """
     states: dict[str, CameraState] = {}
@@ -314,8 +316,8 @@ def checked_state(state: CameraState, committed_offset: int, now: datetime) -> C
     Raises:
         BadMessageError: it cannot.
     """
-    if state.offset is not None and state.offset >= committed_offset:
-        text = f"it must be about records before offset {committed_offset}, it is about {state.offset}"
+    if state.offset is not None and state.offset >= committed_offset + MAX_AHEAD:
+        text = f"it must be about records before offset {committed_offset + MAX_AHEAD}, it is about {state.offset}"
         raise BadMessageError("bad_state", text)
     times = [state.cursor.last_at, state.cursor.began_at]
     if state.last is not None:

@@ -133,8 +133,11 @@ class Partition:
             assert arrival.error is not None, "an arrival has a header or an error"
             return Dead(delivery, None, arrival.error)
         camera = self.camera(header.camera_id)
-        camera.offset = delivery.record.offset
         skip = skip_reason(camera.cursor, header, revival_of(camera, header.session_id))
+        if skip is not None and camera.offset is not None and delivery.record.offset <= camera.offset:
+            # The state accounts for it. Both are written as one, but a broker that is killed may lose the position.
+            return self._refill(arrival)
+        camera.offset = delivery.record.offset
         if skip is not None:
             return Skipped(delivery, camera, header, skip)
         camera.seen_at_s, camera.is_silent = now_s, False

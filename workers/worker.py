@@ -8,7 +8,7 @@ a partition is lost, all that is not durable is forgotten and read again from th
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -26,7 +26,7 @@ from schemas.errors import EngramError, OwnershipLostError, TransientError
 from schemas.messages import EndReason
 from workers.arrivals import Arrival, Decoder, settle
 from workers.assessment import Assessor, lost_by
-from workers.camera import Camera, CameraView, decode_states, encode_state, left_open, view_of
+from workers.camera import Camera, CameraState, CameraView, decode_states, encode_state, left_open, view_of
 from workers.options import WorkerOptions
 from workers.output import Output, Tally
 from workers.pace import LateWarning, Pace
@@ -246,6 +246,7 @@ class Worker:
             states, unreadable = decode_states(assigned.states, assigned.committed_offset, self._clock())
             for camera_id, error in unreadable.items():
                 log.warning("%s", error, extra={"camera": camera_id, "partition": assigned.claim.partition})
+            self._tell_ahead(assigned, states)
             partition = Partition.from_assignment(
                 assigned, states, self._engine.predictor.clip_format, self._monotonic()
             )
@@ -256,6 +257,19 @@ class Worker:
             number = assigned.claim.partition
             log.info(
                 "partition %d is ours from offset %d", number, assigned.committed_offset, extra={"partition": number}
+            )
+
+    def _tell_ahead(self, assigned: Assigned, states: Mapping[str, CameraState]) -> None:
+        """One line, however many there are."""
+        offsets = [state.offset for state in states.values() if state.offset is not None]
+        if max(offsets, default=-1) >= assigned.committed_offset:
+            log.warning(
+                "partition %d: the position that was committed, %d, is behind what states of cameras account for, %d;"
+                " a broker that is killed may lose it. What they account for is not handled again",
+                assigned.claim.partition,
+                assigned.committed_offset,
+                max(offsets),
+                extra={"partition": assigned.claim.partition},
             )
 
     def _tell_doubted(self, assigned: Assigned) -> None:

@@ -14,6 +14,8 @@ from inference.error_map import weigh_errors
 from memory_store.bank import Bank, Change
 from memory_store.proposal import ItemSums, normalised
 from memory_store.stores.sqlite import SqliteStore
+from messaging.inprocess.bus import InProcessBus
+from messaging.inprocess.group import Position
 from schemas.codec import HEADER, decode_message, decode_proposal_arrays
 from schemas.errors import BundleError
 from schemas.messages import ProposalHeader, utc_now
@@ -111,6 +113,33 @@ def test_a_worker_that_takes_over_half_way_changes_nothing(store: SqliteStore, s
             found = shared.wait_for_scores(400)
     assert largest_difference(base, numbers(found)) <= 1e-5
     assert event_ids(site) == event_ids(shared)
+
+
+def test_a_position_that_a_broker_lost_changes_nothing(
+    store: SqliteStore, site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.frames("abcd", range(100))
+    site.ends("abcd", 100)
+    with at_work(site.worker()):
+        base = numbers(site.wait_for_scores(400))
+    robbed = fresh_site(store, site)
+    robbed.frames("abcd", range(60))
+    with at_work(robbed.worker(worker_id="w1")):
+        robbed.wait_for_scores(4 * 60)
+    assert isinstance(robbed.bus, InProcessBus)
+    positions = robbed.bus._shared.groups[robbed.options.group].positions
+    for where, known in positions.items():
+        positions[where] = Position(known.next_offset - min(known.next_offset, 9), max(0, known.replay_from - 9))
+    with at_work(second := robbed.worker(worker_id="w2")):
+        robbed.frames("abcd", range(60, 100))
+        robbed.ends("abcd", 100)
+        found = robbed.wait_for_scores(400)
+        wait_for(lambda: [second.snapshot().tally.session_ends], lambda ends: ends == [4])
+    assert largest_difference(base, numbers(found)) <= 1e-5
+    assert len(found) == 400
+    assert event_ids(site) == event_ids(robbed)
+    assert second.snapshot().tally.received == 4 * 41, "what was handled before is not counted again"
+    assert "is behind what states of cameras account for" in caplog.text
 
 
 def test_the_next_owner_of_a_silent_camera_ends_its_event_in_its_own_time(site: Site) -> None:

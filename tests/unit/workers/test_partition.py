@@ -149,6 +149,27 @@ def test_a_new_owner_goes_on_exactly_where_the_old_one_stopped(steps: list[int],
     assert before + after == undisturbed
 
 
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.data())
+def test_a_position_that_a_broker_lost_makes_nobody_handle_a_frame_twice(steps: list[int], data: st.DataObject) -> None:
+    """As above, but the new owner is told a position that lies before what the states account for."""
+    log, index, session = [], -1, 0
+    for offset, kind in enumerate(steps):
+        session, index = (session + 1, 0) if kind == 3 else (session, max(0, index + (1, 2, 0, 0, 1)[kind]))
+        log.append((offset, header(index, session=f"s{session}", pause_s=10.0 * session)))
+    undisturbed = outcomes(fresh(), *(arrival(*each) for each in log))
+
+    cut = data.draw(st.integers(0, len(log)))
+    first = fresh()
+    before = outcomes(first, *(arrival(*each) for each in log[:cut]))
+    position = data.draw(st.integers(0, cut))
+    second = fresh(position, states_of(first))
+    read_from = min(first.progress().replay_from, position)
+    assert set(outcomes(second, *(arrival(*each, replay=True) for each in log[read_from:position]))) <= {"replayed"}
+    assert set(outcomes(second, *(arrival(*each) for each in log[position:cut]))) <= {"replayed"}
+    assert second.progress().next_offset == cut
+    assert before + outcomes(second, *(arrival(*each) for each in log[cut:])) == undisturbed
+
+
 def test_a_frame_that_came_twice_does_not_empty_the_next_owners_window() -> None:
     first = fresh()
     admit(first, *(arrival(index, header(index)) for index in range(7)), arrival(7, header(6)))
