@@ -8,7 +8,7 @@ a partition is lost, all that is not durable is forgotten and read again from th
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,20 +19,21 @@ from inference.engine import ClipResult, Engine
 from inference.fit import image_misfits, misfits, noted
 from inference.standard import Standards
 from memory_store.views import BankCache, BankView
-from messaging.ports import Assigned, Bus, Claim, Delivery, Intake, Lost, OutRecord, TooLargeError
+from messaging.ports import Bus, Claim, Delivery, Intake, Lost, OutRecord, TooLargeError
 from messaging.tracing import Tracer, context_of, stage
 from schemas.backoff import Backoff
 from schemas.errors import EngramError, OwnershipLostError, TransientError
 from schemas.messages import EndReason
 from workers.arrivals import Arrival, Decoder, settle
 from workers.assessment import Assessor, lost_by
-from workers.camera import Camera, CameraState, CameraView, decode_states, encode_state, left_open, view_of
+from workers.camera import Camera, CameraView, encode_state, left_open, view_of
 from workers.options import WorkerOptions
 from workers.output import Output, Tally
 from workers.pace import LateWarning, Pace
 from workers.partition import Admitted, Clip, Partition, Skipped, Warming, oldest_wanted
 from workers.rules import CameraRules
 from workers.steps import Steps
+from workers.takeover import inherited
 from workers.tracker import BankRef
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,6 @@ IDLE_WAIT_S = 0.2
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.2, 10.0
 SUMMARY_INTERVAL_S = 60.0
 TWIN_INTERVAL_S = 60.0
-NAMES_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,48 +243,17 @@ class Worker:
             raise OwnershipLostError("a partition went to another worker with output of ours not yet committed")
         for assigned in intake.assigned:
             self._trouble = None
-            states, unreadable = decode_states(assigned.states, assigned.committed_offset, self._clock())
-            for camera_id, error in unreadable.items():
-                log.warning("%s", error, extra={"camera": camera_id, "partition": assigned.claim.partition})
-            self._tell_ahead(assigned, states)
+            states, unreadable = inherited(assigned, self._clock())
             partition = Partition.from_assignment(
                 assigned, states, self._engine.predictor.clip_format, self._monotonic()
             )
             self._partitions[assigned.claim] = partition
-            self._tell_doubted(assigned)
             for camera_id, payload in [(one, assigned.states[one]) for one in unreadable] + [*assigned.doubted.items()]:
                 self._end_orphan(assigned.claim, camera_id, payload)
             number = assigned.claim.partition
             log.info(
                 "partition %d is ours from offset %d", number, assigned.committed_offset, extra={"partition": number}
             )
-
-    def _tell_ahead(self, assigned: Assigned, states: Mapping[str, CameraState]) -> None:
-        """One line, however many there are."""
-        offsets = [state.offset for state in states.values() if state.offset is not None]
-        if max(offsets, default=-1) >= assigned.committed_offset:
-            log.warning(
-                "partition %d: the position that was committed, %d, is behind what states of cameras account for, %d;"
-                " a broker that is killed may lose it. What they account for is not handled again",
-                assigned.claim.partition,
-                assigned.committed_offset,
-                max(offsets),
-                extra={"partition": assigned.claim.partition},
-            )
-
-    def _tell_doubted(self, assigned: Assigned) -> None:
-        """One line, however many there are: anybody can make them up."""
-        if not assigned.doubted:
-            return
-        number, names = assigned.claim.partition, sorted(assigned.doubted)
-        log.warning(
-            "partition %d: %d states have no MAC by a key that this worker holds (bad_state), their cameras start anew:"
-            " %s",
-            number,
-            len(names),
-            ", ".join(f"{name:.64}" for name in names[:NAMES_TOLD]) + (", …" if len(names) > NAMES_TOLD else ""),
-            extra={"partition": number},
-        )
 
     def _end_orphan(self, claim: Claim, camera_id: str, payload: bytes) -> None:
         """A state that cannot be used may tell of an event that is open: it gets its end all the same."""
