@@ -20,6 +20,7 @@ Dimensions: F frames, L level bins.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -175,10 +176,10 @@ def tail_of(counts_L: Float64, share: float, neighbours: float = 1.0) -> Tail:
     first = min(highest, int(np.count_nonzero(at_least_L > share * total)))
     start, count = LEVEL_FROM + first * BIN, float(at_least_L[first])
     middles_L = LEVEL_FROM + (np.arange(NUM_LEVEL_BINS) + 0.5) * BIN
-    excess = float(((middles_L - start) * counts_L)[first:].sum()) / max(count, 1e-9)
+    excess = float(((middles_L - start) * counts_L)[first:].sum())
     # All that is known of what lies in the last bin is that it lies there or beyond, so it tells no scale (censored).
     told = max(count - float(counts_L[-1]), LEAST_TOLD * count)
-    scale, known = max(excess * count / max(told, 1e-9), MIN_TAIL), PRIOR_TAIL + told / neighbours
+    scale, known = max(excess / max(told, 1e-9), MIN_TAIL), PRIOR_TAIL + told / neighbours
     return Tail(start, count / total if total else 1.0, scale, count, known)
 
 
@@ -219,22 +220,18 @@ def log10_p(levels_F: Float64, memory: Normality) -> Float64:
 
 def rate_of(level: float, memory: Normality) -> Rate:
     """How often a day of normal video the level rises to ``level``."""
-    blocks = block_tails(memory)
-    tails, chances = _alarms(memory, blocks)
-    per_day = chances * max(10.0 ** float(tail.log10_p(np.array([level]))[0]) for tail in tails)
-    # Neighbouring frames are not independent: so sure is a scale as it rests on blocks, whatever tells it.
-    at_most = chances * max(
-        _share_at_most(level, tail, block.count) for tail, block in zip(tails, blocks, strict=False)
-    )
+    tails, chances = _alarms(memory)
+    per_day = chances * max(10.0 ** float(tail.log10_p(np.array([level]))[0]) for tail, _ in tails)
+    at_most = chances * max(_share_at_most(level, tail, num_blocks) for tail, num_blocks in tails)
     return Rate(per_day, max(at_most, per_day))
 
 
 def level_for(per_day: float, memory: Normality) -> float:
     """The level that normal video reaches ``per_day`` times a day, by the best estimate; inverse of ``rate_of``."""
-    tails, chances = _alarms(memory, block_tails(memory))
+    tails, chances = _alarms(memory)
     p = per_day / chances
-    # A tail knows nothing of what is more frequent than it is itself.
-    return max(tail.level_at(p) for tail in tails if tail.share >= p or tail is tails[0])
+    # A tail knows nothing of what is more frequent than it is itself; the first, which is the largest, has to do.
+    return max(tail.level_at(p) for number, (tail, _) in enumerate(tails) if number == 0 or tail.share >= p)
 
 
 def block_tails(memory: Normality) -> tuple[Tail, ...]:
@@ -245,11 +242,16 @@ def block_tails(memory: Normality) -> tuple[Tail, ...]:
     return (first, *(tail for tail in further if tail.known - PRIOR_TAIL >= LEAST_BLOCKS))
 
 
-def _alarms(memory: Normality, blocks: tuple[Tail, ...]) -> tuple[tuple[Tail, ...], float]:
-    """What alarms are reckoned from, the largest tail first, and how many chances of one a day has."""
+def _alarms(memory: Normality) -> tuple[Sequence[tuple[Tail, float]], float]:
+    """What alarms are reckoned from, the largest tail first, and how many chances of one a day has.
+
+    With each tail comes how many blocks vouch for it; for that of frames, too, since neighbouring frames are not
+    independent.
+    """
+    blocks = block_tails(memory)
     if blocks[0].count >= LEAST_BLOCKS or not memory.field("levels").any():
-        return blocks, BLOCKS_PER_DAY
-    return (frame_tail(memory),), CHANCES_PER_DAY
+        return [(tail, tail.count) for tail in blocks], BLOCKS_PER_DAY
+    return [(frame_tail(memory), blocks[0].count)], CHANCES_PER_DAY
 
 
 def _share_at_most(level: float, tail: Tail, num_blocks: float) -> float:

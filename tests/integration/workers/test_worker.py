@@ -95,11 +95,16 @@ def test_three_workers_give_what_one_gives(store: SqliteStore, site: Site) -> No
     assert event_ids(site)
 
 
-def test_a_worker_that_takes_over_half_way_changes_nothing(store: SqliteStore, site: Site) -> None:
+def undisturbed(site: Site):
+    """The scores of 100 frames of four cameras, which one worker sees to their ends."""
     site.frames("abcd", range(100))
     site.ends("abcd", 100)
     with at_work(site.worker()):
-        base = numbers(site.wait_for_scores(400))
+        return numbers(site.wait_for_scores(400))
+
+
+def test_a_worker_that_takes_over_half_way_changes_nothing(store: SqliteStore, site: Site) -> None:
+    base = undisturbed(site)
     shared = fresh_site(store, site)
     shared.frames("abcd", range(43))
     with at_work(shared.worker(worker_id="w1")):
@@ -118,10 +123,7 @@ def test_a_worker_that_takes_over_half_way_changes_nothing(store: SqliteStore, s
 def test_a_position_that_a_broker_lost_changes_nothing(
     store: SqliteStore, site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
-    site.frames("abcd", range(100))
-    site.ends("abcd", 100)
-    with at_work(site.worker()):
-        base = numbers(site.wait_for_scores(400))
+    base = undisturbed(site)
     robbed = fresh_site(store, site)
     robbed.frames("abcd", range(60))
     with at_work(robbed.worker(worker_id="w1")):

@@ -13,7 +13,7 @@ from inference.decode import DecodeLimits
 from inference.formats import ClipFormat, FrameFormat
 from messaging.ports import Assigned
 from schemas.errors import BadMessageError
-from schemas.messages import EARLIEST
+from schemas.messages import EARLIEST, FrameHeader
 from tests.unit.workers.arriving import CLAIM, START, arrival, delivery, header
 from workers.arrivals import Arrival, Decoder
 from workers.camera import CameraState, decode_states, encode_state
@@ -128,14 +128,20 @@ def states_of(partition: Partition) -> dict[str, CameraState]:
     return dict(states)
 
 
-@given(st.lists(st.integers(0, 4), max_size=40), st.data())
-def test_a_new_owner_goes_on_exactly_where_the_old_one_stopped(steps: list[int], data: st.DataObject) -> None:
-    """Steps: 0 next frame, 1 a gap, 2 a repeat, 3 a new session, 4 a pause. A take-over anywhere changes no outcome."""
-    log, index, session, pause_s = [], -1, 0, 0.0
+def log_of(steps: list[int]) -> list[tuple[int, FrameHeader]]:
+    """Records with their offsets. Steps: 0 next frame, 1 a gap, 2 a repeat, 3 a new session, 4 a pause."""
+    log, index, session, pause_s = list[tuple[int, FrameHeader]](), -1, 0, 0.0
     for offset, kind in enumerate(steps):
         session, index = (session + 1, 0) if kind == 3 else (session, max(0, index + (1, 2, 0, 0, 1)[kind]))
         pause_s += 7.0 if kind == 4 else 0.0
         log.append((offset, header(index, session=f"s{session}", pause_s=pause_s)))
+    return log
+
+
+@given(st.lists(st.integers(0, 4), max_size=40), st.data())
+def test_a_new_owner_goes_on_exactly_where_the_old_one_stopped(steps: list[int], data: st.DataObject) -> None:
+    """A take-over anywhere changes no outcome."""
+    log = log_of(steps)
     undisturbed = outcomes(fresh(), *(arrival(*each) for each in log))
 
     cut = data.draw(st.integers(0, len(log)))
@@ -152,10 +158,7 @@ def test_a_new_owner_goes_on_exactly_where_the_old_one_stopped(steps: list[int],
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.data())
 def test_a_position_that_a_broker_lost_makes_nobody_handle_a_frame_twice(steps: list[int], data: st.DataObject) -> None:
     """As above, but the new owner is told a position that lies before what the states account for."""
-    log, index, session = [], -1, 0
-    for offset, kind in enumerate(steps):
-        session, index = (session + 1, 0) if kind == 3 else (session, max(0, index + (1, 2, 0, 0, 1)[kind]))
-        log.append((offset, header(index, session=f"s{session}", pause_s=10.0 * session)))
+    log = log_of(steps)
     undisturbed = outcomes(fresh(), *(arrival(*each) for each in log))
 
     cut = data.draw(st.integers(0, len(log)))

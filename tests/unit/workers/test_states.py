@@ -135,6 +135,7 @@ def believed(given_state: CameraState, committed: int = 10) -> bool:
 @pytest.mark.parametrize(("offset", "fine"), [(9, True), (9 + MAX_AHEAD, True), (10 + MAX_AHEAD, False)])
 def test_a_state_is_about_records_that_were_handled_or_a_commit_more(offset: int, fine: bool) -> None:
     assert believed(state(offset=offset), committed=10) == fine
+    assert believed(state(offset=None), committed=10)
 
 
 @pytest.mark.parametrize("where", ["last_at", "began_at", "last", "started_at", "happening_last_at"])
