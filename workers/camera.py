@@ -226,6 +226,17 @@ def skip_reason(cursor: Cursor | None, header: FrameHeader, revival: timedelta =
     return None
 
 
+def has_passed(cursor: Cursor | None, header: FrameHeader) -> bool:
+    """Whether a camera came by ``header``, by sessions and indices alone.
+
+    No reason to skip a frame that is not known to have come before: a forged cursor knows any session.
+    """
+    if cursor is None:
+        return False
+    is_of_session = header.session_id == cursor.session_id
+    return header.session_id in cursor.closed_sessions or (is_of_session and header.frame_index <= cursor.last_frame)
+
+
 def revival_of(camera: Camera, session_id: str) -> timedelta:
     """How much newer the frames of a session must be than the cursor that calls it over.
 

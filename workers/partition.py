@@ -14,7 +14,17 @@ from schemas.arrays import UInt8
 from schemas.errors import BadMessageError
 from schemas.messages import EARLIEST, FrameHeader
 from workers.arrivals import Arrival
-from workers.camera import Camera, CameraState, SkipReason, advanced, begins_session, restored, revival_of, skip_reason
+from workers.camera import (
+    Camera,
+    CameraState,
+    SkipReason,
+    advanced,
+    begins_session,
+    has_passed,
+    restored,
+    revival_of,
+    skip_reason,
+)
 from workers.continuity import follows, position_of
 from workers.windows import Window, WindowFrame
 
@@ -81,19 +91,37 @@ Admitted = Clip | Warming | SessionEnd | Skipped | Dead
 
 @dataclass(slots=True)
 class Partition:
-    """State of one claim; made at assignment, dropped when the claim ends."""
+    """State of one claim; made at assignment, dropped when the claim ends.
+
+    Attributes:
+        handed_over_at: when it was; a state of then accounts for nothing that was captured later.
+    """
 
     claim: Claim
     next_offset: int
     clip_format: ClipFormat
+    handed_over_at: datetime = EARLIEST
     cameras: dict[str, Camera] = field(default_factory=dict)
 
     @classmethod
     def from_assignment(
-        cls, assigned: Assigned, states: Mapping[str, CameraState], clip_format: ClipFormat, now_s: float
+        cls,
+        assigned: Assigned,
+        states: Mapping[str, CameraState],
+        clip_format: ClipFormat,
+        now_s: float,
+        now: datetime = EARLIEST,
     ) -> "Partition":
-        """A partition that goes on where its last owner stopped; its cameras count as seen just now."""
-        partition = cls(assigned.claim, assigned.committed_offset, clip_format)
+        """A partition that goes on where its last owner stopped; its cameras count as seen just now.
+
+        Args:
+            assigned: the partition.
+            states: of its cameras.
+            clip_format: of the windows.
+            now_s: monotonic clock.
+            now: wall clock; matters where there are states.
+        """
+        partition = cls(assigned.claim, assigned.committed_offset, clip_format, now)
         for camera_id, state in states.items():
             partition.cameras[camera_id] = restored(camera_id, state, Window(clip_format), now_s)
         return partition
@@ -134,7 +162,8 @@ class Partition:
             return Dead(delivery, None, arrival.error)
         camera = self.camera(header.camera_id)
         skip = skip_reason(camera.cursor, header, revival_of(camera, header.session_id))
-        if skip is not None and camera.offset is not None and delivery.record.offset <= camera.offset:
+        is_before = camera.offset is not None and delivery.record.offset <= camera.offset
+        if is_before and (skip is not None or self._is_passed(camera, header)):
             # The state accounts for it. Both are written as one, but a broker that is killed may lose the position.
             return self._refill(arrival)
         camera.offset = delivery.record.offset
@@ -152,6 +181,10 @@ class Partition:
         if not_before is not None and header.captured_at < not_before:
             return Skipped(delivery, camera, header, "stale")
         return _into_window(camera, header, arrival)
+
+    def _is_passed(self, camera: Camera, header: FrameHeader) -> bool:
+        """Whether the cursor that was handed over has passed the frame, wherever clocks stood."""
+        return header.captured_at <= self.handed_over_at and has_passed(camera.cursor, header)
 
     def _refill(self, arrival: Arrival) -> Skipped:
         """Rebuild a window from a record an earlier owner handled; no output, whatever is wrong was reported then."""

@@ -243,9 +243,10 @@ class Worker:
             raise OwnershipLostError("a partition went to another worker with output of ours not yet committed")
         for assigned in intake.assigned:
             self._trouble = None
-            states, unreadable = inherited(assigned, self._clock())
+            now = self._clock()
+            states, unreadable = inherited(assigned, now)
             partition = Partition.from_assignment(
-                assigned, states, self._engine.predictor.clip_format, self._monotonic()
+                assigned, states, self._engine.predictor.clip_format, self._monotonic(), now
             )
             self._partitions[assigned.claim] = partition
             for camera_id, payload in [(one, assigned.states[one]) for one in unreadable] + [*assigned.doubted.items()]:

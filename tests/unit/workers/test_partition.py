@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from inference.decode import DecodeLimits
@@ -16,7 +16,7 @@ from schemas.errors import BadMessageError
 from schemas.messages import EARLIEST, FrameHeader
 from tests.unit.workers.arriving import CLAIM, START, arrival, delivery, header
 from workers.arrivals import Arrival, Decoder
-from workers.camera import CameraState, decode_states, encode_state
+from workers.camera import REMEMBERED_SESSIONS, CameraState, decode_states, encode_state
 from workers.partition import Admitted, Clip, Dead, Partition, SessionEnd, Skipped, Warming, oldest_wanted
 
 LENGTH = 5
@@ -24,7 +24,7 @@ NOW = START + timedelta(hours=1)
 
 
 def fresh(committed: int = 0, states: dict[str, CameraState] | None = None) -> Partition:
-    return Partition.from_assignment(Assigned(CLAIM, committed), states or {}, ClipFormat(LENGTH), 0.0)
+    return Partition.from_assignment(Assigned(CLAIM, committed), states or {}, ClipFormat(LENGTH), 0.0, NOW)
 
 
 def admit(partition: Partition, *arrivals: Arrival) -> list[Admitted]:
@@ -129,16 +129,19 @@ def states_of(partition: Partition) -> dict[str, CameraState]:
 
 
 def log_of(steps: list[int]) -> list[tuple[int, FrameHeader]]:
-    """Records with their offsets. Steps: 0 next frame, 1 a gap, 2 a repeat, 3 a new session, 4 a pause."""
+    """Records with their offsets.
+
+    Steps: 0 next frame, 1 a gap, 2 a repeat, 3 a new session, 4 a pause, 5 a clock that is set back.
+    """
     log, index, session, pause_s = list[tuple[int, FrameHeader]](), -1, 0, 0.0
     for offset, kind in enumerate(steps):
-        session, index = (session + 1, 0) if kind == 3 else (session, max(0, index + (1, 2, 0, 0, 1)[kind]))
-        pause_s += 7.0 if kind == 4 else 0.0
+        session, index = (session + 1, 0) if kind == 3 else (session, max(0, index + (1, 2, 0, 0, 1, 1)[kind]))
+        pause_s += {4: 7.0, 5: -50.0}.get(kind, 0.0)
         log.append((offset, header(index, session=f"s{session}", pause_s=pause_s)))
     return log
 
 
-@given(st.lists(st.integers(0, 4), max_size=40), st.data())
+@given(st.lists(st.integers(0, 5), max_size=40), st.data())
 def test_a_new_owner_goes_on_exactly_where_the_old_one_stopped(steps: list[int], data: st.DataObject) -> None:
     """A take-over anywhere changes no outcome."""
     log = log_of(steps)
@@ -155,13 +158,14 @@ def test_a_new_owner_goes_on_exactly_where_the_old_one_stopped(steps: list[int],
     assert before + after == undisturbed
 
 
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.data())
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.data())
 def test_a_position_that_a_broker_lost_makes_nobody_handle_a_frame_twice(steps: list[int], data: st.DataObject) -> None:
     """As above, but the new owner is told a position that lies before what the states account for."""
     log = log_of(steps)
     undisturbed = outcomes(fresh(), *(arrival(*each) for each in log))
 
     cut = data.draw(st.integers(0, len(log)))
+    assume(steps[:cut].count(3) <= REMEMBERED_SESSIONS)
     first = fresh()
     before = outcomes(first, *(arrival(*each) for each in log[:cut]))
     position = data.draw(st.integers(0, cut))
@@ -171,6 +175,23 @@ def test_a_position_that_a_broker_lost_makes_nobody_handle_a_frame_twice(steps: 
     assert set(outcomes(second, *(arrival(*each) for each in log[position:cut]))) <= {"replayed"}
     assert second.progress().next_offset == cut
     assert before + outcomes(second, *(arrival(*each) for each in log[cut:])) == undisturbed
+
+
+@pytest.mark.parametrize("last", [3, 5], ids=["a new session", "the same"])
+def test_a_lost_position_repeats_nothing_where_a_clock_was_set_back(last: int) -> None:
+    log = log_of([0, 0, 0, 0, last])
+    first = fresh()
+    admit(first, *(arrival(*each) for each in log))
+    assert outcomes(fresh(0, states_of(first)), *(arrival(*each) for each in log)) == ["replayed"] * 5
+
+
+def test_a_topic_that_was_made_anew_hides_no_frame_behind_the_offsets_of_the_old_one() -> None:
+    first = fresh()
+    admit(first, *(arrival(index, header(index)) for index in range(50)))
+    goes_on = [arrival(index, header(50 + index)) for index in range(6)]
+    assert outcomes(fresh(0, states_of(first)), *goes_on) == ["warming"] * 4 + ["clip"] * 2
+    begins = [arrival(index, header(index, session="s2", pause_s=-60.0)) for index in range(6)]
+    assert outcomes(fresh(0, states_of(first)), *begins) == ["warming"] * 4 + ["clip"] * 2
 
 
 def test_a_frame_that_came_twice_does_not_empty_the_next_owners_window() -> None:
@@ -258,11 +279,13 @@ S1_HAS_ENDED = {"session_id": "s1", "last_frame": 1, "fps": 10, "closed_sessions
 
 @pytest.mark.parametrize("cursor", [S1_FOREVER, S1_IS_OVER, S1_HAS_ENDED], ids=str)
 @pytest.mark.parametrize("ahead_s", [0, 299])
+@pytest.mark.parametrize("offset", [9, 9_999])
 def test_a_forged_state_costs_no_frame_that_is_captured_after_the_hand_over(
-    cursor: dict[str, object], ahead_s: int
+    cursor: dict[str, object], ahead_s: int, offset: int
 ) -> None:
     forged = cursor | {"last_at": (NOW + timedelta(seconds=ahead_s)).isoformat()}
-    states, _ = decode_states({"cam1": json.dumps({"cursor": forged}).encode()}, 10, NOW)
+    states, _ = decode_states({"cam1": json.dumps({"cursor": forged, "offset": offset}).encode()}, 10, NOW)
+    assert states, "it is believed, as far as it is harmless"
     partition = fresh(10, dict(states))
     pause_s = (NOW - START).total_seconds() - 1.0
     replayed = [arrival(6 + index, header(6 + index, pause_s=pause_s), replay=True) for index in range(4)]
