@@ -7,14 +7,19 @@
   ready again at the start of each test; ``own_redis`` and ``own_mosquitto`` are fresh for each test.
 * ``fresh_name``: a new name at each call, for topics, groups, banks and key prefixes.
 
-"All tests" are those of one process: with pytest-xdist each process has servers of its own.
+With pytest-xdist the processes share one Kafka, which takes more of a processor than many tests do; Redis takes next to
+nothing, and each process has its own.
 Where Java, Maven, redis-server or mosquitto is missing these tests skip; with REQUIRE_SERVICES=1 they fail.
 """
 
+import fcntl
+import json
 import os
 import re
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,14 +28,18 @@ import pytest
 from deploy.local import ports
 from deploy.local.jars import kafka_jars
 from deploy.local.kafka import KafkaSettings, LocalKafka
+from deploy.local.process import birth_of
 from deploy.local.redis import LocalRedis
 from deploy.local.requirements import find_java, find_redis_server
+from deploy.local.server import LocalServer
 from schemas.errors import EngramError
 from tests.mosquitto import LocalMosquitto, find_mosquitto
 
 READY_TIMEOUT_S = 240.0
 # A broker killed by a test is kept out for its session timeout when it returns, hence the short one.
 TEST_SETTINGS = KafkaSettings(rebalance_delay_ms=0, session_timeout_ms=3000)
+SHARED_HEAP_MB = 512
+"""For the topics of all tests together."""
 
 
 def give_up(reason: str) -> NoReturn:
@@ -74,8 +83,12 @@ def redis_requirements() -> None:
 
 @pytest.fixture(scope="session")
 def kafka_server(kafka_requirements: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
-    """One broker for the whole run; leave it as it was found."""
-    yield from running_kafka(tmp_path_factory.mktemp("kafka"), kafka_requirements)
+    """One broker for the whole run, whichever process tests; leave it as it was found."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kafka"
+    server = LocalKafka(folder, kafka_requirements, replace(TEST_SETTINGS, heap_mb=SHARED_HEAP_MB))
+    with shared(server):
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -156,6 +169,33 @@ def running_kafka(folder: Path, jars: Path) -> Iterator[LocalKafka]:
         yield server
     finally:
         server.kill()
+
+
+@contextmanager
+def shared(server: LocalServer) -> Iterator[None]:
+    """A server of all processes that name its folder: the first one starts it, the last one ends it."""
+    users_path = server.folder / "users.json"
+
+    @contextmanager
+    def users() -> Iterator[set[int]]:
+        server.folder.mkdir(parents=True, exist_ok=True)
+        with (server.folder / "users.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            ids = set(json.loads(users_path.read_text())) if users_path.exists() else set()
+            yield ids  # the lock is held while the server starts or ends
+            users_path.write_text(json.dumps(sorted(ids)))
+
+    try:
+        with users() as ids:
+            server.start()
+            server.wait_ready(READY_TIMEOUT_S)
+            ids.add(os.getpid())
+        yield
+    finally:
+        with users() as ids:
+            ids.discard(os.getpid())
+            if not any(birth_of(pid) for pid in ids):
+                server.kill()
 
 
 def running_redis(folder: Path) -> Iterator[LocalRedis]:

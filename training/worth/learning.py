@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.signal import lfilter
 
 from inference.evidence import ERROR_POWER, PATCH_CELLS, Evidence, Expectation, ask, expectation, remember, with_parent
 from inference.rarity import (
@@ -102,6 +101,8 @@ def rarities_of(levels_F: Float64, memory: Normality, per_day: float) -> tuple[F
 
 def smoothed(values_F: Float64, fps: float, smoothing_s: float = SMOOTHING_S, start: float | None = None) -> Float64:
     """The moving average of ``inference.scoring.smoothed``, over a whole video that ``start`` goes before."""
+    from scipy.signal import lfilter  # noqa: PLC0415 - takes two seconds to load
+
     weight = smoothing_weight(fps, smoothing_s)
     filtered_F, _ = lfilter(
         [weight], [1.0, weight - 1.0], values_F, zi=[(1.0 - weight) * (values_F[0] if start is None else start)]
