@@ -2,9 +2,9 @@
 
 PYTHON := .venv/bin/python
 SETUP := deploy/local/setup.sh
-# How many processes test side by side, each with a Kafka and a Redis of its own; 0 = one, without pytest-xdist. More than
-# there are cores on a small machine: half the time a test of real servers waits for them.
-PROCESSES ?= 4
+# How many processes test side by side; 0 = one, without pytest-xdist. More than there are cores on a small machine: most of
+# the time a test of real servers waits for them.
+PROCESSES ?= 6
 
 MINUTES ?= 20
 

@@ -2,9 +2,11 @@
 
 import gc
 import os
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
+import typer.testing
 from hypothesis import HealthCheck, settings
 
 from engram.__main__ import COLLECT_EVERY
@@ -16,6 +18,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # As the program does it: a sixth of the time goes by otherwise.
 gc.set_threshold(COLLECT_EVERY)
+
+# A tenth of a second each time that a test calls a command.
+typer.testing._get_command = lru_cache(typer.testing._get_command)  # type: ignore[attr-defined]
 
 # How fast an example is made or run says how busy the machine is. Where a change is judged, its examples are the same
 # each time, so that it is judged by what it changed; whoever works on the code sees new ones at each run.
