@@ -3,9 +3,7 @@
 The scenes are other people, other anomalies, other light than it was trained on; settings are those of ``engram demo``.
 """
 
-import tempfile
 import threading
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -13,7 +11,7 @@ from rich.table import Table
 from engram.build.shipped import WALKWAY, shipped_bundle
 from engram.cli.demo import DEMO_SETTINGS
 from engram.demo.comparison import Comparison, false_alarms
-from engram.demo.show import DemoRequest, run_demo
+from engram.demo.show import DemoRequest, play
 from schemas.settings import AllSettings, load_settings
 
 SEEDS = (11, 22, 33, 44, 55)
@@ -42,6 +40,4 @@ def detect(seeds: tuple[int, ...], seconds: float) -> Comparison:
     """Watch one scene per seed with the shipped bundle, and hold the events against the truth."""
     settings = load_settings(AllSettings, None, DEMO_SETTINGS)
     cameras = {f"scene-{seed}": seed for seed in seeds}
-    with tempfile.TemporaryDirectory() as folder:
-        request = DemoRequest(shipped_bundle(WALKWAY), Path(folder), seconds, lambda _: None, cameras)
-        return run_demo(settings, request, threading.Event()).comparison
+    return play(settings, DemoRequest(shipped_bundle(WALKWAY), seconds, cameras=cameras), threading.Event()).comparison

@@ -51,7 +51,7 @@ def demo(
     from engram.demo.show import DemoRequest, run_demo  # noqa: PLC0415 - needs an extra
 
     with stop_on_signals() as stop:
-        result = run_demo(settings, DemoRequest(bundle, out, seconds, _tell), stop)
+        result = run_demo(settings, DemoRequest(bundle, seconds, _tell), out, stop)
     _show(result)
 
 

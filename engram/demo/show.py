@@ -33,16 +33,14 @@ class DemoRequest:
 
     Attributes:
         bundle: folder of the bundle of the walkway.
-        out: folder for the pictures.
         seconds: scene time of each camera.
         tell_event: called with each event message.
         cameras: name and seed of the scene of each; no seed that the bundle was trained on.
     """
 
     bundle: Path
-    out: Path
     seconds: float
-    tell_event: Callable[[AnomalyEvent], None]
+    tell_event: Callable[[AnomalyEvent], None] = lambda _: None
     cameras: Mapping[str, int] = field(default_factory=lambda: CAMERAS)
 
 
@@ -77,8 +75,43 @@ class _Record:
         return {(one.camera_id, index) for one in states for index in range(one.frames.first, one.frames.last + 1)}
 
 
-def run_demo(settings: WatchSettings, request: DemoRequest, stop: threading.Event) -> DemoResult:
-    """Play, watch, compare with the truth, draw.
+@dataclass(frozen=True, slots=True)
+class Played:
+    """Scenes that were watched to their end.
+
+    Attributes:
+        addresses: of the scenes, by camera.
+        fps: of their frames.
+        truth: what is unusual in each.
+        record: what was told.
+        seen: what the memory made of each frame of an event; empty unless it was asked for.
+    """
+
+    outcome: Outcome
+    comparison: Comparison
+    addresses: Mapping[str, str]
+    fps: float
+    truth: Mapping[str, tuple[InjectedAnomaly, ...]]
+    record: _Record
+    seen: Mapping[FrameOf, Cloud]
+
+
+def run_demo(settings: WatchSettings, request: DemoRequest, out: Path, stop: threading.Event) -> DemoResult:
+    """Play, watch, compare with the truth, and draw into the folder ``out``.
+
+    Raises:
+        FatalError: see ``play``.
+    """
+    played = play(settings, request, stop, with_clouds=True)
+    record, timeline, video = played.record, out / "timeline.png", out / "annotated.mp4"
+    draw_timeline(Timeline(record.scores, record.events, _truth_spans(played.truth, record.scores)), timeline)
+    each = (_scored_frames(address, name, record, played.seen) for name, address in played.addresses.items())
+    annotate_video(zip(*each, strict=False), video, played.fps)  # as far as all of them go, should it be stopped
+    return DemoResult(played.outcome, played.comparison, timeline, video)
+
+
+def play(settings: WatchSettings, request: DemoRequest, stop: threading.Event, with_clouds: bool = False) -> Played:
+    """Play, watch, compare with the truth.
 
     Raises:
         FatalError: the bundle is not whole, or nothing was scored before ``stop``.
@@ -91,21 +124,19 @@ def run_demo(settings: WatchSettings, request: DemoRequest, stop: threading.Even
     )
     feeds = camera_feeds(list(addresses.values()), list(addresses), producer)
     record = _Record(request.tell_event)
+    seen: Mapping[FrameOf, Cloud] = {}
     with tempfile.TemporaryDirectory(prefix="engram-demo-") as folder:
         store = settings.store.model_copy(update={"url": f"sqlite:///{folder}/banks.db"})
         with open_store(store) as banks:
-            engine, keeper = load_engine(settings.worker), FrameKeeper()
+            engine, keeper = load_engine(settings.worker), FrameKeeper() if with_clouds else None
             outcome = Embedded(settings, engine, banks, feeds, record, companion=keeper).run(stop)
-            seen = clouds(keeper.records, record.scores, record.frames_of_events(), engine, banks)
+            if keeper is not None:
+                seen = clouds(keeper.records, record.scores, record.frames_of_events(), engine, banks)
     if not any(score.anomaly_score is not None for score in record.scores):
         raise FatalError("the demo must score some frames before it is stopped, it has scored none")
     truth = {feed.camera_id: _anomalies(feed, record.scores) for feed in feeds}
     comparison = compare(truth, newest_states(record.events), fps)
-    timeline, video = request.out / "timeline.png", request.out / "annotated.mp4"
-    draw_timeline(Timeline(record.scores, record.events, _truth_spans(truth, record.scores)), timeline)
-    together = (_scored_frames(address, camera_id, record, seen) for camera_id, address in addresses.items())
-    annotate_video(zip(*together, strict=False), video, fps)  # as far as all of them go, should it be stopped
-    return DemoResult(outcome, comparison, timeline, video)
+    return Played(outcome, comparison, addresses, fps, truth, record, seen)
 
 
 def _address(seed: int, seconds: float, fps: float) -> str:
@@ -119,7 +150,7 @@ def _anomalies(feed: CameraFeed, scores: Sequence[FrameScore]) -> tuple[Injected
     return feed.source.scene.truth(played).anomalies
 
 
-def _truth_spans(truth: dict[str, tuple[InjectedAnomaly, ...]], scores: Sequence[FrameScore]) -> tuple[Span, ...]:
+def _truth_spans(truth: Mapping[str, tuple[InjectedAnomaly, ...]], scores: Sequence[FrameScore]) -> tuple[Span, ...]:
     """Times of the anomalies' frames; both ends of an anomaly were captured, because the truth is noted by frame."""
     captured_at = {(score.camera_id, score.frame_index): score.captured_at for score in scores}
     ends = [

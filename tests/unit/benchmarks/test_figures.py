@@ -162,7 +162,7 @@ def test_each_scene_is_watched_as_the_demo_does(monkeypatch: pytest.MonkeyPatch)
         asked.append((settings, request))
         return SimpleNamespace(comparison="compared")
 
-    monkeypatch.setattr(detection, "run_demo", note)
+    monkeypatch.setattr(detection, "play", note)
     assert detection.detect((11, 22), 30.0) == "compared"  # type: ignore[comparison-overlap]
     ((settings, request),) = asked
     assert (dict(request.cameras), request.seconds) == ({"scene-11": 11, "scene-22": 22}, 30.0)

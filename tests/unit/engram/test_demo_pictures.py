@@ -127,9 +127,9 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
 
 
 def test_a_demo_that_was_stopped_before_a_score_says_so_and_draws_nothing(silent: list[Any], tmp_path: Path) -> None:
-    request = DemoRequest(shipped_bundle(WALKWAY), tmp_path / "out", 8.0, print)
+    request = DemoRequest(shipped_bundle(WALKWAY), 8.0, print)
     with pytest.raises(FatalError, match="must score some frames before it is stopped, it has scored none"):
-        run_demo(WatchSettings(), request, threading.Event())
+        run_demo(WatchSettings(), request, tmp_path / "out", threading.Event())
     assert not (tmp_path / "out").exists()
 
 
@@ -138,9 +138,9 @@ def test_a_demo_plays_each_scene_at_the_rate_of_its_bundle_in_a_store_of_its_own
 ) -> None:
     own = WatchSettings.model_validate({"producer": {"fps": 9}, "store": {"url": f"sqlite:///{tmp_path}/mine.db"}})
     stop = threading.Event()
-    request = DemoRequest(shipped_bundle(WALKWAY), tmp_path / "out", 8.0, print, {"x": 1, "y": 2})
+    request = DemoRequest(shipped_bundle(WALKWAY), 8.0, print, {"x": 1, "y": 2})
     with pytest.raises(FatalError):
-        run_demo(own, request, stop)
+        run_demo(own, request, tmp_path / "out", stop)
     (settings, engine, _, feeds, _), told = silent
     assert told is stop
     assert engine == settings.worker.bundle == shipped_bundle(WALKWAY)
@@ -164,8 +164,8 @@ def result() -> DemoResult:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     calls: list[Any] = []
 
-    def played(settings: WatchSettings, request: DemoRequest, stop: threading.Event) -> DemoResult:
-        calls.append(SimpleNamespace(settings=settings, request=request))
+    def played(settings: WatchSettings, request: DemoRequest, out: Path, stop: threading.Event) -> DemoResult:
+        calls.append(SimpleNamespace(settings=settings, request=request, out=out))
         request.tell_event(event(42, 42, camera_id="north"))
         request.tell_event(event(42, 50, "update", 1, "north"))
         request.tell_event(event(42, 60, "end", 2, "north"))
@@ -206,9 +206,10 @@ def test_starts_and_ends_are_told_as_they_come_and_updates_are_not(asked: list[A
 def test_the_demo_is_given_what_is_typed(asked: list[Any], tmp_path: Path) -> None:
     call("--out", tmp_path, "--seconds", 7, "--bundle", "b")
     call()
+    assert [one.out for one in asked] == [tmp_path, Path("out/demo")]
     chosen, plain = (one.request for one in asked)
-    assert (chosen.out, chosen.seconds, chosen.bundle) == (tmp_path, 7, Path("b"))
-    assert (plain.out, plain.seconds, plain.bundle) == (Path("out/demo"), 60, shipped_bundle(WALKWAY))
+    assert (chosen.seconds, chosen.bundle) == (7, Path("b"))
+    assert (plain.seconds, plain.bundle) == (60, shipped_bundle(WALKWAY))
     assert dict(plain.cameras) == show.CAMERAS
 
 
