@@ -45,6 +45,18 @@ SERVICE_FIXTURES = {
 }
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let each of the processes that test side by side collect the files from another one on.
+
+    What one has compiled the others find; else all would compile the same file at the same time, and so every file.
+    """
+    number = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if number and config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        files = sorted(str(path) for path in Path(__file__).parent.rglob("test_*.py"))
+        first = int(number) * len(files) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        config.args = [*files[first:], *files[:first]]
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what needs a server, so that ``-m 'not services'`` leaves the rest; leave out faults, unless asked for."""
     for item in items:
@@ -65,7 +77,7 @@ def mixed(items: list[pytest.Item]) -> list[pytest.Item]:
     """
     kinds: dict[bool, dict[Path, list[pytest.Item]]] = {True: {}, False: {}}
     waiting = {item.path for item in items if item.get_closest_marker("services")}
-    for item in items:
+    for item in sorted(items, key=lambda item: item.path):
         kinds[item.path in waiting].setdefault(item.path, []).append(item)
     placed = [(number / len(files), own) for files in kinds.values() for number, own in enumerate(files.values())]
     return [item for _, own in sorted(placed, key=lambda pair: pair[0]) for item in own]
