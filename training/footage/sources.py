@@ -9,11 +9,10 @@ import cv2
 import numpy as np
 
 from inference.fit import FASTEST_FPS
-from inference.pictures import PICTURE_SUFFIXES, in_natural_order
+from inference.pictures import FILM_SUFFIXES, PICTURE_SUFFIXES, in_natural_order
 from schemas.arrays import UInt8
 from schemas.errors import FatalError
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".webm", ".ts", ".wmv"})
 MASK_FOLDER_ENDING = "_gt"
 """UCSD keeps ``Test001_gt``, a folder of masks, beside ``Test001``."""
 GREY_TOLERANCE = 2
@@ -39,7 +38,7 @@ class Source:
     @property
     def is_video(self) -> bool:
         """Whether it is a video file."""
-        return self.files[0].suffix.lower() in VIDEO_SUFFIXES
+        return self.files[0].suffix.lower() in FILM_SUFFIXES
 
     @property
     def clip(self) -> str:
@@ -58,7 +57,7 @@ def find_sources(folder: Path) -> tuple[Source, ...]:
         raise FatalError(f"'{folder}' must be a folder of videos, or of folders of images, {what}")
     sources = sources_under(folder)
     if not sources:
-        endings = ", ".join(sorted(VIDEO_SUFFIXES | PICTURE_SUFFIXES))
+        endings = ", ".join(sorted(FILM_SUFFIXES | PICTURE_SUFFIXES))
         raise FatalError(f"'{folder}' must hold videos or folders of images ({endings}), found none; check the path")
     return sources
 
@@ -66,7 +65,7 @@ def find_sources(folder: Path) -> tuple[Source, ...]:
 def sources_under(folder: Path) -> tuple[Source, ...]:
     """As ``find_sources``, but there may be none. Hidden files and folders of masks are passed over."""
     files = sorted(path for path in folder.rglob("*") if _is_footage(path, folder)) if folder.is_dir() else []
-    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
+    videos = [path for path in files if path.suffix.lower() in FILM_SUFFIXES]
     sources = [Source(path.relative_to(folder).as_posix(), (path,)) for path in videos]
     images: dict[Path, list[Path]] = {}
     for path in files:
