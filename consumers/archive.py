@@ -132,6 +132,15 @@ class Archive:
         rows = self._rows("SELECT partition, next_offset FROM position WHERE topic = ?", topic)
         return {(topic, partition): offset for partition, offset in rows}
 
+    def forget_positions(self, topic: str) -> None:
+        """As if ``topic`` had never been read; its events stay.
+
+        Raises:
+            TransientError: as ``add``.
+        """
+        with self._transaction("forgetting how far a topic was read") as cursor:
+            cursor.execute("DELETE FROM position WHERE topic = ?", (topic,))
+
     def add(self, messages: Iterable[tuple[AnomalyEvent, bytes]], positions: Places) -> None:
         """Fold messages in and move the positions: both or neither.
 

@@ -45,7 +45,6 @@ class Archiver:
         self._clock = clock
         self._sieve = EventSieve(memory=0)  # the archive knows its events, and what was not stored must come again
         self._is_placed = False
-        self._read = set[tuple[str, int]]()
         self._forgot_at_s = float("-inf")
 
     @property
@@ -80,24 +79,30 @@ class Archiver:
     def _take_place(self) -> None:
         if self._is_placed:
             return
-        known = self._archive.positions(self._topic)
-        found = self._reader.seek({**dict.fromkeys(self._read, 0), **known})
+        there, known = self._reader.partitions(), self._archive.positions(self._topic)
+        found = self._reader.seek({where: known.get(where, 0) for where in there})
+        if missing := [where for where, offset in known.items() if found.get(where, -1) < offset]:
+            self._start_over(missing)
+            known = {}
         for (topic, number), offset in known.items():
-            at = found[topic, number]
-            if at > offset:
-                _log.warning("up to %d records of %s/%d were deleted before they were read", at - offset, topic, number)
-            elif at < offset:
-                _log.warning("%s/%d does not reach offset %d, it was made again: from its start", topic, number, offset)
+            if num_gone := found[topic, number] - offset:
+                _log.warning("up to %d records of %s/%d were deleted before they were read", num_gone, topic, number)
         self._is_placed = True
+
+    def _start_over(self, missing: Sequence[tuple[str, int]]) -> None:
+        """The topic is another one of the same name, so what is known of its other partitions means nothing either."""
+        self._archive.forget_positions(self._topic)
+        self._reader.seek(dict.fromkeys(self._reader.partitions(), 0))
+        names = ", ".join(f"{topic}/{number}" for topic, number in sorted(missing))
+        text = "%s does not reach so far as it was read (%s), it was made again: from its start, for all partitions"
+        _log.warning(text, self._topic, names)
 
     def _store(self, records: Sequence[Record]) -> None:
         if not records:
             return
-        positions = _after(records)
-        self._read |= positions.keys()
         taken = [(self._sieve.take(record), record.value or b"") for record in records]
         try:
-            self._archive.add([(event, body) for event, body in taken if event is not None], positions)
+            self._archive.add([(event, body) for event, body in taken if event is not None], _after(records))
         except TransientError:
             self._is_placed = False  # the reader is ahead of the archive
             raise

@@ -257,6 +257,9 @@ class Reader(Protocol):
     def lag(self) -> int:
         """Records in the log that were not read yet, as last known; callable from any thread."""
 
+    def partitions(self) -> Collection[tuple[str, int]]:
+        """Topic and number of each partition that is read. Whoever knows another one knows it of a topic of old."""
+
     def seek(self, places: Places) -> Places:
         """Go on at these offsets; partitions that are not named stay where they are.
 

@@ -279,6 +279,10 @@ class SealedReader:
         """See ``ports.Reader``."""
         return self._reader.lag()
 
+    def partitions(self) -> Collection[tuple[str, int]]:
+        """See ``ports.Reader``."""
+        return self._reader.partitions()
+
     def seek(self, places: Places) -> Places:
         """See ``ports.Reader``."""
         return self._reader.seek(places)

@@ -34,7 +34,7 @@ def check_places(wanted: Iterable[tuple[str, int]], there: Collection[tuple[str,
     """Whoever goes on at a place must know one that there is.
 
     Raises:
-        FatalError: a topic or partition that is not read; it may have been made again with fewer of them.
+        FatalError: a topic or partition that is not read.
     """
     if unknown := sorted(set(wanted) - set(there)):
         names = ", ".join(f"{topic}/{partition}" for topic, partition in unknown)

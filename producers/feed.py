@@ -12,13 +12,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from bundles.manifest import Manifest
 from inference.fit import Rate, image_misfits, misfits, noted
+from inference.sampling import Sampler
 from messaging.ports import OutRecord
 from producers.account import CameraAccount
 from producers.counters import FrameCounts
 from producers.encoding import EncodedFrame, EncodingOptions, FrameEncoder
 from producers.lanes import DropPolicy, Lane
 from producers.outlet import Outlet
-from producers.pacing import Metronome, PacingOptions, Sampler, session_fps
+from producers.pacing import Metronome, PacingOptions, session_fps
 from producers.reports import CameraReport
 from producers.sources.frame import CapturedFrame, Image, Source
 from producers.view import SMALL_PX, ViewJudge, view_of

@@ -1,9 +1,9 @@
-"""Which frames are taken, and when: sampling by capture time, and playing recordings at their own pace."""
+"""How many frames are sent, and when: playing recordings at their own pace."""
 
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 from producers.sources.frame import Source
@@ -46,35 +46,6 @@ def session_fps(options: PacingOptions, source: Source) -> float:
     if not rates:
         raise SettingsError(f"fps must be set for a source that does not say its own, {source.describe()} does not")
     return min(rates)
-
-
-class Sampler:
-    """Chooses frames so that their times come as close as they can to a steady rate.
-
-    Frames keep their own times: nothing is moved or repeated. A time that runs backwards (a clock was set) or a pause
-    starts the rhythm anew.
-    """
-
-    def __init__(self, fps: float | None) -> None:
-        self._interval = timedelta(seconds=1 / fps) if fps else None
-        self._due: datetime | None = None
-        self._previous: datetime | None = None
-
-    def takes(self, captured_at: datetime) -> bool:
-        """Whether the frame captured at this time is to be sent. To be asked once for each frame, in order."""
-        if self._interval is None:
-            return True
-        previous, self._previous = self._previous, captured_at
-        if self._due is None or previous is None or captured_at < previous:
-            self._due = captured_at + self._interval
-            return True
-        # A frame is taken if the next one would be farther from the due time than this one.
-        tolerance = min(captured_at - previous, self._interval) / 2
-        if captured_at < self._due - tolerance:
-            return False
-        late = captured_at - self._due > self._interval
-        self._due = (captured_at if late else self._due) + self._interval
-        return True
 
 
 class Metronome:

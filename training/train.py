@@ -27,7 +27,8 @@ from training.evaluation.measuring import Calibrated, calibrate, measure_videos
 from training.footage.cameras import common_rate, footage_of, require_one_rate
 from training.footage.dataset import CacheFormat, camera_names, open_cache
 from training.footage.material import Material, long_enough, split_videos
-from training.footage.sources import Rate, Source, is_grey
+from training.footage.sources import Source, is_grey
+from training.footage.timing import Rate
 from training.loop.distributed import World, joined_world
 from training.loop.loop import num_steps, run_training
 from training.loop.meta import MetaOptions, meta_train

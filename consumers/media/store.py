@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from schemas.addresses import without_secrets
+from schemas.errors import SettingsError
 from schemas.messages import EventData
 
 log = logging.getLogger(__name__)
@@ -18,6 +20,30 @@ PICTURE, CLIP, ABOUT = ".jpg", ".mp4", ".json"
 """Ends of names. What is *about* a file is the message that tells of it, written once the file is whole."""
 _OURS = re.compile(r"[^/]+/\d{4}-\d\d-\d\d/(?P<event>[^/]+-[0-9a-f]{8})\.(?:jpg|mp4)(?:\.json)?")
 _MAX_READABLE = 100
+
+
+def is_bucket(place: str, endpoint_url: str | None) -> bool:
+    """Whether media are in a bucket, else in a folder.
+
+    Args:
+        place: a folder, or ``s3://bucket/prefix``.
+        endpoint_url: of a server that speaks S3, if somebody named one.
+
+    Raises:
+        SettingsError: it is neither, or a folder beside the address of a server, which would be asked for nothing.
+    """
+    if not place.strip():
+        raise SettingsError("media go into a folder or to s3://bucket/prefix, got an empty text")
+    if place.startswith(BUCKET):
+        return True
+    if "://" in place:
+        raise SettingsError(f"media go into a folder or to s3://bucket/prefix, got {without_secrets(place):.200}")
+    if endpoint_url is not None:
+        text = f"an address of S3 goes with s3://bucket/prefix, got {without_secrets(endpoint_url):.200} and the folder"
+        raise SettingsError(
+            f"{text} '{place:.200}'; name a bucket, or no address (--s3-endpoint, console.media_endpoint)"
+        )
+    return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,10 @@ from zoneinfo import ZoneInfo
 
 from consumers.notify.facts import EventFacts
 from consumers.notify.rules import Rule
+from schemas.settings.hours import holds
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+WHOLE_DAY = ("00:00-24:00",)
 SEVERITIES = ("info", "warning", "critical")
 
 
@@ -34,18 +36,8 @@ def first_fitting(rules: Iterable[Rule], facts: EventFacts, zone: ZoneInfo) -> R
 
 def is_in_hours(rule: Rule, at: datetime) -> bool:
     """Whether ``at``, a local time, lies in the hours of the rule, on its days. None given = always."""
-    clock, today, yesterday = f"{at:%H:%M}", DAYS[at.weekday()], DAYS[at.weekday() - 1]
-    days = rule.days or DAYS
-    if not rule.hours:
-        return today in days
-    for hours in rule.hours:
-        begins, ends = hours.split("-")
-        if begins < ends:
-            if begins <= clock < ends and today in days:
-                return True
-        elif (clock >= begins and today in days) or (clock < ends and yesterday in days):
-            return True
-    return False
+    days = [DAYS.index(day) for day in rule.days or DAYS]
+    return any(holds(times, days, at) for times in rule.hours or WHOLE_DAY)
 
 
 def _any_fits(patterns: Iterable[str], names: Iterable[str]) -> bool:

@@ -28,6 +28,7 @@ from pydantic import (
 
 from consumers.durations import duration
 from schemas.errors import SettingsError
+from schemas.settings.hours import TIMES
 from schemas.settings.toml import parsed_toml
 
 MAX_LETTERS = 1 << 20
@@ -41,7 +42,6 @@ _OUR_HEADERS = frozenset(
         *("traceparent", "tracestate", "upgrade", "webhook-id", "webhook-signature", "webhook-timestamp"),
     }
 )
-_HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]|24):([0-5]\d)")
 
 
 def _duration(value: Any) -> Any:
@@ -55,7 +55,7 @@ def _lasting(value: timedelta) -> timedelta:
 
 
 def _hours(text: str) -> str:
-    if not _HOURS.fullmatch(text) or text[-5:] > "24:00":
+    if not re.fullmatch(TIMES, text):
         raise ValueError("must be two times of day such as 22:00-06:00")
     return text
 
@@ -144,7 +144,7 @@ Duration = Annotated[
     AfterValidator(_lasting),
     WithJsonSchema({"type": "string", "examples": ["30s", "10m", "1h30m"]}),
 ]
-Hours = Annotated[str, AfterValidator(_hours), WithJsonSchema({"type": "string", "pattern": _HOURS.pattern})]
+Hours = Annotated[str, AfterValidator(_hours), WithJsonSchema({"type": "string", "pattern": f"^{TIMES}$"})]
 Secret = Annotated[
     SecretStr,
     BeforeValidator(_revealed),
@@ -206,7 +206,9 @@ class Rule(_Part):
     to: tuple[Name, ...] = Field(min_length=1, description="names of targets")
     cameras: tuple[str, ...] = Field(default=("*",), min_length=1, description="names or patterns such as gate*")
     zones: tuple[str, ...] = Field(default=(), description="names or patterns; an event that names no zone fits")
-    hours: tuple[Hours, ...] = Field(default=(), description="when the event began; may reach over midnight")
+    hours: tuple[Hours, ...] = Field(
+        default=(), description="when the event began; may reach over midnight, and 00:00-00:00 is the whole day"
+    )
     days: tuple[Day, ...] = Field(default=(), description="on which the hours begin")
     min_severity: Severity | None = Field(default=None, description="an event without a severity fits")
     min_score: float = Field(default=0.0, ge=0, le=1, description="of the event's peak, an anomaly score")

@@ -1,11 +1,13 @@
 """From sources, names and settings to the cameras of a process: what each is to do, and the feed that does it."""
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bundles.manifest import Manifest, load_manifest
+from inference.pictures import is_film, is_picture
 from producers.encoding import EncodingOptions
 from producers.feed import CameraFeed
 from producers.masking import ChangingMask
@@ -58,8 +60,8 @@ def camera_plans(
         names: of the cameras; none = named after the machine, or all of the file.
 
     Raises:
-        SettingsError: no camera at all, one that the file has not, as many names as sources it is not, or a source
-            that stands nowhere.
+        SettingsError: no camera at all, one that the file has not, as many names as sources it is not, a source that
+            stands nowhere, or a folder of films.
     """
     tables = loaded.settings.cameras
     if sources:
@@ -68,11 +70,35 @@ def camera_plans(
             raise SettingsError(f"--camera must give each camera a name of its own, got {', '.join(names)}")
     else:
         chosen = {name: _source_of(name, tables[name]) for name in _named(tables, names)}
+    command = "watch" if isinstance(loaded.settings, WatchSettings) else "produce"
+    for name, source in chosen.items():
+        _require_frames(source, name, command)
     flags = {path for path, origin in loaded.origins.items() if origin == FLAG}
     section = loaded.settings.producer
     return tuple(
         CameraPlan(name, source, producer_of(tables.get(name, CameraSection()), section, flags))
         for name, source in chosen.items()
+    )
+
+
+def _require_frames(source: str, name: str, command: str) -> None:
+    """A folder is one recording by its pictures; whether films are parts of one, or of a camera each, only people know.
+
+    Raises:
+        SettingsError: it holds films alone; with what to type for either.
+    """
+    address = parse_address(source)
+    found = list(Path(address.location).iterdir()) if address.kind == "folder" else []
+    films = [path for path in found if is_film(path)]
+    if not films or any(map(is_picture, found)):
+        return
+    folder = address.location.rstrip("/") or "/"
+    names = " ".join(f"{shlex.quote(folder)}/*{end}" for end in sorted({path.suffix for path in films}))
+    raise SettingsError(
+        f"a folder must hold the pictures of one recording, '{folder}' holds films alone ({len(films)}); type\n"
+        f'for film in {names}; do engram {command} "$film" --camera {name}; done\n'
+        "if they are one camera's, one after the other, or, if each is of a camera of its own,\n"
+        f"engram {command} {names}"
     )
 
 

@@ -12,14 +12,12 @@ from consumers.group import GroupReader
 from consumers.media.clipper import ClipOptions, Clipper
 from consumers.media.folder import FolderStore
 from consumers.media.footage import FrameLog
-from consumers.media.store import BUCKET, MediaStore
+from consumers.media.store import MediaStore, is_bucket
 from consumers.sieve import EventSieve
 from engram.observe.consumer import Follower, SeenConsumer, member
 from engram.observe.desk import Desk
 from engram.run.process import connected
 from messaging.ports import Begin, Bus
-from schemas.addresses import without_secrets
-from schemas.errors import SettingsError
 from schemas.messages import utc_now
 from schemas.topics import TopicNames
 
@@ -34,19 +32,15 @@ def media_store(place: str, endpoint_url: str | None = None) -> MediaStore:
     """The store at ``place``, a folder or ``s3://bucket/prefix``, that takes us.
 
     Raises:
-        SettingsError: an address that names no bucket.
+        SettingsError: see ``is_bucket``, or an address that names no bucket.
         FatalError: it refuses us.
         TransientError: it is away.
     """
     store: MediaStore
-    if not place.strip():
-        raise SettingsError("media go into a folder or to s3://bucket/prefix, got an empty text")
-    if place.startswith(BUCKET):
+    if is_bucket(place, endpoint_url):
         from consumers.media.s3 import bucket_at  # noqa: PLC0415 - needs an extra
 
         store = bucket_at(place, endpoint_url)
-    elif "://" in place:
-        raise SettingsError(f"media go into a folder or to s3://bucket/prefix, got {without_secrets(place):.200}")
     else:
         store = FolderStore(Path(place))
     store.check()

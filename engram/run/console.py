@@ -22,7 +22,7 @@ from console.serving import Serving
 from console.web.app import make_app
 from console.web.site import Health, Parts, Place
 from console.web.stream import Streams
-from consumers.media.store import BUCKET
+from consumers.media.store import is_bucket
 from engram.build.adapters import open_bus, open_store
 from engram.build.paths import data_file
 from engram.observe.consumer import Follower, SeenConsumer
@@ -123,10 +123,10 @@ def media_place(place: str, endpoint_url: str | None) -> MediaPlace:
     """Where media are to be found.
 
     Raises:
-        SettingsError: an address that names no bucket.
+        SettingsError: see ``is_bucket``, or an address that names no bucket.
         FatalError: the bucket's library or credentials are missing.
     """
-    if not place.startswith(BUCKET):
+    if not is_bucket(place, endpoint_url):
         return MediaFolder(Path(place))
     from consumers.media.s3 import bucket_at  # noqa: PLC0415 - needs an extra
 

@@ -83,6 +83,10 @@ class InProcessReader:
             ends = {where: self._shared.topics[where[0]].partitions[where[1]].end for where in self._read_from}
             return sum(max(0, end - self._read_from[where]) for where, end in ends.items())
 
+    def partitions(self) -> Collection[TopicPartition]:
+        """See ``ports.Reader``."""
+        return set(self._read_from)
+
     def seek(self, places: Places) -> Places:
         """See ``ports.Reader``."""
         with self._shared.changed:

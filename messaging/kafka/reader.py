@@ -107,9 +107,13 @@ class KafkaReader:
                 raise TransientError(f"the end of {behind} was not reached within {timeout_s:.0f} s; try again")
             yield self.read(_BATCH, min(left_s, 0.2))
 
+    def partitions(self) -> Collection[tuple[str, int]]:
+        """See ``ports.Reader``."""
+        return {(partition.topic, partition.partition) for partition in self._partitions}
+
     def seek(self, places: Places) -> Places:
         """See ``ports.Reader``."""
-        check_places(places, {(partition.topic, partition.partition) for partition in self._partitions})
+        check_places(places, self.partitions())
         wanted = {TopicPartition(topic, number): offset for (topic, number), offset in places.items()}
         if not wanted:
             return {}

@@ -1,17 +1,14 @@
-"""From time stamps that may lie to times that run forwards: of films, and of cameras. Plain numbers, no I/O."""
+"""From time stamps that may lie to times that run forwards, of cameras; those of films: ``inference.sampling``."""
 
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from inference.sampling import LONGEST_STEP_S
 from producers.sources.options import CameraClock
 from schemas.messages import Clock
 
-LONGEST_STEP_S = 3600.0
-"""A longer time between two frames is a damaged time stamp, no pause."""
-SHORTEST_STEP_S = 1e-6
-"""A shorter one is lost in ``captured_at``, which counts microseconds: the stamp stands still."""
 TRUSTED_S = 10.0
 """A camera whose wall clock is farther from ours than this has one that nobody has set."""
 LONGEST_LAG_S = 30.0
@@ -22,40 +19,6 @@ LARGEST_STAMP_S = 1e9
 """Thirty years; more is no stamp."""
 CLOCK_WAS_SET_S = 2.0
 """A time that runs back by more is a clock that was set; by less, frames that overtook each other."""
-
-
-class FilmClock:
-    """Seconds from the first frame on: as the container stamps them, as long as its stamps run forwards.
-
-    A stamp that does not is replaced by one step of the frame rate, and what follows is counted from there.
-    """
-
-    def __init__(self, fps: float, is_rate_given: bool) -> None:
-        """``is_rate_given``: somebody said the rate, so that stamps are not looked at."""
-        self._step_s = 1 / fps
-        self._is_rate_given = is_rate_given
-        self._last_ms = math.nan
-        self._has_begun = False
-        self._now_s = 0.0
-        self._index = 0
-        self.previous_s = 0.0
-
-    def next(self, pts_ms: float, was_damaged: bool) -> tuple[float, int]:
-        """Time of the next frame, and how many before it were lost, which is known only where there was damage."""
-        self.previous_s = self._now_s
-        last_ms, self._last_ms = self._last_ms, pts_ms if math.isfinite(pts_ms) else self._last_ms
-        if not self._has_begun:
-            self._has_begun = True
-            return self._now_s, 0
-        step_s = (pts_ms - last_ms) / 1000
-        runs = math.isfinite(step_s) and SHORTEST_STEP_S <= step_s <= LONGEST_STEP_S
-        num_lost = max(0, round(step_s / self._step_s) - 1) if runs and was_damaged else 0
-        if self._is_rate_given:
-            self._index += 1 + num_lost
-            self._now_s = self._index * self._step_s
-        else:
-            self._now_s += step_s if runs else self._step_s
-        return self._now_s, num_lost
 
 
 @dataclass(frozen=True, slots=True)

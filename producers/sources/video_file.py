@@ -16,11 +16,11 @@ import av
 from av.container import InputContainer
 
 from inference.fit import FASTEST_FPS
+from inference.sampling import FilmClock
 from producers.sources.frame import CapturedFrame
 from producers.sources.options import SourceOptions
 from producers.sources.picture import Converter, Picture, has_time_stamps
 from producers.sources.recorded import RecordedSource
-from producers.sources.stamps import FilmClock
 from schemas.errors import FatalError
 
 logger = logging.getLogger(__name__)

@@ -1,8 +1,8 @@
 """Hours of the week as people write them: ``Mon-Fri 08:00-18:00``, ``22:00-06:00``, ``Sat,Sun``."""
 
 import re
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
@@ -12,16 +12,14 @@ from schemas.settings.section import from_json_text
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _DAY = "(?:mon|tue|wed|thu|fri|sat|sun)"
-_TIME = r"(?:[01]\d|2[0-3]):[0-5]\d"
-_SPAN = re.compile(
-    rf"(?P<days>{_DAY}(?:-{_DAY})?(?:,{_DAY}(?:-{_DAY})?)*)?\s*(?P<times>(?P<start>{_TIME})-(?P<end>{_TIME}|24:00))?",
-    re.IGNORECASE,
-)
+_TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
+TIMES = rf"{_TIME}-(?:{_TIME}|24:00)"
+"""Two times of day, as a regular expression: the part of a span that says from when to when."""
+_SPAN = re.compile(rf"(?P<days>{_DAY}(?:-{_DAY})?(?:,{_DAY}(?:-{_DAY})?)*)?\s*(?P<times>{TIMES})?", re.IGNORECASE)
 
 
 def _checked(text: str) -> str:
-    found = _SPAN.fullmatch(text)
-    if not text or found is None or found["start"] == found["end"] is not None:
+    if not text or not _SPAN.fullmatch(text):
         raise ValueError(f"hours must be like 'Mon-Fri 08:00-18:00', '22:00-06:00' or 'Sat,Sun', not '{text:.60}'")
     return text
 
@@ -35,7 +33,7 @@ def _known_zone(name: str) -> str:
 
 
 HourSpan = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_checked)]
-"""Days, times of day, or both; a span that ends before it begins goes on into the next day."""
+"""Days, times of day, or both; see ``holds``."""
 Hours = Annotated[tuple[HourSpan, ...], BeforeValidator(from_json_text)]
 """Several; text (environment, flag) is read as JSON."""
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
@@ -54,16 +52,28 @@ def is_open(hours: Sequence[str], zone: str | None, at: datetime) -> bool:
     return not hours or any(_holds(span, local) for span in hours)
 
 
+def holds(times: str, days: Collection[int], local: datetime) -> bool:
+    """Whether a moment lies between two times of day: from the first on, to just before the second.
+
+    Where the second is not after the first, it is of the next day: ``22:00-06:00`` is a night, ``00:00-00:00`` a whole
+    day as ``00:00-24:00`` is, ``08:00-08:00`` the 24 hours from eight on.
+
+    Args:
+        times: as ``TIMES`` wants them.
+        days: on which it may begin; Monday = 0.
+        local: the moment, in the time zone that is meant.
+    """
+    start, end = times.split("-")
+    now, today = f"{local:%H:%M}", local.weekday()
+    if start < end:
+        return today in days and start <= now < end
+    return (today in days and now >= start) or ((today - 1) % 7 in days and now < end)
+
+
 def _holds(text: str, local: datetime) -> bool:
     span = _SPAN.fullmatch(text)
     assert span is not None, "checked when it was read"
-    days = _days(span["days"])
-    now = f"{local:%H:%M}"
-    start, end = span["start"] or "00:00", span["end"] or "24:00"
-    if start < end:
-        return local.weekday() in days and start <= now < end
-    yesterday = (local - timedelta(days=1)).weekday()
-    return (local.weekday() in days and now >= start) or (yesterday in days and now < end)
+    return holds(span["times"] or "00:00-24:00", _days(span["days"]), local)
 
 
 def _days(text: str | None) -> frozenset[int]:

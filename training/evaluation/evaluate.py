@@ -34,7 +34,7 @@ from training.evaluation.measuring import Measuring, Run
 from training.evaluation.protocols import Protocol, live_scores, paper_scores, scored_frame
 from training.footage.dataset import CacheFormat, Video
 from training.footage.labelled import LabelledFootage, open_labelled
-from training.footage.sources import RATE_TOLERANCE
+from training.footage.timing import RATE_TOLERANCE
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from schemas.errors import FatalError
 from training.footage.dataset import Video
 from training.footage.material import normal_footage
-from training.footage.sources import RATE_TOLERANCE, Hole, Rate, Source, read_frames
+from training.footage.sources import Hole, Source, read_frames
+from training.footage.timing import RATE_TOLERANCE, Rate
 
 log = logging.getLogger(__name__)
 

@@ -22,11 +22,12 @@ from inference.decode import fit
 from inference.formats import FrameFormat
 from schemas.arrays import Int64, UInt8
 from schemas.errors import FatalError
-from training.footage.sources import Hole, Rate, Source, read_frames
+from training.footage.sources import Hole, Source, read_frames
+from training.footage.timing import Rate
 
 log = logging.getLogger(__name__)
 
-CONTENT_VERSION = 3
+CONTENT_VERSION = 4
 """Counts changes of what a cache's folder holds, so that an older one is not taken for a new one."""
 MOST_NAMED = 5
 
@@ -37,7 +38,7 @@ class CacheFormat:
 
     Attributes:
         frame: size and channels.
-        fps: frames a second to keep; None = all of them.
+        fps: frames a second to keep; None = all of them, see ``timing.Rate``.
         image_fps: rate of folders of images, which do not say it themselves.
         jpeg_quality: of the round trip that a live frame makes; None = none.
     """
@@ -52,13 +53,15 @@ class CacheFormat:
 class Video:
     """A stretch of frames in a cache: a source, or the part of it before, between or after frames not to be read.
 
+    Nor does it reach over a pause in a film whose rate varies.
+
     Attributes:
         name: of the source.
         first_frame: index in the cache.
         num_frames: how many.
         fps: of the frames kept.
         offset: index within the source of its first frame, counting frames kept and frames that cannot be read;
-            frame i has the source's label ``offset + i`` where all frames are kept.
+            frame i has the source's label ``offset + i`` where all frames are kept, see ``timing.Choice.kept``.
         camera: of the source.
     """
 
@@ -157,18 +160,18 @@ class _Writing:
     total: int = 0
 
     def add(self, source: Source) -> None:
-        rate = Rate(self.wanted.fps, self.wanted.image_fps)
-        own_fps = rate.of(source)
-        step = rate.step(own_fps)
-        first, after_hole = self.total, 0
-        for position, frame in enumerate(read_frames(source, step)):
+        choice = Rate(self.wanted.fps, self.wanted.image_fps).choice(source)
+        first, offset = self.total, 0
+        for position, frame in enumerate(read_frames(source, choice.numbers(), choice.num_known)):
+            is_hole = isinstance(frame, Hole)
+            if is_hole or position in choice.pauses:
+                self._close(source, first, choice.fps, offset)
+                first, offset = self.total, position + is_hole
             if isinstance(frame, Hole):
                 self.unreadable.append(frame.what)
-                self._close(source, first, own_fps / step, after_hole)
-                first, after_hole = self.total, position + 1
             else:
                 self._write(source, frame)
-        self._close(source, first, own_fps / step, after_hole)
+        self._close(source, first, choice.fps, offset)
 
     def _close(self, source: Source, first: int, fps: float, offset: int) -> None:
         if self.total > first:

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from inference.formats import ClipFormat
@@ -12,7 +11,8 @@ from schemas.errors import FatalError
 from training.footage.dataset import CacheFormat, FrameCache, Video, open_cache
 from training.footage.layouts import Layout, find_layout
 from training.footage.material import long_enough
-from training.footage.sources import Hole, Rate, Source, kept_frames, kept_indices, promised_frames, read_frames
+from training.footage.sources import Hole, Source, promised_frames, read_frames
+from training.footage.timing import Choice, Rate
 from training.footage.truth import label_file
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class LabelledClip:
         video: its frames in the cache.
         labels_T: one a frame of ``video``, 1 = abnormal.
         source_frames: how many frames the whole source has, those that cannot be read included.
-        step: one frame in so many is kept, see ``training.footage.sources.kept_frames``.
+        choice: which of them are kept.
         layout: of the data set, which knows the masks.
     """
 
@@ -37,7 +37,7 @@ class LabelledClip:
     video: Video
     labels_T: UInt8
     source_frames: int
-    step: float
+    choice: Choice
     layout: Layout
 
     def masks(self) -> UInt8 | None:
@@ -55,7 +55,7 @@ class LabelledClip:
             got = f"{masks_THW.shape[2]} x {masks_THW.shape[1]}"
             text = f"masks of '{self.source.name}' must be {size[1]} x {size[0]} pixels as its frames are, got {got}"
             raise FatalError(f"{text}; check that they belong to this footage")
-        return masks_THW[_kept_of(self.video, len(masks_THW), self.step)]
+        return masks_THW[_kept_of(self.video, len(masks_THW), self.choice)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,17 +97,17 @@ def open_labelled(
     found = {source.name: _labels(layout, source, labels) for source in layout.test}
     footage = open_cache(layout.test, wanted, cache)
     rate = Rate(wanted.fps, wanted.image_fps)
-    steps = {source.name: rate.step(rate.of(source)) for source in layout.test}
-    _check_lengths(layout.test, footage.videos, found, steps)
+    choices = {source.name: rate.choice(source) for source in layout.test}
+    _check_lengths(layout.test, footage.videos, found, choices)
     sources = {source.name: source for source in layout.test}
     clips = [
         LabelledClip(
             _stretch_name(sources[video.name], video),
             sources[video.name],
             video,
-            found[video.name][_kept_of(video, len(found[video.name]), steps[video.name])],
+            found[video.name][_kept_of(video, len(found[video.name]), choices[video.name])],
             len(found[video.name]),
-            steps[video.name],
+            choices[video.name],
             layout,
         )
         for video in long_enough(footage.videos, clip)
@@ -128,18 +128,18 @@ def _labels(layout: Layout, source: Source, folder: Path | None) -> UInt8:
     return label_file(path)
 
 
-def _kept_of(video: Video, count: int, step: float) -> Int64:
+def _kept_of(video: Video, count: int, choice: Choice) -> Int64:
     """Which frames of a source of ``count`` a video in the cache is."""
-    return kept_frames(count, step)[video.offset :][: video.num_frames]
+    return choice.kept(count)[video.offset :][: video.num_frames]
 
 
 def _check_lengths(
-    sources: Sequence[Source], videos: Sequence[Video], labels: dict[str, UInt8], steps: dict[str, float]
+    sources: Sequence[Source], videos: Sequence[Video], labels: dict[str, UInt8], choices: dict[str, Choice]
 ) -> None:
     last = {video.name: video for video in videos}
     for source in sources:
         if source.name in last:
-            possible = _lengths(source, last[source.name], steps[source.name])
+            possible = _lengths(source, last[source.name], choices[source.name])
             _check_length(source, "label", len(labels[source.name]), possible)
 
 
@@ -149,14 +149,12 @@ def _check_length(source: Source, what: str, found: int, possible: Sequence[int]
         raise FatalError(f"{text}; check that they belong to this clip")
 
 
-def _lengths(source: Source, last: Video, step: float) -> tuple[int, ...]:
+def _lengths(source: Source, last: Video, choice: Choice) -> tuple[int, ...]:
     """How many frames a source has: as many as were read, or as it promises, since its end may be unreadable."""
     if not source.is_video:
         return (len(source.files),)
-    kept = last.offset + last.num_frames
-    newest, following = islice(kept_indices(step), kept - 1, kept + 1)
-    read = range(newest + 1, following + 1)  # behind the last that is kept there may be some that are not
-    promised = promised_frames(source.files[0])
+    read = choice.possible_lengths(last.offset + last.num_frames)
+    promised = choice.num_known or promised_frames(source.files[0])
     return (promised, *read) if promised in read else (*read, promised)
 
 

@@ -1,8 +1,7 @@
 """Footage on disk: video files and folders of images, each a stretch of consecutive frames, read one by one."""
 
 import itertools
-import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +9,10 @@ import cv2
 import numpy as np
 
 from inference.fit import FASTEST_FPS
-from inference.pictures import PICTURE_SUFFIXES, in_natural_order
-from schemas.arrays import Int64, UInt8
+from inference.pictures import FILM_SUFFIXES, PICTURE_SUFFIXES, in_natural_order
+from schemas.arrays import UInt8
 from schemas.errors import FatalError
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".webm", ".ts", ".wmv"})
 MASK_FOLDER_ENDING = "_gt"
 """UCSD keeps ``Test001_gt``, a folder of masks, beside ``Test001``."""
 GREY_TOLERANCE = 2
@@ -40,7 +38,7 @@ class Source:
     @property
     def is_video(self) -> bool:
         """Whether it is a video file."""
-        return self.files[0].suffix.lower() in VIDEO_SUFFIXES
+        return self.files[0].suffix.lower() in FILM_SUFFIXES
 
     @property
     def clip(self) -> str:
@@ -59,7 +57,7 @@ def find_sources(folder: Path) -> tuple[Source, ...]:
         raise FatalError(f"'{folder}' must be a folder of videos, or of folders of images, {what}")
     sources = sources_under(folder)
     if not sources:
-        endings = ", ".join(sorted(VIDEO_SUFFIXES | PICTURE_SUFFIXES))
+        endings = ", ".join(sorted(FILM_SUFFIXES | PICTURE_SUFFIXES))
         raise FatalError(f"'{folder}' must hold videos or folders of images ({endings}), found none; check the path")
     return sources
 
@@ -67,7 +65,7 @@ def find_sources(folder: Path) -> tuple[Source, ...]:
 def sources_under(folder: Path) -> tuple[Source, ...]:
     """As ``find_sources``, but there may be none. Hidden files and folders of masks are passed over."""
     files = sorted(path for path in folder.rglob("*") if _is_footage(path, folder)) if folder.is_dir() else []
-    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
+    videos = [path for path in files if path.suffix.lower() in FILM_SUFFIXES]
     sources = [Source(path.relative_to(folder).as_posix(), (path,)) for path in videos]
     images: dict[Path, list[Path]] = {}
     for path in files:
@@ -77,10 +75,6 @@ def sources_under(folder: Path) -> tuple[Source, ...]:
         name = parent.relative_to(folder).as_posix() if parent != folder else folder.resolve().name
         sources.append(Source(name, tuple(sorted(members, key=in_natural_order))))
     return tuple(sorted(sources, key=lambda source: source.name))
-
-
-RATE_TOLERANCE = 0.1
-"""Share by which rates may differ and are one rate all the same."""
 
 
 SAMPLE_FRAMES = 50
@@ -119,56 +113,26 @@ def _promised(capture: cv2.VideoCapture, path: Path) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
-    """How many frames a second to keep.
-
-    Attributes:
-        fps: None = all of them.
-        image_fps: rate of folders of images, which do not say it themselves.
-    """
-
-    fps: float | None = None
-    image_fps: float = 10.0
-
-    def of(self, source: Source) -> float:
-        """Frames a second of the source."""
-        if not source.is_video:
-            return self.image_fps
-        return video_rate(source.files[0]) or self.image_fps
-
-    def step(self, own_fps: float) -> float:
-        """One frame in so many is kept, see ``kept_frames``; 1 = all, as of footage that is hardly faster."""
-        if self.fps is None or own_fps <= self.fps * (1 + RATE_TOLERANCE):
-            return 1.0
-        return own_fps / self.fps
-
-
-def kept_frames(count: int, step: float) -> Int64:
-    """Which of ``count`` frames are kept, in order: those whose times come nearest to a steady rate, as producers do.
-
-    Of 25 frames a second, 10 of which are wanted, the frames 0, 2, 5, 7, 10 and so on.
-    """
-    return np.fromiter(itertools.takewhile(lambda index: index < count, kept_indices(step)), np.int64)
-
-
-def kept_indices(step: float) -> Iterator[int]:
-    """The same without an end."""
-    return (math.ceil(number * step - 0.5) for number in itertools.count())
-
-
-@dataclass(frozen=True, slots=True)
 class Hole:
     """Stands for one or more frames that cannot be read. ``what`` names them."""
 
     what: str
 
 
-def read_frames(source: Source, step: float = 1.0) -> Iterator[UInt8 | Hole]:
-    """Frames, one in ``step`` (``kept_frames``), (H, W) or (H, W, 3) uint8 BGR; a ``Hole`` for each not to be read."""
+def read_frames(source: Source, numbers: Iterable[int] | None = None, num_known: int = 0) -> Iterator[UInt8 | Hole]:
+    """Frames, (H, W) or (H, W, 3) uint8 BGR; a ``Hole`` for each that cannot be read.
+
+    Args:
+        source: what is read.
+        numbers: which frames, ascending, from 0, maybe without an end; None = all.
+        num_known: how many a video has, if its container's word is not to be taken for it: many know but its length in
+            seconds, and a rate.
+    """
+    wanted = itertools.count() if numbers is None else numbers
     if source.is_video:
-        yield from _video_frames(source, step)
+        yield from _video_frames(source, iter(wanted), num_known)
         return
-    for path in (source.files[index] for index in kept_frames(len(source.files), step)):
+    for path in (source.files[index] for index in itertools.takewhile(lambda index: index < len(source.files), wanted)):
         image = cv2.imread(str(path), cv2.IMREAD_ANYCOLOR)
         yield Hole(f"'{path}'") if image is None else np.asarray(image, dtype=np.uint8)
 
@@ -189,16 +153,15 @@ def _is_footage(path: Path, folder: Path) -> bool:
     return not hidden and not masks and path.is_file()
 
 
-def _video_frames(source: Source, step: float) -> Iterator[UInt8 | Hole]:
+def _video_frames(source: Source, numbers: Iterator[int], num_known: int) -> Iterator[UInt8 | Hole]:
     path = source.files[0]
     capture = cv2.VideoCapture(str(path))
     try:
-        promised = _promised(capture, path)
-        index, wanted = 0, kept_indices(step)
-        due = next(wanted)
+        promised = num_known or _promised(capture, path)
+        index, due = 0, next(numbers, None)
         while capture.grab():
             if index == due:
-                due = next(wanted)
+                due = next(numbers, None)
                 ok, image = capture.retrieve()
                 yield np.asarray(image, dtype=np.uint8) if ok else Hole(f"'{path}' frame {index}")
             index += 1

@@ -28,11 +28,12 @@ from schemas.errors import FatalError
 from training.footage.dataset import CacheFormat, FrameCache, Video, open_cache
 from training.footage.layouts import Layout, find_layout
 from training.footage.material import long_enough
-from training.footage.sources import Rate, Source, kept_frames
+from training.footage.sources import Source
+from training.footage.timing import Rate
 
 log = logging.getLogger(__name__)
 
-CONTENT_VERSION = 3
+CONTENT_VERSION = 4
 BATCH = 8
 
 Change = Callable[[UInt8, np.random.Generator], UInt8]
@@ -242,7 +243,7 @@ def _first(videos: Sequence[Video], most_s: float | None) -> Sequence[Video]:
 def _labelled(take: Take, layout: Layout, rate: Rate) -> Take:
     source = next(source for source in layout.test if source.name == take.name)
     labels_T = layout.labels(source)
-    kept = kept_frames(len(labels_T), rate.step(rate.of(source)))
+    kept = rate.choice(source).kept(len(labels_T))
     kept_T = labels_T[kept]
     labels_F = kept_T[take.first :][: len(take.seen)]
     if len(labels_F) != len(take.seen):

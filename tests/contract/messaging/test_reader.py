@@ -130,6 +130,7 @@ def test_beyond_the_end_of_a_log_reading_starts_over(bus: Bus, topic: Topic) -> 
     name = topic("events")
     publish(bus, name, [b"1", b"2"])
     reader = bus.reader([name], from_beginning=False)
+    assert set(reader.partitions()) == {(name, 0)}
     assert reader.seek({(name, 0): 1000}) == {(name, 0): 0}
     for place in ((name, 99), ("elsewhere", 0)):
         with pytest.raises(FatalError, match=f"{place[0]}/{place[1]} is not; there are {name}/0"):

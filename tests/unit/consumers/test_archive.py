@@ -150,8 +150,43 @@ def test_a_topic_that_was_made_again_is_read_from_its_start(
     put(archive, positions=[500, 0])
     tell(bus, START, OTHER)
     archiver(bus, archive).to_end(1.0)
-    assert "events/0 does not reach offset 500" in caplog.text
+    assert "events does not reach so far as it was read (events/0), it was made again: from its start" in caplog.text
     assert len(found(archive)) == 2
+
+
+def test_a_topic_made_again_with_fewer_partitions_is_read_from_its_start_and_said_so_once(
+    bus: InProcessBus, archive: Archive, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was known of the partitions that there still are is of another log, also where this one reaches so far."""
+    put(archive, positions=[1, 1, 7, 1])
+    for number in range(20):
+        tell(bus, event(number, number, "end", 1, f"cam{number}"))
+    farther = {(TOPIC, 0): 2, (TOPIC, 1): 2}
+    assert bus.reader([TOPIC], from_beginning=True).seek(farther) == farther
+    archiver(bus, archive).to_end(1.0)
+    assert len(found(archive)) == 20
+    (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "events does not reach so far as it was read (events/2, events/3), it was made again" in told
+    caplog.clear()
+    tell(bus, END)
+    archiver(bus, archive).to_end(1.0)
+    assert not caplog.records, "the next time it goes on as ever"
+    assert len(found(archive)) == 21
+    assert sum(archive.positions(TOPIC).values()) == 21
+
+
+def test_a_start_over_that_the_file_does_not_take_comes_later(bus: InProcessBus, archive: Archive, path: Path) -> None:
+    put(archive, positions=[0, 0, 7])
+    tell(bus, START)
+    archive._connection.execute("PRAGMA busy_timeout = 10")
+    follower = archiver(bus, archive)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(TransientError, match="locked"):
+            follower.step(0.0)
+        other.execute("ROLLBACK")
+    follower.step(0.0)
+    assert found(archive) == [START.data.event_id]
 
 
 def test_old_events_are_deleted_with_their_phases(archive: Archive) -> None:

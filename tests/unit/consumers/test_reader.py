@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import pytest
 from hypothesis import given
@@ -187,6 +187,10 @@ class Given:
     def lag(self) -> int:
         """They stay where they are."""
         return len(self._records)
+
+    def partitions(self) -> Collection[tuple[str, int]]:
+        """Those of the records."""
+        return {(record.topic, record.partition) for record in self._records}
 
     def seek(self, places: Places) -> Places:
         """Nowhere else."""

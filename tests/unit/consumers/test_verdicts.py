@@ -1,6 +1,6 @@
 """What an operator says of an event becomes a verdict; the event is found, and the answer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -160,6 +160,9 @@ class Given:
 
     def lag(self) -> int:
         return len(self._records)
+
+    def partitions(self) -> Collection[tuple[str, int]]:
+        return {(record.topic, record.partition) for record in self._records}
 
     def seek(self, places: Places) -> Places:
         return places

@@ -1,5 +1,7 @@
 """From sources and settings to feeds."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import cv2
@@ -12,7 +14,7 @@ from engram.build.cameras import bundle_defaults, camera_feeds, camera_names, ca
 from engram.build.shipped import ANYWHERE, WALKWAY, shipped_bundle
 from producers.naming import default_camera_names
 from schemas.errors import FatalError, SettingsError
-from schemas.settings import Loaded, ProducerSettings, load_with_origins
+from schemas.settings import Loaded, ProducerSettings, WatchSettings, load_with_origins
 from schemas.settings.detection import ProducerSection
 from schemas.settings.layers import Given
 from tests.small_bundle import small_bundle
@@ -180,3 +182,42 @@ def test_what_a_bundle_wants_goes_behind_what_a_camera_says(tmp_path: Path) -> N
     (other,) = camera_plans(loaded, ("a.mp4",), ("other",))
     assert (other.producer.fps, other.producer.width) == (5, 32), "the file's rate, the bundle's size"
     assert loaded.origins["producer.width"] == f"bundle {tmp_path / 'small'}"
+
+
+def write_film(path: Path) -> None:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (64, 48))
+    for level in range(3):
+        writer.write(np.full((48, 64, 3), 50 * level, np.uint8))
+    writer.release()
+
+
+def test_a_folder_of_films_is_refused_with_what_to_type_instead(tmp_path: Path) -> None:
+    folder = tmp_path / "my films"
+    folder.mkdir()
+    for name in ("1.avi", "2.avi", "3.AVI"):
+        write_film(folder / name)
+    (folder / "._1.avi").write_bytes(b"what another system noted of it")
+    loaded = load_with_origins(WatchSettings, None, {}, {})
+    with pytest.raises(SettingsError, match=r"'.*/my films' holds films alone \(3\)") as refused:
+        camera_plans(loaded, [f"{folder}/"], ["yard"])
+    _, in_turn, _, each = str(refused.value).splitlines()
+    # What is told is typed, with a program in our place that says what it was given.
+    said = (tmp_path / "engram", "#!/bin/sh\necho $# $*\n")
+    said[0].write_text(said[1])
+    said[0].chmod(0o755)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    lines = subprocess.run(["sh", "-c", in_turn], env=path, check=True, capture_output=True, text=True).stdout
+    assert lines.splitlines() == [f"4 watch {folder}/{name} --camera yard" for name in ("3.AVI", "1.avi", "2.avi")]
+    line = subprocess.run(["sh", "-c", each], env=path, check=True, capture_output=True, text=True).stdout
+    assert line == f"4 watch {folder}/3.AVI {folder}/1.avi {folder}/2.avi\n"
+    (plan,) = camera_plans(loaded, [str(folder / "1.avi")], ["yard"])
+    assert plan.is_recorded
+
+
+def test_a_folder_with_pictures_is_a_recording_whatever_lies_beside_them(tmp_path: Path) -> None:
+    write_film(tmp_path / "1.avi")
+    loaded = load_with_origins(ProducerSettings, None, {}, {})
+    with pytest.raises(SettingsError, match=r"do engram produce \"\$film\" --camera gate; done"):
+        camera_plans(loaded, [str(tmp_path)], ["gate"])
+    assert cv2.imwrite(str(tmp_path / "1.png"), np.zeros((48, 64, 3), np.uint8))
+    assert [plan.camera_id for plan in camera_plans(loaded, [str(tmp_path)], ["gate"])] == ["gate"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,6 +38,12 @@ def test_flags_become_the_request(given: list[Any]) -> None:
     options = ClipOptions("a.event-media", 1, 2, 30, 10, True, Retention(None, 2_000_000_000))
     assert all_ == ClipRequest("s3://yard/x", "http://h:9", "a.guard", "oldest", options)
     assert names.frames == "a.frames"
+
+
+def test_a_folder_and_a_server_of_buckets_is_an_error_of_usage(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["clips", f"{tmp_path}/media", "--s3-endpoint", "http://h:9"])
+    assert (done.exit_code, done.output.count("\n")) == (2, 1)
+    assert "error: an address of S3 goes with s3://bucket/prefix, got http://h:9 and the folder" in done.output
 
 
 def test_its_help_teaches() -> None:

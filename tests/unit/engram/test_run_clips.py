@@ -1,6 +1,7 @@
 """Stores by their address, and the media of what is watched in one process."""
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from engram.build.bundles import load_engine
 from engram.build.cameras import camera_feeds
 from engram.cli.clips import retention
 from engram.run.clips import WatchedClips, media_store
+from engram.run.console import media_place
 from engram.run.embedded import Embedded
 from engram.run.watch import WatchRequest, run_watch
 from memory_store.stores.sqlite import SqliteStore
@@ -81,6 +83,18 @@ def test_an_address_that_names_no_store_is_refused(place: str, told: str) -> Non
     with pytest.raises(SettingsError, match=told) as refused:
         media_store(place)
     assert "secret" not in str(refused.value)
+    with pytest.raises(SettingsError, match=told) as refused:
+        media_place(place, None)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("of", [media_store, media_place])
+def test_a_folder_beside_the_address_of_a_server_is_refused(of: Callable[[str, str], object], tmp_path: Path) -> None:
+    with pytest.raises(
+        SettingsError, match=r"s3://bucket/prefix, got http://me:\*+@h:9 and the folder '.*/media'; name"
+    ):
+        of(f"{tmp_path}/media", "http://me:secret@h:9")
+    assert not (tmp_path / "media").exists(), "nothing was begun"
 
 
 def test_how_long_media_stay_is_said_in_words() -> None:

@@ -74,6 +74,14 @@ def test_a_token_is_made_once_and_only_its_digest_is_written(tmp_path: Path) -> 
     assert read_grants(printed.stdout, "stdout")[0].name == "cy"
 
 
+def test_a_folder_of_media_and_a_server_of_buckets_is_an_error_of_settings(tmp_path: Path) -> None:
+    settings = {"ENGRAM_CONSOLE__MEDIA": f"{tmp_path}/media", "ENGRAM_CONSOLE__MEDIA_ENDPOINT": "http://h:9"}
+    words = ["console", "--listen", "0", "--file", f"{tmp_path}/c.db", "--bootstrap-servers", "127.0.0.1:1"]
+    refused = CliRunner(env={"COLUMNS": "250", "NO_COLOR": "1", **settings}).invoke(app, words)
+    assert refused.exit_code == 2
+    assert "error: an address of S3 goes with s3://bucket/prefix, got http://h:9 and the folder" in refused.output
+
+
 def test_an_address_that_is_taken_is_told_before_anything_is_read(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

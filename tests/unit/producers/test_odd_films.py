@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inference.sampling import FilmClock
 from producers.feed import CameraFeed, FeedRun
 from producers.outlet import Outlet
 from producers.pacing import PacingOptions
 from producers.sources import Image, SourceOptions, open_source
-from producers.sources.stamps import FilmClock
 from schemas.errors import FatalError
 from tests.unit.producers.matroska import write_matroska
 from tests.unit.producers.memory_publisher import MemoryPublisher

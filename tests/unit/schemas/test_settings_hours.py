@@ -27,12 +27,16 @@ def at(day: int, time: str) -> datetime:
         ("Sun 22:00-06:00", [at(6, "23:00"), at(0, "05:00")], [at(0, "23:00")]),
         ("Sat,Sun", [at(5, "00:00"), at(6, "23:59")], [at(4, "23:59"), at(0, "00:00")]),
         ("Fri-Mon", [at(4, "12:00"), at(6, "12:00"), at(0, "12:00")], [at(1, "12:00"), at(3, "12:00")]),
+        ("00:00-00:00", [at(0, "00:00"), at(0, "23:59"), at(3, "12:00")], []),
+        ("Mon 00:00-00:00", [at(0, "00:00"), at(0, "23:59")], [at(6, "23:59"), at(1, "00:00")]),
+        ("Mon 08:00-08:00", [at(0, "08:00"), at(1, "07:59")], [at(0, "07:59"), at(1, "08:00")]),
         ("mon,wed-thu 00:00-24:00", [at(0, "23:59"), at(2, "00:00"), at(3, "12:00")], [at(1, "12:00"), at(4, "00:00")]),
     ],
 )
 def test_a_span_is_open_from_its_beginning_to_just_before_its_end(
     span: str, inside: list[datetime], outside: list[datetime]
 ) -> None:
+    assert TypeAdapter(HourSpan).validate_python(span) == span
     assert [is_open([span], "UTC", moment) for moment in inside] == [True] * len(inside)
     assert [is_open([span], "UTC", moment) for moment in outside] == [False] * len(outside)
 
@@ -50,7 +54,7 @@ def test_hours_are_those_of_their_place_in_summer_and_in_winter() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "Mo", "8:00-9:00", "08:00", "25:00-26:00", "08:00-08:00", "Mon-", "24:00-01:00"]
+    "text", ["", " ", "Mo", "8:00-9:00", "08:00", "25:00-26:00", "Mon-", "24:00-01:00", "00:00-24:30"]
 )
 def test_what_is_no_span_is_refused(text: str) -> None:
     with pytest.raises(ValidationError, match="hours must be like 'Mon-Fri 08:00-18:00'"):

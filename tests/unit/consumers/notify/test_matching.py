@@ -2,15 +2,19 @@
 
 import json
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from consumers.notify.facts import facts_of, told
-from consumers.notify.matching import first_fitting, fits, is_in_hours
+from consumers.notify.matching import DAYS, first_fitting, fits, is_in_hours
 from schemas.codec import encode_message
+from schemas.settings.hours import HourSpan, is_open
 from tests.unit.consumers.notify.facts import facts, record_of, rule
 from tests.unit.consumers.samples import event
 
@@ -74,10 +78,24 @@ def test_hours_over_midnight_belong_to_the_day_they_begin_on(at: str, expected: 
     assert is_in_hours(rule(hours=["22:00-06:00"], days=["fri"]), datetime.fromisoformat(at)) == expected
 
 
-def test_a_whole_day_is_from_midnight_to_midnight() -> None:
-    whole = rule(hours=["00:00-24:00"])
+@pytest.mark.parametrize("times", ["00:00-24:00", "00:00-00:00"])
+def test_a_whole_day_is_from_midnight_to_midnight(times: str) -> None:
+    """2026-03-01 is a Sunday."""
+    whole = rule(hours=[times], days=["sun"])
     assert is_in_hours(whole, datetime(2026, 3, 1, 0, 0))
     assert is_in_hours(whole, datetime(2026, 3, 1, 23, 59, 59))
+    assert not is_in_hours(whole, datetime(2026, 3, 2, 0, 0))
+
+
+@given(
+    st.sampled_from(["00:00-00:00", "00:00-24:00", "06:00-22:00", "22:00-06:00", "08:00-08:00"]),
+    st.sets(st.sampled_from(DAYS), min_size=1),
+    st.integers(0, 7 * 24 * 60 - 1),
+)
+def test_a_camera_and_a_rule_take_the_same_words_for_the_same_hours(times: str, days: set[str], minute: int) -> None:
+    at = datetime(2026, 3, 2, tzinfo=UTC) + timedelta(minutes=minute)
+    span = TypeAdapter(HourSpan).validate_python(f"{','.join(days)} {times}")
+    assert is_in_hours(rule(hours=[times], days=sorted(days)), at) == is_open([span], "UTC", at)
 
 
 def test_hours_are_those_of_the_time_zone() -> None:

@@ -16,7 +16,8 @@ from tests.unit.training.small_footage import MINIATURE, image, write_images, wr
 from training.footage.cameras import common_rate, folder_names, footage_of, require_one_rate
 from training.footage.dataset import CacheFormat, FrameCache, Video, camera_names, open_cache
 from training.footage.material import Material, split_videos
-from training.footage.sources import Rate, Source, find_sources
+from training.footage.sources import Source, find_sources
+from training.footage.timing import Rate
 
 PLAIN = CacheFormat(FrameFormat(32, 24, 1), jpeg_quality=None)
 

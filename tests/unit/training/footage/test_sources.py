@@ -1,7 +1,6 @@
 """Footage on disk: which files count, in which order, at which rate, and what cannot be read of it."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 
 from inference.formats import FrameFormat
-from producers.pacing import Sampler
 from producers.sources import open_source
 from schemas.errors import FatalError
 from tests.unit.training.small_footage import HEIGHT, WIDTH, image, write_images, write_video
@@ -19,13 +17,12 @@ from training.footage.dataset import CacheFormat, Video, open_cache
 from training.footage.layouts import find_layout
 from training.footage.sources import (
     Hole,
-    Rate,
     Source,
     find_sources,
     is_grey,
-    kept_frames,
     read_frames,
 )
+from training.footage.timing import Rate
 
 PLAIN = CacheFormat(FrameFormat(32, 24, 1), jpeg_quality=None)
 
@@ -70,29 +67,6 @@ def test_frames_are_taken_before_the_videos_they_were_cut_from(tmp_path: Path) -
     layout = find_layout(tmp_path)
     assert [source.name for source in (*layout.train, *layout.test)] == ["02.avi", "01"]
     assert layout.kind == "frames"
-
-
-@pytest.mark.parametrize(
-    ("own", "wanted", "step"),
-    [(30.0, None, 1.0), (30.0, 10.0, 3.0), (25.0, 10.0, 2.5), (10.9, 10.0, 1.0), (29.97, 30.0, 1.0), (10.0, 30.0, 1.0)],
-)
-def test_footage_that_is_faster_is_thinned_to_the_wanted_rate(own: float, wanted: float | None, step: float) -> None:
-    assert Rate(wanted).step(own) == step
-
-
-def test_kept_are_the_frames_nearest_to_a_steady_rate() -> None:
-    assert kept_frames(11, 2.5).tolist() == [0, 2, 5, 7, 10]
-    assert kept_frames(10, 2.5).tolist() == [0, 2, 5, 7]
-    assert kept_frames(7, 3.0).tolist() == [0, 3, 6]
-    assert kept_frames(4, 1.0).tolist() == [0, 1, 2, 3]
-    assert kept_frames(0, 2.5).tolist() == []
-
-
-@pytest.mark.parametrize("own", [12.0, 15.0, 24.0, 25.0, 29.97, 30.0, 50.0, 59.94])
-def test_training_and_judging_see_the_frames_that_a_producer_would_send(own: float) -> None:
-    start, sampler = datetime(2026, 1, 5, tzinfo=timezone.utc), Sampler(10.0)
-    sent = [index for index in range(600) if sampler.takes(start + timedelta(seconds=index / own))]
-    assert kept_frames(600, Rate(10.0).step(own)).tolist() == sent
 
 
 def test_a_video_says_its_own_rate_and_images_are_told_theirs(tmp_path: Path) -> None:
@@ -152,7 +126,7 @@ def test_what_cannot_be_read_stands_where_it_is(tmp_path: Path) -> None:
     (source,) = find_sources(tmp_path)
     kinds = [isinstance(frame, Hole) for frame in read_frames(source)]
     assert kinds == [True, False, False, True, False]
-    assert [isinstance(frame, Hole) for frame in read_frames(source, step=3.0)] == [True, True]
+    assert [isinstance(frame, Hole) for frame in read_frames(source, [0, 3, 9])] == [True, True]
 
 
 def test_holes_at_the_ends_and_side_by_side_leave_no_empty_stretch(tmp_path: Path) -> None:

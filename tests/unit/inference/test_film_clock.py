@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producers.sources.stamps import FilmClock
+from inference.sampling import FilmClock
 
 Seen = list[tuple[float, int]]
 
