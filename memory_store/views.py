@@ -69,10 +69,13 @@ class InitialBank:
         return cls(digest, items_MC, places, grid, calibration.fps, stands_for)
 
     def is_learning(self, bank: Bank, learn_s: float) -> bool:
-        """Whether a bank is still making the acquaintance of its camera, so that no events open (about)."""
+        """Whether a bank is still making the acquaintance of its camera, so that no events open (about).
+
+        ``learn_s`` is the setting, which holds where the bank has no number of its own.
+        """
         if bank.normality is None:
             return False
-        return bank.normality.num_frames + self.parent_frames < LEARNING_SLACK * learn_s * self.fps
+        return bank.normality.num_frames + self.parent_frames < LEARNING_SLACK * bank.wanted_s(learn_s) * self.fps
 
     @property
     def is_empty(self) -> bool:
