@@ -97,6 +97,16 @@ def test_a_bank_is_learning_for_as_long_as_it_says_itself() -> None:
     assert not INITIAL.is_learning(replace(a_bank(), learn_s=600.0), 600.0), "what counts nothing learns nothing"
 
 
+@pytest.mark.parametrize(("wanted_s", "until_s"), [(10.0, 20.0), (60.0, 120.0), (7200.0, 7260.0)])
+def test_who_learns_for_hours_has_a_quarantine_soon_after(wanted_s: float, until_s: float) -> None:
+    def is_learning(num_frames: float) -> bool:
+        normality = Normality.empty(GRID)
+        normality.field("frames")[...] = num_frames
+        return INITIAL.is_learning(replace(counting_bank(), normality=normality), wanted_s)
+
+    assert (is_learning(until_s - 1), is_learning(until_s)) == (True, False)
+
+
 def test_no_count_is_changed_unnoticed() -> None:
     header, value = wire(replace(counting_bank(), normality=counts(7)))
     forged = bytearray(value)
