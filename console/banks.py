@@ -20,6 +20,7 @@ class Version:
 
     Attributes:
         entry: its line in the audit log; None where the announcement had none that can be read.
+        learn_s: seconds of normal video that its cameras are to be learned from; None = as the setting says.
     """
 
     bank_id: str
@@ -28,6 +29,12 @@ class Version:
     digest: str
     committed_at: datetime
     entry: AuditEntry | None
+    learn_s: float | None = None
+
+    @property
+    def age_order(self) -> tuple[int, str, int]:
+        """Sorts the versions of one bank from oldest to newest."""
+        return (*epoch_order(self.epoch), self.version)
 
 
 class BankBook:
@@ -70,11 +77,16 @@ class BankBook:
     def versions(self, bank_id: str) -> list[Version]:
         """Of one bank, newest first."""
         found = list(self._banks[bank_id].values()) if bank_id in self._banks else []
-        return sorted(found, key=lambda one: (epoch_order(one.epoch), one.version), reverse=True)
+        return sorted(found, key=lambda one: one.age_order, reverse=True)
 
     def known_frames(self, bank_id: str) -> float | None:
         """Frames that the newest version has counted as normal; None where it counts none, or is not known."""
         return self._known_frames.get(bank_id)
+
+    def learn_s(self, bank_id: str) -> float | None:
+        """How long its cameras are to be learned, by the newest version; None where the setting holds."""
+        newest = max(self._banks.get(bank_id, {}).values(), key=lambda one: one.age_order, default=None)
+        return None if newest is None else newest.learn_s
 
     def _count(self, header: BankHeader, value: bytes) -> None:
         try:
@@ -91,7 +103,8 @@ def version_of(header: BankHeader) -> Version:
         entry = AuditEntry.from_json(header.audit)
     except DamagedError:
         entry = None
-    return Version(header.bank_id, header.version, header.epoch, header.digest, header.committed_at, entry)
+    named = header.bank_id, header.version, header.epoch, header.digest
+    return Version(*named, header.committed_at, entry, header.learn_s)
 
 
 def _key(bank_id: str, name: tuple[str, int]) -> str:

@@ -38,7 +38,7 @@ class Bounds:
     """How much is kept, the oldest going first; and what is expected where no message says it.
 
     Attributes:
-        learn_s: normal video that a camera's memory must rest on.
+        learn_s: normal video that a camera's memory must rest on, where its bank has no number of its own.
         wanted_per_day: false alarms a day and camera.
     """
 
@@ -363,10 +363,12 @@ class Board:
     def _learning(self, facts: CameraFacts) -> Learning | None:
         if facts.score is None or facts.score.memory_state != "learning":
             return None
-        frames, fps = self._banks.known_frames(facts.score.bank_id), facts.capture_fps()
+        bank_id, fps = facts.score.bank_id, facts.capture_fps()
+        frames, own_s = self._banks.known_frames(bank_id), self._banks.learn_s(bank_id)
         if frames is None or not fps:
             return None
-        return Learning(min(frames / fps, self.bounds.learn_s), self.bounds.learn_s)
+        wanted_s = self.bounds.learn_s if own_s is None else own_s
+        return Learning(min(frames / fps, wanted_s), wanted_s)
 
 
 def _unusual(camera: CameraCard, events: Sequence[EventCard], now: datetime) -> Unusual:

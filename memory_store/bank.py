@@ -45,6 +45,11 @@ class Bank:
         frozen: whether updates were switched off when it was read.
         normality: what has been normal here, as counts; None where the bundle judges without.
         exemplars: what operators said of events, sorted by event.
+        learn_s: seconds of normal video that this bank's cameras are to be learned from before events open, as an
+            operator said; None = the setting ``memory.learn_s`` holds. It goes where the counts go, which it says the
+            worth of: to the next version, to the archive and back, into a fork and a file; a rollback brings back
+            that of its version. It is no content: an older Engram reads such a bank, learns by its setting, and leaves
+            it out of the versions that it writes. The log vouches for it.
         digest: of all content, see ``schemas.codec``, computed here unless ``known_digest`` says it: who has just
             compared the bytes with it needs no second look.
         items_digest: of the items alone; proposals are computed against these.
@@ -59,6 +64,7 @@ class Bank:
     frozen: bool = False
     normality: Normality | None = None
     exemplars: tuple[Exemplar, ...] = ()
+    learn_s: float | None = None
     digest: str = field(init=False)
     items_digest: str = field(init=False)
     known_digest: InitVar[str | None] = None
@@ -89,8 +95,12 @@ class Bank:
         """Sorts the versions of one bank from oldest to newest, across restores."""
         return (*epoch_order(self.epoch), self.version)
 
+    def wanted_s(self, learn_s: float) -> float:
+        """Seconds of normal video that are wanted of its cameras, where the setting says ``learn_s``."""
+        return learn_s if self.learn_s is None else self.learn_s
+
     def followed_by(self, items_MC: Float32, committed_at: datetime, normality: Normality | None = None) -> "Bank":
-        """The next version in the same epoch; with the same counts if none are given, and the same exemplars."""
+        """The next version in the same epoch; with the same counts if none are given, and all else as it was."""
         after = replace(self, version=self.version + 1, items_MC=items_MC, committed_at=committed_at, frozen=False)
         return after if normality is None else replace(after, normality=normality)
 
@@ -138,6 +148,7 @@ class AuditEntry:
         previous_digest: of the content before; None if there was none.
         committed_at: UTC.
         previous_entry: ``digest()`` of the entry before, ``GENESIS`` for the first.
+        learn_s: of the version, see ``Bank``; its digest says nothing of it.
     """
 
     change: Change
@@ -147,6 +158,7 @@ class AuditEntry:
     previous_digest: str | None
     committed_at: datetime
     previous_entry: str
+    learn_s: float | None = None
 
     @property
     def writes_items(self) -> bool:
@@ -159,6 +171,8 @@ class AuditEntry:
         content["cameras"] = [list(pair) for pair in self.change.cameras]
         if self.change.taken is not None:  # what was written without keeps its digest
             content["taken"] = self.change.taken.to_json()
+        if self.learn_s is not None:
+            content["learn_s"] = self.learn_s
         content["committed_at"] = self.committed_at.astimezone(timezone.utc).isoformat()
         return content | {name: getattr(self, name) for name in _ENTRY_FIELDS}
 
@@ -174,8 +188,10 @@ class AuditEntry:
             cameras = tuple((str(camera), int(frames)) for camera, frames in content["cameras"])
             taken = Taken.from_json(content["taken"]) if "taken" in content else None
             at = datetime.fromisoformat(content["committed_at"])
+            learn_s = float(content["learn_s"]) if "learn_s" in content else None
             rest = {name: content[name] for name in _ENTRY_FIELDS}
-            return cls(change=replace(change, cameras=cameras, taken=taken), committed_at=at, **rest)
+            whole = replace(change, cameras=cameras, taken=taken)
+            return cls(change=whole, committed_at=at, learn_s=learn_s, **rest)
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedError(
                 f"an audit entry must have all its fields, {error!r} is wrong; got {content!r:.200}"
@@ -211,7 +227,8 @@ _ENTRY_FIELDS = ("version", "epoch", "digest", "previous_digest", "previous_entr
 def entry_for(bank: Bank, change: Change, previous_digest: str | None, previous_entry: str | None) -> AuditEntry:
     """The log entry of writing ``bank`` after the entry with digest ``previous_entry``."""
     head = previous_entry or GENESIS
-    return AuditEntry(change, bank.version, bank.epoch, bank.digest, previous_digest, bank.committed_at, head)
+    written = bank.version, bank.epoch, bank.digest
+    return AuditEntry(change, *written, previous_digest, bank.committed_at, head, bank.learn_s)
 
 
 def mark_for(header: BankHeader, change: Change, at: datetime, previous_entry: str) -> AuditEntry:
@@ -268,6 +285,7 @@ def to_wire(bank: Bank, entry: AuditEntry) -> tuple[BankHeader, bytes]:
         audit=entry.to_json(),
         normality=of,
         exemplar_bytes=len(exemplars),
+        learn_s=bank.learn_s,
     )
     return header, encode_items(bank.items_MC) + counts + exemplars
 
@@ -283,6 +301,7 @@ def from_wire(header: BankHeader, value: bytes | None, frozen: bool = False) -> 
     written_at, bundle, exemplars = header.committed_at, header.bundle_digest, from_bytes(said)
     return Bank(
         *(header.bank_id, header.version, header.epoch, bundle, items_MC, written_at, frozen, normality, exemplars),
+        learn_s=header.learn_s,
         known_digest=header.digest,
     )
 

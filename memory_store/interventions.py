@@ -14,6 +14,7 @@ from memory_store.coordinator.guards import distance_moved
 from memory_store.normality import Normality
 from memory_store.store import KEPT_ENTRIES, BankReader, BankStore, RestoreRequest, checked_id
 from schemas.errors import FatalError, SettingsError, StaleVersionError
+from schemas.messages import MAX_LEARN_S
 
 ATTEMPTS = 10
 """At putting a bank in the place of another: as many commits may come between."""
@@ -63,7 +64,7 @@ def newest_of(store: BankReader, bank_id: str) -> Bank:
     found = store.read(bank_id)
     if found is None:
         known = list(store.list_banks())
-        raise FatalError(f"bank '{bank_id}' must exist, the store has {known}; see 'engram bank list'")
+        raise FatalError(f"bank '{bank_id}' must exist, the store has {known}; 'engram bank create' makes one")
     return found
 
 
@@ -87,7 +88,7 @@ def kept_version(store: BankReader, newest: Bank, version: int | None) -> Bank:
 
 
 def roll_back(store: BankStore, bank_id: str, version: int, by: Signature) -> Bank:
-    """Write one more version with the items of version ``version``.
+    """Write one more version with the items of version ``version``, its counts, and how long it was to learn.
 
     Versions of earlier epochs are taken as well: each rollback begins one, and the next must be able to go past it.
 
@@ -97,32 +98,59 @@ def roll_back(store: BankStore, bank_id: str, version: int, by: Signature) -> Ba
     """
     newest = newest_of(store, bank_id)
     source = kept_version(store, newest, version)
-    if source.digest == newest.digest:
+    if (source.digest, source.learn_s) == (newest.digest, newest.learn_s):
         text = f"a rollback must change the items, bank '{bank_id}' v{newest.version} has those of v{version} already"
         raise FatalError(f"{text}; see 'engram bank log {bank_id}'")
     change = by.change("rollback", f"to v{version}", _anchor_distance(store, source))
     return replace_items(store, bank_id, source, change, by.at)
 
 
-def learn_anew(store: BankStore, bank_id: str, by: Signature) -> Bank:
+def learn_anew(store: BankStore, bank_id: str, by: Signature, learn_s: float | None = None) -> Bank:
     """Write one more version that has counted nothing yet: the way out where a scene has changed for good.
 
     Items stay: they are of the bundle, not of the scene. What operators said was of the old scene, on a scale that its
-    counts made.
+    counts made. A bank that has counted nothing yet has nothing to forget: it is only told how long to learn.
+
+    Args:
+        store: where.
+        bank_id: of the bank.
+        by: who, why, when.
+        learn_s: seconds of normal video that its cameras are to be learned from, see ``Bank``; None = as the setting
+            says.
 
     Raises:
-        FatalError: see ``newest_of``; or the bank does not count, or has counted nothing yet.
+        SettingsError: ``learn_s`` is no time that a camera can learn for.
+        FatalError: see ``newest_of``; or the bank does not count, or nothing would change.
         StaleVersionError: the bank kept moving.
     """
+    if learn_s is not None and not 0 < learn_s <= MAX_LEARN_S:
+        text = f"a camera must learn for more than nothing and at most {_lasting(MAX_LEARN_S)}"
+        raise SettingsError(f"{text}, got {learn_s:g} s; as in --for 10m")
     newest = newest_of(store, bank_id)
     if newest.normality is None:
         text = f"to learn anew a bank must count what is normal, the bundle of '{bank_id}' has no memory of that"
         raise FatalError(f"{text}; train or calibrate one (engram train, engram calibrate)")
-    if newest.normality.num_frames == 0:
-        raise FatalError(f"bank '{bank_id}' has counted nothing yet; is its camera running?")
-    source = replace(newest, normality=Normality.empty(newest.normality.grid), exemplars=())
-    change = by.change("learn", f"forgets {newest.normality.num_frames:.0f} frames", _anchor_distance(store, newest))
+    frames = newest.normality.num_frames
+    if frames == 0 and learn_s == newest.learn_s:
+        already = "" if learn_s is None else f" and learns for {_lasting(learn_s)} already"
+        raise FatalError(f"bank '{bank_id}' has counted nothing yet{already}; is its camera running?")
+    source, said = replace(newest, learn_s=learn_s), list[str]()
+    if frames:
+        source = replace(source, normality=Normality.empty(newest.normality.grid), exemplars=())
+        said.append(f"forgets {frames:.0f} frames")
+    if learn_s is not None:
+        said.append(f"learns for {_lasting(learn_s)}")
+    elif newest.learn_s is not None:
+        said.append("learns for as long as memory.learn_s says")
+    change = by.change("learn", ", ".join(said), _anchor_distance(store, newest))
     return replace_items(store, bank_id, source, change, by.at)
+
+
+def _lasting(seconds: float) -> str:
+    """A length of time in the largest unit that it is whole in."""
+    units = (("d", 86_400), ("h", 3600), ("min", 60))
+    unit, size = next((one for one in units if seconds % one[1] == 0), ("s", 1))
+    return f"{seconds / size:g} {unit}"
 
 
 def fork(store: BankStore, source: Bank, bank_id: str, by: Signature) -> Bank:
@@ -156,7 +184,7 @@ def replace_items(store: BankStore, bank_id: str, source: Bank, change: Change, 
     Args:
         store: where.
         bank_id: of the bank that is changed.
-        source: whose items; neither its version nor its epoch is believed.
+        source: whose items, counts and time to learn; neither its version nor its epoch is believed.
         change: what the log will say; how far the items move is put in here.
         at: now, UTC.
 
@@ -177,6 +205,7 @@ def replace_items(store: BankStore, bank_id: str, source: Bank, change: Change, 
             items_MC=source.items_MC,
             normality=source.normality,
             exemplars=source.exemplars,
+            learn_s=source.learn_s,
             committed_at=at,
         )
         change = replace(change, moved=distance_moved(newest.items_MC, source.items_MC))

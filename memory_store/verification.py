@@ -109,7 +109,7 @@ def _faults_of_version(store: BankReader, bank_id: str, version: int, written: M
     if bank is None or entry is None:  # taken out meanwhile; or older than what is left of the log
         return []
     if (bank.version, bank.epoch, bank.digest) == (version, entry.epoch, entry.digest):
-        return []
+        return _faults_of_learning(bank, entry)
     return [f"v{version} has items {bank.digest[:SHORT]}, its entry ({_told(entry)}) says {entry.digest[:SHORT]}"]
 
 
@@ -118,9 +118,17 @@ def _faults_of_newest(newest: Bank, entries: Sequence[AuditEntry], versions: Seq
     entry = entry_of(newest, entries)
     if entry is None or entry.digest != newest.digest:
         faults.append(f"no entry wrote the newest version, v{newest.version} with items {newest.digest[:SHORT]}")
+    else:
+        faults += _faults_of_learning(newest, entry)
     if newest.version not in versions:
         faults.append(f"the newest version, v{newest.version}, is not among those kept")
     return faults
+
+
+def _faults_of_learning(bank: Bank, entry: AuditEntry) -> list[str]:
+    if bank.learn_s == entry.learn_s:
+        return []
+    return [f"v{bank.version} learns for {bank.learn_s} s, its entry ({_told(entry)}) says {entry.learn_s} s"]
 
 
 def _faults_of_state(newest: Bank, entries: Sequence[AuditEntry], is_from_start: bool) -> list[str]:

@@ -23,8 +23,9 @@ _log = logging.getLogger(__name__)
 
 MAX_COPIES = 1024
 """Banks may be named after cameras, and anybody can make up a camera; those not asked for longest go."""
-LEARNING_SLACK = 2.0
-"""Learning takes longer than the video it wants, by what versions take to be written and read."""
+LEARNING_SLACK, LEARNING_SLACK_S = 2.0, 60.0
+"""Learning takes longer than the video it wants, by what versions take to be written and read: as long again, and no
+longer than this, since rounds have no quarantine meanwhile."""
 INITIAL_EPOCH = "initial"
 """Epoch of a bank that no store has seen yet."""
 
@@ -69,10 +70,15 @@ class InitialBank:
         return cls(digest, items_MC, places, grid, calibration.fps, stands_for)
 
     def is_learning(self, bank: Bank, learn_s: float) -> bool:
-        """Whether a bank is still making the acquaintance of its camera, so that no events open (about)."""
+        """Whether a bank is still making the acquaintance of its camera, so that no events open (about).
+
+        ``learn_s`` is the setting, which holds where the bank has no number of its own.
+        """
         if bank.normality is None:
             return False
-        return bank.normality.num_frames + self.parent_frames < LEARNING_SLACK * learn_s * self.fps
+        wanted_s = bank.wanted_s(learn_s)
+        longest_s = min(LEARNING_SLACK * wanted_s, wanted_s + LEARNING_SLACK_S)
+        return bank.normality.num_frames + self.parent_frames < longest_s * self.fps
 
     @property
     def is_empty(self) -> bool:

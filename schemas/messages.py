@@ -39,6 +39,9 @@ Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 """As far as JSON's numbers are whole in every language."""
 
+MAX_LEARN_S = 7 * 86_400.0
+"""Longest that a camera can be asked to learn, in seconds of video: a week has seen every hour of every day."""
+
 EARLIEST = datetime(1970, 1, 1, tzinfo=timezone.utc)
 LATEST = datetime(2200, 1, 1, tzinfo=timezone.utc)
 """Times are added to and subtracted from, so they keep away from the ends of what Python can count."""
@@ -461,7 +464,7 @@ class ProposalHeader(Message):
 class BankHeader(Message):
     """Header of one committed bank version; the value holds items, float32 (M, C), counts of normality, exemplars."""
 
-    minor: ClassVar[int] = 2
+    minor: ClassVar[int] = 3
     schema_version: Literal[1] = 1
     bank_id: Id
     version: Count
@@ -476,6 +479,13 @@ class BankHeader(Message):
     )
     exemplar_bytes: Count = Field(
         default=0, description="at the end of the value: what operators said of events, JSON; since 1.2"
+    )
+    learn_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=MAX_LEARN_S,
+        description="normal video that its cameras' memory must rest on, seconds; null = what memory.learn_s says;"
+        " since 1.3",
     )
     committed_at: UtcTime
     audit: dict[str, Any] = Field(default_factory=dict, description="the audit entry of this commit")

@@ -5,7 +5,7 @@ number of workers changes a result.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -17,8 +17,7 @@ from inference.rarity import trust
 from inference.recognition import LEARNING
 from inference.scoring import FrameMeasures, LiveScore
 from inference.standard import Look, Stage, Standard, Standards
-from memory_store.exemplar import Exemplar
-from memory_store.normality import Normality
+from memory_store.bank import Bank
 from messaging.dead_letters import dead_letter
 from messaging.ports import Delivery, OutRecord
 from messaging.tracing import context_of, state_of
@@ -26,7 +25,7 @@ from schemas.codec import EVENT_HEADERS, encode_message
 from schemas.errors import BadMessageError
 from schemas.messages import AnomalyEvent, EndReason, FrameHeader, FrameScore, HeatMap, Peak, RecognitionState
 from workers import trouble
-from workers.camera import Camera
+from workers.camera import Camera, Lesson
 from workers.events import Scene, event_message
 from workers.options import WorkerOptions
 from workers.output import Output, Tally
@@ -58,12 +57,20 @@ NOTHING_SEEN = Sight(HeatMap(rows=0, columns=0, values=(), scale="common"))
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One clip's result, and what it was computed from; ``traceparent``, ``tracestate``: of the frame's record."""
+    """One clip's result, and what it was computed from.
+
+    Attributes:
+        wanted_s: seconds of normal video that the bank's cameras are to be learned from.
+        epoch: of the bank; None = not known.
+        traceparent, tracestate: of the frame's record.
+    """
 
     header: FrameHeader
     result: ClipResult
     bank: BankRef
     standard: Standard
+    wanted_s: float
+    epoch: str | None
     traceparent: str | None
     tracestate: str | None
 
@@ -91,8 +98,7 @@ class Assessor:
         result: ClipResult | None,
         bank: BankRef | None,
         output: Output,
-        counted: Normality | None = None,
-        said: Sequence[Exemplar] = (),
+        memory: Bank | None = None,
     ) -> None:
         """Take one admitted record to its end.
 
@@ -101,8 +107,7 @@ class Assessor:
             result: what the network measured on the clip.
             bank: the bank version that was read.
             output: where records, states and counts go.
-            counted: what the bank has counted; None if it does not count.
-            said: what operators have told the bank.
+            memory: that version: what it has counted, what operators have told it; None = nothing is known of it.
         """
         tally = Tally(received=1)
         match admitted:
@@ -123,10 +128,7 @@ class Assessor:
                 assert bank is not None, "a clip needs a bank"
                 assert result is not None, "a clip needs a result"
                 self._enter(camera, header, output)
-                standard = self.standards.of(bank.digest, counted, said, camera.camera_id)
-                traceparent = context_of(admitted.delivery)
-                tracestate = None if traceparent is None else state_of(admitted.delivery)
-                found = Finding(header, result, bank, standard, traceparent, tracestate)
+                found = self._found(admitted, result, bank, memory)
                 self._judge(admitted, self._as_known(camera, found), tally, output)
         output.claims.add(admitted.delivery.claim)
         output.note_arrival(admitted.delivery.record.timestamp_ms)
@@ -150,6 +152,16 @@ class Assessor:
             output.records.append(proposal_record(camera.draft, camera.camera_id, self.bundle.digest, topic))
             output.tally.proposals["published"] += 1
             camera.draft = None
+
+    def _found(self, clip: Clip, result: ClipResult, bank: BankRef, memory: Bank | None) -> Finding:
+        counted, said = (None, ()) if memory is None else (memory.normality, memory.exemplars)
+        learn_s, epoch = self.options.learn_s, None
+        if memory is not None:
+            learn_s, epoch = memory.wanted_s(learn_s), memory.epoch
+        standard = self.standards.of(bank.digest, counted, said, clip.camera.camera_id)
+        traceparent = context_of(clip.delivery)
+        tracestate = None if traceparent is None else state_of(clip.delivery)
+        return Finding(clip.header, result, bank, standard, learn_s, epoch, traceparent, tracestate)
 
     def _enter(self, camera: Camera, header: FrameHeader, output: Output) -> None:
         """A record that is new: what was going on ends if this belongs to another session or to another time."""
@@ -195,6 +207,7 @@ class Assessor:
         output.captured.append(found.header.captured_at)
         output.num_learning += found.bank.memory_state == "learning"
         camera.standard = found.standard
+        camera.wanted_s = None if self.standards.grid is None else found.wanted_s
         self._recognise(camera, found)
         irregularity = found.standard.look(found.result)
         live = found.standard.score(irregularity.measures, camera.smoothing)
@@ -249,29 +262,34 @@ class Assessor:
     def _as_known(self, camera: Camera, found: Finding) -> Finding:
         """``learning`` while the bank has seen too little of the camera to judge it by, and may still see more.
 
-        Where nothing is learned though it should be (no coordinator runs) the camera is judged all the same.
+        Where nothing is learned though it should be (no coordinator runs) the camera is judged all the same. A bank
+        that is to learn anew has a new epoch, and is waited for anew.
         """
-        options, at = self.options, found.header.captured_at
-        learns = options.updates and found.bank.memory_state in ("live", "initial")
-        if not learns or self.standards.grid is None or found.standard.stage(options.learn_s) is Stage.KNOWN:
+        at = found.header.captured_at
+        learns = self.options.updates and found.bank.memory_state in ("live", "initial")
+        if not learns or self.standards.grid is None:
             return found
-        camera.learning_since = camera.learning_since or at
-        if at - camera.learning_since > timedelta(seconds=LEARNING_PATIENCE * options.learn_s):
-            self._warn_of_no_learning(camera, found)
+        if found.standard.stage(found.wanted_s) is Stage.KNOWN:
+            camera.lesson = None
+            return found
+        if camera.lesson is None or camera.lesson.epoch != found.epoch:
+            camera.lesson = Lesson(found.epoch, at)
+        if at - camera.lesson.began_at > timedelta(seconds=LEARNING_PATIENCE * found.wanted_s):
+            self._warn_of_no_learning(camera, camera.lesson, found)
             return found
         return replace(found, bank=replace(found.bank, memory_state="learning"))
 
-    def _warn_of_no_learning(self, camera: Camera, found: Finding) -> None:
-        if camera.is_told_of_no_learning:
+    def _warn_of_no_learning(self, camera: Camera, lesson: Lesson, found: Finding) -> None:
+        if lesson.is_in_vain:
             return
-        camera.is_told_of_no_learning = True
+        camera.lesson = replace(lesson, is_in_vain=True)
         log.warning(
             "camera %s: bank %s knows %.0f s of the %.0f s it should learn, and learns no more: does a coordinator run"
             " (engram coordinate)? The camera is judged by what there is",
             camera.camera_id,
             found.bank.bank_id,
             found.standard.seconds_seen,
-            self.options.learn_s,
+            found.wanted_s,
         )
 
     def _look(self, camera: Camera, found: Finding, irregularity: Irregularity, live: LiveScore) -> Look | None:
@@ -281,9 +299,8 @@ class Assessor:
         level, by = live.smoothing.level, found.standard
         is_calm = camera.happening is None and camera.teaches and irregularity.teaches
         camera.block, peak = block_after(camera.block, found.header, level, is_calm)
-        return Look(
-            found.result, irregularity.measures, level, peak, trust(by.seconds_seen), by.stage(self.options.learn_s)
-        )
+        stage = by.stage(found.wanted_s)
+        return Look(found.result, irregularity.measures, level, peak, trust(by.seconds_seen), stage)
 
     def _untaught(self, camera: Camera, found: Finding, irregularity: Irregularity) -> str | None:
         """Why the memory learns nothing from a frame; None = it does."""

@@ -82,6 +82,21 @@ class CameraState:
     schema_version: Literal[1] = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A bank's learning of its camera, as the camera's worker sees it.
+
+    Attributes:
+        epoch: of the bank; None = not known.
+        began_at: capture time of the first frame that it knew too little for.
+        is_in_vain: whether it was said that it learns nothing.
+    """
+
+    epoch: str | None
+    began_at: datetime
+    is_in_vain: bool = False
+
+
 @dataclass(slots=True)
 class Camera:
     """One camera under one claim.
@@ -95,9 +110,9 @@ class Camera:
         twin_told_at_s: when it was last said that two send under its name.
         rate: at which its frames come.
         block: highest level in the present block of time; one that changes hands is not counted.
-        learning_since: capture time of the first frame that its bank knew too little for.
-        is_told_of_no_learning: whether it was said that its bank learns nothing.
+        lesson: while its bank knows too little to judge it by; None = it is known, or nothing is learned.
         standard: what its newest frame was judged by.
+        wanted_s: normal video that this is to rest on, in seconds; None where nothing is learned.
         view: what its producer makes of the newest picture; None = nothing.
     """
 
@@ -119,9 +134,9 @@ class Camera:
     twin_told_at_s: float = float("-inf")
     rate: Rate | None = None
     block: Block | None = None
-    learning_since: datetime | None = None
-    is_told_of_no_learning: bool = False
+    lesson: Lesson | None = None
     standard: Standard | None = None
+    wanted_s: float | None = None
     view: ViewState | None = None
 
     @property
@@ -178,6 +193,7 @@ class CameraView:
         counts: scored, warming and skipped frames, and dead letters, whoever handled them.
         event_since: when its open event began, by its frames; None = none is open.
         known_s: normal video that it is judged by, in seconds; None before its first score.
+        wanted_s: normal video that it is to be judged by; None before its first score, and where nothing is learned.
     """
 
     camera_id: str
@@ -188,6 +204,7 @@ class CameraView:
     is_silent: bool
     event_since: datetime | None
     known_s: float | None
+    wanted_s: float | None = None
 
 
 def view_of(camera: Camera, partition: int) -> CameraView:
@@ -203,6 +220,7 @@ def view_of(camera: Camera, partition: int) -> CameraView:
         camera.is_silent,
         happening.started_at if happening is not None and happening.is_open else None,
         None if camera.standard is None else camera.standard.seconds_seen,
+        camera.wanted_s,
     )
 
 

@@ -60,7 +60,8 @@ class WorkerOptions:
         max_batch, max_wait_s: a micro-batch goes to the network when it is full or this old.
         commit_interval_s: how often output and progress are made durable together.
         proposal_interval_s: capture time that one contribution to the memory spans.
-        learn_s: a camera whose bank rests on less normal video than this is not judged yet, so no event opens.
+        learn_s: a camera whose bank rests on less normal video than this is not judged yet, so no event opens; a bank
+            may have a number of its own.
         max_staleness_s: skip frames captured longer ago (live use); None = take every frame.
         camera_timeout_s: a camera silent for so long is lost: its event ends, its window starts anew.
         camera_forget_s: a camera silent for so long is forgotten, with its counts.

@@ -291,8 +291,8 @@ class Worker:
             for record, bank in zip(admitted, banks, strict=True):
                 self._watch_sender(record, now_s)
                 result = next(results) if isinstance(record, Clip) else None
-                counted, said = (bank.bank.normality, bank.bank.exemplars) if bank else (None, ())
-                self._assessor.assess(record, result, _ref(bank), self._output, counted, said)
+                memory = bank.bank if bank else None
+                self._assessor.assess(record, result, _ref(bank), self._output, memory)
 
     def _stage(self, name: str, records: Iterable[Admitted]) -> AbstractContextManager[None]:
         """What all of ``records`` go through together."""

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from bundles.calibration import Calibration
 from memory_store.coordinator.options import CAMERA, ChangeLimits, CoordinatorOptions, RoundRules
+from schemas.errors import SettingsError
 from schemas.settings import CoordinatorSettings, WatchSettings, WorkerSettings
 from schemas.settings.cameras import events_of
 from schemas.settings.connections import KafkaSection
@@ -34,6 +35,19 @@ def with_banks_for(settings: S, calibration: Calibration) -> S:
     if calibration.memory is None or "bank_id" in settings.memory.model_fields_set:
         return settings
     return settings.model_copy(update={"memory": settings.memory.model_copy(update={"bank_id": CAMERA})})
+
+
+def bank_of(settings: CoordinatorSettings, camera_id: str) -> str:
+    """Name of the bank that is this camera's alone, as ``with_banks_for`` would have it of a bundle that remembers.
+
+    Raises:
+        SettingsError: the settings name one bank for all.
+    """
+    given = settings.memory.bank_id if "bank_id" in settings.memory.model_fields_set else CAMERA
+    if CAMERA not in given:
+        text = f"--camera must name a camera with a bank of its own, by memory.bank_id all share '{given}'"
+        raise SettingsError(f"{text}; name the bank, if all of them are meant")
+    return given.format(camera_id=camera_id)
 
 
 def coordinator_options(settings: CoordinatorSettings | WatchSettings) -> CoordinatorOptions:

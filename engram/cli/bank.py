@@ -65,6 +65,8 @@ def show(
 ) -> None:
     """Show the newest version of a bank.
 
+    Its cameras are learned from wanted_s seconds of normal video: its own learn_s, or memory.learn_s if it has none.
+
     Example: engram bank show lobby
 
     With a picture of what it has counted as normal: engram bank show lobby --plot lobby.png
@@ -75,7 +77,8 @@ def show(
         known = banks.list_banks() if found is None else ()
     if found is None:
         raise FatalError(f"bank '{bank}' must exist, the store has {list(known)}; 'engram coordinate' creates it")
-    print_bank(found, output)
+    wanted_s = found.wanted_s(settings.memory.learn_s)
+    print_bank(found, output, **({} if found.normality is None else {"wanted_s": wanted_s}))
     if plot is not None:
         from engram.cli.bank_picture import draw_normality  # noqa: PLC0415 - needs an extra
 

@@ -20,7 +20,6 @@ from engram.cli.output import Output, OutputOption, print_json_line, print_table
 from memory_store.bank import AuditEntry, Bank
 from memory_store.exemplar import Exemplar
 from memory_store.interventions import MAX_AUTHOR, Signature
-from memory_store.normality import Normality
 from memory_store.store import BankStore
 from schemas.errors import SettingsError
 from schemas.messages import utc_now
@@ -54,9 +53,7 @@ class Intervention(Invocation):
         Raises:
             SettingsError: the reason, the only trace of it, says nothing.
         """
-        if not self.reason.strip():
-            raise SettingsError('--reason must say why, got nothing; as in --reason "the doors are being rebuilt"')
-        return signature(self.author, self.reason)
+        return reasoned(self.author, self.reason)
 
     def banks(self) -> AbstractContextManager[BankStore]:
         """The store, for as long as it is used."""
@@ -72,6 +69,17 @@ def signature(author: str | None, reason: str = "") -> Signature:
     return Signature(user_at_host() if author is None else author, reason, utc_now())
 
 
+def reasoned(author: str | None, reason: str) -> Signature:
+    """As ``signature``, where the reason is the only trace of why.
+
+    Raises:
+        SettingsError: it says nothing, or cannot stand in a log.
+    """
+    if not reason.strip():
+        raise SettingsError('--reason must say why, got nothing; as in --reason "the doors are being rebuilt"')
+    return signature(author, reason)
+
+
 def facts(bank: Bank) -> dict[str, object]:
     """A bank for programs."""
     num_items, item_dim = bank.items_MC.shape
@@ -85,17 +93,21 @@ def facts(bank: Bank) -> dict[str, object]:
         "epoch": bank.epoch,
         "digest": bank.digest,
         "bundle_digest": bank.bundle_digest,
-        **_counted(bank.normality),
+        **_counted(bank),
         **_said(bank.exemplars),
     }
 
 
-def _counted(normality: Normality | None) -> dict[str, object]:
-    """What a bank has counted as normal; nothing of a bank that does not count."""
-    if normality is None:
+def _counted(bank: Bank) -> dict[str, object]:
+    """What a bank has counted as normal, and how long it is to learn (None = as the setting says).
+
+    Nothing of a bank that does not count.
+    """
+    counts = bank.normality
+    if counts is None:
         return {}
-    seen_at = None if normality.num_frames == 0 else datetime.fromtimestamp(normality.at_s, timezone.utc).isoformat()
-    return {"frames_counted": round(normality.num_frames, 1), "last_seen": seen_at}
+    seen_at = None if counts.num_frames == 0 else datetime.fromtimestamp(counts.at_s, timezone.utc).isoformat()
+    return {"frames_counted": round(counts.num_frames, 1), "last_seen": seen_at, "learn_s": bank.learn_s}
 
 
 def _said(exemplars: Sequence[Exemplar]) -> dict[str, object]:

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from consumers.durations import duration
 from engram.build.adapters import open_store
+from engram.build.options import bank_of
 from engram.cli.bank_facts import (
     EVERY_VERSION,
     AuthorOption,
@@ -19,6 +21,7 @@ from engram.cli.bank_facts import (
     facts,
     print_bank,
     print_entries,
+    reasoned,
     signature,
 )
 from engram.cli.errors import EXIT_FAULT
@@ -42,6 +45,13 @@ AnchorOption = Annotated[
 ]
 ToOption = Annotated[int, typer.Option("--to", metavar="N", min=0, help="Version whose items come back.")]
 AnyBankArgument = Annotated[str | None, typer.Argument(metavar="BANK", help="Name of the bank.")]
+CameraOption = Annotated[
+    str | None, typer.Option("--camera", help="In place of BANK: the bank that is this camera's alone.")
+]
+ForOption = Annotated[
+    str | None,
+    typer.Option("--for", help="How much normal video, as in 90s, 10m, 2h. Default: as memory.learn_s says."),
+]
 AllOption = Annotated[bool, typer.Option("--all", help="All banks of the store.")]
 MOST_ITEMS = 20
 """Rows of the table; programs get all items."""
@@ -116,18 +126,33 @@ def rollback(
         print_bank(roll_back(banks, bank, to, by), output, items_of_version=to)
 
 
-def learn(run: Intervention) -> None:
-    """Let a bank learn its camera anew, where the scene has changed for good.
+def learn(
+    run: Invocation,
+    bank: AnyBankArgument = None,
+    camera: CameraOption = None,
+    for_: ForOption = None,
+    reason: ReasonOption = "",
+    author: AuthorOption = None,
+    store: StoreOption = None,
+    output: OutputOption = "text",
+) -> None:
+    """Let a bank learn its camera anew, where the scene has changed for good; or say how long it is to learn.
 
     What it has counted is forgotten, and so are the verdicts on its events.
-    Its cameras are 'learning' again for memory.learn_s of video, in which no event opens, so see to it that what they
-    show is normal. 'engram bank rollback' brings back what was forgotten.
+    Its cameras are 'learning' again for so much video, in which no event opens, so see to it that what they show is
+    normal. 'engram bank rollback' brings back what was forgotten, and how long it was to learn before. Without --for a
+    reason must be given.
 
     Example: engram bank learn gate --reason "the fence was moved"
+
+    A camera of a place where little happens: engram bank learn --camera yard --for 2h
     """
-    by = run.by
-    with run.banks() as banks:
-        print_bank(learn_anew(banks, run.bank, by), run.output)
+    settings = run.settings(CoordinatorSettings, {"store.url": store})
+    learn_s = None if for_ is None else _seconds(for_)
+    by = reasoned(author, reason) if for_ is None else signature(author, reason)
+    name = _named(bank, camera, settings)
+    with open_store(settings.store, EVERY_VERSION) as banks:
+        print_bank(learn_anew(banks, name, by, learn_s), output)
 
 
 def freeze(run: Intervention) -> None:
@@ -184,6 +209,21 @@ def verify(
             print("the store has no banks")
     if any(one.faults for one in found):
         raise typer.Exit(EXIT_FAULT)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return duration(text).total_seconds()
+    except ValueError as error:
+        raise SettingsError(f"--for {error}") from None
+
+
+def _named(bank: str | None, camera: str | None, settings: CoordinatorSettings) -> str:
+    if bank is not None and camera is None:
+        return bank
+    if camera is not None and bank is None:
+        return bank_of(settings, camera)
+    raise SettingsError("either a bank or --camera must be given; as in 'engram bank learn gate --for 10m'")
 
 
 def _anchor(bundle: Path, newest: Bank) -> Float32:

@@ -68,7 +68,7 @@ def clouds(
     standards, calibration = Standards(engine.bundle.calibration), engine.bundle.calibration
     found: dict[FrameOf, Cloud] = {}
     for clips in _batches(records, set(wanted), engine):
-        used = [banks[told[key].bank_digest] for key, _ in clips]
+        used = [banks[told[key].bank_id, told[key].bank_version] for key, _ in clips]
         results = engine.predictor.infer([clip.clip_THWC for _, clip in clips], np.stack([b.items_MC for b in used]))
         for (key, _), bank, result in zip(clips, used, results, strict=True):
             standard = standards.of(bank.digest, bank.normality)

@@ -29,6 +29,8 @@ from workers.tracker import BankRef
 CHUNK = 32
 
 FrameKey = tuple[str, str, int]
+VersionKey = tuple[str, int]
+"""Name of a bank, and number of its version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,11 @@ def recompute(
 
 class _Replay:
     def __init__(
-        self, engine: Engine, told: Mapping[FrameKey, FrameScore], banks: Mapping[str, Bank], options: WorkerOptions
+        self,
+        engine: Engine,
+        told: Mapping[FrameKey, FrameScore],
+        banks: Mapping[VersionKey, Bank],
+        options: WorkerOptions,
     ) -> None:
         self._engine = engine
         self._told = told
@@ -92,15 +98,14 @@ class _Replay:
     def _assess(self, admitted: Sequence[Admitted]) -> None:
         refs = [self._ref(record) for record in admitted]
         full = [(record, ref) for record, ref in zip(admitted, refs, strict=True) if ref and isinstance(record, Clip)]
-        items = [self._banks[ref.digest].items_MC for _, ref in full]
+        items = [self._banks[ref.bank_id, ref.version].items_MC for _, ref in full]
         found = self._engine.predictor.infer([clip.clip_THWC for clip, _ in full], np.stack(items)) if full else []
         results = iter(found)
         for record, ref in zip(admitted, refs, strict=True):
             if ref is not None or not isinstance(record, Clip | Warming):  # what no score tells of was not scored
                 result = next(results) if isinstance(record, Clip) else None
-                bank = self._banks[ref.digest] if ref else None
-                counted, said = (bank.normality, bank.exemplars) if bank else (None, ())
-                self._assessor.assess(record, result, ref, self._output, counted, said)
+                bank = self._banks[ref.bank_id, ref.version] if ref else None
+                self._assessor.assess(record, result, ref, self._output, bank)
 
     def _ref(self, record: Admitted) -> BankRef | None:
         if not isinstance(record, Clip | Warming):
@@ -112,19 +117,19 @@ class _Replay:
         return BankRef(score.bank_id, score.bank_version, score.bank_digest, score.memory_state)
 
 
-def banks_of(told: Sequence[FrameScore], store: BankReader, engine: Engine) -> dict[str, Bank]:
-    """Every bank content that a score names, by digest.
+def banks_of(told: Sequence[FrameScore], store: BankReader, engine: Engine) -> dict[VersionKey, Bank]:
+    """Every version of a bank that a score names.
 
     Raises:
         EngramError: a version that a score names is not in the store, or has other items.
     """
     initial = InitialBank.of_bundle(engine.bundle)
-    found: dict[str, Bank] = {}
+    found: dict[VersionKey, Bank] = {}
     for bank_id, version, digest in {(score.bank_id, score.bank_version, score.bank_digest) for score in told}:
         bank = store.read_version(bank_id, version) or (initial.as_bank(bank_id) if version == 0 else None)
         if bank is None or bank.digest != digest:
             raise EngramError(f"bank '{bank_id}' v{version} must be in the store as scored with, digest {digest[:12]}")
-        found[digest] = bank
+        found[bank_id, version] = bank
     return found
 
 

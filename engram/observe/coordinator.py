@@ -175,6 +175,8 @@ class SeenCoordinator:
         }
         if bank.normality is not None:
             told["normal_frames"] = round(bank.normality.num_frames, 1)
+        if bank.learn_s is not None:
+            told["learn_s"] = bank.learn_s
         if not self._is_ours(bank):
             return told | {"bundle": bank.bundle_digest[:12]}
         drift = {

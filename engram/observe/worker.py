@@ -176,6 +176,7 @@ class SeenWorker:
                     "silent": camera.is_silent,
                     "event_open": camera.event_since is not None,
                     "known_s": camera.known_s,
+                    "wanted_s": camera.wanted_s,
                     **camera.counts,
                 }
                 for camera in cameras

@@ -91,7 +91,8 @@ class CoordinatorOptions:
         half_life_s: after so much capture time what was counted weighs half.
         clock_slack: so far ahead of our clock a frame may be captured; None = any, as in a recording that is read as
             fast as may be.
-        learn_s: seconds of normal video that are wanted of a camera; until then its rounds are short.
+        learn_s: seconds of normal video that are wanted of a camera whose bank has no number of its own; until then
+            its rounds are short.
         lease_s: a standby takes over when the leader was silent for so long.
         refresh_s: how often the store is looked at for changes made by others.
         send_timeout_s: longest wait for the broker to confirm.

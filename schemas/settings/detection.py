@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from schemas.messages import Id
+from schemas.messages import MAX_LEARN_S, Id
 from schemas.settings.connections import WireLimits
 from schemas.settings.hours import Hours, TimeZone
 from schemas.settings.section import MIB, Moment, Seconds, Section
@@ -36,7 +36,9 @@ class MemorySection(Section):
     learn_s: float = Field(
         default=60.0,
         ge=0,
-        description="normal video that a camera's bank must rest on before events open; until then it is learning",
+        le=MAX_LEARN_S,
+        description="normal video that a camera's bank must rest on before events open; until then it is learning;"
+        " 'engram bank learn BANK --for 10m' says it for one bank",
     )
     half_life_h: float = Field(
         default=168.0, gt=0, description="hours of capture time after which what was counted as normal weighs half"

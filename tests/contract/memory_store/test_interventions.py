@@ -21,10 +21,12 @@ from memory_store.interventions import (
     replace_items,
     roll_back,
 )
+from memory_store.normality import Normality
 from memory_store.store import BankStore, CommitRequest, RestoreRequest
 from memory_store.verification import verify
 from memory_store.views import BankCache, InitialBank
 from schemas.errors import FatalError, OwnershipLostError, SettingsError, StaleVersionError, TransientError
+from schemas.messages import MAX_LEARN_S
 from tests.contract.memory_store.banks import BUNDLE, KEPT, NOW, change, commit_next, first_bank, items, leased
 from tests.unit.memory_store.counted import GRID, counts
 from tests.unit.memory_store.proposals import FREEZE
@@ -77,9 +79,116 @@ def test_a_bank_that_learns_anew_keeps_its_items_and_can_be_brought_back(store: 
     assert verify(store, "yard").faults == ()
 
 
+def seen_by(store: BankStore, num_frames: int = 40, **more: object) -> Bank:
+    """Bank 'yard', which has counted so many frames."""
+    normality = counts(num_frames) if num_frames else Normality.empty(GRID)
+    yard = replace(first_bank("yard"), normality=normality, **more)  # type: ignore[arg-type]
+    return store.create(yard, change("first", "create"))
+
+
+def committed(store: BankStore, bank_id: str, num_frames: int) -> Bank:
+    """The bank after a round in which so many frames were counted."""
+    bank = newest_of(store, bank_id).followed_by(newest_of(store, bank_id).items_MC, NOW, counts(num_frames))
+    store.commit(CommitRequest(leased(store, bank_id), bank, change(f"round of {num_frames}")))
+    return newest_of(store, bank_id)
+
+
+def said_last(store: BankStore, bank_id: str = "yard") -> str:
+    return store.log(bank_id)[-1].change.reason
+
+
+def test_a_bank_learns_for_as_long_as_an_operator_says_until_the_next_word(store: BankStore) -> None:
+    seen = seen_by(store)
+    learn_anew(store, "yard", BY, 600.0)
+    found = newest_of(store, "yard")
+    assert found.normality is not None
+    assert (found.version, found.learn_s, found.normality.num_frames) == (1, 600.0, 0)
+    assert said_last(store) == "forgets 40 frames, learns for 10 min: a bad week"
+    assert store.read_if_newer(seen) != seen, "workers take note of it"
+    assert committed(store, "yard", 30).learn_s == 600.0
+    store.freeze("yard", *FREEZE)
+    assert newest_of(store, "yard").learn_s == 600.0
+    learn_anew(store, "yard", BY)
+    found = newest_of(store, "yard")
+    assert (found.version, found.learn_s, found.frozen) == (3, None, True)
+    assert said_last(store) == "forgets 30 frames, learns for as long as memory.learn_s says: a bad week"
+    kept = [store.read_version("yard", version) for version in range(4)]
+    assert [bank.learn_s for bank in kept if bank is not None] == [None, 600.0, 600.0, None]
+    assert verify(store, "yard").faults == ()
+
+
+def test_a_new_bank_is_only_told_how_long_to_learn(store: BankStore) -> None:
+    said = (exemplar([a_map((0, 0, 1, 1, 4.0), grid=GRID)]),)
+    seen = seen_by(store, 0, exemplars=said)
+    bank = learn_anew(store, "yard", BY, 90.0)
+    assert (bank.version, bank.digest, bank.learn_s, bank.exemplars) == (1, seen.digest, 90.0, said)
+    assert said_last(store) == "learns for 90 s: a bad week"
+    with pytest.raises(FatalError, match="has counted nothing yet and learns for 90 s already"):
+        learn_anew(store, "yard", BY, 90.0)
+    assert learn_anew(store, "yard", BY, 7200.0).learn_s == 7200.0
+    assert said_last(store) == "learns for 2 h: a bad week"
+    assert learn_anew(store, "yard", BY).learn_s is None
+    with pytest.raises(FatalError, match="has counted nothing yet; is its camera running"):
+        learn_anew(store, "yard", BY)
+    assert newest_of(store, "yard").version == 3
+    assert verify(store, "yard").faults == ()
+
+
+def test_a_rollback_brings_back_the_counts_and_how_long_they_were_to_be_made(store: BankStore) -> None:
+    seen = seen_by(store)
+    learn_anew(store, "yard", BY, 600.0)
+    committed(store, "yard", 30)
+    back = roll_back(store, "yard", 0, BY)
+    assert (back.digest, back.learn_s) == (seen.digest, None)
+    again = roll_back(store, "yard", 2, BY)
+    assert (again.learn_s, again.normality is not None and again.normality.num_frames) == (600.0, 30)
+    assert newest_of(store, "yard").learn_s == 600.0
+
+
+def test_a_rollback_undoes_what_was_only_said_of_the_time(store: BankStore) -> None:
+    seen_by(store, 0)
+    learn_anew(store, "yard", BY, 600.0)
+    assert roll_back(store, "yard", 0, BY).learn_s is None
+    with pytest.raises(FatalError, match="has those of v0 already"):
+        roll_back(store, "yard", 0, BY)
+    assert newest_of(store, "yard").version == 2
+
+
+def test_the_time_goes_where_the_counts_go(store: BankStore) -> None:
+    seen_by(store)
+    learn_anew(store, "yard", BY, 600.0)
+    source = committed(store, "yard", 30)
+    fork(store, source, "gate", BY)
+    assert newest_of(store, "gate").learn_s == 600.0
+    store.create(replace(first_bank("door"), normality=counts(5), learn_s=90.0), change("made", "create"))
+    replace_items(store, "door", source, BY.change("restore", "from a file"), NOW)
+    assert newest_of(store, "door").learn_s == 600.0
+    lost = newest_of(store, "door")
+    store.restore(RestoreRequest(replace(lost, version=9, epoch=next_epoch(lost.epoch)), lost, change("r", "restore")))
+    assert newest_of(store, "door").learn_s == 600.0
+    assert [verify(store, name).faults for name in ("yard", "gate", "door")] == [()] * 3
+
+
+@pytest.mark.parametrize("wrong", [0.0, -1.0, float("nan"), float("inf"), MAX_LEARN_S + 1])
+def test_no_camera_learns_for_no_time_or_for_ever(store: BankStore, wrong: float) -> None:
+    seen_by(store)
+    with pytest.raises(SettingsError, match="must learn for more than nothing and at most 7 d"):
+        learn_anew(store, "yard", BY, wrong)
+    assert (newest_of(store, "yard").version, newest_of(store, "yard").learn_s) == (0, None)
+    assert learn_anew(store, "yard", BY, MAX_LEARN_S).learn_s == MAX_LEARN_S
+
+
+def test_a_bank_that_is_not_there_is_told_nothing(store: BankStore) -> None:
+    with pytest.raises(FatalError, match=r"'yard' must exist, the store has \[\]; 'engram bank create'"):
+        learn_anew(store, "yard", BY, 600.0)
+    assert store.read("yard") is None
+
+
 def test_a_bank_that_counts_nothing_has_nothing_to_learn_anew(store: BankStore, taught: list[Bank]) -> None:
     with pytest.raises(FatalError, match="must count what is normal"):
         learn_anew(store, "lobby", BY)
+    with pytest.raises(FatalError, match="must count what is normal"):
+        learn_anew(store, "lobby", BY, 600.0)
     assert newest_of(store, "lobby").version == taught[-1].version
 
 

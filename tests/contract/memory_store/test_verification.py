@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -179,6 +180,17 @@ def test_newest_items_that_no_entry_wrote_are_found(store: BankStore, rogue: Rog
     rogue.put_newest(planted)
     (fault,) = verify(store, "lobby").faults
     assert fault == f"no entry wrote the newest version, v3 with items {planted.digest[:12]}"
+
+
+def test_a_time_to_learn_that_nobody_signed_is_found(store: BankStore, rogue: Rogue, taught: list[Bank]) -> None:
+    rogue.put_version(replace(taught[1], learn_s=600.0))
+    (fault,) = verify(store, "lobby").faults
+    assert fault.startswith("v1 learns for 600.0 s, its entry (v1, update by c1, ")
+    assert fault.endswith("says None s")
+    rogue.put_version(taught[1])
+    rogue.put_newest(replace(taught[3], learn_s=600.0))
+    (fault,) = verify(store, "lobby").faults
+    assert fault.startswith("v3 learns for 600.0 s, its entry (v3, update by c1, ")
 
 
 def test_a_newest_version_that_is_not_kept_is_found(store: BankStore, rogue: Rogue) -> None:

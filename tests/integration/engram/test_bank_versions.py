@@ -135,7 +135,12 @@ def test_pictures_that_cannot_be_written(call_bank: Call, lobby: list[str], tmp_
         (("thaw", "lobby", "--reason", ""), "--reason must say why"),
         (("learn", "dock", "--reason", "x"), "bank 'dock' must exist"),
         (("learn", "lobby", "--reason", " "), "--reason must say why"),
+        (("learn", "lobby"), "--reason must say why"),
         (("learn", "lobby", "--reason", "x"), "must count what is normal"),
+        (("learn", "lobby", "--for", "10m"), "must count what is normal"),
+        (("learn", "lobby", "--for", "0"), "--for must be a length of time such as"),
+        (("learn", "lobby", "--for", "8d"), "at most 7 d"),
+        (("learn", "dock", "--for", "10m"), "bank 'dock' must exist"),
         (("fork", "dock", "new"), "bank 'dock' must exist"),
         (("fork", "lobby", "lobby"), "to be made a bank must not exist, 'lobby' does"),
         (("fork", "lobby", "a b"), "a bank id must match"),
@@ -159,12 +164,33 @@ def test_what_cannot_be_is_refused_in_one_line_and_changes_nothing(
     assert not Path("x.bank").exists()
 
 
+def test_a_new_camera_is_to_learn_for_two_hours_and_so_is_every_copy_of_its_bank(
+    call_bank: Call, section: StoreSection, tmp_path: Path
+) -> None:
+    assert call_bank("create", "yard", "--bundle", "anywhere").exit_code == 0
+    told = json.loads(call_bank("learn", "--camera", "yard", "--for", "2h", "-o", "json").stdout)
+    assert (told["bank_id"], told["version"], told["frames_counted"], told["learn_s"]) == ("yard", 1, 0, 7200)
+    assert call_bank("freeze", "yard", "--reason", "x").exit_code == 0
+    assert json.loads(call_bank("show", "yard", "-o", "json").stdout)["wanted_s"] == 7200
+    assert call_bank("fork", "yard", "gate").exit_code == 0
+    file = tmp_path / "yard.bank"
+    assert call_bank("export", "yard", file).exit_code == 0
+    assert call_bank("import", file, "door", "--bundle", "anywhere").exit_code == 0
+    back = json.loads(call_bank("rollback", "yard", "--to", 0, "-o", "json").stdout)
+    assert (back["version"], back["learn_s"], back["updates"]) == (2, None, "frozen")
+    assert call_bank("import", file, "--replace", "--bundle", "anywhere").exit_code == 0
+    with open_store(section) as store:
+        banks = [store.read(name) for name in ("door", "gate", "yard")]
+    assert [bank.learn_s for bank in banks if bank is not None] == [7200.0] * 3
+    assert "learns for 2 h" in call_bank("log", "yard").stdout
+    assert call_bank("verify", "--all").exit_code == 0
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ("freeze", "lobby"),
         ("thaw", "lobby"),
-        ("learn", "lobby"),
         ("rollback", "lobby"),
         ("diff", "lobby"),
         ("rollback", "lobby", "--to", "-1"),

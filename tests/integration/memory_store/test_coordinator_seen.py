@@ -1,5 +1,7 @@
 """What is seen of a coordinator: its accounts, and how the memory fares."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -78,6 +80,8 @@ def test_a_bank_of_another_bundle_has_no_drift_from_this_one(bench: Bench) -> No
     told = view._told(stranger)
     assert told["bundle"] == "f" * 12
     assert "anchor_distance" not in told
+    assert "learn_s" not in told
+    assert view._told(replace(stranger, learn_s=600.0))["learn_s"] == 600.0
 
 
 def test_a_standby_is_ready_and_shows_that_it_stands_by(bench: Bench) -> None:

@@ -8,9 +8,12 @@ import pytest
 
 from bundles.bundle import Bundle
 from engram.demo.recompute import recompute
+from engram.observe.worker import SeenWorker
 from inference.engine import engine_of
+from memory_store.bank import Change, next_epoch
 from memory_store.coordinator.coordinator import Coordinator
 from memory_store.coordinator.options import CoordinatorOptions
+from memory_store.interventions import Signature, learn_anew
 from memory_store.stores.sqlite import SqliteStore
 from memory_store.views import BankCache, InitialBank
 from messaging.inprocess.bus import InProcessBus
@@ -44,17 +47,26 @@ def highest(site: Site, begin: int, end: int) -> float:
     return max(score.anomaly_score or 0.0 for score in site.scores()[begin:end])
 
 
-@pytest.mark.parametrize("model", ["mnad-prediction", "memae"])
-def test_it_is_learned_from_its_first_minute_and_what_comes_then_is_judged(store: SqliteStore, model: str) -> None:
+@pytest.mark.parametrize(("model", "own_s"), [("mnad-prediction", None), ("memae", None), ("memae", LEARN_S)])
+def test_it_is_learned_from_its_first_minute_and_what_comes_then_is_judged(
+    store: SqliteStore, model: str, own_s: float | None
+) -> None:
+    """By the settings, or whatever these are for as long as an operator said of its bank before it came."""
+    wanted_s, rounds_s = (LEARN_S, LEARN_S) if own_s is None else (1e5, 0.0)
     bus, bundle, stop = InProcessBus(), parent_of_others(model), threading.Event()
     site, initial = Site(bus, store, bundle, TopicNames.with_prefix("")), InitialBank.of_bundle(bundle)
-    options = CoordinatorOptions("c1", site.topics, bank_id="{camera_id}", learn_s=LEARN_S)
+    if own_s is not None:
+        made = initial.as_bank("z", next_epoch(), utc_now())
+        store.create(made, Change("create", "ann", "for a new camera", "create z"))
+        learn_anew(store, "z", Signature("ann", "a quiet yard", utc_now()), own_s)
+    options = CoordinatorOptions("c1", site.topics, bank_id="{camera_id}", learn_s=rounds_s)
     coordinator = Coordinator(bus, store, initial, options)
+    engine, banks = engine_of(bundle, device="cpu", threads=1), BankCache(store, initial, refresh_s=0.02)
     worker = Worker(
         bus,
-        engine_of(bundle, device="cpu", threads=1),
-        BankCache(store, initial, refresh_s=0.02),
-        replace(site.options, bank_id="{camera_id}", learn_s=LEARN_S, on_stop="end_events"),
+        engine,
+        banks,
+        replace(site.options, bank_id="{camera_id}", learn_s=wanted_s, on_stop="end_events"),
         utc_now,
     )
     coordinating = threading.Thread(target=coordinator.run, args=(stop,))
@@ -76,19 +88,24 @@ def test_it_is_learned_from_its_first_minute_and_what_comes_then_is_judged(store
             num_learning = sent
             show(CALM[:70])
             show([*WILD, *WILD])
+            told = SeenWorker(worker, engine, banks, "w1").status()["cameras"]
         assert coordinator.settle_the_rest(DEADLINE_S)
     finally:
         stop.set()
         coordinating.join(DEADLINE_S)
         bus.close()
     assert num_learning >= LEARN_S * FPS / 2
-    assert {score.memory_state for score in site.scores()[:num_learning][:50]} <= {"initial", "learning"}
+    early = [score.memory_state for score in site.scores()[:num_learning][:50] if score.status == "scored"]
+    assert set(early) <= {"initial", "learning"}
     assert all(event.data.frames.first > num_learning - 50 for event in site.events()), "none opens while it learns"
     calm, wild = highest(site, num_learning + 35, num_learning + 70), highest(site, num_learning + 70, sent)
     assert wild > 1.5 * calm
     assert coordinator.snapshot().adds_up()
     bank = store.read("z")
     assert bank is not None and bank.normality is not None
+    assert isinstance(told, dict)
+    assert (bank.learn_s, told["z"]["wanted_s"]) == (own_s, LEARN_S)
+    assert told["z"]["known_s"] > LEARN_S
     updates = [entry.change.num_frames for entry in store.log("z")]
     assert bank.normality.num_frames == pytest.approx(sum(updates), rel=1e-3), "a week halves, minutes do not"
 

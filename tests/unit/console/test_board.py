@@ -1,18 +1,21 @@
 """What the board makes of messages: newest states, what is unusual now, filters, bounds."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from console.board import Bounds, Filter
+from console.board import Board, Bounds, Filter
 from console.cameras import CameraFacts, Learning, state_of
 from console.verdicts import verdict_of
 from consumers.verdicts import Statement
+from memory_store.bank import Bank, Change, entry_for, next_epoch, to_wire
 from schemas.cameras import CameraView, view_event
 from schemas.messages import BankHeader
 from tests.unit.console.worlds import NOW, board_at, jpeg, outcome, seen, status
 from tests.unit.consumers.samples import DIGEST, at, score
+from tests.unit.memory_store.counted import counting_bank, counts
 
 
 def ids(found: Any) -> list[str]:
@@ -186,6 +189,27 @@ def test_a_learning_camera_says_how_far_it_is() -> None:
     assert state_of(facts, Learning(37.4, 120.0), NOW)[1].startswith("37 of 120 s")
     board.take_score(score(0, memory_state="learning"), NOW)
     assert board.cameras()[0].state == "learning"
+
+
+def test_a_learning_camera_is_wanted_for_as_long_as_its_bank_says() -> None:
+    board = board_at(bounds=Bounds(learn_s=120.0))
+    board.take_status(status())
+    board.take_score(score(990, memory_state="learning", bank_id="lobby"), NOW)
+    bank = replace(counting_bank(), normality=counts(374))
+
+    def announced(bank: Bank) -> str:
+        board.take_bank(*to_wire(bank, entry_for(bank, Change("learn", "ann", "", "x"), None, None)))
+        return board.cameras()[0].why
+
+    assert announced(bank).startswith("37 of 120 s")
+    told = replace(bank, version=1, epoch=next_epoch(bank.epoch), learn_s=600.0)
+    assert announced(told).startswith("37 of 600 s")
+    assert board.cameras()[0].learning == Learning(37.4, 600.0)
+    assert announced(bank).startswith("37 of 600 s"), "what comes late is no newer for that"
+    kept = Board(Bounds(learn_s=120.0), lambda: NOW)
+    kept.restore([*board.drain().puts.values()])
+    assert [version.learn_s for version in kept.versions("lobby")] == [600.0, None]
+    assert announced(replace(told, version=2, epoch=next_epoch(told.epoch), learn_s=None)).startswith("37 of 120 s")
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,13 @@ def test_a_bank_comes_back_bit_for_bit_with_its_entry(file: Path, bank: Bank) ->
     assert read.entry == entry_for(bank, CHANGE, "a" * 64, None)
 
 
+def test_how_long_it_is_to_learn_is_in_the_file(tmp_path: Path) -> None:
+    bank = replace(counting_bank(), normality=counts(7), learn_s=600.0)
+    write_bank_file(tmp_path / "a.bank", bank, entry_for(bank, CHANGE, None, None))
+    read = read_bank_file(tmp_path / "a.bank")
+    assert (read.bank.learn_s, read.entry.learn_s) == (600.0, 600.0)
+
+
 def test_a_file_is_never_replaced(file: Path, bank: Bank) -> None:
     content = file.read_bytes()
     other = replace(bank, version=8)

@@ -1,5 +1,6 @@
 """A bank that counts what is normal: one content with its items, merged in any order, made of nothing else."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -8,7 +9,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from memory_store.bank import Change, entry_for, from_wire, to_wire
+from memory_store.bank import AuditEntry, Change, entry_for, from_wire, to_wire
 from memory_store.coordinator.guards import (
     ahead_of_time,
     empty,
@@ -22,8 +23,9 @@ from memory_store.coordinator.settling import settle
 from memory_store.normality import Grid, Normality, merge_all
 from memory_store.proposal import ItemSums
 from memory_store.views import InitialBank
+from schemas.codec import decode_message, encode_message
 from schemas.errors import BadMessageError
-from schemas.messages import ProposalHeader
+from schemas.messages import BankHeader, ProposalHeader
 from tests.unit.memory_store.counted import GRID, HOUR_S, counted_for, counting_bank, counts
 from tests.unit.memory_store.proposals import BUNDLE, NOW, a_bank, header_for, held_for
 
@@ -57,6 +59,52 @@ def test_a_bank_that_has_seen_nothing_comes_back_as_well() -> None:
     assert found.normality is not None
     assert found.normality.num_frames == 0
     assert found.normality.at_s == -np.inf
+
+
+def test_how_long_to_learn_travels_beside_the_content_and_is_none_of_it() -> None:
+    bank = replace(counting_bank(), normality=counts(7), learn_s=600.0)
+    header, value = wire(bank)
+    assert (from_wire(header, value).learn_s, bank.digest) == (600.0, replace(bank, learn_s=None).digest)
+    assert AuditEntry.from_json(header.audit).learn_s == 600.0
+    assert bank.followed_by(bank.items_MC, NOW, counts(9)).learn_s == 600.0
+    assert (bank.wanted_s(60.0), replace(bank, learn_s=None).wanted_s(60.0)) == (600.0, 60.0)
+
+
+def test_a_reader_that_does_not_know_of_it_and_a_writer_that_did_not_are_read_as_ever() -> None:
+    header, value = wire(replace(counting_bank(), normality=counts(7), learn_s=600.0))
+    told = json.loads(encode_message(header))
+    del told["learn_s"], told["audit"]["learn_s"]
+    older = decode_message(BankHeader, json.dumps(told).encode())
+    bank = from_wire(older, value)
+    assert (bank.learn_s, bank.digest, AuditEntry.from_json(older.audit).learn_s) == (None, header.digest, None)
+    without = wire(replace(bank, learn_s=None))[0].audit
+    assert "learn_s" not in without, "entries that say nothing of it keep their digest"
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 7 * 86_400 + 1, "long", "NaN", [600]])
+def test_a_time_to_learn_that_cannot_be_is_not_read(wrong: object) -> None:
+    header, _ = wire(replace(counting_bank(), learn_s=600.0))
+    told = json.loads(encode_message(header)) | {"learn_s": wrong}
+    with pytest.raises(BadMessageError, match="learn_s"):
+        decode_message(BankHeader, json.dumps(told).encode())
+
+
+def test_a_bank_is_learning_for_as_long_as_it_says_itself() -> None:
+    seen = replace(counting_bank(), normality=counts(100))
+    assert not INITIAL.is_learning(seen, 50.0)
+    assert INITIAL.is_learning(replace(seen, learn_s=600.0), 50.0)
+    assert not INITIAL.is_learning(replace(seen, learn_s=1.0), 600.0)
+    assert not INITIAL.is_learning(replace(a_bank(), learn_s=600.0), 600.0), "what counts nothing learns nothing"
+
+
+@pytest.mark.parametrize(("wanted_s", "until_s"), [(10.0, 20.0), (60.0, 120.0), (7200.0, 7260.0)])
+def test_who_learns_for_hours_has_a_quarantine_soon_after(wanted_s: float, until_s: float) -> None:
+    def is_learning(num_frames: float) -> bool:
+        normality = Normality.empty(GRID)
+        normality.field("frames")[...] = num_frames
+        return INITIAL.is_learning(replace(counting_bank(), normality=normality), wanted_s)
+
+    assert (is_learning(until_s - 1), is_learning(until_s)) == (True, False)
 
 
 def test_no_count_is_changed_unnoticed() -> None:

@@ -220,6 +220,20 @@ def test_a_store_that_forgets_under_way_is_reminded_and_a_freeze_with_it(bench: 
     assert [(mark.change.action, mark.change.author) for mark in marks] == [("freeze", "c1")] * frozen
 
 
+def test_how_long_a_bank_is_to_learn_outlives_the_store_and_what_the_coordinator_writes(bench: Bench) -> None:
+    bench.create(learn_s=600.0)
+    keeper = bench.keeper()
+    commit(bench, keeper, "a", 0.5)
+    told = decode_header(BankHeader, dict(bench.outgoing._waiting[-1].headers)[HEADER], b"lobby", "bank_id")
+    assert (told.version, told.learn_s, told.audit["learn_s"]) == (1, 600.0, 600.0)
+    archived = keeper.current("lobby")
+    bench.sql("DELETE FROM bank")
+    assert keeper.renewed("lobby").learn_s == 600.0, "from its own memory"
+    bench.sql("DELETE FROM bank")
+    assert bench.keeper({"lobby": archived}).current("lobby").learn_s == 600.0, "from the topic"
+    assert [entry.learn_s for entry in bench.store.log("lobby")] == [600.0] * 4
+
+
 def test_what_is_told_is_the_entry_that_wrote_the_items_whatever_was_noted_since(bench: Bench) -> None:
     keeper = bench.keeper()
     current = keeper.current("lobby")

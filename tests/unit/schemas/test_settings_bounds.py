@@ -51,7 +51,7 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     ),
     "tracing.sample": ([SMALL, 1], [0, 1 + SMALL]),
     "memory.bank_id": (["shared", "9", "{camera_id}", "a{camera_id}b{camera_id}"], ["", ".a", "{bank}", "a b", "a}"]),
-    "memory.learn_s": ([0, 3600], [-1]),
+    "memory.learn_s": ([0, 3600, 7 * 86_400], [-1, 7 * 86_400 + 1]),
     "memory.half_life_h": ([SMALL, 8760], [0]),
     "memory.refresh_interval_s": ([SMALL], [0]),
     "memory.max_age_s": ([SMALL], [0]),

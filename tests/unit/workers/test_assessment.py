@@ -102,7 +102,7 @@ def test_the_gate_lets_pass_what_is_below_its_threshold_only(
     of = camera()
     calibration = BUNDLE.calibration.model_copy(update={"gate_threshold": threshold, "speed_scale": None})
     judge = replace(assessor(), bundle=replace(BUNDLE, calibration=calibration))
-    found = Finding(header(0), result(regular_score), BANK, ByLine(calibration), None, None)
+    found = Finding(header(0), result(regular_score), BANK, ByLine(calibration), 60.0, None, None, None)
     untaught = judge._untaught(of, found, found.standard.look(result()))
     assert untaught == (None if passes else "gate")
 

@@ -13,6 +13,7 @@ from inference.engine import ClipResult
 from inference.formats import ClipFormat
 from inference.rarity import level_for, trust
 from inference.standard import Stage, Standards
+from memory_store.bank import Bank
 from memory_store.coordinator.guards import implausible_counts
 from memory_store.normality import Normality, merge_all
 from schemas.codec import HEADER, decode_message, decode_proposal_arrays
@@ -55,14 +56,19 @@ def play(
     counted: Normality | None,
     bank: BankRef = BANK,
     first: int = 0,
+    learn_s: float | None = None,
+    epoch: str = "e1",
 ) -> Output:
+    memory = None
     if counted is not None:
         bank = replace(bank, digest=hashlib.sha256(counted.values_N.tobytes()).hexdigest())
+        none = np.zeros((0, 0), np.float32)
+        memory = Bank(bank.bank_id, bank.version, epoch, "bb" * 32, none, START, normality=counted, learn_s=learn_s)
     output = Output()
     for index, result in enumerate(seen, first):
         told = header(index)
         clip = Clip(delivery(index, told), of, told, np.zeros((1, 3, 4, 1), np.uint8), continues=index > 0)
-        judge.assess(clip, result, bank, output, counted)
+        judge.assess(clip, result, bank, output, memory)
     return output
 
 
@@ -163,6 +169,66 @@ def test_who_waits_in_vain_for_a_coordinator_is_told_once_and_judged(
     assert states(output) == ["learning"] * 2 + ["live"] * 3
     told = [record for record in caplog.records if "does a coordinator run" in record.message]
     assert len(told) == 1
+
+
+def test_a_bank_with_a_time_of_its_own_is_learned_for_so_long(parent: Calibration) -> None:
+    judge = assessor(parent)
+    counted = learned(judge)
+    one = camera()
+    assert set(states(play(judge, one, results(5, seed=8), counted))) == {"live"}
+    assert view_of(one, 0).wanted_s == LEARN_S
+    output = play(judge, one, [*results(5, seed=8), *WILD], counted, first=5, learn_s=10 * LEARN_S)
+    assert set(states(output)) == {"learning"}
+    assert (events(output), output.num_learning, view_of(one, 0).wanted_s) == ([], 25, 10 * LEARN_S)
+    early = learned(judge, 1)
+    assert set(states(play(judge, camera(), results(5, seed=8), early))) == {"learning"}
+    assert set(states(play(judge, camera(), results(5, seed=8), early, learn_s=0.2 * LEARN_S))) == {"live"}
+
+
+def test_what_it_has_counted_by_then_is_counted_by_its_own_stages(parent: Calibration) -> None:
+    judge = assessor(parent)
+    counted = learned(judge, 1)
+
+    def num_evidence(learn_s: float | None = None) -> float:
+        told = proposals(play(judge, camera(), results(40, seed=7), counted, learn_s=learn_s))
+        return sum(float(counts.field("evidence")[:, 0].sum()) for _, counts in told)
+
+    assert num_evidence() > 0, "a third of ten seconds is known"
+    assert num_evidence(learn_s=60.0) == 0, "and not a third of sixty"
+
+
+def test_patience_is_of_the_bank_s_own_time_and_the_warning_says_it(
+    parent: Calibration, caplog: pytest.LogCaptureFixture
+) -> None:
+    judge, of = assessor(parent), camera()
+    last = round(LEARNING_PATIENCE * LEARN_S * FPS)
+    output = play(judge, of, results(2, seed=8), nothing(judge), learn_s=2 * LEARN_S)
+    output = play(judge, of, results(5, seed=8), nothing(judge), first=last - 1, learn_s=2 * LEARN_S)
+    assert states(output) == ["learning"] * 5
+    output = play(judge, of, results(5, seed=8), nothing(judge), first=2 * last - 1, learn_s=2 * LEARN_S)
+    assert states(output) == ["learning"] * 2 + ["live"] * 3
+    (told,) = [record.message for record in caplog.records if "does a coordinator run" in record.message]
+    assert "knows 2 s of the 20 s it should learn" in told
+
+
+def test_a_camera_that_was_known_for_long_learns_anew_when_its_bank_does(
+    parent: Calibration, caplog: pytest.LogCaptureFixture
+) -> None:
+    judge, of = assessor(parent), camera()
+    later = round(10 * LEARNING_PATIENCE * LEARN_S * FPS)
+    assert states(play(judge, of, results(2, seed=8), nothing(judge)))[0] == "learning"
+    assert set(states(play(judge, of, results(2, seed=8), learned(judge), first=2))) == {"live"}
+    output = play(judge, of, results(5, seed=8), nothing(judge), first=later, epoch="e2")
+    assert set(states(output)) == {"learning"}
+    assert not [record for record in caplog.records if "does a coordinator run" in record.message]
+
+
+def test_a_camera_that_was_learned_in_vain_is_waited_for_again_when_its_bank_learns_anew(parent: Calibration) -> None:
+    judge, of = assessor(parent), camera()
+    later = round(10 * LEARNING_PATIENCE * LEARN_S * FPS)
+    play(judge, of, results(2, seed=8), nothing(judge))
+    assert set(states(play(judge, of, results(2, seed=8), nothing(judge), first=later))) == {"live"}
+    assert set(states(play(judge, of, results(2, seed=8), nothing(judge), first=later + 2, epoch="e2"))) == {"learning"}
 
 
 def stages(judge: Assessor) -> list[Stage]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from inference.engine import ClipResult
 from inference.standard import Standards
+from memory_store.bank import Bank
 from memory_store.exemplar import exemplar_of
 from schemas.codec import decode_message
 from schemas.messages import AnomalyEvent, FrameScore, HeatMap
@@ -86,9 +87,11 @@ def judged(video: list[ClipResult], said: tuple[OperatorVerdict, ...] = ()) -> t
         CameraRules(EVENTS, {}),
         lambda: START,
     )
-    of, output, exemplars = camera(), Output(), tuple(exemplar_of(verdict) for verdict in said)
+    exemplars = tuple(exemplar_of(verdict) for verdict in said)
+    taught = Bank("lobby", 1, "e1", "bb" * 32, np.zeros((0, 0), np.float32), START, exemplars=exemplars)
+    of, output = camera(), Output()
     for index, result in enumerate(video):
-        judge.assess(clip(of, header(index)), result, BANK, output, None, exemplars)
+        judge.assess(clip(of, header(index)), result, BANK, output, taught)
     topics = {
         record.topic: [each for each in output.records if each.topic == record.topic] for record in output.records
     }
