@@ -8,12 +8,13 @@ import math
 from datetime import datetime, timedelta
 
 LONGEST_STEP_S = 3600.0
-"""A longer time between two frames is a damaged time stamp, no pause."""
+"""A longer time between two frames is a damaged time stamp, no pause, however slow a rate is said to be."""
 SHORTEST_STEP_S = 1e-6
 """A shorter one is lost in ``captured_at``, which counts microseconds: the stamp stands still."""
 PAUSE_FRAMES = 3.0
 """Frame times between two frames above which there was a pause, see ``workers.continuity``."""
 LEAST_PAUSE_S = 0.5
+"""Whatever the rate: cameras on a radio link deliver in bursts."""
 
 
 def longest_step(fps: float) -> timedelta:

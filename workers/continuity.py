@@ -8,14 +8,8 @@ next of the same session, of the same size, and was captured after it, within a 
 from dataclasses import dataclass
 from datetime import timedelta
 
+from inference.sampling import longest_step
 from schemas.messages import Count, FrameHeader, Id, UtcTime
-
-PAUSE_FRAMES = 3.0
-"""Frame times between two frames above which there was a pause."""
-LEAST_PAUSE_S = 0.5
-"""Whatever the rate: cameras on a radio link deliver in bursts."""
-LONGEST_STEP_S = 3600.0
-"""However slow a session says it is; a rate may be any number above 0, a time difference may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +27,6 @@ class Position:
 def position_of(header: FrameHeader) -> Position:
     """The position of the frame that ``header`` describes."""
     return Position(header.session_id, header.frame_index, header.captured_at, header.width, header.height, header.fps)
-
-
-def longest_step(fps: float) -> timedelta:
-    """The longest time between two frames that is no pause."""
-    return timedelta(seconds=min(max(PAUSE_FRAMES / fps, LEAST_PAUSE_S), LONGEST_STEP_S))
 
 
 def follows(last: Position, frame: Position) -> bool:

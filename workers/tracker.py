@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from inference.sampling import longest_step
 from schemas.messages import (
     MAX_GAPS,
     Count,
@@ -36,7 +37,6 @@ from schemas.messages import (
     UtcTime,
     Word,
 )
-from workers.continuity import longest_step
 
 MAX_CURVE_POINTS = 64
 

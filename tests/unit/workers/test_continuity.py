@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from inference.sampling import LEAST_PAUSE_S, longest_step
 from tests.unit.workers.arriving import header
-from workers.continuity import LEAST_PAUSE_S, Position, follows, longest_step, position_of
+from workers.continuity import Position, follows, position_of
 
 LAST = position_of(header(7))
 NEXT = position_of(header(8))

@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
+from inference.sampling import longest_step
 from inference.scoring import thresholds_for
 from inference.standard import ByLine
 from tests.small_bundle import small_bundle
 from tests.unit.workers.test_tracker import BANK, RULES, START, run, seen
-from workers.continuity import longest_step
 from workers.options import EventOptions
 from workers.rules import event_rules
 from workers.tracker import MAX_CURVE_POINTS, BankRef, Happening, Report, close, interrupted, step

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.formats import ClipFormat
+from inference.sampling import LONGEST_STEP_S, longest_step
 from messaging.ports import Assigned, Lost
 from schemas.codec import decode_message, encode_message
 from schemas.errors import BadMessageError
@@ -32,7 +33,7 @@ from workers.camera import (
     left_open,
     skip_reason,
 )
-from workers.continuity import LONGEST_STEP_S, longest_step, position_of
+from workers.continuity import position_of
 from workers.events import event_message
 from workers.partition import Partition, oldest_wanted
 from workers.tracker import close, interrupted, step

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.formats import ClipFormat, FrameFormat
-from inference.sampling import Sampler, longest_step
+from inference.sampling import Sampler
 from producers.feed import CameraFeed, FeedRun
 from producers.outlet import Outlet
 from producers.pacing import PacingOptions
@@ -28,7 +28,6 @@ from training.footage.dataset import CacheFormat, FrameCache, open_cache
 from training.footage.labelled import open_labelled
 from training.footage.sources import Source, find_sources, promised_frames
 from training.footage.timing import Choice, Rate, is_steady, usual_rate, varying_times
-from workers import continuity
 
 START = datetime(2026, 1, 5, tzinfo=timezone.utc)
 GREY = FrameFormat(32, 24, 1)
@@ -180,11 +179,6 @@ def test_no_clip_reaches_over_a_pause(tmp_path: Path) -> None:
     footage = open_labelled(tmp_path / "data", None, CacheFormat(GREY), ClipFormat(5), tmp_path / "cache")
     assert [(clip.name, clip.video.num_frames) for clip in footage.clips] == [("film", 12), ("film from frame 12", 9)]
     assert [clip.labels_T.tolist() for clip in footage.clips] == [[0] * 12, [0, 0, *[1] * 7]]
-
-
-@pytest.mark.parametrize("fps", [0.01, 1.0, 5.0, 6.0, 30.0, 240.0, 1e-5])
-def test_a_pause_is_what_a_worker_takes_for_one(fps: float) -> None:
-    assert longest_step(fps) == continuity.longest_step(fps)
 
 
 @pytest.mark.parametrize("fps", [10.0, 15.0, 23.976, 29.97, 120.0])
