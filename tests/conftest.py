@@ -45,6 +45,10 @@ SERVICE_FIXTURES = {
 }
 
 
+LONG = {"golden", "training"}
+"""Folders of tests that train and export networks."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Let each of the processes that test side by side collect the files from another one on.
 
@@ -73,11 +77,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def mixed(items: list[pytest.Item]) -> list[pytest.Item]:
     """File by file, those that wait for servers spread among those that compute; each kind in its order.
 
-    Processes that test side by side would else all wait at first, and all fight for the cores at the end.
+    Processes that test side by side would else all wait at first, and all fight for the cores at the end. What computes
+    for long comes first, lest one process is left alone with it.
     """
     kinds: dict[bool, dict[Path, list[pytest.Item]]] = {True: {}, False: {}}
     waiting = {item.path for item in items if item.get_closest_marker("services")}
-    for item in sorted(items, key=lambda item: item.path):
+    for item in sorted(items, key=lambda item: (LONG.isdisjoint(item.path.parts), item.path)):
         kinds[item.path in waiting].setdefault(item.path, []).append(item)
     placed = [(number / len(files), own) for files in kinds.values() for number, own in enumerate(files.values())]
     return [item for _, own in sorted(placed, key=lambda pair: pair[0]) for item in own]
