@@ -7,6 +7,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.stream import VideoStream
 
 from producers.shrinking import num_halvings
 from producers.sources.frame import Image, Maker, Size, as_bgr
@@ -14,6 +15,8 @@ from schemas.errors import BadMessageError
 
 _NO_TIME_STAMPS = 0x80
 """FFmpeg's AVFMT_NOTIMESTAMPS."""
+_ONE_THREAD_PX = 1920 * 1088
+"""Pictures up to this size are decoded in the thread that reads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,16 @@ class Picture:
 def has_time_stamps(container: InputContainer) -> bool:
     """Whether there are any. In a bare row of pictures (``.h264``, MJPEG) there are none, and FFmpeg makes some up."""
     return not int(container.format.flags) & _NO_TIME_STAMPS
+
+
+def set_threads(video: VideoStream) -> None:
+    """Let a box with slow cores keep up with large pictures; small ones cost a tenth less without a second thread.
+
+    Each further thread would hold back one more picture.
+    """
+    pixels = video.width * video.height
+    video.thread_type = "AUTO"
+    video.codec_context.thread_count = 1 if 0 < pixels <= _ONE_THREAD_PX else 2
 
 
 class Converter:

@@ -17,9 +17,8 @@ from av.container import InputContainer
 
 from producers.sources.address import Address
 from producers.sources.options import LiveOptions
-from producers.sources.picture import Converter, Picture, has_time_stamps
+from producers.sources.picture import Converter, Picture, has_time_stamps, set_threads
 
-_NUM_THREADS = 2
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _WALL_CLOCK = struct.Struct("@q")
 """How FFmpeg's AVProducerReferenceTime begins: microseconds since 1970, which it takes from a camera's RTCP reports."""
@@ -34,9 +33,7 @@ class StreamConnection:
         self._container = container
         self._dead_after_s = dead_after_s
         video = container.streams.video[0]
-        # A box with slow cores keeps up with a large picture. Each further thread would hold back one more picture.
-        video.thread_type = "AUTO"
-        video.codec_context.thread_count = _NUM_THREADS
+        set_threads(video)
         self._packets = container.demux(video)
         self._decoded: deque[Picture] = deque()
         self._converter = Converter()

@@ -19,14 +19,13 @@ from inference.fit import FASTEST_FPS
 from inference.sampling import FilmClock
 from producers.sources.frame import CapturedFrame
 from producers.sources.options import SourceOptions
-from producers.sources.picture import Converter, Picture, has_time_stamps
+from producers.sources.picture import Converter, Picture, has_time_stamps, set_threads
 from producers.sources.recorded import RecordedSource
 from schemas.errors import FatalError
 
 logger = logging.getLogger(__name__)
 
 _SAMPLE_FRAMES = 50
-_NUM_THREADS = 2
 _MOST_HELD = 16
 """Pictures that a decoder holds back to bring them in order, at most: so much later damage shows."""
 _MAX_FAULTS = 1000
@@ -123,8 +122,7 @@ def _in_order(pictures: Iterator[tuple[Picture, bool]]) -> Iterator[tuple[Pictur
 def _decoded(container: InputContainer) -> Iterator[tuple[Picture, bool]]:
     """Each picture, and whether there was damage since the one before."""
     video = container.streams.video[0]
-    video.thread_type = "AUTO"
-    video.codec_context.thread_count = _NUM_THREADS
+    set_threads(video)
     converter, was_damaged, num_faults = Converter(), False, 0
     packets = container.demux(video)
     while num_faults < _MAX_FAULTS:

@@ -13,7 +13,7 @@ import pytest
 
 from producers.shrinking import num_halvings, shrunk
 from producers.sources import CapturedFrame, Image, SourceOptions, open_source
-from producers.sources.picture import Converter
+from producers.sources.picture import Converter, set_threads
 from producers.sources.video_file import VideoFileSource
 from schemas.errors import BadMessageError, FatalError
 from tests.unit.producers.scripted_source import START
@@ -173,6 +173,20 @@ def test_a_picture_that_is_wanted_small_is_made_smaller_and_is_the_same(
         assert difference.mean() < 1.5
         if times == 0:
             np.testing.assert_array_equal(small, whole)
+
+
+@pytest.mark.parametrize(("size", "num_threads"), [((64, 48), 1), ((1920, 1088), 1), ((3840, 2160), 2)])
+def test_large_pictures_have_a_second_thread(tmp_path: Path, size: tuple[int, int], num_threads: int) -> None:
+    path = tmp_path / "film.mp4"
+    with av.open(str(path), "w") as made:
+        stream = made.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for packet in (*stream.encode(av.VideoFrame(*size, "yuv420p")), *stream.encode(None)):
+            made.mux(packet)
+    with av.open(str(path)) as film:
+        (video,) = film.streams.video
+        set_threads(video)
+        assert video.codec_context.thread_count == num_threads
 
 
 def test_a_picture_that_cannot_be_shown_is_one_that_cannot_be_read() -> None:
