@@ -1,5 +1,6 @@
 """``engram bank``: look into the memory, make a bank; what changes one is in ``bank_versions`` and ``bank_copies``."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -101,10 +102,13 @@ def log(
     settings = run.settings(CoordinatorSettings, {"store.url": store})
     with open_store(settings.store) as banks:
         entries = banks.log(bank, newest)
+        known = banks.list_banks() if not entries else [bank]
     if output == "json":
         print_json_line(entries_json(entries))
     else:
         print_entries(f"log of {bank}", entries)
+    if bank not in known:
+        print(f"there is no bank '{bank}', the store has {list(known)}", file=sys.stderr)
 
 
 def create(run: Invocation, bank: BankArgument, bundle: BundleOption = None, store: StoreOption = None) -> None:

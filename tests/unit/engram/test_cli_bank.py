@@ -69,6 +69,13 @@ def test_a_bank_that_is_not_there(url: str) -> None:
     assert "bank 'other' must exist, the store has ['shared']" in result.stderr
 
 
+def test_an_empty_log_of_a_bank_that_is_not_there_says_so_beside_it(url: str) -> None:
+    result = runner.invoke(app, ["bank", "log", "other", "--store", url, "-o", "json"])
+    assert (result.exit_code, json.loads(result.stdout)) == (0, [])
+    assert "there is no bank 'other', the store has ['shared']" in result.stderr
+    assert runner.invoke(app, ["bank", "log", "shared", "--store", url]).stderr == ""
+
+
 def test_the_history_setting_bounds_what_can_be_read_back(tmp_path: Path) -> None:
     section = StoreSection(url=f"sqlite:///{tmp_path / 'short.db'}")
     with open_store(section, kept_versions=2) as store:
