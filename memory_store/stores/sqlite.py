@@ -56,7 +56,6 @@ DELETE FROM log WHERE bank_id = ? AND seq <= (
   SELECT seq FROM log WHERE bank_id = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)
 """
 
-HOLDS = "the SQLite store holds"
 _LASTING = ("readonly", "unable to open")
 _BROKEN = ("no such table", "no such column", "has no column")
 
@@ -148,7 +147,7 @@ class SqliteStore:
         with self._transaction() as cursor:
             existing = _current(cursor, bank.bank_id)
             if existing is None:
-                self._put(cursor, bank, change, None)
+                self._put(cursor, bank, change, None, None)
                 return bank
         return read_instead(self, bank.bank_id)
 
@@ -191,7 +190,8 @@ class SqliteStore:
                 raise _stale(bank)
             if current["frozen"]:
                 return CommitOutcome("frozen", None)
-            return CommitOutcome("applied", self._put(cursor, bank, request.change, current))
+            before = held_header(_held(bank.bank_id), current["header"]).digest
+            return CommitOutcome("applied", self._put(cursor, bank, request.change, current["head"], before))
 
     @translated
     def restore(self, request: RestoreRequest) -> CommitOutcome:
@@ -204,7 +204,8 @@ class SqliteStore:
             found = (current["version"], current["epoch"]) if current else None
             if found != ((replaces.version, replaces.epoch) if replaces else None):
                 raise _stale(bank)
-            return CommitOutcome("applied", self._put(cursor, bank, request.change, current))
+            head, before = (current["head"], replaces.digest) if current and replaces else (None, None)
+            return CommitOutcome("applied", self._put(cursor, bank, request.change, head, before))
 
     @translated
     def freeze(self, bank_id: str, change: Change, at: datetime) -> AuditEntry | None:
@@ -221,9 +222,11 @@ class SqliteStore:
         with self._lock:
             self._connection.close()
 
-    def _put(self, cursor: sqlite3.Cursor, bank: Bank, change: Change, current: dict[str, Any] | None) -> AuditEntry:
-        before = held_header(HOLDS, current["header"]).digest if current else None
-        entry = entry_for(bank, change, before, current["head"] if current else None)
+    def _put(
+        self, cursor: sqlite3.Cursor, bank: Bank, change: Change, head: str | None, before: str | None
+    ) -> AuditEntry:
+        """Write it and its entry, after the entry ``head`` of content ``before``."""
+        entry = entry_for(bank, change, before, head)
         header, items = to_wire(bank, entry)
         text = encode_message(header)
         row = (bank.bank_id, bank.version, bank.epoch, text, items, change.commit_id, entry.digest_of_entry())
@@ -242,7 +245,7 @@ class SqliteStore:
                 raise no_such_bank(bank_id)
             if current["frozen"] == flag:
                 return _entry_with(cursor, bank_id, change.commit_id)
-            entry = mark_for(held_header(HOLDS, current["header"]), change, at, current["head"])
+            entry = mark_for(held_header(_held(bank_id), current["header"]), change, at, current["head"])
             row = (flag, entry.digest_of_entry(), bank_id)
             cursor.execute("UPDATE bank SET frozen = ?, head = ? WHERE bank_id = ?", row)
             self._note(cursor, bank_id, entry)
@@ -257,7 +260,7 @@ class SqliteStore:
         if not rows:
             return None
         header, items, frozen = rows[0]
-        return held_bank(HOLDS, header, items, bool(frozen))
+        return held_bank(_held(values[0]), header, items, bool(frozen))
 
     def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._lock:
@@ -287,6 +290,10 @@ def _opened(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
         text = f"the SQLite store must be a database in an existing folder, '{path}' is not: {error}"
         raise FatalError(f"{text}; make the folder, or move the file away") from error
     return connection
+
+
+def _held(bank_id: str) -> str:
+    return f"the SQLite store holds as '{bank_id}'"
 
 
 def _current(cursor: sqlite3.Cursor, bank_id: str) -> dict[str, Any] | None:

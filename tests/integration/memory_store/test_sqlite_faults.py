@@ -91,7 +91,7 @@ def test_damaged_content_is_fatal_with_a_hint(store: SqliteStore, path: Path, da
     store.create(a_bank(), CREATE)
     with closing(sqlite3.connect(path)) as other, other:
         other.execute(damage)
-    with pytest.raises(FatalError, match="restore an earlier version"):
+    with pytest.raises(FatalError, match="engram bank rollback"):
         store.read(BANK_ID)
 
 
