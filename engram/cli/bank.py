@@ -15,8 +15,9 @@ from engram.cli.options import BundleOption, StoreOption
 from engram.cli.output import OutputOption, print_json_line, print_table
 from memory_store.bank import Change, next_epoch
 from memory_store.interventions import SHORT
+from memory_store.store import all_banks
 from memory_store.views import InitialBank
-from schemas.errors import FatalError
+from schemas.errors import DamagedError, FatalError
 from schemas.messages import utc_now
 from schemas.settings import CoordinatorSettings
 
@@ -43,18 +44,20 @@ def register(app: typer.Typer) -> None:
 
 
 def list_banks(run: Invocation, store: StoreOption = None, output: OutputOption = "text") -> None:
-    """List all banks of the store with their newest version.
+    """List all banks of the store with their newest version. One that is damaged is told after the others.
 
     Example: engram bank list --store redis://127.0.0.1:6379/0
     """
     settings = run.settings(CoordinatorSettings, {"store.url": store})
     with open_store(settings.store) as banks:
-        found = [bank for bank in map(banks.read, banks.list_banks()) if bank is not None]
+        found, damaged = all_banks(banks)
     if output == "json":
         print_json_line([facts(bank) for bank in found])
     else:
         rows = [(bank.bank_id, bank.version, state(bank), bank.committed_at, bank.digest[:SHORT]) for bank in found]
         print_table("banks", ("bank", "version", "updates", "committed", "digest"), rows)
+    if damaged:
+        raise DamagedError("; ".join(map(str, damaged)))
 
 
 def show(

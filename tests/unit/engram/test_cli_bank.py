@@ -1,6 +1,8 @@
 """``engram bank`` over a real SQLite store."""
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -46,6 +48,15 @@ def test_list(url: str) -> None:
     assert (bank["bank_id"], bank["version"], bank["updates"]) == ("shared", 1, "allowed")
     assert (bank["items"], bank["item_dim"]) == (4, 8)
     assert "shared" in runner.invoke(app, ["bank", "list", "--store", url]).stdout
+
+
+def test_a_damaged_bank_hides_no_other(url: str) -> None:
+    assert runner.invoke(app, ["bank", "fork", "shared", "another", "--store", url]).exit_code == 0
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as rogue:
+        rogue.execute("UPDATE bank SET items = x'00' WHERE bank_id = 'another'")
+    result = runner.invoke(app, ["bank", "list", "--store", url, "-o", "json"])
+    assert [bank["bank_id"] for bank in json.loads(result.stdout)] == ["shared"]
+    assert (result.exit_code, "'another'" in result.stderr) == (2, True)
 
 
 def test_show(url: str) -> None:
