@@ -31,6 +31,7 @@ from schemas.errors import (
     FatalError,
     OwnershipLostError,
     StaleVersionError,
+    TransientError,
 )
 
 _SCHEMA = """
@@ -87,16 +88,8 @@ class SqliteStore:
         self._connection = _opened(path, busy_timeout_s)
 
     def judge(self, error: Exception, step: str) -> Verdict | None:
-        """What an error of SQLite is; a lock or a full disk goes away, a folder that may not be written does not."""
-        if not isinstance(error, sqlite3.Error):
-            return None
-        text = str(error)
-        if not isinstance(error, sqlite3.OperationalError) or any(part in text for part in _BROKEN):
-            sound = f"the SQLite store must be a sound database, '{step}' said: {text}"
-            return Verdict("broken", f"{sound}; put back a good copy")
-        if any(part in text for part in _LASTING):
-            return Verdict("lasting", f"the SQLite store must be a file that we may write, '{step}' said: {text}")
-        return Verdict("passing", f"the SQLite store is away at '{step}': {text}")
+        """See ``Translating``."""
+        return _verdict(error, step) if isinstance(error, sqlite3.Error) else None
 
     @translated
     def read(self, bank_id: str) -> Bank | None:
@@ -281,15 +274,32 @@ class SqliteStore:
 
 
 def _opened(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
+    """Raises TransientError where another holds the file or the disk is full, FatalError where it cannot be ours."""
     try:
         connection = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.executescript(_SCHEMA)
     except sqlite3.Error as error:
+        verdict = _verdict(error, f"open {path}")
+        if verdict.kind == "passing":
+            raise TransientError(verdict.text) from error
+        if verdict.kind == "lasting":
+            raise FatalError(f"{verdict.text}; make the folder, and let us write file and folder") from error
         text = f"the SQLite store must be a database in an existing folder, '{path}' is not: {error}"
         raise FatalError(f"{text}; make the folder, or move the file away") from error
     return connection
+
+
+def _verdict(error: sqlite3.Error, step: str) -> Verdict:
+    """What an error of SQLite is; a lock or a full disk goes away, a folder that may not be written does not."""
+    text = str(error)
+    if not isinstance(error, sqlite3.OperationalError) or any(part in text for part in _BROKEN):
+        sound = f"the SQLite store must be a sound database, '{step}' said: {text}"
+        return Verdict("broken", f"{sound}; put back a good copy")
+    if any(part in text for part in _LASTING):
+        return Verdict("lasting", f"the SQLite store must be a file that we may write, '{step}' said: {text}")
+    return Verdict("passing", f"the SQLite store is away at '{step}': {text}")
 
 
 def _held(bank_id: str) -> str:
