@@ -1,5 +1,6 @@
 """What an operator does to banks from the page, where the console has their store."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,10 +13,12 @@ from memory_store.bank import AuditEntry, Bank
 from memory_store.comparison import compare
 from memory_store.exemplar import exemplar_of, silenced_by
 from memory_store.interventions import MAX_AUTHOR, Signature, kept_version, newest_of, roll_back
-from memory_store.store import BankStore
+from memory_store.store import BankStore, all_banks
 from schemas.arrays import Float64
-from schemas.errors import BadMessageError, SettingsError, TransientError
+from schemas.errors import BadMessageError, DamagedError, SettingsError, TransientError
 from schemas.messages import AnomalyEvent
+
+_log = logging.getLogger(__name__)
 
 MAX_ENTRIES = 200
 ALL_ENTRIES = 20_000
@@ -72,9 +75,11 @@ class MemoryDesk:
         self._now = now
 
     def banks(self) -> list[BankLine]:
-        """All, by name."""
-        found = (self._store.read(bank_id) for bank_id in self._store.list_banks())
-        return [bank_line(bank) for bank in found if bank is not None]
+        """All that can be read, by name."""
+        found, damaged = all_banks(self._store)
+        for error in damaged:
+            _log.warning("%s", error)
+        return [bank_line(bank) for bank in found]
 
     def bank(self, bank_id: str) -> BankLine:
         """One.
@@ -98,7 +103,7 @@ class MemoryDesk:
         try:
             bank = self._store.read(data.provenance.bank_id)
             like = exemplar_of(verdict_on(data, Statement("real", "console"), self._now(), "today"))
-        except (TransientError, SettingsError, BadMessageError):
+        except (TransientError, SettingsError, BadMessageError, DamagedError):
             return None
         if bank is None or bank.normality is None or bank.bundle_digest != data.provenance.bundle_digest:
             return None

@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Timer
 from typing import Literal
 
@@ -17,9 +16,13 @@ from engram.build.adapters import (
     sealed_by,
     seals_of,
 )
+from engram.build.options import with_banks_for
 from engram.build.topics import topic_specs, topic_state
 from engram.one_line import one_line
-from memory_store.store import BankReader, BankStore
+from memory_store.bank import Bank
+from memory_store.coordinator.options import CAMERA, is_named
+from memory_store.store import BankReader, BankStore, all_banks
+from memory_store.views import InitialBank
 from messaging.ports import TopicSpec
 from producers.sources import open_source
 from schemas.errors import EngramError
@@ -29,6 +32,7 @@ from schemas.settings.detection import WorkerSection
 
 FIRST_FRAME_TIMEOUT_S = 15.0
 LEASE_S = 5.0
+MOST_TOLD = 5
 LEASE_BANK = "engram-doctor"
 """Not a bank: a lease is taken and returned under this name, so that nobody's real one is touched."""
 USUAL_MAX_BYTES = 1_048_576
@@ -108,7 +112,7 @@ def _questions(settings: AllSettings, process: Process, source: str | None) -> I
     else:
         yield Question("store", lambda: _store(settings.store), store)
     bundle = "set worker.bundle to a folder made by 'engram train'"
-    yield Question("bundle", lambda: _bundle(settings.worker.bundle), bundle)
+    yield Question("bundle", lambda: _bundle(settings, process), bundle)
     yield Question("backend", lambda: _backend(settings.worker), "set worker.device, worker.backend, or worker.bundle")
     if source is not None:
         yield Question("source", lambda: _source(source), "check address, network, user and password of the camera")
@@ -256,13 +260,42 @@ def _read_by_name(banks: BankReader, bank_id: str) -> str:
     return f"answers, bank {bank_id} {state}"
 
 
-def _bundle(path: Path | None) -> _Seen:
+def _bundle(settings: AllSettings, process: Process) -> _Seen:
     from bundles.bundle import load_bundle  # noqa: PLC0415 - needs an extra, which a producer has not
     from engram.build.bundles import bundle_folder  # noqa: PLC0415
 
-    folder = bundle_folder(path)
+    folder = bundle_folder(settings.worker.bundle)
     bundle = load_bundle(folder)
-    return _Seen(f"{folder} is whole: {bundle.model}, digest {bundle.digest[:12]}")
+    detail = f"{folder} is whole: {bundle.model}, digest {bundle.digest[:12]}"
+    if InitialBank.of_bundle(bundle).is_empty:
+        return _Seen(detail)
+    memory = with_banks_for(settings, bundle.calibration).memory
+    foreign = [
+        bank for bank in _banks_named(settings.store, memory.bank_id, process) if bank.bundle_digest != bundle.digest
+    ]
+    if not foreign:
+        return _Seen(detail)
+    named = ", ".join(f"{bank.bank_id} of {bank.bundle_digest[:12]}" for bank in foreign[:MOST_TOLD])
+    text = f"{detail}, but {len(foreign)} banks of the store are of another bundle: {named}"
+    remedy = "set worker.bundle to theirs, or memory.bank_id or store.key_prefix to what no other bundle has"
+    if CAMERA in memory.bank_id:  # perhaps of cameras that are no longer there
+        return _Seen(text, remedy)
+    raise _UnwellError(text, remedy)
+
+
+def _banks_named(store: StoreSection, template: str, process: Process) -> list[Bank]:
+    """The banks that the settings name, as far as this process may see them; a store that is away is told elsewhere."""
+    try:
+        if process != "worker":
+            with open_store(store) as banks:
+                return [bank for bank in all_banks(banks)[0] if is_named(bank.bank_id, template)]
+        if CAMERA in template:
+            return []  # a worker may not ask which there are
+        with open_store_for_worker(store) as reader:
+            bank = reader.read(template)
+            return [] if bank is None else [bank]
+    except EngramError:
+        return []
 
 
 def _backend(worker: WorkerSection) -> _Seen:

@@ -209,7 +209,7 @@ def network_of(bundle: Bundle) -> VideoNetwork:
     """The network with the bundle's weights, in evaluation mode.
 
     Raises:
-        BundleError: unknown network, or weights that do not fit it.
+        BundleError: unknown network, weights that do not fit it, or clips that it cannot take.
     """
     manifest = bundle.manifest
     try:
@@ -222,6 +222,12 @@ def network_of(bundle: Bundle) -> VideoNetwork:
     if wrong:
         text = f"bundle {bundle.digest[:12]} must have exactly the weights of {manifest.model}, differs in {wrong[:3]}"
         raise BundleError(f"{text}; train it again with this version")
+    told, takes = (manifest.clip_length, manifest.channels), (network.shape.clip_length, network.shape.channels)
+    if told != takes:  # every frame would kill the worker, until it is taken for what is wrong
+        text = (
+            f"bundle {bundle.digest[:12]} must have clips of {takes[0]} frames of {takes[1]} channels, as its network"
+        )
+        raise BundleError(f"{text}, its manifest says {told[0]} and {told[1]}; copy the bundle again")
     return network.eval()
 
 

@@ -5,9 +5,10 @@ Dimensions: M items, C channels.
 
 import hashlib
 import json
+import math
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from typing import Any, Literal
@@ -181,18 +182,19 @@ class AuditEntry:
         """Inverse of ``to_json``.
 
         Raises:
-            DamagedError: a field is missing: the log was written by something else.
+            DamagedError: a field is missing or of another kind: the log was written by something else.
         """
         try:
+            _require_kinds(content)
             change = Change(**{name: content[name] for name in _CHANGE_FIELDS if name != "cameras"})
             cameras = tuple((str(camera), int(frames)) for camera, frames in content["cameras"])
             taken = Taken.from_json(content["taken"]) if "taken" in content else None
-            at = datetime.fromisoformat(content["committed_at"])
+            at = _instant(content["committed_at"])
             learn_s = float(content["learn_s"]) if "learn_s" in content else None
             rest = {name: content[name] for name in _ENTRY_FIELDS}
             whole = replace(change, cameras=cameras, taken=taken)
             return cls(change=whole, committed_at=at, learn_s=learn_s, **rest)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DamagedError(
                 f"an audit entry must have all its fields, {error!r} is wrong; got {content!r:.200}"
             ) from error
@@ -210,7 +212,7 @@ class AuditEntry:
         """
         try:
             content = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DamagedError(f"an audit entry must be JSON, got {text!r:.200}; see 'engram bank verify'") from error
         return cls.from_json(content)
 
@@ -222,6 +224,40 @@ class AuditEntry:
 _EPOCH = re.compile(r"[0-9]{8,15}-[0-9a-f]{16}")
 _CHANGE_FIELDS = tuple(item.name for item in fields(Change) if item.name != "taken")
 _ENTRY_FIELDS = ("version", "epoch", "digest", "previous_digest", "previous_entry")
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("action", "author", "reason", "commit_id", "epoch", "digest", "previous_entry"), (str,)),
+    **dict.fromkeys(("num_proposals", "num_frames", "num_cameras", "version"), (int,)),
+    **dict.fromkeys(("moved", "anchor_distance"), (int, float)),
+    "cameras": (list,),
+    "previous_digest": (str, type(None)),
+}
+"""What JSON has of a field, exactly: true is no number."""
+
+
+def _require_kinds(content: dict[str, Any]) -> None:
+    """Whoever reads a log compares, slices and prints what is in it: only what can be, is an entry.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
+    for name, kinds in _KINDS.items():
+        if type(content[name]) not in kinds:
+            raise TypeError(f"{name} must be of {' or '.join(kind.__name__ for kind in kinds)}")
+    for name in ("moved", "anchor_distance", "learn_s"):
+        if not math.isfinite(content.get(name, 0.0)):
+            raise ValueError(f"{name} must be finite")
+
+
+def _instant(text: str) -> datetime:
+    """In UTC.
+
+    Raises:
+        TypeError, ValueError, OverflowError: the text is no time of a known zone.
+    """
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("committed_at must name its zone")
+    return at.astimezone(timezone.utc)
 
 
 def entry_for(bank: Bank, change: Change, previous_digest: str | None, previous_entry: str | None) -> AuditEntry:

@@ -13,7 +13,7 @@ from memory_store.bank import Action, Bank, Change, entry_of, entry_with, next_e
 from memory_store.coordinator.guards import distance_moved
 from memory_store.normality import Normality
 from memory_store.store import KEPT_ENTRIES, BankReader, BankStore, RestoreRequest, checked_id
-from schemas.errors import FatalError, SettingsError, StaleVersionError
+from schemas.errors import DamagedError, FatalError, SettingsError, StaleVersionError
 from schemas.messages import MAX_LEARN_S
 
 ATTEMPTS = 10
@@ -60,12 +60,30 @@ def newest_of(store: BankReader, bank_id: str) -> Bank:
 
     Raises:
         FatalError: there is no such bank.
+        DamagedError: it is not what was written there; see ``roll_back``.
     """
     found = store.read(bank_id)
     if found is None:
         known = list(store.list_banks())
         raise FatalError(f"bank '{bank_id}' must exist, the store has {known}; 'engram bank create' makes one")
     return found
+
+
+def newest_sound(store: BankReader, bank_id: str) -> Bank:
+    """The newest version, or what is kept of it where it is damaged itself: who mends a bank must get past it.
+
+    Raises:
+        FatalError: there is no such bank.
+        DamagedError: what is kept of it is damaged as well, or is not there.
+    """
+    try:
+        return newest_of(store, bank_id)
+    except DamagedError:
+        kept = store.versions(bank_id)
+        found = store.read_version(bank_id, kept[-1]) if kept else None
+        if found is None:
+            raise
+        return found
 
 
 def kept_version(store: BankReader, newest: Bank, version: int | None) -> Bank:
@@ -91,14 +109,16 @@ def roll_back(store: BankStore, bank_id: str, version: int, by: Signature) -> Ba
     """Write one more version with the items of version ``version``, its counts, and how long it was to learn.
 
     Versions of earlier epochs are taken as well: each rollback begins one, and the next must be able to go past it.
+    A newest version that is damaged is gone back from like any other, to what is kept of itself as well.
 
     Raises:
-        FatalError: see ``newest_of``, ``kept_version``; or the bank has these items now.
+        FatalError: see ``newest_sound``, ``kept_version``; or the bank has these items now.
         StaleVersionError: the bank kept moving.
     """
-    newest = newest_of(store, bank_id)
+    newest = newest_sound(store, bank_id)
     source = kept_version(store, newest, version)
-    if (source.digest, source.learn_s) == (newest.digest, newest.learn_s):
+    is_the_same = (source.digest, source.learn_s) == (newest.digest, newest.learn_s)
+    if is_the_same and not _is_damaged(store, bank_id):
         text = f"a rollback must change the items, bank '{bank_id}' v{newest.version} has those of v{version} already"
         raise FatalError(f"{text}; see 'engram bank log {bank_id}'")
     change = by.change("rollback", f"to v{version}", _anchor_distance(store, source))
@@ -193,7 +213,7 @@ def replace_items(store: BankStore, bank_id: str, source: Bank, change: Change, 
         StaleVersionError: the bank kept moving.
     """
     for _ in range(ATTEMPTS):
-        newest = newest_of(store, bank_id)
+        newest = newest_sound(store, bank_id)
         if newest.kind != source.kind:
             text = f"items must be of the bundle of bank '{bank_id}', {newest.bundle_digest[:SHORT]}"
             raise FatalError(f"{text}, they are of {source.bundle_digest[:SHORT]}; make a bank of another name of them")
@@ -218,6 +238,14 @@ def replace_items(store: BankStore, bank_id: str, source: Bank, change: Change, 
         return bank
     text = f"bank '{bank_id}' moved on at each of {ATTEMPTS} attempts"
     raise StaleVersionError(f"{text}; freeze it first: engram bank freeze {bank_id} --reason …")
+
+
+def _is_damaged(store: BankReader, bank_id: str) -> bool:
+    try:
+        store.read(bank_id)
+    except DamagedError:
+        return True
+    return False
 
 
 def _anchor_distance(store: BankReader, source: Bank) -> float:

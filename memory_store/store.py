@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from memory_store.bank import AuditEntry, Bank, Change
-from schemas.errors import FatalError, SettingsError, StaleVersionError
+from schemas.errors import DamagedError, FatalError, SettingsError, StaleVersionError
 
 KEPT_VERSIONS = 200
 """How many versions of each bank stay readable."""
@@ -147,6 +147,21 @@ class BankStore(BankReader, Protocol):
 
     def unfreeze(self, bank_id: str, change: Change, at: datetime) -> AuditEntry | None:
         """Allow updates again: as ``freeze``, with a change of action ``thaw``."""
+
+
+def all_banks(store: BankReader) -> tuple[list[Bank], list[DamagedError]]:
+    """The newest version of every bank, sorted, and what is wrong with those that are not what was written there."""
+    found: list[Bank] = []
+    damaged: list[DamagedError] = []
+    for bank_id in store.list_banks():
+        try:
+            bank = store.read(bank_id)
+        except DamagedError as error:
+            damaged.append(error)
+            continue
+        if bank is not None:
+            found.append(bank)
+    return found, damaged
 
 
 def read_instead(store: BankReader, bank_id: str) -> Bank:

@@ -1,5 +1,6 @@
 """``engram bank``: look into the memory, make a bank; what changes one is in ``bank_versions`` and ``bank_copies``."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -14,8 +15,9 @@ from engram.cli.options import BundleOption, StoreOption
 from engram.cli.output import OutputOption, print_json_line, print_table
 from memory_store.bank import Change, next_epoch
 from memory_store.interventions import SHORT
+from memory_store.store import all_banks
 from memory_store.views import InitialBank
-from schemas.errors import FatalError
+from schemas.errors import DamagedError, FatalError
 from schemas.messages import utc_now
 from schemas.settings import CoordinatorSettings
 
@@ -42,18 +44,20 @@ def register(app: typer.Typer) -> None:
 
 
 def list_banks(run: Invocation, store: StoreOption = None, output: OutputOption = "text") -> None:
-    """List all banks of the store with their newest version.
+    """List all banks of the store with their newest version. One that is damaged is told after the others.
 
     Example: engram bank list --store redis://127.0.0.1:6379/0
     """
     settings = run.settings(CoordinatorSettings, {"store.url": store})
     with open_store(settings.store) as banks:
-        found = [bank for bank in map(banks.read, banks.list_banks()) if bank is not None]
+        found, damaged = all_banks(banks)
     if output == "json":
         print_json_line([facts(bank) for bank in found])
     else:
         rows = [(bank.bank_id, bank.version, state(bank), bank.committed_at, bank.digest[:SHORT]) for bank in found]
         print_table("banks", ("bank", "version", "updates", "committed", "digest"), rows)
+    if damaged:
+        raise DamagedError("; ".join(map(str, damaged)))
 
 
 def show(
@@ -101,10 +105,13 @@ def log(
     settings = run.settings(CoordinatorSettings, {"store.url": store})
     with open_store(settings.store) as banks:
         entries = banks.log(bank, newest)
+        known = banks.list_banks() if not entries else [bank]
     if output == "json":
         print_json_line(entries_json(entries))
     else:
         print_entries(f"log of {bank}", entries)
+    if bank not in known:
+        print(f"there is no bank '{bank}', the store has {list(known)}", file=sys.stderr)
 
 
 def create(run: Invocation, bank: BankArgument, bundle: BundleOption = None, store: StoreOption = None) -> None:

@@ -14,7 +14,7 @@ from engram.cli.output import OutputOption, print_json_line
 from memory_store.bank import Bank, entry_for, entry_of
 from memory_store.coordinator.archive import flaw_of
 from memory_store.coordinator.guards import distance_to_anchor
-from memory_store.interventions import SHORT, fork, kept_version, make_bank, newest_of, replace_items
+from memory_store.interventions import SHORT, fork, kept_version, make_bank, newest_sound, replace_items
 from memory_store.verification import ALL_ENTRIES
 from memory_store.views import InitialBank
 from schemas.errors import FatalError
@@ -54,7 +54,7 @@ def fork_bank(
     settings = run.settings(CoordinatorSettings, {"store.url": store})
     by = signature(author, reason)
     with open_store(settings.store, EVERY_VERSION) as banks:
-        source = kept_version(banks, newest_of(banks, bank), version)
+        source = kept_version(banks, newest_sound(banks, bank), version)
         print_bank(fork(banks, source, new, by), output)
 
 
@@ -76,7 +76,7 @@ def export_bank(
     from memory_store.bank_file import write_bank_file  # noqa: PLC0415 - needs an extra
 
     with open_store(settings.store, EVERY_VERSION) as banks:
-        source = kept_version(banks, newest_of(banks, bank), version)
+        source = kept_version(banks, newest_sound(banks, bank), version)
         entry = entry_of(source, banks.log(bank, ALL_ENTRIES))
     if entry is None:  # the store has lost its log
         change = signature(None).change("restore", "exported without its entry, which the log lacks")

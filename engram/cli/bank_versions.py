@@ -30,7 +30,7 @@ from engram.cli.options import StoreOption
 from engram.cli.output import Output, OutputOption, print_json_line, print_table
 from memory_store.bank import Bank
 from memory_store.comparison import Comparison, compare
-from memory_store.interventions import SHORT, kept_version, learn_anew, newest_of, roll_back
+from memory_store.interventions import SHORT, kept_version, learn_anew, newest_of, newest_sound, roll_back
 from memory_store.store import BankStore
 from memory_store.verification import ALL_ENTRIES, Verification
 from memory_store.verification import verify as verify_bank
@@ -87,7 +87,7 @@ def diff(
     """
     settings = run.settings(CoordinatorSettings, {"store.url": store})
     with open_store(settings.store, EVERY_VERSION) as banks:
-        newest = newest_of(banks, bank)
+        newest = newest_sound(banks, bank)
         one = kept_version(banks, newest, before)
         other = kept_version(banks, newest, after)
         entries = banks.log(bank, ALL_ENTRIES)

@@ -97,7 +97,8 @@ def feedback(
         raise SettingsError("an event must be named, as in 'engram events'; or --list with a bank")
     judgement = _judgement(normal, real, undo)
     now = utc_now()
-    said = Statement(judgement, operator or user_at_host(), scope or "place", reason, _until(expires, now))
+    who = user_at_host() if operator is None else operator  # a name that is empty is no leave to sign with another
+    said = Statement(judgement, who, scope or "place", reason, _until(expires, now))
     names = TopicNames.with_prefix(settings.kafka.topic_prefix)
     with open_bus(settings.kafka) as bus:
         found = _found(bus, names.anomaly_events, event) if archive is None else _archived(archive, event)

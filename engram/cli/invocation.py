@@ -3,11 +3,14 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import typer
+from rich.markup import escape
+from typer.models import ParameterInfo
 
 from engram.cli.errors import reported_errors
 from engram.logs import configure_logging
@@ -82,7 +85,7 @@ def command(
                 function(invocation, **given)
 
         _offer(run, [*shared.values(), *own])
-        app.command(name, help=_unwrapped(function.__doc__ or ""))(run)
+        app.command(name, help=escape(_unwrapped(function.__doc__ or "")))(run)
         return function
 
     return register
@@ -107,10 +110,26 @@ def _shared(kind: type[Invocation]) -> dict[str, inspect.Parameter]:
 
 def _offer(run: Callable[..., None], given: Sequence[inspect.Parameter]) -> None:
     """Give ``run`` these parameters, and the common options."""
-    own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in given]
+    own = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=_literal(parameter.annotation))
+        for parameter in given
+    ]
     common = [
-        inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_literal(annotation))
         for option, annotation in COMMON.items()
     ]
     run.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *common)}
+
+
+def _literal(annotation: Any) -> Any:
+    """With a help text that is shown as it is written: ``[cameras.NAME]`` is a table of the settings, no markup."""
+    if get_origin(annotation) is not Annotated:
+        return annotation
+    of, *told = get_args(annotation)
+    shown = [copy(one) for one in told]
+    for one in shown:
+        if isinstance(one, ParameterInfo) and one.help:
+            one.help = escape(one.help)
+    hints = (of, *shown)
+    return Annotated[hints]

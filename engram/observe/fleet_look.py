@@ -7,7 +7,7 @@ from datetime import datetime
 from engram.build.adapters import kafka_connection, open_store_for_worker
 from engram.build.options import coordinator_group, worker_group
 from engram.observe.fleet import BankRow, Fleet, NewestScores
-from memory_store.store import BankReader
+from memory_store.store import BankReader, all_banks
 from messaging.kafka.groups import KafkaGroups
 from messaging.kafka.tail import TailReader
 from messaging.kafka.topics import GrowthWatch, KafkaTopics
@@ -64,14 +64,15 @@ class FleetLook:
         self._reader.close()
 
     def _banks(self) -> tuple[list[BankRow], str]:
-        """The store's banks, or why there are none to be seen."""
+        """The store's banks, and why there are not all to be seen."""
         if isinstance(self._store, EngramError):
             return [], str(self._store)
         try:
-            found = [bank for bank in map(self._store.read, self._store.list_banks()) if bank is not None]
+            found, damaged = all_banks(self._store)
         except EngramError as error:
             return [], str(error)
-        return [BankRow(bank.bank_id, bank.version, bank.committed_at, bank.frozen) for bank in found], ""
+        rows = [BankRow(bank.bank_id, bank.version, bank.committed_at, bank.frozen) for bank in found]
+        return rows, "; ".join(map(str, damaged))
 
 
 @contextmanager

@@ -21,12 +21,13 @@ from memory_store.coordinator.guards import (
     Rejection,
     distance_moved,
     distance_to_anchor,
+    foreign_bundle,
     foreign_exemplars,
     frozen,
     too_far_ahead,
     unfit,
 )
-from memory_store.coordinator.options import CAMERA, CoordinatorOptions
+from memory_store.coordinator.options import CoordinatorOptions, is_named
 from memory_store.coordinator.outgoing import Outgoing, bank_record
 from memory_store.store import BankStore, CommitOutcome, CommitRequest, Lease, RestoreRequest
 from memory_store.taken import Taken, joined
@@ -91,7 +92,7 @@ class BankKeeper:
         for bank_id in stored:
             self._begin_with(bank_id, archive.newest.get(bank_id))
         for bank_id in sorted(set(archive.newest) - set(stored)):
-            if self._is_configured(bank_id) and self.has_room():
+            if is_named(bank_id, self._options.bank_id) and self.has_room():
                 self._begin_with(bank_id, archive.newest[bank_id])
             else:
                 text = "is neither in the store nor one that memory.bank_id names"
@@ -207,18 +208,18 @@ class BankKeeper:
         self.refused[flaw.reason] += 1
         _log.warning("record %s does not restore bank '%s': %s", kept.place, kept.bank.bank_id, flaw.detail)
 
-    def _is_configured(self, bank_id: str) -> bool:
-        """Whether the settings name this bank, for some camera."""
-        before, camera, after = self._options.bank_id.partition(CAMERA)
-        return bank_id == before if not camera else bank_id.startswith(before) and bank_id.endswith(after)
-
     def _created(self, bank_id: str) -> Bank:
         bank = self._initial.as_bank(bank_id, next_epoch(), self._wall_clock())
         return self._store.create(bank, self._change("create", "first proposal", bank.epoch))
 
     def _healed(self, found: Bank) -> Bank:
         """``found``, or the trained bank in its place if no update could have led there."""
-        if found.frozen or found.bundle_digest != self._initial.bundle_digest:
+        if found.frozen:
+            return found
+        foreign = foreign_bundle(found.bundle_digest, self._initial.bundle_digest)
+        if foreign is not None:
+            text = "bank %s v%d is left alone, what is proposed for it is rejected: %s; use its bundle, or another bank"
+            _log.warning(text, found.bank_id, found.version, foreign.detail, extra={"bank": found.bank_id})
             return found
         flaw = self._flaw(found)
         if flaw is None:

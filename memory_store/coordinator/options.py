@@ -121,3 +121,9 @@ class CoordinatorOptions:
     max_records: int = 500
     work_interval_s: float = 0.1
     tell_s: float = 60.0
+
+
+def is_named(bank_id: str, template: str) -> bool:
+    """Whether settings give this bank to some camera, see ``CoordinatorOptions.bank_id``."""
+    before, camera, after = template.partition(CAMERA)
+    return bank_id == before if not camera else bank_id.startswith(before) and bank_id.endswith(after)

@@ -31,4 +31,7 @@ def held_header(place: str, header: bytes) -> BankHeader:
 
 
 def _damaged(place: str, error: BadMessageError) -> DamagedError:
-    return DamagedError(f"what {place} must be a bank: {error}; restore an earlier version")
+    text = f"what {place} must be a bank: {error}"
+    return DamagedError(
+        f"{text}; 'engram bank verify' tells which versions are sound, 'engram bank rollback' goes back"
+    )

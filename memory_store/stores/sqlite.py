@@ -31,6 +31,7 @@ from schemas.errors import (
     FatalError,
     OwnershipLostError,
     StaleVersionError,
+    TransientError,
 )
 
 _SCHEMA = """
@@ -56,7 +57,6 @@ DELETE FROM log WHERE bank_id = ? AND seq <= (
   SELECT seq FROM log WHERE bank_id = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)
 """
 
-HOLDS = "the SQLite store holds"
 _LASTING = ("readonly", "unable to open")
 _BROKEN = ("no such table", "no such column", "has no column")
 
@@ -88,16 +88,8 @@ class SqliteStore:
         self._connection = _opened(path, busy_timeout_s)
 
     def judge(self, error: Exception, step: str) -> Verdict | None:
-        """What an error of SQLite is; a lock or a full disk goes away, a folder that may not be written does not."""
-        if not isinstance(error, sqlite3.Error):
-            return None
-        text = str(error)
-        if not isinstance(error, sqlite3.OperationalError) or any(part in text for part in _BROKEN):
-            sound = f"the SQLite store must be a sound database, '{step}' said: {text}"
-            return Verdict("broken", f"{sound}; put back a good copy")
-        if any(part in text for part in _LASTING):
-            return Verdict("lasting", f"the SQLite store must be a file that we may write, '{step}' said: {text}")
-        return Verdict("passing", f"the SQLite store is away at '{step}': {text}")
+        """See ``Translating``."""
+        return _verdict(error, step) if isinstance(error, sqlite3.Error) else None
 
     @translated
     def read(self, bank_id: str) -> Bank | None:
@@ -148,7 +140,7 @@ class SqliteStore:
         with self._transaction() as cursor:
             existing = _current(cursor, bank.bank_id)
             if existing is None:
-                self._put(cursor, bank, change, None)
+                self._put(cursor, bank, change, None, None)
                 return bank
         return read_instead(self, bank.bank_id)
 
@@ -191,7 +183,8 @@ class SqliteStore:
                 raise _stale(bank)
             if current["frozen"]:
                 return CommitOutcome("frozen", None)
-            return CommitOutcome("applied", self._put(cursor, bank, request.change, current))
+            before = held_header(_held(bank.bank_id), current["header"]).digest
+            return CommitOutcome("applied", self._put(cursor, bank, request.change, current["head"], before))
 
     @translated
     def restore(self, request: RestoreRequest) -> CommitOutcome:
@@ -204,7 +197,8 @@ class SqliteStore:
             found = (current["version"], current["epoch"]) if current else None
             if found != ((replaces.version, replaces.epoch) if replaces else None):
                 raise _stale(bank)
-            return CommitOutcome("applied", self._put(cursor, bank, request.change, current))
+            head, before = (current["head"], replaces.digest) if current and replaces else (None, None)
+            return CommitOutcome("applied", self._put(cursor, bank, request.change, head, before))
 
     @translated
     def freeze(self, bank_id: str, change: Change, at: datetime) -> AuditEntry | None:
@@ -221,9 +215,11 @@ class SqliteStore:
         with self._lock:
             self._connection.close()
 
-    def _put(self, cursor: sqlite3.Cursor, bank: Bank, change: Change, current: dict[str, Any] | None) -> AuditEntry:
-        before = held_header(HOLDS, current["header"]).digest if current else None
-        entry = entry_for(bank, change, before, current["head"] if current else None)
+    def _put(
+        self, cursor: sqlite3.Cursor, bank: Bank, change: Change, head: str | None, before: str | None
+    ) -> AuditEntry:
+        """Write it and its entry, after the entry ``head`` of content ``before``."""
+        entry = entry_for(bank, change, before, head)
         header, items = to_wire(bank, entry)
         text = encode_message(header)
         row = (bank.bank_id, bank.version, bank.epoch, text, items, change.commit_id, entry.digest_of_entry())
@@ -242,7 +238,7 @@ class SqliteStore:
                 raise no_such_bank(bank_id)
             if current["frozen"] == flag:
                 return _entry_with(cursor, bank_id, change.commit_id)
-            entry = mark_for(held_header(HOLDS, current["header"]), change, at, current["head"])
+            entry = mark_for(held_header(_held(bank_id), current["header"]), change, at, current["head"])
             row = (flag, entry.digest_of_entry(), bank_id)
             cursor.execute("UPDATE bank SET frozen = ?, head = ? WHERE bank_id = ?", row)
             self._note(cursor, bank_id, entry)
@@ -257,7 +253,7 @@ class SqliteStore:
         if not rows:
             return None
         header, items, frozen = rows[0]
-        return held_bank(HOLDS, header, items, bool(frozen))
+        return held_bank(_held(values[0]), header, items, bool(frozen))
 
     def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._lock:
@@ -278,15 +274,36 @@ class SqliteStore:
 
 
 def _opened(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
+    """Raises TransientError where another holds the file or the disk is full, FatalError where it cannot be ours."""
     try:
         connection = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.executescript(_SCHEMA)
     except sqlite3.Error as error:
+        verdict = _verdict(error, f"open {path}")
+        if verdict.kind == "passing":
+            raise TransientError(verdict.text) from error
+        if verdict.kind == "lasting":
+            raise FatalError(f"{verdict.text}; make the folder, and let us write file and folder") from error
         text = f"the SQLite store must be a database in an existing folder, '{path}' is not: {error}"
         raise FatalError(f"{text}; make the folder, or move the file away") from error
     return connection
+
+
+def _verdict(error: sqlite3.Error, step: str) -> Verdict:
+    """What an error of SQLite is; a lock or a full disk goes away, a folder that may not be written does not."""
+    text = str(error)
+    if not isinstance(error, sqlite3.OperationalError) or any(part in text for part in _BROKEN):
+        sound = f"the SQLite store must be a sound database, '{step}' said: {text}"
+        return Verdict("broken", f"{sound}; put back a good copy")
+    if any(part in text for part in _LASTING):
+        return Verdict("lasting", f"the SQLite store must be a file that we may write, '{step}' said: {text}")
+    return Verdict("passing", f"the SQLite store is away at '{step}': {text}")
+
+
+def _held(bank_id: str) -> str:
+    return f"the SQLite store holds as '{bank_id}'"
 
 
 def _current(cursor: sqlite3.Cursor, bank_id: str) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TextIO
 
 import torch
 
-from schemas.errors import FatalError
+from schemas.errors import DamagedError, FatalError
 from training.loop.state import CHECKPOINT, room_on_disk
 from training.options import Precision, TrainOptions
 
@@ -49,10 +49,24 @@ def claim_run(run: Path, settings: Mapping[str, Any], resume: bool) -> None:
 
 
 def read_settings(run: Path) -> dict[str, Any]:
-    """What a run folder is for; empty if it has not begun."""
+    """What a run folder is for; empty if it has not begun.
+
+    Raises:
+        DamagedError: it is not what was written there.
+    """
     path = run / SETTINGS
-    settings: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    try:
+        settings = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
+    if not isinstance(settings, dict):
+        raise _damaged(path, "it is no table of settings")
     return settings
+
+
+def _damaged(path: Path, why: str) -> DamagedError:
+    text = f"the settings of a run must be as they were written, '{path}' is not: {why}"
+    return DamagedError(f"{text}; remove the folder of the run, or give another --run folder")
 
 
 def precision_of(options: TrainOptions) -> Precision:
@@ -126,10 +140,18 @@ def open_curves(run: Path, step: int, tensorboard: Path | None = None) -> Iterat
 
 
 def read_curves(run: Path) -> list[dict[str, Any]]:
-    """All points of a run, in order; none if it has not begun. A line cut off by a crash is passed over."""
+    """All points of a run, in order; none if it has not begun. A line cut off by a crash, or lost, is passed over."""
     path = run / CURVES
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return [point for point in map(_point, lines) if point is not None]
+
+
+def _point(line: bytes) -> dict[str, Any] | None:
+    try:
+        point = json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+    return point if isinstance(point, dict) and isinstance(point.get("step"), int) else None
 
 
 def _compare(run: Path, settings: Mapping[str, Any]) -> None:

@@ -4,17 +4,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from networks.network import VideoNetwork
-from schemas.errors import FatalError
+from schemas.errors import DamagedError, FatalError
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
 """Names of the files in the folder of a run: where to go on, and the best weights so far by validation."""
+
+_UNREADABLE = (OSError, RuntimeError, EOFError, UnpicklingError, LookupError, ValueError, TypeError, AttributeError)
 
 
 @dataclass(slots=True)
@@ -63,10 +66,15 @@ class TrainingState:
         write_whole(content, path)
 
     def load(self, path: Path) -> None:
-        """Take over a checkpoint's state."""
-        content = self._loaded(path)
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.progress = Progress(**content["progress"])
+        """Take over a checkpoint's state.
+
+        Raises:
+            DamagedError: it is not what was written.
+        """
+        with _as_written(path):
+            content = self._loaded(path)
+            self.optimizer.load_state_dict(content["optimizer"])
+            self.progress = Progress(**content["progress"])
 
     def save_learned(self, path: Path) -> None:
         """Write network and items only.
@@ -77,8 +85,13 @@ class TrainingState:
         write_whole(self._learned(), path)
 
     def load_learned(self, path: Path) -> None:
-        """Take over network and items only."""
-        self._loaded(path)
+        """Take over network and items only.
+
+        Raises:
+            DamagedError: they are not what was written.
+        """
+        with _as_written(path):
+            self._loaded(path)
 
     def is_finite(self) -> bool:
         """Whether every weight and item is a number."""
@@ -126,3 +139,18 @@ def room_on_disk(path: Path) -> Iterator[None]:
         reason = str(error).splitlines()[0]
         text = f"there must be room for '{path}', writing it failed: {reason}; what was there before is untouched"
         raise FatalError(f"{text}: free space, then go on with --resume") from error
+
+
+@contextmanager
+def _as_written(path: Path) -> Iterator[None]:
+    """Tell what PyTorch makes of a checkpoint that was cut off or overwritten in words that say what to do.
+
+    Raises:
+        DamagedError: in place of what the library raises.
+    """
+    try:
+        yield
+    except _UNREADABLE as error:
+        reason = str(error).partition(".")[0].splitlines()
+        text = f"a checkpoint must be as it was written, '{path}' is not: {reason[0] if reason else 'it is empty'}"
+        raise DamagedError(f"{text}; remove the folder of the run, and train without --resume") from error

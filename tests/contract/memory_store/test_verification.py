@@ -7,14 +7,17 @@ from dataclasses import replace
 import pytest
 
 from memory_store.bank import AuditEntry, Bank, entry_for, to_wire
+from memory_store.interventions import Signature, roll_back
 from memory_store.store import BankStore
 from memory_store.stores.redis import RedisStore
 from memory_store.stores.sqlite import SqliteStore
 from memory_store.verification import verify
 from schemas.codec import encode_items, encode_message
-from schemas.errors import FatalError, TransientError
-from tests.contract.memory_store.banks import KEPT, change, commit_next, first_bank, items, leased
+from schemas.errors import DamagedError, FatalError, TransientError
+from tests.contract.memory_store.banks import KEPT, NOW, change, commit_next, first_bank, items, leased
 from tests.unit.memory_store.proposals import FREEZE, THAW
+
+BY = Signature("ann@edge7", "", NOW)
 
 
 class Rogue:
@@ -163,6 +166,42 @@ def test_items_that_fail_their_digest_are_found(store: BankStore, rogue: Rogue, 
     rogue.put_newest(taught[3], encode_items(items(9)))
     faults = verify(store, "lobby").faults
     assert [fault.partition(":")[0] for fault in faults] == ["the newest version", "v1"]
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_a_damaged_newest_version_is_gone_back_from_to_its_kept_copy_too(
+    store: BankStore, rogue: Rogue, taught: list[Bank], version: int
+) -> None:
+    rogue.put_newest(taught[3], encode_items(items(9)))
+    with pytest.raises(DamagedError, match="bank rollback"):
+        store.read("lobby")
+    bank = roll_back(store, "lobby", version, BY)
+    assert (bank.version, bank.digest) == (4, taught[version].digest)
+    assert verify(store, "lobby").faults == ()
+    with pytest.raises(FatalError, match="must change the items"):
+        roll_back(store, "lobby", 4, BY)
+
+
+def test_a_newest_version_without_a_header_is_gone_back_from(
+    store: BankStore, rogue: Rogue, taught: list[Bank]
+) -> None:
+    if rogue.is_redis:
+        rogue.hash_set("h", header="none")
+    else:
+        rogue.sql("UPDATE bank SET header = 'none' WHERE bank_id = 'lobby'")
+    with pytest.raises(DamagedError):
+        store.read("lobby")
+    assert roll_back(store, "lobby", 2, BY).digest == taught[2].digest
+    assert verify(store, "lobby").faults == ()
+
+
+def test_a_newest_version_of_which_nothing_sound_is_kept_is_damaged(
+    store: BankStore, rogue: Rogue, taught: list[Bank]
+) -> None:
+    rogue.put_newest(taught[3], encode_items(items(9)))
+    rogue.put_version(taught[3], encode_items(items(9)))
+    with pytest.raises(DamagedError):
+        roll_back(store, "lobby", 1, BY)
 
 
 def test_items_with_a_digest_of_their_own_are_found_by_the_log(

@@ -167,6 +167,22 @@ def test_a_user_who_may_only_read_suits_a_worker_and_no_coordinator(
     assert not look("store", "-p", "coordinator", **login)["ok"]
 
 
+@pytest.mark.parametrize("process", ["all", "worker"])
+def test_a_bank_of_another_bundle_is_told_with_both(
+    look: Callable[..., dict[str, Any]], tmp_path: Path, process: str
+) -> None:
+    """Each is sound by itself, and yet the worker would end at its first frame."""
+    store = f"sqlite:///{tmp_path / 'banks.db'}"
+    assert runner.invoke(app, ["bank", "create", "lobby", "--bundle", "walkway", "--store", store]).exit_code == 0
+    fleet = {"ENGRAM_STORE__URL": store, "ENGRAM_MEMORY__BANK_ID": "lobby"}
+    assert look("bundle", "-p", process, ENGRAM_WORKER__BUNDLE="walkway", **fleet)["ok"]
+    sick = look("bundle", "-p", process, ENGRAM_WORKER__BUNDLE="anywhere", **fleet)
+    assert (sick["ok"], "1 banks of the store are of another bundle: lobby of" in sick["detail"]) == (False, True)
+    assert "worker.bundle" in sick["remedy"]
+    other = look("bundle", ENGRAM_WORKER__BUNDLE="anywhere", **(fleet | {"ENGRAM_MEMORY__BANK_ID": "{camera_id}"}))
+    assert (other["ok"], "worker.bundle" in other["remedy"]) == (True, True)
+
+
 def test_the_lease_is_returned(look: Callable[..., dict[str, Any]], own_redis: LocalRedis, redis: Redis) -> None:
     assert look("store", ENGRAM_STORE__URL=own_redis.url)["ok"]
     assert look("store", ENGRAM_STORE__URL=own_redis.url)["ok"]

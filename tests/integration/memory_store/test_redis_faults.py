@@ -269,7 +269,7 @@ def test_a_malformed_url_is_refused_without_showing_it(url: str) -> None:
 def test_damaged_content_is_fatal_with_a_hint(own_redis: LocalRedis, near: RedisStore) -> None:
     created(near)
     Redis.from_url(own_redis.url).hset(f"{{engram:{BANK_ID}}}:h", "items", b"\0" * 96)
-    with pytest.raises(FatalError, match="restore an earlier version"):
+    with pytest.raises(FatalError, match="engram bank rollback"):
         near.read(BANK_ID)
 
 

@@ -74,6 +74,20 @@ def test_a_coordinator_goes_on_when_the_lock_is_gone(store: SqliteStore, path: P
     assert coordinator.snapshot().adds_up()
 
 
+def test_a_file_that_another_holds_for_itself_is_away_and_no_file_to_move_away(store: SqliteStore, path: Path) -> None:
+    store.create(a_bank(), CREATE)
+    store.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(TransientError, match=r"is away at 'open .*locked") as raised:
+            SqliteStore(path, busy_timeout_s=0.05)
+        assert "move" not in str(raised.value)
+    opened = SqliteStore(path)
+    assert opened.read(BANK_ID) is not None
+    opened.close()
+
+
 def test_a_file_that_is_no_database_is_left_alone(path: Path) -> None:
     path.write_bytes(b"holiday pictures" * 100)
     with pytest.raises(FatalError, match="move the file away"):
@@ -91,7 +105,7 @@ def test_damaged_content_is_fatal_with_a_hint(store: SqliteStore, path: Path, da
     store.create(a_bank(), CREATE)
     with closing(sqlite3.connect(path)) as other, other:
         other.execute(damage)
-    with pytest.raises(FatalError, match="restore an earlier version"):
+    with pytest.raises(FatalError, match="engram bank rollback"):
         store.read(BANK_ID)
 
 

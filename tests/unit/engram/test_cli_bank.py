@@ -1,6 +1,8 @@
 """``engram bank`` over a real SQLite store."""
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -48,6 +50,15 @@ def test_list(url: str) -> None:
     assert "shared" in runner.invoke(app, ["bank", "list", "--store", url]).stdout
 
 
+def test_a_damaged_bank_hides_no_other(url: str) -> None:
+    assert runner.invoke(app, ["bank", "fork", "shared", "another", "--store", url]).exit_code == 0
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as rogue:
+        rogue.execute("UPDATE bank SET items = x'00' WHERE bank_id = 'another'")
+    result = runner.invoke(app, ["bank", "list", "--store", url, "-o", "json"])
+    assert [bank["bank_id"] for bank in json.loads(result.stdout)] == ["shared"]
+    assert (result.exit_code, "'another'" in result.stderr) == (2, True)
+
+
 def test_show(url: str) -> None:
     result = runner.invoke(app, ["bank", "show", "shared", "--store", url])
     assert result.exit_code == 0
@@ -67,6 +78,13 @@ def test_a_bank_that_is_not_there(url: str) -> None:
     result = runner.invoke(app, ["bank", "show", "other", "--store", url])
     assert result.exit_code == 2
     assert "bank 'other' must exist, the store has ['shared']" in result.stderr
+
+
+def test_an_empty_log_of_a_bank_that_is_not_there_says_so_beside_it(url: str) -> None:
+    result = runner.invoke(app, ["bank", "log", "other", "--store", url, "-o", "json"])
+    assert (result.exit_code, json.loads(result.stdout)) == (0, [])
+    assert "there is no bank 'other', the store has ['shared']" in result.stderr
+    assert runner.invoke(app, ["bank", "log", "shared", "--store", url]).stderr == ""
 
 
 def test_the_history_setting_bounds_what_can_be_read_back(tmp_path: Path) -> None:

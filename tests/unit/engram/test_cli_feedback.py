@@ -33,6 +33,7 @@ def call(*words: str) -> Result:
         (("cam1:s1:5", "--normal", "--real"), "one of --normal, --real and --undo"),
         (("cam1:s1:5", "--normal", "--expires", "soon"), "--expires must be a length of time"),
         (("cam1:s1:5", "--normal", "--operator", " "), "must say who speaks"),
+        (("cam1:s1:5", "--normal", "--operator", ""), "must say who speaks"),
     ],
 )
 def test_what_must_be_given_is_said(words: tuple[str, ...], wanted: str) -> None:

@@ -37,6 +37,11 @@ def test_every_command_teaches_with_an_example_and_takes_the_common_options(path
         assert option in result.output
 
 
+@pytest.mark.parametrize("name", ["work", "pause"])
+def test_help_shows_what_stands_in_brackets(name: str) -> None:
+    assert "[cameras.NAME]" in runner.invoke(app, [name, "--help"]).stdout
+
+
 def test_version() -> None:
     result = runner.invoke(app, ["--version"])
     assert (result.exit_code, result.stdout) == (0, f"engram {software_version()}\n")

@@ -208,3 +208,11 @@ def test_weights_that_do_not_fit_are_refused(bundle: Bundle, change: str) -> Non
         manifest = manifest.model_copy(update={"parameters": {"breadth": 4}})
     with pytest.raises(BundleError, match="train it again with this version"):
         engine_of(replace(bundle, weights=weights, manifest=manifest), device="cpu")
+
+
+@pytest.mark.parametrize("told", [{"clip_length": 7}, {"channels": 3}])
+def test_a_manifest_whose_clips_its_network_cannot_take_is_refused_at_once(
+    bundle: Bundle, told: dict[str, int]
+) -> None:
+    with pytest.raises(BundleError, match="clips of 5 frames of 1 channels, as its network"):
+        engine_of(replace(bundle, manifest=bundle.manifest.model_copy(update=told)), device="cpu")

@@ -1,5 +1,6 @@
 """A bank cannot be changed, survives the wire, and its log cannot be changed unnoticed."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -135,6 +136,31 @@ def test_an_entry_survives_the_store_and_what_is_none_is_refused() -> None:
     for damaged in ("{", "[]", "null", b"\xff", entry.to_text().replace('"author"', '"writer"')):
         with pytest.raises(DamagedError, match="audit entry"):
             AuditEntry.from_text(damaged)
+
+
+ODD: dict[str, list[object]] = {
+    "action": [None, [], {}],
+    "digest": [None, 7, {"a": 1}],
+    "epoch": [None, 7, []],
+    "version": [None, "1", True, 1.5, []],
+    "moved": [None, "0.1", True, [], float("inf"), float("nan")],
+    "learn_s": [None, "x", [], float("inf")],
+    "cameras": ["", {}, [1], [["a", None]], [["a", float("inf")]]],
+    "committed_at": [None, 7, "2026-03-01", "9999-12-31T23:59:59-23:59"],
+    "previous_digest": [7],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in ODD.items() for value in values])
+def test_an_entry_with_a_field_of_another_kind_is_refused(name: str, value: object) -> None:
+    """Nothing that compares, sorts, slices or prints entries meets it."""
+    with pytest.raises(DamagedError, match="audit entry"):
+        AuditEntry.from_text(json.dumps({**chain(1)[0].to_json(), name: value}))
+
+
+def test_an_entry_as_deep_as_a_well_is_refused() -> None:
+    with pytest.raises(DamagedError, match="audit entry"):
+        AuditEntry.from_text("[" * 100_000)
 
 
 def test_a_new_epoch_sorts_after_every_known_one() -> None:

@@ -351,7 +351,9 @@ def test_with_many_banks_each_is_looked_at_in_its_turn(bench: Bench, monkeypatch
 
 
 @pytest.mark.parametrize("left_alone", ["frozen", "alien", None])
-def test_only_a_bank_of_ours_that_may_be_taught_is_healed(bench: Bench, left_alone: str | None) -> None:
+def test_only_a_bank_of_ours_that_may_be_taught_is_healed(
+    bench: Bench, left_alone: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
     digest = "c" * 64 if left_alone == "alien" else BUNDLE
     ruined = bench.create(version=4, items_MC=-INITIAL.items_MC, bundle_digest=digest)
     if left_alone == "frozen":
@@ -359,6 +361,8 @@ def test_only_a_bank_of_ours_that_may_be_taught_is_healed(bench: Bench, left_alo
     found = bench.keeper().current("lobby")
     assert found.version == (5 if left_alone is None else 4)
     assert (found.digest == ruined.digest) == (left_alone is not None)
+    told = "bank lobby v4 is left alone, what is proposed for it is rejected: made with bundle cccccccccccc"
+    assert (told in caplog.text) == (left_alone == "alien")
 
 
 def test_a_bank_of_an_engram_that_did_not_count_keeps_its_items_and_begins_to(

@@ -36,6 +36,12 @@ def test_a_line_cut_off_by_a_crash_is_passed_over(tmp_path: Path) -> None:
     assert read_curves(tmp_path / "absent") == []
 
 
+def test_lines_that_a_disk_has_lost_are_passed_over(tmp_path: Path) -> None:
+    whole = b'{"step": 25, "loss/pixel": 1.0}\n'
+    (tmp_path / CURVES).write_bytes(b"\0\0\xff\n" + whole + b"[]\n{}\n\n")
+    assert [point["step"] for point in read_curves(tmp_path)] == [25]
+
+
 @pytest.mark.parametrize("wanted", [False, True])
 def test_a_board_is_written_where_wanted(tmp_path: Path, wanted: bool) -> None:
     with open_curves(tmp_path, 0, tmp_path / "board" if wanted else None) as curves:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from schemas.errors import FatalError
+from schemas.errors import DamagedError, FatalError
 from training.loop.run_folder import SETTINGS, claim_run, fastest_precision, flat, precision_of, read_settings
 from training.loop.state import CHECKPOINT
 from training.options import TrainOptions
@@ -44,6 +44,15 @@ def test_another_training_is_refused_and_told_what_differs(
 ) -> None:
     with pytest.raises(FatalError, match=f"differs in {named}; give the same settings"):
         claim_run(begun(tmp_path), {**SETTINGS_NOW, **changed}, resume=True)
+
+
+@pytest.mark.parametrize("left", [b"", b"{", b"[]", b"\xff\x00"])
+def test_settings_that_are_no_longer_what_was_written_are_named(tmp_path: Path, left: bytes) -> None:
+    (begun(tmp_path) / SETTINGS).write_bytes(left)
+    with pytest.raises(
+        DamagedError, match=r"settings of a run .*settings\.json' is not: .*remove the folder of the run"
+    ):
+        claim_run(tmp_path, SETTINGS_NOW, resume=True)
 
 
 def test_with_nothing_there_a_run_begins(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

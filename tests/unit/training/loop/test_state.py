@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from networks.memory import initial_items
-from schemas.errors import FatalError
+from schemas.errors import DamagedError, FatalError
 from tests.unit.training.scene import build, items_of
 from training.loop.state import CHECKPOINT, Progress, TrainingState
 
 SAVE_WITHOUT_ROOM = """
 import resource, sys
 from pathlib import Path
-from schemas.errors import FatalError
+from schemas.errors import DamagedError, FatalError
 from tests.unit.training.loop.test_state import fresh_state
 state = fresh_state(1)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
@@ -88,3 +88,19 @@ def test_weights_and_items_that_are_no_numbers_are_seen() -> None:
         if broken == "items":
             items_of(state)[1, 2] = torch.inf
         assert state.is_finite() == (broken == "nothing")
+
+
+@pytest.mark.parametrize("part", [0.0, 0.5, 0.99])
+def test_a_checkpoint_that_was_cut_off_is_named_with_what_to_do(tmp_path: Path, part: float) -> None:
+    path = tmp_path / CHECKPOINT
+    fresh_state(0).save(path)
+    path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
+    for load in (fresh_state(1).load, fresh_state(1).load_learned):
+        with pytest.raises(DamagedError, match=r"checkpoint\.pt' is not: .+; remove the folder of the run"):
+            load(path)
+
+
+def test_a_checkpoint_of_something_else_is_named(tmp_path: Path) -> None:
+    torch.save({"network": {}}, tmp_path / CHECKPOINT)
+    with pytest.raises(DamagedError, match=r"checkpoint\.pt' is not"):
+        fresh_state(0).load(tmp_path / CHECKPOINT)
