@@ -150,6 +150,8 @@ def _as_written(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise
     except _UNREADABLE as error:
         reason = str(error).partition(".")[0].splitlines()
         text = f"a checkpoint must be as it was written, '{path}' is not: {reason[0] if reason else 'it is empty'}"
