@@ -63,8 +63,8 @@ def views_of(*shots: Shot) -> list[tuple[tuple[int, ...], int]]:
     return [((shot.height, shot.width, 3), shot.value) for shot in shots for _ in range(shot.num_frames)]
 
 
-NUM_HELD_BACK = 3
-"""Pictures that wait for their successors when a stream stalls: two to be whole, one for the decoder's other thread."""
+NUM_HELD_BACK = 2
+"""Pictures that wait for their successors when a stream stalls, to be whole."""
 NUM_REQUESTS = 2
 """Of one connection over HTTP: is it pictures one by one, and if not, the stream."""
 
@@ -140,7 +140,7 @@ def test_a_stream_that_stalls_gives_no_picture_late() -> None:
         while connection.read() is not None:
             num_read += 1
         connection.close()
-    assert num_read == SMALL.num_frames - 2  # RTP says itself where a picture ends
+    assert num_read == SMALL.num_frames - 1  # RTP says itself where a picture ends
 
 
 def test_a_stream_that_ends_is_found_again(viewers) -> None:
