@@ -88,7 +88,10 @@ def _require_frames(source: str, name: str, command: str) -> None:
         SettingsError: it holds films alone; with what to type for either.
     """
     address = parse_address(source)
-    found = list(Path(address.location).iterdir()) if address.kind == "folder" else []
+    try:
+        found = list(Path(address.location).iterdir()) if address.kind == "folder" else []
+    except OSError:  # whoever is to read it says why it cannot be
+        return
     films = [path for path in found if is_film(path)]
     if not films or any(map(is_picture, found)):
         return

@@ -13,6 +13,7 @@ from engram.build.bundles import bundle_folder
 from engram.build.cameras import bundle_defaults, camera_feeds, camera_names, camera_plans, resolved_sources
 from engram.build.shipped import ANYWHERE, WALKWAY, shipped_bundle
 from producers.naming import default_camera_names
+from producers.sources import open_source
 from schemas.errors import FatalError, SettingsError
 from schemas.settings import Loaded, ProducerSettings, WatchSettings, load_with_origins
 from schemas.settings.detection import ProducerSection
@@ -189,6 +190,20 @@ def write_film(path: Path) -> None:
     for level in range(3):
         writer.write(np.full((48, 64, 3), 50 * level, np.uint8))
     writer.release()
+
+
+def test_a_folder_that_we_may_not_look_into_is_left_to_who_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> list[Path]:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    loaded = load_with_origins(WatchSettings, None, {}, {})
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    (plan,) = camera_plans(loaded, (str(tmp_path),), ("gate",))
+    assert plan.source == str(tmp_path)
+    with pytest.raises(FatalError, match="Permission denied"):
+        open_source(plan.source)
 
 
 def test_a_folder_of_films_is_refused_with_what_to_type_instead(tmp_path: Path) -> None:
