@@ -271,8 +271,16 @@ def an_event_that_does_not_end(scene: Scene) -> Iterator[None]:
 
 
 def a_camera_that_goes_away(scene: Scene) -> Iterator[None]:
-    live = LiveOptions(open_timeout_s=5, dead_after_s=5, backoff_first_s=0.05, backoff_max_s=0.2, backoff_jitter_s=0.01)
+    live = LiveOptions(
+        open_timeout_s=5,
+        stale_after_s=60,
+        dead_after_s=60,
+        backoff_first_s=0.05,
+        backoff_max_s=0.2,
+        backoff_jitter_s=0.01,
+    )
     with mjpeg_camera() as camera:
+        camera.num_sent, camera.goes_silent = 1, True  # what came between two looks would be sent, and not scored
         source = open_source(f"http://127.0.0.1:{camera.server_port}/video", SourceOptions(live=live))
         producer = Producer([CameraFeed("gate", source, pacing=replace(LIVE, fps=10))], MemoryPublisher())
         scene.shows("producer", SeenProducer(producer))
