@@ -224,26 +224,6 @@ def view_of(camera: Camera, partition: int) -> CameraView:
     )
 
 
-def skip_reason(cursor: Cursor | None, header: FrameHeader, revival: timedelta = REVIVAL) -> SkipReason | None:
-    """Why a record must not be handled (again), if so.
-
-    A repeat has the capture time of its first coming, so a frame that is newer than the cursor is none, whatever its
-    index; and a session that was closed, but still sends when nothing else has for a while (``revival``), goes on.
-    """
-    if cursor is None:
-        return None
-    newest = cursor.last_at or header.captured_at
-    if header.session_id in cursor.closed_sessions:
-        if header.captured_at > newest + revival:
-            return None
-        is_ours = header.session_id == cursor.session_id  # ended by its own end record
-        began = cursor.began_at or header.captured_at
-        return "twin_session" if not is_ours and header.captured_at > began else "old_session"
-    if header.session_id == cursor.session_id and header.frame_index <= cursor.last_frame:
-        return None if header.captured_at > newest else "duplicate"
-    return None
-
-
 def has_passed(cursor: Cursor | None, header: FrameHeader) -> bool:
     """Whether a camera came by ``header``, by sessions and indices alone.
 
@@ -253,6 +233,24 @@ def has_passed(cursor: Cursor | None, header: FrameHeader) -> bool:
         return False
     is_of_session = header.session_id == cursor.session_id
     return header.session_id in cursor.closed_sessions or (is_of_session and header.frame_index <= cursor.last_frame)
+
+
+def skip_reason(cursor: Cursor | None, header: FrameHeader, revival: timedelta = REVIVAL) -> SkipReason | None:
+    """Why a record must not be handled (again), if so.
+
+    A repeat has the capture time of its first coming, so a frame that is newer than the cursor is none, whatever its
+    index; and a session that was closed, but still sends when nothing else has for a while (``revival``), goes on.
+    """
+    if cursor is None or not has_passed(cursor, header):
+        return None
+    newest = cursor.last_at or header.captured_at
+    if header.session_id in cursor.closed_sessions:
+        if header.captured_at > newest + revival:
+            return None
+        is_ours = header.session_id == cursor.session_id  # ended by its own end record
+        began = cursor.began_at or header.captured_at
+        return "twin_session" if not is_ours and header.captured_at > began else "old_session"
+    return None if header.captured_at > newest else "duplicate"
 
 
 def revival_of(camera: Camera, session_id: str) -> timedelta:
