@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from console.kept import Ledger, Row
-from memory_store.bank import AuditEntry, epoch_order, from_wire
+from memory_store.bank import AuditEntry, age_order, from_wire
 from schemas.codec import encode_message
 from schemas.errors import BadMessageError, DamagedError
 from schemas.messages import BankHeader
@@ -34,7 +34,7 @@ class Version:
     @property
     def age_order(self) -> tuple[int, str, int]:
         """Sorts the versions of one bank from oldest to newest."""
-        return (*epoch_order(self.epoch), self.version)
+        return age_order(self.epoch, self.version)
 
 
 class BankBook:

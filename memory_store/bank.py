@@ -94,7 +94,7 @@ class Bank:
     @property
     def age_order(self) -> tuple[int, str, int]:
         """Sorts the versions of one bank from oldest to newest, across restores."""
-        return (*epoch_order(self.epoch), self.version)
+        return age_order(self.epoch, self.version)
 
     def wanted_s(self, learn_s: float) -> float:
         """Seconds of normal video that are wanted of its cameras, where the setting says ``learn_s``."""
@@ -346,6 +346,11 @@ def next_epoch(*known: str | None) -> str:
     """A new epoch that sorts after every known one: a generation number, and noise that tells two firsts apart."""
     newest = max((epoch_order(epoch)[0] for epoch in known if epoch), default=0)
     return f"{max(newest, 0) + 1:08d}-{secrets.token_hex(8)}"
+
+
+def age_order(epoch: str, version: int) -> tuple[int, str, int]:
+    """Sorts versions of one bank from oldest to newest, across restores."""
+    return (*epoch_order(epoch), version)
 
 
 def epoch_order(epoch: str) -> tuple[int, str]:
