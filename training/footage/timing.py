@@ -183,10 +183,14 @@ def _packet_stamps(film: Path) -> Float64:
     found: list[float] = []
     try:
         with av.open(str(film.absolute()), metadata_errors="replace") as container:
-            for packet in container.demux(video=0):
+            video = container.streams.video[0]
+            if video.time_base is None:
+                return np.array(found)
+            unit_s = float(video.time_base)  # once: a product of fractions takes as long as reading a packet
+            for packet in container.demux(video):
                 stamp = packet.dts if packet.pts is None else packet.pts
-                if stamp is not None and packet.time_base is not None:
-                    found.append(float(stamp * packet.time_base))
+                if stamp is not None:
+                    found.append(stamp * unit_s)
     except (av.FFmpegError, ValueError, IndexError):  # what was found before counts
         pass
     return np.array(found)
