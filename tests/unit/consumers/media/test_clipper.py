@@ -14,7 +14,9 @@ import pytest
 from consumers.media.folder import FolderStore
 from consumers.media.store import Retention
 from messaging.sealing import SealedBus, Seals
+from schemas.codec import decode_message
 from schemas.errors import FatalError, TransientError
+from schemas.media import EventMediaEvent
 from tests.unit.consumers.media.moving import FRAMES, HEIGHT, WIDTH, Yard, header, jpeg, path_of
 from tests.unit.consumers.samples import at, event
 
@@ -260,11 +262,16 @@ def test_a_message_beside_a_file_that_is_none_is_made_anew(yard: Yard) -> None:
     yard.tell(event(20, 30, "end", 1))
     yard.make()
     beside = path_of(yard.told()[1]).with_suffix(".mp4.json")
-    whole = beside.read_bytes()
+    first = yard.told()[1]
     beside.write_bytes(b"{")
     yard.tell(event(20, 30, "end", 1))
     yard.make()
-    assert beside.read_bytes() == whole
+    content = path_of(first).read_bytes()
+    bytes_now = {
+        "num_bytes": len(content),
+        "digest": hashlib.sha256(content).hexdigest(),
+    }  # x264 does not always repeat
+    assert decode_message(EventMediaEvent, beside.read_bytes()).data == first.model_copy(update=bytes_now)
 
 
 def test_a_hostile_event_makes_no_path(yard: Yard) -> None:
