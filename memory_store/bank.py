@@ -212,7 +212,7 @@ class AuditEntry:
         """
         try:
             content = json.loads(text)
-        except (ValueError, RecursionError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise DamagedError(f"an audit entry must be JSON, got {text!r:.200}; see 'engram bank verify'") from error
         return cls.from_json(content)
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from memory_store.bank import Action, Bank, Change, entry_of, entry_with, next_epoch
 from memory_store.coordinator.guards import distance_moved
 from memory_store.normality import Normality
-from memory_store.store import KEPT_ENTRIES, BankReader, BankStore, RestoreRequest, checked_id
+from memory_store.store import KEPT_ENTRIES, BankReader, BankStore, RestoreRequest, checked_id, kept_of
 from schemas.errors import DamagedError, FatalError, SettingsError, StaleVersionError
 from schemas.messages import MAX_LEARN_S
 
@@ -79,11 +79,10 @@ def newest_sound(store: BankReader, bank_id: str) -> Bank:
     try:
         return newest_of(store, bank_id)
     except DamagedError:
-        kept = store.versions(bank_id)
-        found = store.read_version(bank_id, kept[-1]) if kept else None
-        if found is None:
+        kept = kept_of(store, bank_id)
+        if kept is None:
             raise
-        return found
+        return kept
 
 
 def kept_version(store: BankReader, newest: Bank, version: int | None) -> Bank:

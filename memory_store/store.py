@@ -87,7 +87,10 @@ class BankReader(Protocol):
         """An earlier version, None if it was never written or is no longer kept."""
 
     def log(self, bank_id: str, newest: int = 1000) -> Sequence[AuditEntry]:
-        """The ``newest`` entries, oldest first."""
+        """The ``newest`` entries, oldest first; rows that are none are left out, with a warning."""
+
+    def log_rows(self, bank_id: str, newest: int) -> Sequence[bytes | str]:
+        """What the log holds, as it lies there: the ``newest`` rows, oldest first."""
 
     def versions(self, bank_id: str) -> Sequence[int]:
         """The versions that ``read_version`` still has, ascending."""
@@ -162,6 +165,16 @@ def all_banks(store: BankReader) -> tuple[list[Bank], list[DamagedError]]:
         if bank is not None:
             found.append(bank)
     return found, damaged
+
+
+def kept_of(store: BankReader, bank_id: str) -> Bank | None:
+    """What is kept of the newest version apart from the bank itself, for who finds that one damaged; None = nothing.
+
+    Raises:
+        DamagedError: this is damaged as well.
+    """
+    kept = store.versions(bank_id)
+    return store.read_version(bank_id, kept[-1]) if kept else None
 
 
 def read_instead(store: BankReader, bank_id: str) -> Bank:

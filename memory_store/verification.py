@@ -59,13 +59,14 @@ def verify(store: BankReader, bank_id: str) -> Verification:
 
 def _verified(store: BankReader, bank_id: str, head: str) -> Verification:
     faults: list[str] = []
-    entries: Sequence[AuditEntry] = ()
-    try:
-        entries = store.log(bank_id, ALL_ENTRIES)
-    except DamagedError as error:
-        faults.append(f"the log: {error}")
-    else:
-        faults += _faults_of_log(entries, head)
+    entries: list[AuditEntry] = []
+    rows = store.log_rows(bank_id, ALL_ENTRIES)
+    for number, row in enumerate(rows, 1):
+        try:
+            entries.append(AuditEntry.from_text(row))
+        except DamagedError as error:
+            faults.append(f"row {number} of {len(rows)} of the log: {error}")
+    faults += _faults_of_log(entries, head)
     newest = _newest(store, bank_id, faults)
     versions = tuple(store.versions(bank_id))
     written = {entry.version: entry for entry in entries if entry.writes_items}

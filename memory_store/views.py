@@ -13,7 +13,7 @@ from memory_store.bank import Bank
 from memory_store.normality import Grid, Normality
 from memory_store.store import BankReader
 from schemas.arrays import Float32
-from schemas.errors import BundleError, TransientError
+from schemas.errors import BundleError, DamagedError, TransientError
 from schemas.messages import MemoryState
 
 if TYPE_CHECKING:
@@ -189,13 +189,15 @@ class BankCache:
         confirmed_at = copy.confirmed_at if copy else None
         try:
             found = self._store.read_if_newer(known) if known else self._store.read(bank_id)
-        except TransientError as error:
+        except (TransientError, DamagedError) as error:
             if copy is None or copy.view.memory_state != "stale":
                 _log.warning("bank %s: going on with the last good copy: %s", bank_id, error, extra={"bank": bank_id})
             bank = known or self._initial.as_bank(bank_id)
             # Asked at the answer, not at the question: the pause between attempts does not shrink by the time-out.
-            self._away_at = self._clock()
-            return _Copy(BankView(bank, "stale"), self._away_at, confirmed_at)
+            now = self._clock()
+            if isinstance(error, TransientError):
+                self._away_at = now
+            return _Copy(BankView(bank, "stale"), now, confirmed_at)
         now = self._clock()
         if found is None or (found.normality is None and self._initial.grid is not None):
             return self._without_bank(bank_id, known, now, confirmed_at)  # or of an Engram that did not count yet

@@ -1,12 +1,14 @@
-"""Following the scores topic until enough frames are scored."""
+"""Following topics until enough frames are scored, and until all events have ended."""
 
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from messaging.ports import Bus
+from schemas.codec import decode_message
 from schemas.errors import EngramError, TransientError
+from schemas.messages import AnomalyEvent
 
 POLL_S = 0.5
 BATCH = 500
@@ -43,3 +45,20 @@ class Progress:
                 raise EngramError(f"{wanted} frames must be scored in {self._deadline_s:.0f} s, {self.num_scored} are")
             with suppress(TransientError):  # a broker that is away for a moment
                 self.num_scored += len(self._reader.read(BATCH, POLL_S))
+
+
+def wait_for_ends(bus: Bus, topic: str, deadline_s: float, stop: threading.Event) -> None:
+    """Until each event that has begun has ended, or the deadline; whether all have is for the checks to say.
+
+    A camera's last word comes after its last frame; workers that were told to go before they have read it would leave
+    the event to who comes next, and nobody comes.
+    """
+    until_s, opened = time.monotonic() + deadline_s, set[str]()
+    with closing(bus.reader([topic], from_beginning=True)) as reader:
+        while time.monotonic() < until_s and not stop.is_set():
+            with suppress(TransientError):  # a broker that is away for a moment
+                records = reader.read(BATCH, POLL_S)
+                for event in (decode_message(AnomalyEvent, record.value).data for record in records):
+                    (opened.discard if event.phase == "end" else opened.add)(event.event_id)
+                if not (opened or records or reader.lag()):
+                    return

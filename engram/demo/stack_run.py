@@ -19,7 +19,7 @@ from engram.build.options import worker_options
 from engram.build.topics import topic_specs
 from engram.demo.checks import Check, check_bank, check_calm, check_events, check_scores, frame_keys
 from engram.demo.fleet import Fleet
-from engram.demo.progress import Progress
+from engram.demo.progress import Progress, wait_for_ends
 from engram.demo.recompute import Recomputed, recompute
 from memory_store.bank import AuditEntry
 from messaging.ports import Bus, Record
@@ -165,7 +165,9 @@ def _run_processes(
     request.tell(f"all {progress.num_scored} frames scored")
     if settings.memory.updates:
         _wait_for_growth(settings, request.deadline_s, stop)
-    codes = {"cameras": fleet.wait("cameras", request.deadline_s), **fleet.end(running)}
+    codes = {"cameras": fleet.wait("cameras", request.deadline_s)}
+    wait_for_ends(bus, topics.anomaly_events, request.deadline_s, stop)
+    codes |= fleet.end(running)
     if any(codes.values()):
         failed = [fleet.told(name) for name, code in codes.items() if code]
         raise EngramError(f"every process must end with 0, got {dict(codes)}; " + "\n".join(failed))

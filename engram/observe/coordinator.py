@@ -136,6 +136,7 @@ class SeenCoordinator:
             },
             "commits": seen.commits,
             "banks": {bank_id: self._told(bank) for bank_id, bank in seen.banks.items()},
+            "damaged_banks": dict(seen.damaged),
         }
 
     def stuck(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from memory_store.coordinator.coordinator import Coordinator
 from memory_store.store import BankReader
 from memory_store.views import InitialBank
 from messaging.tracing import traced
-from schemas.errors import FatalError, TransientError
+from schemas.errors import DamagedError, FatalError, TransientError
 from schemas.messages import utc_now
 from schemas.settings import CoordinatorSettings, Loaded, WorkerSettings
 from schemas.settings.connections import KafkaSection
@@ -114,3 +114,5 @@ def _meet_store(store: BankReader, bank_id: str) -> None:
         store.read(bank_id)
     except TransientError as error:
         log.warning("the store is away, scores come from the bundle's own bank until it is back: %s", error)
+    except DamagedError as error:
+        log.warning("scores come from the bundle's own bank until this one is sound again: %s", error)

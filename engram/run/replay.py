@@ -66,6 +66,10 @@ class PinnedBanks:
         """See ``BankReader``."""
         return ()
 
+    def log_rows(self, bank_id: str, newest: int) -> Sequence[bytes | str]:  # noqa: ARG002
+        """See ``BankReader``."""
+        return ()
+
     def versions(self, bank_id: str) -> Sequence[int]:  # noqa: ARG002
         """See ``BankReader``."""
         return () if self._bank is None else (self._bank.version,)

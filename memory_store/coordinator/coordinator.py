@@ -281,5 +281,6 @@ class Coordinator:
         look.events_remembered = tenure.events_remembered if tenure else 0
         look.waiting_to_send = len(self._outgoing) if self._outgoing else 0
         look.versions = dict(self._keeper.versions) if self._keeper else {}
+        look.damaged = dict(self._keeper.damaged) if self._keeper else {}
         look.banks = dict(self._keeper.banks) if self._keeper else {}
         return look

@@ -31,6 +31,7 @@ class CoordinatorSnapshot:
         verdicts: what operators said of events, by what came of it.
         waiting_to_send: records not yet confirmed by the broker.
         versions: bank id to version.
+        damaged: banks that are set aside, and what is wrong with each.
         banks: bank id to the newest version itself, as last seen; none while standing by.
     """
 
@@ -50,6 +51,7 @@ class CoordinatorSnapshot:
     commits: int = 0
     late: int = 0
     waiting_to_send: int = 0
+    damaged: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, int] = field(default_factory=dict)
     banks: Mapping[str, Bank] = field(default_factory=dict)
 
@@ -76,6 +78,8 @@ class CoordinatorSnapshot:
             "not restored": self.not_restored,
         }
         told = [f"{name} {_listed(counter)}" for name, counter in more.items() if counter]
+        if self.damaged:
+            told.append(f"damaged banks {', '.join(sorted(self.damaged))}")
         if self.late:
             told.append(f"late {self.late}")
         if self.conflicting:

@@ -34,6 +34,7 @@ Reason = Literal[
     "implausible",
     "empty",
     "frozen",
+    "damaged_bank",
     "duplicate",
     "overflow",
 ]
@@ -96,6 +97,11 @@ def unknown_bank(header: ProposalHeader, template: str) -> Rejection | None:
         return None
     text = f"bank '{header.bank_id}' must exist or be '{named}', as memory.bank_id has it"
     return Rejection("unknown_bank", f"{text}; if it is meant, run 'engram bank create {header.bank_id}'")
+
+
+def damaged(bank_id: str, why: str) -> Rejection:
+    """There is nothing to add to."""
+    return Rejection("damaged_bank", f"bank '{bank_id}' is set aside: {why}")
 
 
 def bad_shape(sums: ItemSums, shape: tuple[int, ...]) -> Rejection | None:

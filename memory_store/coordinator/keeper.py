@@ -6,12 +6,14 @@ store is written by coordinators and operators alone, and the topic by whoever c
 an update is (``archive``), makes no bank that the settings do not know, and does not touch a frozen one.
 
 A bank of the store that lies beyond the limits is put back to the trained items: no frame would pass the gate with it,
-so nothing would ever pull it back.
+so nothing would ever pull it back. One that is damaged is written again from what is kept of its newest version; where
+that is damaged too it is set aside, so that the others go on, until an operator has mended it.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -29,10 +31,10 @@ from memory_store.coordinator.guards import (
 )
 from memory_store.coordinator.options import CoordinatorOptions, is_named
 from memory_store.coordinator.outgoing import Outgoing, bank_record
-from memory_store.store import BankStore, CommitOutcome, CommitRequest, Lease, RestoreRequest
+from memory_store.store import BankStore, CommitOutcome, CommitRequest, Lease, RestoreRequest, kept_of
 from memory_store.taken import Taken, joined
 from memory_store.views import InitialBank
-from schemas.errors import OwnershipLostError
+from schemas.errors import DamagedError, OwnershipLostError, StaleVersionError
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ class BankKeeper:
     Attributes:
         lease: the lead; it fences every commit. Its owner puts the new one here when it was taken again.
         refused: banks of the archive that were not restored, by reason.
+        damaged: banks that cannot be worked with now, and what is wrong with each.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class BankKeeper:
     ) -> None:
         self.lease: Lease | None = None
         self.refused: Counter[str] = Counter()
+        self.damaged: dict[str, str] = {}
         self._store = store
         self._initial = initial
         self._options = options
@@ -90,7 +94,8 @@ class BankKeeper:
         self.refused.update(archive.refused)
         stored = self._store.list_banks()
         for bank_id in stored:
-            self._begin_with(bank_id, archive.newest.get(bank_id))
+            with self.setting_aside(bank_id):
+                self._begin_with(bank_id, archive.newest.get(bank_id))
         for bank_id in sorted(set(archive.newest) - set(stored)):
             if is_named(bank_id, self._options.bank_id) and self.has_room():
                 self._begin_with(bank_id, archive.newest[bank_id])
@@ -100,7 +105,7 @@ class BankKeeper:
 
     def knows(self, bank_id: str) -> bool:
         """Whether the bank was there when the store was last looked at."""
-        return bank_id in self._known
+        return bank_id in self._known or bank_id in self.damaged
 
     def has_room(self) -> bool:
         """Whether one more bank may be made."""
@@ -115,15 +120,31 @@ class BankKeeper:
     def find_new(self) -> None:
         """Look for banks that an operator has made."""
         for bank_id in self._store.list_banks():
-            if bank_id not in self._known:
-                self.renewed(bank_id)
+            if not self.knows(bank_id):
+                with self.setting_aside(bank_id):
+                    self.renewed(bank_id)
 
     def renew(self) -> None:
         """Look at the known banks again, those first that were not looked at for the longest."""
-        for bank_id in list(self._known)[:MAX_LOOKS]:
-            bank = self.renewed(bank_id)
-            del self._known[bank_id]
-            self._known[bank_id] = bank
+        for bank_id in [*list(self._known)[:MAX_LOOKS], *list(self.damaged)[:MAX_LOOKS]]:
+            with self.setting_aside(bank_id):
+                bank = self.renewed(bank_id)
+                del self._known[bank_id]
+                self._known[bank_id] = bank
+
+    @contextmanager
+    def setting_aside(self, bank_id: str) -> Iterator[None]:
+        """Work on one bank; if it turns out to be damaged that is told, and remembered until it no longer is."""
+        try:
+            yield
+        except DamagedError as error:
+            if bank_id not in self.damaged:
+                _log.error("bank %s is set aside, the others go on: %s", bank_id, error, extra={"bank": bank_id})
+            self.damaged[bank_id] = str(error)
+            self._known.pop(bank_id, None)
+        else:
+            if self.damaged.pop(bank_id, None) is not None:
+                _log.info("bank %s is sound again", bank_id, extra={"bank": bank_id})
 
     def current(self, bank_id: str) -> Bank:
         """The newest version as last seen; a bank that is nowhere is created from the bundle."""
@@ -132,7 +153,7 @@ class BankKeeper:
     def renewed(self, bank_id: str) -> Bank:
         """The newest version as the store has it now."""
         known = self._known.get(bank_id)
-        found = self._store.read_if_newer(known) if known else self._store.read(bank_id)
+        found = self._stored(bank_id, known)
         if known is not None and found is known:
             return known
         if known is not None and (found is None or found.age_order < known.age_order):
@@ -159,13 +180,19 @@ class BankKeeper:
 
         Raises:
             OwnershipLostError: somebody else leads by now.
+            DamagedError: what it is to follow is damaged, and no copy of that is sound.
             TransientError: the bank moved on, or the store is away. In the last case it is unknown whether it was
                 written: ask ``was_applied`` before anything else.
         """
         if self.lease is None:
             raise OwnershipLostError(f"to write bank '{bank.bank_id}' the lead must be held")
         recent = self._recent.pop(bank.bank_id, None)  # until the answer is here, only the log knows
-        outcome = self._store.commit(CommitRequest(self.lease, bank, change))
+        try:
+            outcome = self._store.commit(CommitRequest(self.lease, bank, change))
+        except DamagedError as error:
+            del self._known[bank.bank_id]
+            self.renewed(bank.bank_id)
+            raise StaleVersionError(f"bank '{bank.bank_id}' was damaged, and is written again") from error
         if outcome.status == "applied" and outcome.entry is not None:
             if recent is not None:
                 self._recent[bank.bank_id] = [*recent, outcome.entry]
@@ -190,7 +217,7 @@ class BankKeeper:
 
     def _begin_with(self, bank_id: str, kept: Archived | None) -> None:
         """Take the newer of what the store and the archive have."""
-        found = self._store.read(bank_id)
+        found = self._stored(bank_id)
         if kept is not None and found is not None and kept.bank.age_order > found.age_order:
             flaw = frozen(found) or too_far_ahead(kept.bank, found)
             if flaw is not None:
@@ -203,6 +230,24 @@ class BankKeeper:
         if kept is None or bank.age_order != kept.bank.age_order:
             self._tell(bank)
         self._known[bank_id] = bank
+
+    def _stored(self, bank_id: str, known: Bank | None = None) -> Bank | None:
+        """What the store has, written again if only a copy of it is sound; ``known`` itself if there is nothing newer.
+
+        Raises:
+            DamagedError: nothing is.
+        """
+        try:
+            return self._store.read_if_newer(known) if known else self._store.read(bank_id)
+        except DamagedError as error:
+            kept = kept_of(self._store, bank_id)
+            if kept is None:
+                raise
+            _log.warning("bank %s: writing v%d again: %s", bank_id, kept.version, error, extra={"bank": bank_id})
+            try:
+                return self._written(kept, kept, f"what is kept of v{kept.version}, since the bank itself was damaged")
+            except StaleVersionError:  # it is of an older version than the one that is damaged
+                raise error from None
 
     def _refuse(self, kept: Archived, flaw: Rejection) -> None:
         self.refused[flaw.reason] += 1

@@ -18,6 +18,7 @@ from memory_store.coordinator.guards import (
     ahead_of_time,
     already_taken,
     bad_shape,
+    damaged,
     empty,
     false_claim,
     foreign_bundle,
@@ -165,7 +166,10 @@ class Tenure:
             self._found_at, self._has_strangers = now, False
         self._reject(self._rounds.blocked(self._events))
         for bank_id in self._rounds.bank_ids():
-            self._work_on(bank_id, now)
+            with self._keeper.setting_aside(bank_id):
+                self._work_on(bank_id, now)
+            if (why := self._keeper.damaged.get(bank_id)) is not None:
+                self._take_out([Rejected(held, damaged(bank_id, why)) for held in self._rounds.of_bank(bank_id)])
         self._events.forget_old(min((held.received_at for held in self._rounds), default=now))
         self._outgoing.send()
         self._make_durable()
@@ -252,7 +256,8 @@ class Tenure:
             self._count_commit([held for held in attempt.proposals if held.identity in self._rounds], attempt.round)
             self._rounds.settled(attempt.bank_id, attempt.round)
         self._attempt = None
-        self._keeper.renewed(attempt.bank_id)
+        with self._keeper.setting_aside(attempt.bank_id):
+            self._keeper.renewed(attempt.bank_id)
 
     def _work_on(self, bank_id: str, now: float) -> None:
         if not (self._keeper.knows(bank_id) or self._keeper.has_room()):

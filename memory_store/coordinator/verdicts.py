@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Literal
 
 from memory_store.bank import Bank, Change
-from memory_store.coordinator.guards import foreign_bundle, foreign_exemplars, frozen
+from memory_store.coordinator.guards import damaged, foreign_bundle, foreign_exemplars, frozen
 from memory_store.coordinator.keeper import BankKeeper
 from memory_store.coordinator.options import CLOCK_SLACK, CoordinatorOptions
 from memory_store.coordinator.outgoing import Outgoing
@@ -49,6 +49,7 @@ RefusalReason = Literal[
     "bad_shape",
     "no_memory",
     "frozen",
+    "damaged_bank",
     "implausible",
     "expired",
     "superseded",
@@ -221,7 +222,11 @@ class Verdicts:
             TransientError: store away, or the bank moved on; what is not decided waits on.
         """
         for said in self._waiting[:MAX_AT_ONCE]:
-            self._settle(said)
+            bank_id = said.verdict.bank_id
+            with self._keeper.setting_aside(bank_id):
+                self._settle(said)
+            if (why := self._keeper.damaged.get(bank_id)) is not None:
+                self._refuse(said.verdict, Refusal("damaged_bank", damaged(bank_id, why).detail))
             self._waiting.remove(said)
 
     def take_out_expired(self) -> None:
@@ -235,7 +240,8 @@ class Verdicts:
                 commit_id = f"expired {hashlib.sha256(content.encode()).hexdigest()[:32]}"
                 kept = tuple(one for one in bank.exemplars if not one.is_over(now))
                 change = Change("verdict", self._options.coordinator_id, f"expired: {names}"[:500], commit_id)
-                self._commit(bank, kept, change)
+                with self._keeper.setting_aside(bank.bank_id):
+                    self._commit(bank, kept, change)
 
     def _settle(self, said: Said) -> None:
         verdict, keeper = said.verdict, self._keeper

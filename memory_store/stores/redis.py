@@ -34,7 +34,7 @@ from memory_store.store import (
     no_such_bank,
     read_instead,
 )
-from memory_store.stores.content import held_bank, held_header
+from memory_store.stores.content import held_bank, held_entries, held_header
 from memory_store.stores.redis_client import RedisAddress, client_of, place_of
 from memory_store.stores.scripts import script
 from memory_store.stores.translation import Verdict, translated
@@ -150,8 +150,13 @@ class RedisStore:
     @translated
     def log(self, bank_id: str, newest: int = 1000) -> Sequence[AuditEntry]:
         """See ``BankReader``."""
+        return held_entries(f"Redis holds at {self._key(bank_id, 'h')}", self.log_rows(bank_id, newest))
+
+    @translated
+    def log_rows(self, bank_id: str, newest: int) -> Sequence[bytes | str]:
+        """See ``BankReader``."""
         rows = self._call("XREVRANGE", self._key(bank_id, "log"), "+", "-", "COUNT", newest)
-        return [AuditEntry.from_text(_values(row)[b"entry"]) for row in reversed(rows)]
+        return [_values(row).get(b"entry", b"") for row in reversed(rows)]
 
     @translated
     def versions(self, bank_id: str) -> Sequence[int]:

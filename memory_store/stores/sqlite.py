@@ -24,7 +24,7 @@ from memory_store.store import (
     no_such_bank,
     read_instead,
 )
-from memory_store.stores.content import held_bank, held_header
+from memory_store.stores.content import held_bank, held_entries, held_header
 from memory_store.stores.translation import Verdict, translated
 from schemas.codec import encode_message
 from schemas.errors import (
@@ -113,9 +113,13 @@ class SqliteStore:
     @translated
     def log(self, bank_id: str, newest: int = 1000) -> Sequence[AuditEntry]:
         """See ``BankReader``."""
+        return held_entries(_held(bank_id), self.log_rows(bank_id, newest))
+
+    @translated
+    def log_rows(self, bank_id: str, newest: int) -> Sequence[bytes | str]:
+        """See ``BankReader``."""
         query = "SELECT entry FROM log WHERE bank_id = ? ORDER BY seq DESC LIMIT ?"
-        rows = self._rows(query, checked_id(bank_id), newest)
-        return [AuditEntry.from_text(entry) for (entry,) in reversed(rows)]
+        return [entry for (entry,) in reversed(self._rows(query, checked_id(bank_id), newest))]
 
     @translated
     def versions(self, bank_id: str) -> Sequence[int]:
@@ -315,8 +319,8 @@ def _current(cursor: sqlite3.Cursor, bank_id: str) -> dict[str, Any] | None:
 def _entry_with(cursor: sqlite3.Cursor, bank_id: str, commit_id: str) -> AuditEntry | None:
     """The entry of the newest attempt; only freezes and thaws can have come after it."""
     query = "SELECT entry FROM log WHERE bank_id = ? ORDER BY seq DESC LIMIT 1000"
-    entries = [AuditEntry.from_text(entry) for (entry,) in cursor.execute(query, (bank_id,))]
-    return entry_with(commit_id, entries[::-1])
+    rows = [entry for (entry,) in cursor.execute(query, (bank_id,))]
+    return entry_with(commit_id, held_entries(_held(bank_id), reversed(rows)))
 
 
 def _stale(bank: Bank) -> StaleVersionError:

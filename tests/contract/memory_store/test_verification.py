@@ -131,8 +131,8 @@ def by_another(text: str) -> str:
         (lambda texts: [*texts[:4], texts[5], texts[4]], "entry 5 of 6 (v3, update by c1"),
         (lambda texts: [*texts[:5], by_another(texts[5])], "newest entry (v3, update by mallory"),
         (lambda texts: texts[:5], "newest entry (v2, update by c1"),
-        (lambda texts: [*texts[:3], "{}", *texts[3:]], "the log: an audit entry must have all its fields"),
-        (lambda texts: [*texts[:3], "no json", *texts[3:]], "the log: an audit entry must be JSON"),
+        (lambda texts: [*texts[:3], "{}", *texts[3:]], "row 4 of 7 of the log: an audit entry must have all"),
+        (lambda texts: [*texts[:3], "no json", *texts[3:]], "row 4 of 7 of the log: an audit entry must be JSON"),
         (lambda texts: [], "the log is empty"),
     ],
 )
@@ -141,6 +141,19 @@ def test_a_log_that_was_changed_is_found_and_the_place_is_named(
 ) -> None:
     rogue.rewrite_log(rewritten)
     assert says in verify(store, "lobby").faults[0]
+
+
+def test_a_row_that_is_no_entry_hides_no_other(store: BankStore, rogue: Rogue) -> None:
+    entries = store.log("lobby")
+    rogue.rewrite_log(lambda texts: ["no json", *texts[:3], "{}", *texts[3:], "[]"])
+    assert store.log("lobby") == entries
+    assert store.log("lobby", 2) == entries[-1:], "of the newest two rows one is none"
+    rows = [row if isinstance(row, str) else row.decode() for row in store.log_rows("lobby", 5)]
+    assert rows == [entries[2].to_text(), "{}", *(entry.to_text() for entry in entries[3:]), "[]"][-5:]
+    faults = verify(store, "lobby").faults
+    assert [fault.split(":")[0] for fault in faults] == [f"row {number} of 9 of the log" for number in (1, 5, 9)]
+    roll_back(store, "lobby", 1, BY)
+    assert [entry.change.action for entry in store.log("lobby")][-1] == "rollback"
 
 
 def test_a_log_written_anew_from_the_start_does_not_end_at_the_head(store: BankStore, rogue: Rogue) -> None:
@@ -257,12 +270,12 @@ def test_what_moves_while_it_is_looked_at_is_looked_at_again(store: BankStore, l
 
         moves = 2
 
-        def log(self, bank_id: str, newest: int) -> Sequence[AuditEntry]:
-            entries = store.log(bank_id, newest)
+        def log_rows(self, bank_id: str, newest: int) -> Sequence[bytes | str]:
+            rows = store.log_rows(bank_id, newest)
             if self.moves:
                 self.moves -= 1
                 commit_next(store, lease, 50 + self.moves)
-            return entries
+            return rows
 
         def __getattr__(self, name: str) -> object:
             return getattr(store, name)

@@ -205,6 +205,21 @@ def test_what_would_silence_a_canary_is_refused(desk: Desk) -> None:
     assert [one.judgement for one in desk.stored().exemplars] == ["real"]
 
 
+def test_a_verdict_on_a_damaged_bank_is_answered_and_others_are_heard(desk: Desk) -> None:
+    coordinator = desk.coordinator()
+    run(coordinator)
+    dock = desk.store.create(replace(desk.stored(), bank_id="dock"), Change("create", "ann", "", "create dock"))
+    with desk.store._transaction() as cursor:  # type: ignore[attr-defined]
+        for table in ("bank", "version"):
+            cursor.execute(f"UPDATE {table} SET header = '{{}}' WHERE bank_id = 'lobby'")
+    desk.say(normal(), normal("cam1:s1:9", bank_id=dock.bank_id))
+    run(coordinator)
+    first, second = sorted(desk.answers(), key=lambda answer: answer.outcome, reverse=True)
+    assert (first.outcome, first.reason, "engram bank rollback" in first.why) == ("refused", "damaged_bank", True)
+    assert (second.outcome, second.bank_id) == ("applied", "dock")
+    assert (coordinator.snapshot().trouble, list(coordinator.snapshot().damaged)) == (None, [BANK_ID])
+
+
 def test_what_is_no_verdict_becomes_a_dead_letter(desk: Desk) -> None:
     coordinator = desk.coordinator()
     desk.send(OutRecord(TOPICS.operator_verdicts, BANK_ID, b"\xff not ours"))

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from memory_store.bank import first_broken_link
+from memory_store.bank import Change, first_broken_link
 from memory_store.coordinator.coordinator import Coordinator
 from memory_store.coordinator.options import ChangeLimits, RoundRules
 from memory_store.interventions import Signature, fork, roll_back
@@ -14,6 +15,7 @@ from tests.integration.memory_store.bench import AT, BANK_ID, NO_LIMITS, TOPICS,
 from tests.unit.memory_store.proposals import FREEZE, THAW
 
 AT_ONCE = RoundRules(round_s=0.0)
+CREATE = Change("create", "ann", "", "create dock")
 BY = Signature("ann@edge7", "a bad week", AT)
 
 
@@ -58,6 +60,46 @@ def test_the_next_leader_finds_the_rollback_and_not_what_the_topic_had(bench: Be
     bench.pass_time(bench.coordinator("c2", rules=AT_ONCE), 1)
     assert (bench.stored().epoch, bench.stored().digest) == (back.epoch, back.digest)
     assert bench.archived()[BANK_ID].digest == back.digest
+
+
+def spoil(bench: Bench, *tables: str) -> None:
+    """Have the store hold something else in place of bank 'lobby', and of what it keeps of it."""
+    with bench.store._transaction() as cursor:  # type: ignore[attr-defined]
+        for table in tables:
+            cursor.execute(f"UPDATE {table} SET header = '{{}}' WHERE bank_id = 'lobby'")
+
+
+def test_one_damaged_bank_stops_no_other(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Its proposals are rejected and counted until it has been gone back from; nobody starts anything anew."""
+    dock = bench.store.create(initial_bank("dock"), CREATE)
+    coordinator = taught(bench, 2)
+    base = bench.stored()
+    spoil(bench, "bank", "version")
+    bench.pass_time(coordinator, 2)
+    bench.send(proposal(base, "early", seed=8)[0], proposal(dock, "other", seed=9)[0])
+    bench.pass_time(coordinator, 1)
+    seen = coordinator.snapshot()
+    assert (bench.stored("dock").version, dict(seen.rejected)) == (1, {"damaged_bank": 1})
+    assert (seen.trouble, seen.is_leader, list(seen.damaged), seen.adds_up()) == (None, True, [BANK_ID], True)
+    assert "damaged banks lobby" in seen.line()
+    coordinator.step_back()
+    coordinator = bench.coordinator("c2", rules=AT_ONCE)
+    bench.pass_time(coordinator, 2)
+    assert list(coordinator.snapshot().damaged) == [BANK_ID], "nor does it keep anybody from leading"
+    assert sum("is set aside" in line for line in caplog.messages) == 2, "once by each"
+
+
+def test_what_was_proposed_to_a_bank_that_is_damaged_meanwhile_is_not_lost(bench: Bench) -> None:
+    coordinator = taught(bench, 2)
+    base = bench.stored()
+    record, sums, _ = proposal(base, "fresh", seed=9)
+    spoil(bench, "bank")
+    bench.send(record)
+    bench.pass_time(coordinator, 5)
+    found = bench.stored()
+    np.testing.assert_allclose(found.items_MC, sums.updated(base.items_MC), atol=1e-6)
+    assert (found.version, coordinator.snapshot().rejected, coordinator.snapshot().damaged) == (3, {}, {})
+    assert verify(bench.store, BANK_ID).faults == ()
 
 
 def test_a_rollback_of_a_frozen_bank_teaches_nothing_until_it_is_thawed(bench: Bench) -> None:

@@ -5,10 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from engram.demo.progress import Progress
+from engram.demo.progress import Progress, wait_for_ends
 from messaging.inprocess.bus import InProcessBus
 from messaging.ports import OutRecord, TopicSpec
+from schemas.codec import encode_message
 from schemas.errors import EngramError
+from schemas.messages import EventPhase
+from tests.unit.consumers.samples import event
 
 TOPIC = "frame-scores"
 
@@ -61,3 +64,28 @@ def test_a_stop_and_a_failing_child_end_the_wait(bus: InProcessBus) -> None:
     stop.set()
     with pytest.raises(EngramError, match="stopped with 0 of 1"):
         progress.wait_scored(1, lambda: None)
+
+
+def tell(bus: InProcessBus, first: int, phase: EventPhase) -> None:
+    bus.publisher().publish(OutRecord(TOPIC, "cam1", encode_message(event(first, first + 9, phase, 0))))
+
+
+def test_events_are_waited_for_until_each_has_ended(bus: InProcessBus) -> None:
+    for first in (10, 50):
+        tell(bus, first, "start")
+    tell(bus, 10, "end")
+    waiting = threading.Thread(target=wait_for_ends, args=(bus, TOPIC, 60.0, threading.Event()))
+    waiting.start()
+    waiting.join(0.7)
+    assert waiting.is_alive()
+    tell(bus, 50, "end")
+    waiting.join(30)
+    assert not waiting.is_alive()
+
+
+def test_no_end_is_waited_for_beyond_the_deadline_or_a_stop(bus: InProcessBus) -> None:
+    tell(bus, 10, "start")
+    stop = threading.Event()
+    wait_for_ends(bus, TOPIC, 0.0, stop)
+    stop.set()
+    wait_for_ends(bus, TOPIC, 1e6, stop)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from memory_store.bank import Bank, Change, next_epoch
+from memory_store.interventions import Signature, roll_back
 from memory_store.normality import Grid
 from memory_store.store import CommitRequest, RestoreRequest
 from memory_store.stores.sqlite import SqliteStore
@@ -111,6 +112,29 @@ def test_with_the_store_away_the_last_good_copy_goes_on_as_stale(
     store.away = False
     clock.now += 1.0
     assert cache.view("lobby").memory_state == "live"
+
+
+@pytest.mark.parametrize("was_seen", [True, False])
+def test_a_damaged_bank_is_read_over_like_a_store_that_is_away(
+    cache: BankCache, store: CountingStore, clock: Clock, was_seen: bool
+) -> None:
+    store.create(a_bank(), CHANGE)
+    store.create(replace(a_bank(), bank_id="dock"), CHANGE)
+    good = cache.view("lobby").bank if was_seen else INITIAL.as_bank("lobby")
+    newer = commit(store, 1)
+    with store._transaction() as cursor:
+        cursor.execute("UPDATE bank SET items = x'00' WHERE bank_id = 'lobby'")
+    clock.now += 1.0
+    view = cache.view("lobby")
+    assert (view.memory_state, view.bank.digest) == ("stale", good.digest)
+    assert cache.view("dock").memory_state == "live"
+    clock.now += 1.0
+    cache.refresh()
+    cache.refresh()
+    assert cache.age_s("dock") == 0.0, "the store is there: the other bank is not kept waiting"
+    roll_back(store, "lobby", 1, Signature("ann", "", NOW))
+    clock.now += 1.0
+    assert (cache.view("lobby").memory_state, cache.view("lobby").bank.digest) == ("live", newer.digest)
 
 
 def test_a_store_that_was_never_there_leaves_the_bundles_bank_as_stale(cache: BankCache, store: CountingStore) -> None:

@@ -1,5 +1,6 @@
 """The keeper between store, archive and budget: whichever is newest wins, and nothing that was written is forgotten."""
 
+import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from memory_store.stores.sqlite import SqliteStore
 from memory_store.views import InitialBank
 from messaging.inprocess.bus import InProcessBus
 from schemas.codec import HEADER, decode_header
-from schemas.errors import OwnershipLostError, TransientError
+from schemas.errors import DamagedError, OwnershipLostError, StaleVersionError, TransientError
 from schemas.messages import BankHeader
 from schemas.topics import TopicNames
 from tests.unit.memory_store.counted import GRID
@@ -82,10 +83,14 @@ class Bench:
         bank = replace(INITIAL.as_bank(bank_id, next_epoch(), self.now), **changed)  # type: ignore[arg-type]
         return self.store.create(bank, Change("create", "ann", "", f"create {bank_id}"))
 
-    def sql(self, statement: str) -> None:
+    def sql(self, statement: str, *values: object) -> None:
         """As somebody does who knows the file."""
+        self.rows(statement, *values)
+
+    def rows(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+        """What it answers."""
         with closing(sqlite3.connect(self.path)) as other, other:
-            other.execute(statement)
+            return other.execute(statement, values).fetchall()
 
 
 @pytest.fixture
@@ -218,6 +223,82 @@ def test_a_store_that_forgets_under_way_is_reminded_and_a_freeze_with_it(bench: 
         "from this coordinator's memory; the store had none",
     )
     assert [(mark.change.action, mark.change.author) for mark in marks] == [("freeze", "c1")] * frozen
+
+
+DAMAGED = "UPDATE bank SET header = '{}' WHERE bank_id = 'lobby'"
+COPIES_TOO = "UPDATE version SET header = '{}' WHERE bank_id = 'lobby'"
+LAST_COPY_GONE = "DELETE FROM version WHERE bank_id = 'lobby' AND version = 1"
+
+
+@pytest.mark.parametrize(
+    ("when", "frozen"),
+    [("at the start", False), ("at the start", True), ("later", False), ("later", True), ("at a commit", False)],
+)
+def test_a_damaged_bank_is_written_again_from_what_is_kept_of_it(bench: Bench, when: str, frozen: bool) -> None:
+    bench.create()
+    behind, keeper = bench.keeper(), bench.keeper()
+    commit(bench, keeper, "a", 0.5)
+    if frozen:
+        bench.store.freeze("lobby", *FREEZE)
+    known = keeper.renewed("lobby")
+    bench.sql(DAMAGED)
+    if when == "at the start":
+        keeper = bench.keeper()
+    elif when == "later":
+        keeper = behind
+        keeper.renew()
+    else:
+        with pytest.raises(StaleVersionError, match="written again"):
+            commit(bench, keeper, "b")
+    bank = keeper.current("lobby")
+    assert (bank.version, bank.digest, bank.frozen) == (1, known.digest, frozen)
+    assert bank.age_order > known.age_order
+    assert (found := bench.store.read("lobby")) is not None
+    assert (found.epoch, found.digest, found.frozen) == (bank.epoch, bank.digest, frozen)
+    entry = next(entry for entry in reversed(bench.store.log("lobby")) if entry.writes_items)
+    said = "what is kept of v1, since the bank itself was damaged"
+    assert (entry.change.action, entry.change.reason) == ("restore", said)
+    assert (keeper.damaged, first_broken_link(bench.store.log("lobby"))) == ({}, None)
+    if not frozen:
+        assert commit(bench, keeper, "b").status == "applied"
+
+
+@pytest.mark.parametrize("beyond_repair", [COPIES_TOO, LAST_COPY_GONE])
+def test_one_that_no_copy_heals_is_set_aside_and_the_others_go_on(
+    bench: Bench, beyond_repair: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    commit(bench, bench.keeper(), "a", 0.5)
+    (whole,) = bench.rows("SELECT header FROM bank WHERE bank_id = 'lobby'")
+    bench.create("dock")
+    bench.sql(DAMAGED)
+    bench.sql(beyond_repair)
+    keeper = bench.keeper()
+    assert keeper.versions == {"dock": 0}
+    assert "engram bank rollback" in keeper.damaged["lobby"]
+    assert keeper.knows("lobby"), "it is there, and no proposal to it is one to an unknown bank"
+    bench.create("gate")
+    keeper.renew()
+    keeper.find_new()
+    assert keeper.versions == {"dock": 0, "gate": 0}
+    with pytest.raises(DamagedError):
+        keeper.current("lobby")
+    assert sum("is set aside" in line for line in caplog.messages) == 1
+    bench.sql("UPDATE bank SET header = ? WHERE bank_id = 'lobby'", *whole)
+    keeper.renew()
+    assert (keeper.versions, keeper.damaged) == ({"dock": 0, "gate": 0, "lobby": 1}, {})
+    assert "bank lobby is sound again" in caplog.messages
+
+
+def test_a_row_of_the_log_that_is_no_entry_hides_no_other(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    keeper = bench.keeper()
+    commit(bench, keeper, "a", 0.5)
+    bench.sql("INSERT INTO log (bank_id, entry) VALUES ('lobby', '{}')")
+    bench.sql("INSERT INTO log (bank_id, entry) VALUES ('lobby', 7)")
+    assert (keeper.was_applied("lobby", "a"), bench.keeper().spent("lobby")) == (True, 0.5)
+    assert commit(bench, keeper, "b", 0.25).status == "applied"
+    assert bench.keeper().spent("lobby") == 0.75
+    assert "2 rows of the log of what the SQLite store holds as 'lobby' are no entries" in caplog.text
 
 
 def test_how_long_a_bank_is_to_learn_outlives_the_store_and_what_the_coordinator_writes(bench: Bench) -> None:
