@@ -162,7 +162,9 @@ class Progress:
 
     Attributes:
         next_offset: the first offset not handled yet.
-        replay_from: the oldest offset a new owner must read again to refill its windows; at most ``next_offset``.
+        replay_from: the oldest offset a new owner must read again to refill its windows; at most ``next_offset``. While
+            a replay is still being read, what is left of it is kept for a new owner whatever this says: who has not
+            read it yet cannot know that it needs it.
     """
 
     claim: Claim

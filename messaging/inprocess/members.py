@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from messaging.inprocess.group import Group, Membership, TopicPartition
 from messaging.inprocess.log import PartitionLog
@@ -47,14 +48,14 @@ class InProcessSubscription:
     def commit(self, progress: Sequence[Progress]) -> None:
         """See ``ports.Subscription``."""
         with self._shared.changed:
-            self._group.commit(self._member, progress)
+            self._group.commit(self._member, self._kept(progress))
 
     def commit_with(self, records: Sequence[OutRecord], progress: Sequence[Progress]) -> None:
         """Publish and commit in one step, under the bus's lock; for the outbox."""
         if any(self._member.claims.get((item.claim.topic, item.claim.partition)) != item.claim for item in progress):
             raise OwnershipLostError("every claim must still be held to commit, one has ended: rewind")
         self._shared.append(records)
-        self._group.commit(self._member, progress)
+        self._group.commit(self._member, self._kept(progress))
 
     def abandon(self) -> None:
         """See ``ports.Subscription``. The log dies with the process, so there is nobody to tell."""
@@ -79,6 +80,13 @@ class InProcessSubscription:
             self._closed = True
             self._group.leave(self._member)
             self._shared.changed.notify_all()
+
+    def _kept(self, progress: Sequence[Progress]) -> list[Progress]:
+        """As it is committed: what has still to be read of a replay stays, see ``Progress``."""
+        return [
+            replace(item, replay_from=min(item.replay_from, self._read_from.get(item.claim, item.replay_from)))
+            for item in progress
+        ]
 
     def _partition(self, where: TopicPartition) -> PartitionLog:
         return self._shared.topics[where[0]].partitions[where[1]]

@@ -52,6 +52,7 @@ class Inbox:
         self._claims: dict[Partition, Claim] = {}
         self._committed: dict[Claim, int] = {}  # of the announced claims
         self._trials: dict[Claim, Trial] = {}
+        self._untaken: dict[Claim, int] = {}  # first offset that its user has not taken yet
         self._states: dict[Claim, StateTable] = {}
         self._in_doubt: set[Claim] = set()  # a commit began and is not known to have gone through
         self._left_marks: dict[Partition, Mark] = {}
@@ -130,6 +131,7 @@ class Inbox:
             left = self._left_marks.pop((claim.topic, claim.partition), None)
             is_ours = left is not None and (left.next_offset, left.attempts) == (offset, attempts)
             self._committed[claim] = offset
+            self._untaken[claim] = offset if replay_from is None else replay_from
             self._trials[claim] = Trial(
                 offset, offset if replay_from is None else replay_from, attempts - is_ours, is_marked=is_ours
             )
@@ -252,12 +254,11 @@ class Inbox:
             self._wait(timeout_s)
             if self._failure is not None:
                 raise self._failure
-            revoked, assigned = tuple(self._revoked), tuple(self._assigned)
-            lost = tuple(self._lost)
-            self._revoked.clear()
-            self._assigned.clear()
-            self._lost.clear()
+            revoked, assigned, lost = tuple(self._revoked), tuple(self._assigned), tuple(self._lost)
+            for told in (self._revoked, self._assigned, self._lost):
+                told.clear()
             deliveries = self._take_open(max_records)
+            self._untaken.update({delivery.claim: delivery.record.offset + 1 for delivery in deliveries})
             self._queued_bytes -= sum(held_bytes(delivery.record) for delivery in deliveries)
             return Intake(revoked, assigned, deliveries, lost)
 
@@ -268,6 +269,14 @@ class Inbox:
                 self._end(claim)
                 self._claim((claim.topic, claim.partition))
             self._drop_stale()
+
+    def kept(self, progress: Sequence[Progress]) -> list[Progress]:
+        """As it is committed: what has still to be taken of a replay stays, see ``Progress``."""
+        with self._changed:
+            known = self._untaken.get
+            return [
+                replace(one, replay_from=min(one.replay_from, known(one.claim, one.replay_from))) for one in progress
+            ]
 
     def membership_for(self, progress: Sequence[Progress]) -> Any:
         """The group generation that all these claims belong to.
@@ -312,6 +321,7 @@ class Inbox:
         del self._claims[claim.topic, claim.partition]
         was_announced = self._committed.pop(claim, None) is not None
         trial = self._trials.pop(claim, None)
+        self._untaken.pop(claim, None)
         self._states.pop(claim, None)
         self._in_doubt.discard(claim)
         self._lost = [lost for lost in self._lost if lost.claim != claim]

@@ -71,7 +71,7 @@ class KafkaOutbox:
         with self._lock:
             if self._closed:
                 raise FatalError("an outbox must be open to commit, this one was closed")
-            self._commit_fitting(list(records), progress)
+            self._commit_fitting(list(records), self._subscription.kept(progress))
 
     def close(self) -> None:
         """See ``ports.Outbox``."""

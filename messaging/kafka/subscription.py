@@ -42,7 +42,7 @@ class KafkaSubscription:
 
     def commit(self, progress: Sequence[Progress]) -> None:
         """See ``ports.Subscription``. Carried out by the poll thread, so it may take a fifth of a second."""
-        request = CommitRequest(tuple(progress))
+        request = CommitRequest(tuple(self.kept(progress)))
         self._inbox.ask_commit(request)
         try:
             request.done.result(timeout=self._options.commit_timeout_s)
@@ -51,6 +51,10 @@ class KafkaSubscription:
                 f"positions were not committed within {self._options.commit_timeout_s:.0f} s; the broker is away or "
                 f"the group is rebalancing, and the records will come again"
             ) from error
+
+    def kept(self, progress: Sequence[Progress]) -> Sequence[Progress]:
+        """As it is to be committed: a replay that is still being read is not cut short; for the outbox, too."""
+        return self._inbox.kept(progress)
 
     def membership_for(self, progress: Sequence[Progress]) -> ConsumerGroupMetadata | None:
         """The group generation that all these claims belong to; for the outbox.

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 
@@ -64,6 +65,36 @@ def test_replay_from_brings_earlier_records_marked_as_such(bus: Bus, topic: Topi
     assert [(d.record.offset, d.is_replay) for d in second.deliveries] == [
         (5, True), (6, True), (7, True), (8, False), (9, False),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("by", ["itself", "its outbox"])
+@pytest.mark.parametrize("num_read", [0, 1, 3])
+def test_a_replay_that_was_not_read_to_its_end_is_not_lost_to_the_next_owner(
+    bus: Bus, topic: Topic, fresh_name: Name, num_read: int, by: str
+) -> None:
+    """Whoever has not read it yet cannot know what of it is needed, and may die before."""
+    name, group = topic("frames"), fresh_name("group")
+    publish(bus, name, 10)
+    first = Member(bus.subscription([name], group)).until_received(10)
+    first.subscription.commit([Progress(first.claims[name, 0], next_offset=8, replay_from=5)])
+    first.subscription.close()
+    second = Member(bus.subscription([name], group))
+    while not second.claims:
+        second.step(max_records=0)
+    while len(second.deliveries) < num_read:
+        second.step(max_records=1)
+    assert len(second.deliveries) == num_read
+    progress = [Progress(second.claims[name, 0], next_offset=8, replay_from=8)]
+    if by == "itself":
+        second.subscription.commit(progress)
+    else:
+        with closing(bus.outbox(second.subscription, fresh_name("writer"))) as outbox:
+            outbox.commit([], progress)
+    second.subscription.close()
+    third = Member(bus.subscription([name], group)).until_received(5 - num_read)
+    assert [(each.record.offset, each.is_replay) for each in third.deliveries] == [
+        (offset, offset < 8) for offset in range(5 + num_read, 10)
+    ]
 
 
 def test_rewind_ends_the_claims_and_delivers_from_the_committed_offset(

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from memory_store.coordinator.coordinator import Coordinator
@@ -156,6 +156,8 @@ def test_a_round_is_a_version(expected: Sequence[str]) -> None:
     assert len(expected) == 1 + LENGTH_S / RULES.round_s
 
 
+@example(reading=Reading(72, 5, 0.0, False, True))  # two deaths in a row, the second before the event was read again
+@example(reading=Reading(96, 24, 0.01, False, True))
 @settings(max_examples=10, deadline=None, phases=[Phase.explicit, Phase.generate])  # shrinking takes minutes
 @given(
     reading=st.builds(
