@@ -6,13 +6,14 @@ look, go back, thaw.
 """
 
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from memory_store.bank import Action, Bank, Change, entry_of, entry_with, next_epoch
 from memory_store.coordinator.guards import distance_moved
 from memory_store.normality import Normality
-from memory_store.store import KEPT_ENTRIES, BankReader, BankStore, RestoreRequest, checked_id, kept_of
+from memory_store.store import KEPT_ENTRIES, BankReader, BankStore, RestoreRequest, checked_id
 from schemas.errors import DamagedError, FatalError, SettingsError, StaleVersionError
 from schemas.messages import MAX_LEARN_S
 
@@ -70,19 +71,20 @@ def newest_of(store: BankReader, bank_id: str) -> Bank:
 
 
 def newest_sound(store: BankReader, bank_id: str) -> Bank:
-    """The newest version, or what is kept of it where it is damaged itself: who mends a bank must get past it.
+    """The newest version that is what was written there: who mends a damaged bank must get past it.
 
     Raises:
         FatalError: there is no such bank.
-        DamagedError: what is kept of it is damaged as well, or is not there.
+        DamagedError: not one version is.
     """
     try:
         return newest_of(store, bank_id)
     except DamagedError:
-        kept = kept_of(store, bank_id)
-        if kept is None:
-            raise
-        return kept
+        for version in reversed(store.versions(bank_id)):
+            with suppress(DamagedError):
+                if (kept := store.read_version(bank_id, version)) is not None:
+                    return kept
+        raise
 
 
 def kept_version(store: BankReader, newest: Bank, version: int | None) -> Bank:
@@ -212,7 +214,7 @@ def replace_items(store: BankStore, bank_id: str, source: Bank, change: Change, 
         StaleVersionError: the bank kept moving.
     """
     for _ in range(ATTEMPTS):
-        newest = newest_sound(store, bank_id)
+        newest, digest = _replaceable(store, bank_id)
         if newest.kind != source.kind:
             text = f"items must be of the bundle of bank '{bank_id}', {newest.bundle_digest[:SHORT]}"
             raise FatalError(f"{text}, they are of {source.bundle_digest[:SHORT]}; make a bank of another name of them")
@@ -229,7 +231,7 @@ def replace_items(store: BankStore, bank_id: str, source: Bank, change: Change, 
         )
         change = replace(change, moved=distance_moved(newest.items_MC, source.items_MC))
         try:
-            store.restore(RestoreRequest(bank, newest, change))
+            store.restore(RestoreRequest(bank, newest, change, digest))
         except StaleVersionError:
             if entry_with(change.commit_id, store.log(bank_id)) is None:
                 continue
@@ -237,6 +239,24 @@ def replace_items(store: BankStore, bank_id: str, source: Bank, change: Change, 
         return bank
     text = f"bank '{bank_id}' moved on at each of {ATTEMPTS} attempts"
     raise StaleVersionError(f"{text}; freeze it first: engram bank freeze {bank_id} --reason …")
+
+
+def _replaceable(store: BankReader, bank_id: str) -> tuple[Bank, str]:
+    """The newest version and its digest as the log has it; a damaged one with the content of the newest sound one.
+
+    Raises:
+        FatalError: see ``newest_sound``.
+    """
+    try:
+        newest = newest_of(store, bank_id)
+    except DamagedError:
+        sound, noted = newest_sound(store, bank_id), store.standing(bank_id)
+        if noted is None:
+            raise
+        stand_in = replace(sound, version=noted.version, epoch=noted.epoch, frozen=noted.frozen)
+        entry = entry_of(stand_in, store.log(bank_id, KEPT_ENTRIES))
+        return stand_in, sound.digest if entry is None else entry.digest
+    return newest, newest.digest
 
 
 def _is_damaged(store: BankReader, bank_id: str) -> bool:

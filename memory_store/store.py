@@ -54,11 +54,23 @@ class RestoreRequest:
     """Put ``bank``, of a new epoch, in the place of exactly ``replaces`` (None: of nothing).
 
     No lease is needed: the new epoch makes every commit that is under way stale.
+
+    Attributes:
+        bank: to be written.
+        replaces: what is there.
+        change: why.
+        noted_digest: of what is there, as the log has it; None = that of ``replaces``, which is not damaged.
     """
 
     bank: Bank
     replaces: Bank | None
     change: Change
+    noted_digest: str | None = None
+
+    @property
+    def replaced_digest(self) -> str | None:
+        """What the log will say that was there before."""
+        return self.noted_digest or (None if self.replaces is None else self.replaces.digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +86,15 @@ class CommitOutcome:
     entry: AuditEntry | None
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is noted beside a bank, and known though the bank itself is damaged."""
+
+    version: int
+    epoch: str
+    frozen: bool
+
+
 class BankReader(Protocol):
     """What a worker may do."""
 
@@ -82,6 +103,9 @@ class BankReader(Protocol):
 
     def read_if_newer(self, known: Bank) -> Bank | None:
         """``known`` itself if the store's version, epoch and frozen flag are the same; else as ``read``."""
+
+    def standing(self, bank_id: str) -> Standing | None:
+        """Version, epoch and whether it is frozen; None if there is no such bank."""
 
     def read_version(self, bank_id: str, version: int) -> Bank | None:
         """An earlier version, None if it was never written or is no longer kept."""

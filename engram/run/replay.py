@@ -22,6 +22,7 @@ from engram.build.topics import topic_specs
 from engram.run.process import Crew
 from engram.run.replay_input import Counting, ReplayInput
 from memory_store.bank import AuditEntry, Bank
+from memory_store.store import Standing
 from messaging.inprocess.bus import InProcessBus
 from schemas.errors import EngramError, FatalError
 from schemas.messages import AnomalyEvent, FrameScore, utc_now
@@ -57,6 +58,11 @@ class PinnedBanks:
     def read_if_newer(self, known: Bank) -> Bank | None:
         """See ``BankReader``."""
         return known
+
+    def standing(self, bank_id: str) -> Standing | None:  # noqa: ARG002
+        """See ``BankReader``."""
+        bank = self._bank
+        return None if bank is None else Standing(bank.version, bank.epoch, bank.frozen)
 
     def read_version(self, bank_id: str, version: int) -> Bank | None:  # noqa: ARG002
         """See ``BankReader``."""

@@ -29,6 +29,7 @@ from memory_store.store import (
     CommitRequest,
     Lease,
     RestoreRequest,
+    Standing,
     checked_id,
     checked_prefix,
     no_such_bank,
@@ -135,12 +136,17 @@ class RedisStore:
     @translated
     def read_if_newer(self, known: Bank) -> Bank | None:
         """See ``BankReader``. Two round trips only if something changed; the second one alone is the truth."""
-        key = self._key(known.bank_id, "h")
-        version, epoch, frozen = self._call("HMGET", key, "ver", "epoch", "frozen")
-        same = (version, epoch) == (b"%d" % known.version, known.epoch.encode())
-        if same and (frozen == b"1") == known.frozen:
+        if self.standing(known.bank_id) == Standing(known.version, known.epoch, known.frozen):
             return known
-        return self._bank(key, ("header", "items", "frozen"))
+        return self._bank(self._key(known.bank_id, "h"), ("header", "items", "frozen"))
+
+    @translated
+    def standing(self, bank_id: str) -> Standing | None:
+        """See ``BankReader``."""
+        version, epoch, frozen = self._call("HMGET", self._key(bank_id, "h"), "ver", "epoch", "frozen")
+        if not (version or b"").isdigit() or epoch is None:
+            return None
+        return Standing(int(version), epoch.decode("utf-8", "replace"), frozen == b"1")
 
     @translated
     def read_version(self, bank_id: str, version: int) -> Bank | None:
@@ -213,7 +219,8 @@ class RedisStore:
         """See ``BankStore``."""
         bank, replaces = request.bank, request.replaces
         expects = None if replaces is None else (replaces.version, replaces.epoch)
-        before = None if replaces is None else _Written(replaces.digest, self._head(bank.bank_id))
+        digest = request.replaced_digest
+        before = None if digest is None else _Written(digest, self._head(bank.bank_id))
         return self._outcome(*self._write(bank, request.change, before, None, expects), bank)
 
     @translated

@@ -20,6 +20,7 @@ from memory_store.store import (
     CommitRequest,
     Lease,
     RestoreRequest,
+    Standing,
     checked_id,
     no_such_bank,
     read_instead,
@@ -99,10 +100,15 @@ class SqliteStore:
     @translated
     def read_if_newer(self, known: Bank) -> Bank | None:
         """See ``BankReader``."""
-        rows = self._rows("SELECT version, epoch, frozen FROM bank WHERE bank_id = ?", checked_id(known.bank_id))
-        if rows and rows[0] == (known.version, known.epoch, int(known.frozen)):
+        if self.standing(known.bank_id) == Standing(known.version, known.epoch, known.frozen):
             return known
         return self.read(known.bank_id)
+
+    @translated
+    def standing(self, bank_id: str) -> Standing | None:
+        """See ``BankReader``."""
+        rows = self._rows("SELECT version, epoch, frozen FROM bank WHERE bank_id = ?", checked_id(bank_id))
+        return Standing(rows[0][0], rows[0][1], bool(rows[0][2])) if rows else None
 
     @translated
     def read_version(self, bank_id: str, version: int) -> Bank | None:
@@ -201,7 +207,7 @@ class SqliteStore:
             found = (current["version"], current["epoch"]) if current else None
             if found != ((replaces.version, replaces.epoch) if replaces else None):
                 raise _stale(bank)
-            head, before = (current["head"], replaces.digest) if current and replaces else (None, None)
+            head, before = (current["head"], request.replaced_digest) if current else (None, None)
             return CommitOutcome("applied", self._put(cursor, bank, request.change, head, before))
 
     @translated

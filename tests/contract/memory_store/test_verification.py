@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from memory_store.bank import AuditEntry, Bank, entry_for, to_wire
-from memory_store.interventions import Signature, roll_back
-from memory_store.store import BankStore
+from memory_store.interventions import Signature, newest_sound, roll_back
+from memory_store.store import BankStore, Standing
 from memory_store.stores.redis import RedisStore
 from memory_store.stores.sqlite import SqliteStore
 from memory_store.verification import verify
@@ -195,6 +195,37 @@ def test_a_damaged_newest_version_is_gone_back_from_to_its_kept_copy_too(
         roll_back(store, "lobby", 4, BY)
 
 
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_a_bank_whose_newest_versions_are_damaged_with_their_copies_is_gone_back_from(
+    store: BankStore, rogue: Rogue, taught: list[Bank], is_frozen: bool
+) -> None:
+    if is_frozen:
+        store.freeze("lobby", *FREEZE)
+    rogue.put_newest(taught[3], encode_items(items(9)))
+    for version in (2, 3):
+        rogue.put_version(taught[version], encode_items(items(9)))
+    assert newest_sound(store, "lobby").digest == taught[1].digest
+    for version in (2, 3):
+        with pytest.raises(DamagedError, match="fails its digest"):
+            roll_back(store, "lobby", version, BY)
+    bank = roll_back(store, "lobby", 1, BY)
+    assert (bank.version, bank.digest, bank.frozen) == (4, taught[1].digest, is_frozen)
+    found = store.read("lobby")
+    assert found is not None
+    assert (found.epoch, found.digest, found.frozen) == (bank.epoch, bank.digest, is_frozen)
+    assert [fault.split(":")[0] for fault in verify(store, "lobby").faults] == ["v2", "v3"]
+
+
+def test_what_is_noted_beside_a_bank_is_known_though_it_is_damaged(
+    store: BankStore, rogue: Rogue, taught: list[Bank]
+) -> None:
+    rogue.put_newest(taught[3], encode_items(items(9)))
+    assert store.standing("lobby") == Standing(3, taught[3].epoch, frozen=False)
+    store.freeze("lobby", *FREEZE)
+    assert store.standing("lobby") == Standing(3, taught[3].epoch, frozen=True)
+    assert store.standing("dock") is None
+
+
 def test_a_newest_version_without_a_header_is_gone_back_from(
     store: BankStore, rogue: Rogue, taught: list[Bank]
 ) -> None:
@@ -212,9 +243,11 @@ def test_a_newest_version_of_which_nothing_sound_is_kept_is_damaged(
     store: BankStore, rogue: Rogue, taught: list[Bank]
 ) -> None:
     rogue.put_newest(taught[3], encode_items(items(9)))
-    rogue.put_version(taught[3], encode_items(items(9)))
-    with pytest.raises(DamagedError):
-        roll_back(store, "lobby", 1, BY)
+    for version in range(4):
+        rogue.put_version(taught[version], encode_items(items(9)))
+    for version in range(4):
+        with pytest.raises(DamagedError):
+            roll_back(store, "lobby", version, BY)
 
 
 def test_items_with_a_digest_of_their_own_are_found_by_the_log(
