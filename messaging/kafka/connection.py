@@ -5,6 +5,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+from kafka.errors import Cancelled
 from kafka.net.manager import KafkaConnectionManager
 
 from messaging.cloud_events import EventMode
@@ -104,10 +105,19 @@ class KafkaOptions:
 
 
 def quiet_client_logs() -> None:
-    """Keep kafka-python above DEBUG, where it formats every payload and prints settings with passwords in them."""
+    """Keep kafka-python above DEBUG, where it formats every payload and prints settings with passwords in them.
+
+    That a question is called off because its asker has been closed is no error, though the client logs it as one.
+    """
     logger = logging.getLogger("kafka")
     if logger.getEffectiveLevel() < logging.INFO:
         logger.setLevel(logging.INFO)
+    logging.getLogger("kafka.cluster").addFilter(_is_no_cancellation)  # the same one is added once
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    told = record.args if isinstance(record.args, tuple) else ()
+    return not any(isinstance(each, Cancelled) for each in told)
 
 
 def try_again_after_refusals() -> None:

@@ -46,6 +46,19 @@ def test_the_clients_logs_never_go_below_info() -> None:
         logger.setLevel(before[1])
 
 
+def test_a_question_that_is_called_off_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        quiet_client_logs()
+    logger = logging.getLogger("kafka.cluster")
+    for error in (kafka_errors.Cancelled("closing"), kafka_errors.KafkaConnectionError("away")):
+        logger.error("Metadata refresh: failed %s", error)
+    logger.error("Metadata refresh loop error")
+    assert [record.getMessage() for record in caplog.records] == [
+        "Metadata refresh: failed KafkaConnectionError: away",
+        "Metadata refresh loop error",
+    ]
+
+
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [
