@@ -1,6 +1,7 @@
 """Footage on disk: video files and folders of images, each a stretch of consecutive frames, read one by one."""
 
 import itertools
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from inference.pictures import FILM_SUFFIXES, PICTURE_SUFFIXES, in_natural_order
 from schemas.arrays import UInt8
 from schemas.errors import FatalError
 
+log = logging.getLogger(__name__)
+
+NAMES_TOLD = 5
 MASK_FOLDER_ENDING = "_gt"
 """UCSD keeps ``Test001_gt``, a folder of masks, beside ``Test001``."""
 GREY_TOLERANCE = 2
@@ -63,8 +67,16 @@ def find_sources(folder: Path) -> tuple[Source, ...]:
 
 
 def sources_under(folder: Path) -> tuple[Source, ...]:
-    """As ``find_sources``, but there may be none. Hidden files and folders of masks are passed over."""
-    files = sorted(path for path in folder.rglob("*") if _is_footage(path, folder)) if folder.is_dir() else []
+    """As ``find_sources``, but there may be none. Hidden files and folders of masks are passed over.
+
+    So is a folder with nothing in it, which is most likely a clip that was not copied, and is told.
+    """
+    entries = sorted(folder.rglob("*")) if folder.is_dir() else []
+    files = [path for path in entries if path.is_file() and _is_footage(path, folder)]
+    empty = [path for path in entries if path.is_dir() and _is_footage(path, folder) and not any(path.iterdir())]
+    if empty:
+        names = ", ".join(path.name for path in empty[:NAMES_TOLD]) + (", …" if len(empty) > NAMES_TOLD else "")
+        log.warning("'%s': %d folders are empty and passed over, were they copied? %s", folder, len(empty), names)
     videos = [path for path in files if path.suffix.lower() in FILM_SUFFIXES]
     sources = [Source(path.relative_to(folder).as_posix(), (path,)) for path in videos]
     images: dict[Path, list[Path]] = {}
@@ -149,8 +161,8 @@ def is_grey(source: Source) -> bool:
 def _is_footage(path: Path, folder: Path) -> bool:
     parts = path.relative_to(folder).parts
     hidden = any(part.startswith(".") for part in parts)
-    masks = any(part.lower().endswith(MASK_FOLDER_ENDING) for part in parts[:-1])
-    return not hidden and not masks and path.is_file()
+    masks = any(part.lower().endswith(MASK_FOLDER_ENDING) for part in (parts if path.is_dir() else parts[:-1]))
+    return not hidden and not masks
 
 
 def _video_frames(source: Source, numbers: Iterator[int], num_known: int) -> Iterator[UInt8 | Hole]:

@@ -43,6 +43,23 @@ def test_endings_count_in_any_case_and_hidden_files_do_not(tmp_path: Path) -> No
     ]
 
 
+def test_an_empty_folder_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_video(tmp_path / "day" / "a.avi", 3)
+    find_sources(tmp_path)
+    assert caplog.messages == []
+    for name in ("Test003", "deeper/Test004", ".hidden", "Test005_gt", "x_gt/y"):
+        (tmp_path / name).mkdir(parents=True)
+    assert [source.name for source in find_sources(tmp_path)] == ["day/a.avi"]
+    told = f"'{tmp_path}': 2 folders are empty and passed over, were they copied? Test003, Test004"
+    assert caplog.messages == [told]
+    for number in range(6, 20):
+        (tmp_path / f"Test{number:03}").mkdir()
+    find_sources(tmp_path)
+    assert caplog.messages[-1].endswith(
+        "16 folders are empty and passed over, were they copied? Test003, Test006, Test007, Test008, Test009, …"
+    )
+
+
 def test_images_that_lie_in_the_folder_itself_are_named_after_it(tmp_path: Path) -> None:
     write_images(tmp_path / "lobby", 2)
     (source,) = find_sources(tmp_path / "lobby")
