@@ -190,7 +190,7 @@ class BankKeeper:
         try:
             outcome = self._store.commit(CommitRequest(self.lease, bank, change))
         except DamagedError as error:
-            del self._known[bank.bank_id]
+            self._known.pop(bank.bank_id, None)
             self.renewed(bank.bank_id)
             raise StaleVersionError(f"bank '{bank.bank_id}' was damaged, and is written again") from error
         if outcome.status == "applied" and outcome.entry is not None:
