@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import typer.testing
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 from engram.__main__ import COLLECT_EVERY
 
@@ -24,13 +25,13 @@ typer.testing._get_command = lru_cache(typer.testing._get_command)  # type: igno
 
 # How fast an example is made or run says how busy the machine is. Where a change is judged, its examples are the same
 # each time, so that it is judged by what it changed; whoever works on the code sees new ones at each run.
-settings.register_profile(
-    "untimed",
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-    derandomize=os.environ.get("REQUIRE_SERVICES") == "1",
-)
+IS_JUDGED = os.environ.get("REQUIRE_SERVICES") == "1"
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=IS_JUDGED)
 settings.load_profile("untimed")
+if IS_JUDGED:
+    # Examples would also be made of the constants in all modules of ours that a process has imported by then: of others
+    # in each of the processes that test side by side, and of others again after an edit anywhere.
+    providers._get_local_constants = lambda: providers._local_constants
 
 SERVICE_FIXTURES = {
     "kafka_server",
