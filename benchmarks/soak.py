@@ -31,6 +31,7 @@ WARM_UP = 1 / 3
 CAMERAS = {"gate": 301, "west": 302, "north": 303}
 FPS = 2.0
 WORKERS = ("worker-1", "worker-2")
+PROCESSES = ("cameras", *WORKERS, "coordinator")
 KIB = 1024
 SETTINGS: Mapping[str, object] = {
     "kafka.frames_partitions": 4,
@@ -130,7 +131,7 @@ def run(minutes: float = MINUTES) -> dict[str, Trend]:
             bus.create_topics(topic_specs(load_settings(AllSettings, None, named).kafka, 256 * KIB))
         pids = {name: _pid(server.pid) for name, server in (("kafka", stack.kafka), ("redis", stack.redis))}
         pids |= _started(fleet)
-        return _watched(minutes, lambda: look(pids, stack), lambda: fleet.require_running(("cameras", *WORKERS)))
+        return _watched(minutes, lambda: look(pids, stack), lambda: fleet.require_running(PROCESSES))
 
 
 def _pid(pid: int | None) -> int:
@@ -145,7 +146,7 @@ def _started(fleet: Fleet) -> dict[str, int]:
     fleet.wait_until_logged(WORKERS, "is ours", 180.0)
     sources = [f"synthetic://walkway?seed={seed}&seconds=0&fps={FPS:g}" for seed in CAMERAS.values()]
     fleet.start("cameras", ["produce", *sources, *(part for name in CAMERAS for part in ("--camera", name))])
-    return {name: fleet.pid(name) for name in ("cameras", *WORKERS, "coordinator")}
+    return {name: fleet.pid(name) for name in PROCESSES}
 
 
 def _watched(minutes: float, look_once: Callable[[], Sample], check: Callable[[], None]) -> dict[str, Trend]:
