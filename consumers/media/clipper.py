@@ -214,7 +214,8 @@ class Clipper:
         data = message.data
         if data.phase == "end":
             self._early.pop(data.event_id, None)
-            seen_s = (message.time - data.last_at).total_seconds()
+            # Never below 0: who told it before its own last frame would be waited for as long.
+            seen_s = max(0.0, (message.time - data.last_at).total_seconds())
             return max(0.0, self._options.after_s - seen_s) + SETTLING_S
         lasts_s = (message.time - data.started_at).total_seconds()
         if lasts_s < self._options.early_s or data.event_id in self._early:
