@@ -115,7 +115,7 @@ def test_records_in_hand_are_not_passed_over_for_want_of_a_count(
     def away(*_: object, **__: object) -> int:
         raise KafkaTimeoutError
 
-    monkeypatch.setattr(reader._consumer, "position", away)  # type: ignore[attr-defined]
+    monkeypatch.setattr(reader._consumer, "position", away)
     offsets: list[int] = []
 
     def read() -> bool:
