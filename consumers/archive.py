@@ -22,6 +22,8 @@ APPLICATION_ID = 0x456E_6772
 """Tells the file from other databases: ``Engr``."""
 VERSION = 1
 """Of the tables below."""
+LOCKED_S = 5.0
+"""So long another writer is waited for within one call."""
 
 _SCHEMA = (
     """CREATE TABLE event (event_id TEXT PRIMARY KEY, camera_id TEXT NOT NULL, session_id TEXT NOT NULL,
@@ -270,7 +272,7 @@ class Archive:
 
 def _connected(path: Path, mode: Literal["read", "write"]) -> sqlite3.Connection:
     address = f"{path.absolute().as_uri()}?mode={'ro' if mode == 'read' else 'rwc'}"
-    connection = sqlite3.connect(address, uri=True, timeout=5.0, isolation_level=None)
+    connection = sqlite3.connect(address, uri=True, timeout=LOCKED_S, isolation_level=None)
     try:
         connection.execute("PRAGMA schema_version")
     except sqlite3.OperationalError as error:

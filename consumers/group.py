@@ -47,12 +47,14 @@ class _Partition:
         floor: what was committed when the claim began; others may have gone beyond what is still open here.
         next_offset: after the newest record received.
         durable: what we have committed; None = nothing yet.
+        starts_over: the log does not reach so far as we had read, and nothing came of it since.
     """
 
     claim: Claim
     floor: int
     next_offset: int
     durable: int | None = None
+    starts_over: bool = False
 
 
 class GroupReader(Generic[M]):
@@ -67,7 +69,7 @@ class GroupReader(Generic[M]):
         self._subscription = subscription
         self._sieve = sieve
         self._partitions: dict[Where, _Partition] = {}
-        self._open: dict[Where, set[int]] = {}
+        self._open: dict[Where, dict[int, Record]] = {}
 
     @property
     def counts(self) -> ReadCounts:
@@ -103,7 +105,7 @@ class GroupReader(Generic[M]):
     def settle(self, places: Iterable[Place]) -> None:
         """The messages at these places were dealt with; the next ``commit`` may pass them."""
         for topic, partition, offset in places:
-            self._open.get((topic, partition), set()).discard(offset)
+            self._open.get((topic, partition), {}).pop(offset, None)
 
     def commit(self) -> None:
         """Make durable how far messages were dealt with. A broker that is away is told; the next commit catches up."""
@@ -129,26 +131,37 @@ class GroupReader(Generic[M]):
             claim, offset = assigned.claim, assigned.committed_offset
             self._partitions[claim.topic, claim.partition] = _Partition(claim, offset, offset)
         for lost in intake.lost:
+            if lost.num_records == 0 and lost.claim not in {assigned.claim for assigned in intake.assigned}:
+                # The log was cut off under us: a position beyond its end would be one between records to come.
+                partition = self._partitions.get((lost.claim.topic, lost.claim.partition))
+                if partition is not None:
+                    partition.starts_over = True
+                continue
             place = f"{lost.claim.topic}/{lost.claim.partition}@{lost.first_offset}"
             _log.warning("up to %d records from %s on were deleted before they were read", lost.num_records, place)
 
     def _taken(self, delivery: Delivery) -> Received[M] | None:
         record = delivery.record
         where = record.topic, record.partition
-        if where in self._partitions:
-            self._partitions[where].next_offset = record.offset + 1
-        unsettled = self._open.setdefault(where, set())
-        if record.offset in unsettled:
+        partition = self._partitions.get(where)
+        if partition is not None and partition.starts_over:
+            partition = self._partitions[where] = _Partition(partition.claim, record.offset, record.offset)
+        if partition is not None:
+            partition.next_offset = record.offset + 1
+        unsettled = self._open.setdefault(where, {})
+        if record.offset in unsettled and unsettled[record.offset].value == record.value:
             return None  # it came before a rebalance, and is still in hand
         message = self._sieve.take(record)
         if message is None:
             return None
-        unsettled.add(record.offset)
+        unsettled[record.offset] = record
         return Received(message, record)
 
     def _progress(self) -> list[Progress]:
         progress = []
         for where, partition in self._partitions.items():
+            if partition.starts_over:
+                continue
             reached = max(partition.floor, min((partition.next_offset, *self._open.get(where, ()))))
             if reached != partition.durable:
                 progress.append(Progress(partition.claim, reached, reached))

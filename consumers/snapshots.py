@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-import os
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -50,11 +50,15 @@ def _picture(message: AnomalyEvent) -> bytes | None:
 
 
 def _write(path: Path, picture: bytes) -> None:
-    """Whole or not at all, since others may look on."""
-    beside = path.with_suffix(f".{os.getpid()}.part")
+    """Whole or not at all, since others may look on, and others of our group write into the same folder."""
+    beside = path.with_suffix(f".{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(picture)
-        beside.replace(path)
+        try:
+            beside.write_bytes(picture)
+            beside.replace(path)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise FatalError(f"pictures must go into a folder that can be written, got {path.parent}: {error}") from error

@@ -17,13 +17,14 @@ from datetime import datetime, timedelta
 
 from consumers.group import GroupReader, Received
 from consumers.media.footage import FrameLog, Passage, Wanted
+from consumers.media.holdings import Holdings
 from consumers.media.making import Film, Made, Picture, make
-from consumers.media.store import ABOUT, CLIP, PICTURE, MediaStore, Retention, media_name, sweep
+from consumers.media.store import CLIP, PICTURE, MediaStore, Retention, media_name, sweep
 from messaging.ports import OutRecord, Publisher
 from schemas.backoff import Backoff
-from schemas.codec import EVENT_HEADERS, decode_message, encode_message
+from schemas.codec import EVENT_HEADERS, encode_message
 from schemas.errors import BadMessageError, TransientError
-from schemas.media import EventMedia, EventMediaEvent, MediaFrames, media_event
+from schemas.media import EventMedia, MediaFrames, media_event
 from schemas.messages import AnomalyEvent, EventData
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ FLUSH_S = 10.0
 SETTLING_S = 1.0
 """A frame needs so long to the log."""
 MEMORY = 10_000
+FRAMES_GONE = "frames_gone"
+"""Why there is nothing: retention was faster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ class Clipper:
         self._failing_since_s: float | None = None
         self._frames = frames
         self._store = store
+        self._holdings = Holdings(store)
         self._publisher = publisher
         self._options = options
         self._now = now
@@ -210,7 +214,8 @@ class Clipper:
         data = message.data
         if data.phase == "end":
             self._early.pop(data.event_id, None)
-            seen_s = (message.time - data.last_at).total_seconds()
+            # Never below 0: who told it before its own last frame would be waited for as long.
+            seen_s = max(0.0, (message.time - data.last_at).total_seconds())
             return max(0.0, self._options.after_s - seen_s) + SETTLING_S
         lasts_s = (message.time - data.started_at).total_seconds()
         if lasts_s < self._options.early_s or data.event_id in self._early:
@@ -244,23 +249,26 @@ class Clipper:
 
     def _make(self, job: _Job) -> None:
         name = media_name(job.event)
-        known = self._known(name + CLIP)
-        if known is not None and (known.final or not job.is_final):
+        said = self._holdings.said(name + CLIP)
+        if said is not None and (said.final or not job.is_final):
             self.counts.repeated += 1
-            self._tell([media for media in (self._known(name + PICTURE), known) if media is not None])
+            self._tell([self._holdings.said(name + PICTURE) or self._without(job, "picture", FRAMES_GONE), said])
             return
         passage = Passage(self._wanted(job))
         made, why = self._made(job, passage)
-        film = made.film
-        if film is not None and known is not None and known.frames and film.num_shown < known.frames.shown:
+        film, standing = made.film, self._holdings.standing(name + CLIP)
+        if film is not None and standing is not None and standing.frames and film.num_shown < standing.frames.shown:
             film = None  # retention was faster than the event: what was made early says more
-        picture = self._kept_picture(job, made.picture, name) if film or made.picture else self._known(name + PICTURE)
+        picture = (
+            self._kept_picture(job, made.picture, name)
+            if made.picture
+            else self._again(job, name + PICTURE, self._holdings.standing(name + PICTURE))
+        )
         if film is not None:
-            clip = self._kept_clip(job, film, passage.num_missing(film.num_shown), name)
-        elif known is not None:
-            clip = self._again(known, name + CLIP)
+            clip: EventMedia | None = self._kept_clip(job, film, passage.num_missing(film.num_shown), name)
         else:
-            clip = self._without(job, "clip", why)
+            clip = self._again(job, name + CLIP, standing)
+        clip = clip or self._without(job, "clip", why)
         self._count(job, clip)
         self._tell([picture or self._without(job, "picture", why), clip])
 
@@ -268,7 +276,7 @@ class Clipper:
         """What can be made, and why it is nothing if it is."""
         try:
             regions = job.event.regions if self._options.boxes else ()
-            return make(self._frames.read(passage), job.event.peak.frame_index, regions), "frames_gone"
+            return make(self._frames.read(passage), job.event.peak.frame_index, regions), FRAMES_GONE
         except BadMessageError as error:
             log.warning("event %s: %s", job.event.event_id, error)
             return Made(None, None), error.reason
@@ -288,21 +296,19 @@ class Clipper:
             record.partition,
         )
 
-    def _kept_picture(self, job: _Job, picture: Picture | None, name: str) -> EventMedia | None:
-        if picture is None:
-            return self._known(name + PICTURE)
+    def _kept_picture(self, job: _Job, picture: Picture, name: str) -> EventMedia:
         index = picture.header.frame_index
         frames = MediaFrames(first=index, last=index, shown=1, missing=0)
         at = picture.header.captured_at
         media = self._about(job, "picture", picture.jpeg, (picture.width, picture.height), (at, at), frames, name)
-        return self._keep(name + PICTURE, picture.jpeg, media)
+        return self._holdings.keep(name + PICTURE, picture.jpeg, media)
 
     def _kept_clip(self, job: _Job, film: Film, num_missing: int, name: str) -> EventMedia:
         first, last = film.first, film.last
         frames = MediaFrames(first=first.frame_index, last=last.frame_index, shown=film.num_shown, missing=num_missing)
         times = first.captured_at, last.captured_at
         media = self._about(job, "clip", film.mp4, (film.width, film.height), times, frames, name)
-        return self._keep(name + CLIP, film.mp4, media)
+        return self._holdings.keep(name + CLIP, film.mp4, media)
 
     def _about(
         self,
@@ -354,28 +360,12 @@ class Clipper:
             expires_at=None,
         )
 
-    def _keep(self, name: str, content: bytes, media: EventMedia) -> EventMedia:
-        """The file, then what is about it: whoever finds the second finds the first whole."""
-        self._store.put(name, content, media.content_type)
-        self._store.put(name + ABOUT, encode_message(media_event(media)), "application/json")
-        return media
-
-    def _again(self, known: EventMedia, name: str) -> EventMedia:
-        """What was made early, now as the last word."""
-        media = known.model_copy(update={"final": True, "made_at": self._now()})
-        self._store.put(name + ABOUT, encode_message(media_event(media)), "application/json")
-        return media
-
-    def _known(self, name: str) -> EventMedia | None:
-        """What lies in the store under a name, in the words of whoever put it there."""
-        found = self._store.get(name + ABOUT)
-        if found is None:
+    def _again(self, job: _Job, name: str, standing: EventMedia | None) -> EventMedia | None:
+        """What was made before, now as the last word if the event is over; None if nothing was."""
+        if standing is None:
             return None
-        try:
-            return decode_message(EventMediaEvent, found).data
-        except BadMessageError as error:
-            log.warning("%s%s is none of ours, and made anew: %s", name, ABOUT, error)
-            return None
+        update = {"final": standing.final or job.is_final, "made_at": self._now()}
+        return self._holdings.say(name, standing.model_copy(update=update))
 
     def _tell(self, media: Sequence[EventMedia]) -> None:
         answers: list[Exception | None] = []

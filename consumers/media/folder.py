@@ -1,7 +1,7 @@
 """Media in a folder: any disk, or whatever is mounted there."""
 
 import errno
-import os
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,16 +30,19 @@ class FolderStore:
 
     def check(self) -> None:
         """See ``store.MediaStore``."""
-        probe = self._root / f".probe-{os.getpid()}{PART}"
+        probe = self._root / f".probe-{secrets.token_hex(4)}{PART}"
         with self._told("be written"):
             self._root.mkdir(parents=True, exist_ok=True)
             probe.write_bytes(b"")
             probe.unlink()
+        for _ in self.stored():  # for what was left half written, also where nothing is ever swept
+            pass
 
     def put(self, name: str, content: bytes, content_type: str) -> None:  # noqa: ARG002 - a folder keeps no types
         """See ``store.MediaStore``."""
         path = self._path(name)
-        beside = path.with_name(f"{path.name}.{os.getpid()}{PART}")
+        # No process id: in containers all have the same, and several may share a folder.
+        beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PART}")
         with self._told("take a file"):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:

@@ -3,9 +3,10 @@
 import hashlib
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Protocol
 
 from schemas.addresses import without_secrets
@@ -16,9 +17,10 @@ log = logging.getLogger(__name__)
 
 BUCKET = "s3://"
 """How the address of a bucket begins; all others are folders."""
-PICTURE, CLIP, ABOUT = ".jpg", ".mp4", ".json"
-"""Ends of names. What is *about* a file is the message that tells of it, written once the file is whole."""
-_OURS = re.compile(r"[^/]+/\d{4}-\d\d-\d\d/(?P<event>[^/]+-[0-9a-f]{8})\.(?:jpg|mp4)(?:\.json)?")
+PICTURE, CLIP, ABOUT, NEXT = ".jpg", ".mp4", ".json", ".next"
+"""Ends of names. What is *about* a file is the message that tells of it, written once the file is whole; while a file
+is being put there, the message to come is *next*."""
+_OURS = re.compile(r"[^/]+/\d{4}-\d\d-\d\d/(?P<event>[^/]+-[0-9a-f]{8})\.(?:jpg|mp4)(?:\.json|\.next)?")
 _MAX_READABLE = 100
 
 
@@ -111,9 +113,9 @@ def surplus(files: Iterable[Stored], retention: Retention, now: datetime) -> lis
     """What is to be deleted, oldest first: all files of an event together, and nothing that is not ours."""
     events: dict[str, list[Stored]] = {}
     for file in files:
-        found = _OURS.fullmatch(file.name)
-        if found is not None:
-            events.setdefault(file.name[: found.end("event")], []).append(file)
+        event = _event_of(file)
+        if event is not None:
+            events.setdefault(event, []).append(file)
     oldest_first = sorted(events.values(), key=lambda each: max(file.modified_at for file in each))
     left_bytes = sum(file.num_bytes for each in oldest_first for file in each)
     going: list[Stored] = []
@@ -131,11 +133,23 @@ def sweep(store: MediaStore, retention: Retention, now: datetime) -> int:
     if retention == Retention():
         return 0
     going = surplus(store.stored(), retention, now)
-    for file in going:
+    for file in _words_first(going):
         store.delete(file.name)
     if going:
         log.info("deleted %d files, %.1f MB, of events that are kept no longer", len(going), _megabytes(going))
     return len(going)
+
+
+def _event_of(file: Stored) -> str | None:
+    """The part of a file's name that the files of an event share; None where it is none of ours."""
+    found = _OURS.fullmatch(file.name)
+    return None if found is None else file.name[: found.end("event")]
+
+
+def _words_first(going: Iterable[Stored]) -> Iterator[Stored]:
+    """Event by event, what is about a file before the file: whoever dies in between must leave none without a file."""
+    for _, files in groupby(going, _event_of):
+        yield from sorted(files, key=lambda file: file.name.endswith((PICTURE, CLIP)))
 
 
 def _megabytes(files: Iterable[Stored]) -> float:

@@ -7,6 +7,7 @@ target takes nothing, its group's position stands, and what it misses waits in t
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
@@ -26,7 +27,7 @@ from consumers.notify.notification import (
     of_event,
     of_withheld,
 )
-from consumers.notify.quiet import QuietTimes
+from consumers.notify.quiet import QuietTimes, Withheld
 from consumers.notify.rules import Rule
 from messaging.dead_letters import dead_letter
 from messaging.ports import Publisher, Record
@@ -131,19 +132,25 @@ class Courier:
         self._clock = clock
         self._now = now
         self._quiet = QuietTimes()
+        self._due: deque[tuple[str, Withheld]] = deque()
 
     def run(self, reader: GroupReader[AnomalyEvent], stop: threading.Event) -> None:
         """Tell until ``stop`` is set; then what a quiet time withholds is told, once, and the group is left.
+
+        What is withheld holds the group's position back, so all that was told behind it would come again with it.
 
         Raises:
             FatalError: the membership is beyond repair.
         """
         try:
-            while not stop.is_set():
-                self.turn(reader, stop)
+            try:
+                while not stop.is_set():
+                    self.turn(reader, stop)
+            except StoppedError:
+                log.debug("%s: stopped while its target took nothing", self._name)
             self._part(reader)
-        except StoppedError:
-            log.info("%s: stopped with %d messages not told; they come again", self._name, reader.num_open)
+            if reader.num_open:
+                log.info("%s: stopped with %d messages not told; they come again", self._name, reader.num_open)
         finally:
             reader.commit()
             reader.close()
@@ -156,11 +163,14 @@ class Courier:
     def turn(self, reader: GroupReader[AnomalyEvent], stop: threading.Event) -> None:
         """One step of ``run``: what quiet times have gathered, then what has come."""
         self.turned_at_s = self._clock()
-        for rule, withheld in self._quiet.due(self._clock()):
+        self._due.extend(self._quiet.due(self._clock()))
+        while self._due:
+            rule, withheld = self._due[0]  # one that is not dealt with is there for the end
             self.counts.summaries += self._deliver(of_withheld(rule, withheld), withheld.places, reader, stop)
+            self._due.popleft()
         for one in reader.receive(POLL_S, BATCH):
             if stop.is_set():
-                raise StoppedError
+                break  # it is open, and so are those behind it
             self._handle(one, reader, stop)
         reader.commit()
 
@@ -266,7 +276,7 @@ class Courier:
 
     def _part(self, reader: GroupReader[AnomalyEvent]) -> None:
         """At the end each summary is tried once; one that is not taken comes again message by message."""
-        for rule, withheld in self._quiet.all_withheld():
+        for rule, withheld in (*self._due, *self._quiet.all_withheld()):
             try:
                 self._target.tell(of_withheld(rule, withheld))
             except (NotTakenError, RefusedError) as error:

@@ -7,6 +7,7 @@ What is secret (addresses with a token in them, passwords, header values) may be
 import base64
 import os
 import re
+import ssl
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -128,6 +129,15 @@ def _address(value: SecretStr) -> SecretStr:
     return value
 
 
+def _certificates(path: Path) -> Path:
+    """Looked into here: a file that is none would end who has begun to follow the rules."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:
+        raise ValueError(f"must be a file of certificates, '{path}' is not: {error}") from None
+    return path
+
+
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -188,7 +198,9 @@ class MqttTarget(_Part):
     host: str = Field(min_length=1, max_length=255)
     port: int = Field(default=1883, ge=1, le=65535)
     tls: bool = Field(default=False, description="usually with port 8883")
-    ca_file: Path | None = Field(default=None, description="certificate authority to trust; none = the system's")
+    ca_file: Annotated[Path, AfterValidator(_certificates)] | None = Field(
+        default=None, description="certificate authority to trust; none = the system's"
+    )
     username: Secret | None = None
     password: Secret | None = None
     client_id: Name | None = Field(default=None, description="none = a new one each time")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from consumers.archive import Archive
@@ -58,7 +59,12 @@ def run_archive(bus: Bus, request: ArchiveRequest, stop: threading.Event, desk: 
         FatalError: the file is no archive or may not be written, or the topic is missing or was grown.
         TransientError: with ``once``, what else would be waited for.
     """
-    with closing(Archive(request.file, "write")) as archive:
+    desk.wait_for("the archive must open")
+    opened = partial(Archive, request.file, "write")
+    made = opened() if request.once else connected(opened, stop)
+    if made is None:
+        return
+    with closing(made) as archive:
         desk.wait_for("the log must answer")
         reader = connected(lambda: bus.reader([request.topic], from_beginning=True), stop)
         if reader is None:

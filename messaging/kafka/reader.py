@@ -1,5 +1,6 @@
 """Reading without a group: committed records only, all partitions, from the beginning or from now on."""
 
+import logging
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -15,6 +16,8 @@ from messaging.kafka.topics import GrowthWatch
 from messaging.ports import Places, Record
 from messaging.topics import check_places
 from schemas.errors import FatalError, TransientError
+
+_log = logging.getLogger(__name__)
 
 _BATCH = 1000
 
@@ -81,11 +84,11 @@ class KafkaReader:
         self._growth.check(())
         try:
             found = self._consumer.poll(timeout_ms=max(0, int(timeout_s * 1000)), max_records=max_records)
-            self._lag = sum(map(self._waiting, self._partitions))
         except KafkaError as error:
             if self._corrupt.step_over(self._consumer, error, self._partitions):
                 return ()
             raise translate(error, "reading") from error
+        self._count_lag()
         return [record for records in found.values() for record in records]
 
     def lag(self) -> int:
@@ -141,8 +144,15 @@ class KafkaReader:
         self._growth.close()
         self._consumer.close(autocommit=False, timeout_ms=1000)
 
+    def _count_lag(self) -> None:
+        """After each read. The records that came would be passed over if this failed, or held up if it waited."""
+        try:
+            self._lag = sum(map(self._waiting, self._partitions))
+        except KafkaError as error:
+            _log.debug("how much waits to be read is not known: %s", error)
+
     def _waiting(self, partition: TopicPartition) -> int:
-        end, at = self._consumer.highwater(partition), self._consumer.position(partition, timeout_ms=self._timeout_ms)
+        end, at = self._consumer.highwater(partition), self._consumer.position(partition, timeout_ms=0)
         return max(0, (end or 0) - (at or 0))
 
     def _behind(self, ends: Mapping[TopicPartition, int]) -> list[str]:

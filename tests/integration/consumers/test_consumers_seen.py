@@ -20,6 +20,7 @@ from engram.run.archive import ArchiveRequest, run_archive
 from engram.run.notify import follower
 from messaging.inprocess.bus import InProcessBus
 from messaging.ports import OutRecord, TopicSpec
+from schemas.errors import TransientError
 from tests.http_receiver import receiver
 from tests.integration.consumers.test_courier import LETTERS, TOPIC, Post, tell, until
 from tests.unit.consumers.notify.facts import rule
@@ -97,6 +98,23 @@ def archived(bus: InProcessBus, file: Path) -> Iterator[Desk]:
         stop.set()
         thread.join(DEADLINE_S)
     assert errors == []
+
+
+def test_an_archive_whose_file_is_locked_at_the_start_is_waited_for(
+    bus: InProcessBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumers.archive.LOCKED_S", 0.05)
+    file = tmp_path / "events.db"
+    tell(bus, event(5, 5))
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(TransientError, match="locked"):
+            run_archive(bus, ArchiveRequest(TOPIC, file, None, True), threading.Event(), Desk("archive"))
+        with archived(bus, file) as desk:
+            until(lambda: b"the archive must open" in desk.answer(Request("/readyz")).body)
+            other.execute("ROLLBACK")
+            wanted = b'engram_consumer_messages_total{group="archive",outcome="archived"} 1.0'
+            until(lambda: wanted in desk.answer(Request("/metrics")).body)
 
 
 def test_an_archive_shows_what_it_took_and_that_its_file_is_locked(bus: InProcessBus, tmp_path: Path) -> None:

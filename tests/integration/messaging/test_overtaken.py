@@ -5,8 +5,10 @@ from collections.abc import Callable
 import pytest
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaTimeoutError
 
 from deploy.local.kafka import LocalKafka
+from deploy.local.wait import wait_until
 from messaging.kafka.bus import KafkaBus
 from messaging.ports import Lost, OutRecord, Progress, TopicSpec
 from tests.contract.messaging.members import Member
@@ -100,3 +102,25 @@ def test_a_position_beyond_the_end_starts_over(make_bus: MakeBus, name: str) -> 
     second.until_received(3)
     assert second.lost == [Lost(second.claims[name, 0], 50, 0)]
     assert [d.record.offset for d in second.deliveries] == [0, 1, 2]
+
+
+def test_records_in_hand_are_not_passed_over_for_want_of_a_count(
+    make_bus: MakeBus, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker goes away between the two questions of one read."""
+    bus = make_bus()
+    publish(bus, name, range(3))
+    reader = bus.reader([name], from_beginning=True)
+
+    def away(*_: object, **__: object) -> int:
+        raise KafkaTimeoutError
+
+    monkeypatch.setattr(reader._consumer, "position", away)
+    offsets: list[int] = []
+
+    def read() -> bool:
+        offsets.extend(record.offset for record in reader.read(10, 0.2))
+        return len(offsets) >= 3
+
+    assert wait_until(read, 60)
+    assert offsets == [0, 1, 2]

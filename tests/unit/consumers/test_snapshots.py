@@ -1,6 +1,8 @@
 """Pictures of events as files: one an event, of its newest peak, and never anything else."""
 
 import base64
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,21 @@ def test_an_event_has_one_file_with_its_newest_picture(tmp_path: Path) -> None:
     ]
     assert [path.read_bytes() for path in written] == [PEAK, FIRST]
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(written), "nothing half is left"
+
+
+def test_a_full_disk_leaves_what_was_there_and_nothing_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path,) = save_snapshots([shown(START, FIRST)], tmp_path)
+
+    def full(path: Path, content: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(content[:1])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(FatalError, match="No space left on device"):
+        save_snapshots([shown(END, PEAK)], tmp_path)
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
+    assert path.read_bytes() == FIRST
 
 
 def test_messages_without_a_picture_leave_no_file(tmp_path: Path) -> None:

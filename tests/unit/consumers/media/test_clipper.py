@@ -150,6 +150,19 @@ def test_it_waits_for_the_seconds_after_an_event(yard: Yard) -> None:
     assert [media.frames.last for media in yard.told() if media.kind == "clip" and media.frames] == [55]
 
 
+def test_an_event_whose_times_make_no_sense_holds_nothing_up(yard: Yard) -> None:
+    """Anybody may have written it: one told long before its own last frame would be waited for that long."""
+    yard.send(range(60))
+    odd = event(20, 30, "end", 1)
+    yard.tell(odd.model_copy(update={"time": odd.time - timedelta(days=30)}), event(40, 45, "end", 1, "cam2"))
+    clipper = yard.clipper()
+    clipper.turn(threading.Event())
+    yard.clock.now_s += 10
+    clipper.turn(threading.Event())
+    assert {media.event_id for media in yard.told()} == {"cam1:s1:20", "cam2:s1:40"}
+    assert clipper.reader.num_open == 0
+
+
 def test_an_event_that_goes_on_gets_a_clip_early_and_the_whole_of_it_later(yard: Yard) -> None:
     yard.send(range(60))
     yard.tell(event(10, 20), event(10, 30, "update", 1), event(10, 40, "update", 2), event(10, 50, "update", 3))

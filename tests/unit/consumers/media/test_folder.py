@@ -57,6 +57,36 @@ def test_a_full_disk_leaves_what_was_there(store: FolderStore, tmp_path: Path, m
     assert not list(tmp_path.rglob(f"*{PART}"))
 
 
+def test_two_that_write_one_file_leave_it_whole(
+    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a rebalance two members may make the same; in containers both have the same process id."""
+    other, seen = FolderStore(tmp_path / "deep" / "media"), list[bytes | None]()
+
+    def slow(path: Path, content: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(content[:3])
+            file.flush()
+            if content == b"mine, whole":
+                other.put(NAME, b"the other's, whole", "video/mp4")
+                seen.append(store.get(NAME))
+            return file.write(content[3:])
+
+    monkeypatch.setattr(Path, "write_bytes", slow)
+    store.put(NAME, b"mine, whole", "video/mp4")
+    assert [*seen, store.get(NAME)] == [b"the other's, whole", b"mine, whole"]
+    assert not list(tmp_path.rglob(f"*{PART}"))
+
+
+def test_what_a_dead_process_left_goes_at_a_start_where_all_is_kept(store: FolderStore, tmp_path: Path) -> None:
+    store.put(NAME, b"one", "video/mp4")
+    left = (tmp_path / "deep/media" / NAME).with_name(f"x.77{PART}")
+    left.write_bytes(b"ha")
+    os.utime(left, (1, 1))
+    store.check()
+    assert [file.name for file in store.stored()] == [NAME]
+
+
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(FatalError, match=r"must be written: .*; give this user a folder"):

@@ -112,6 +112,18 @@ def test_a_mark_that_some_editors_put_before_the_text_is_none_of_it(tmp_path: Pa
     assert target.secret.get_secret_value() == "abc"
 
 
+def test_certificates_that_are_none_are_a_fault_of_the_file(tmp_path: Path) -> None:
+    """Not of the target that is made of it: on SIGHUP a broken file must change nothing."""
+    wrong = tmp_path / "ca.pem"
+    for content in (None, "no certificate"):
+        if content is not None:
+            wrong.write_text(content)
+        text = f"[mqtt.home]\nhost = 'x'\ntls = true\nca_file = '{wrong}'\n[[rules]]\nname = 'a'\nto = ['home']\n"
+        (tmp_path / "rules.toml").write_text(text)
+        with pytest.raises(SettingsError, match=r"line 4: mqtt\.home\.ca_file: must be a file of certificates"):
+            read_rules(tmp_path / "rules.toml")
+
+
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     told = fault(
         tmp_path, TARGET + RULE + 'quiet = "x"\nphases = []\n[[rules]]\nname = "other"\nto = ["guard"]\ndays = ["x"]\n'
