@@ -11,6 +11,7 @@ from schemas.errors import EngramError, TransientError
 from schemas.messages import AnomalyEvent
 
 POLL_S = 0.5
+READ_TIMEOUT_S = 60.0
 BATCH = 500
 
 
@@ -57,8 +58,9 @@ def wait_for_ends(bus: Bus, topic: str, deadline_s: float, stop: threading.Event
     with closing(bus.reader([topic], from_beginning=True)) as reader:
         while time.monotonic() < until_s and not stop.is_set():
             with suppress(TransientError):  # a broker that is away for a moment
-                records = reader.read(BATCH, POLL_S)
-                for event in (decode_message(AnomalyEvent, record.value).data for record in records):
+                for record in reader.read_to_end(READ_TIMEOUT_S):
+                    event = decode_message(AnomalyEvent, record.value).data
                     (opened.discard if event.phase == "end" else opened.add)(event.event_id)
-                if not (opened or records or reader.lag()):
+                if not opened:
                     return
+            stop.wait(POLL_S)

@@ -19,7 +19,7 @@ from engram.build.options import worker_options
 from engram.build.topics import topic_specs
 from engram.demo.checks import Check, check_bank, check_calm, check_events, check_scores, frame_keys
 from engram.demo.fleet import Fleet
-from engram.demo.progress import Progress, wait_for_ends
+from engram.demo.progress import READ_TIMEOUT_S, Progress, wait_for_ends
 from engram.demo.recompute import Recomputed, recompute
 from memory_store.bank import AuditEntry
 from messaging.ports import Bus, Record
@@ -34,7 +34,6 @@ WORKERS = ("worker-1", "worker-2")
 CAMERAS = {"gate": 301, "west": 302, "north": 303, "south": 304}
 """Camera and seed of its scene. By their keys each has one of the four partitions, so each worker has two cameras."""
 SESSION = "demo"
-READ_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
