@@ -182,8 +182,8 @@ class SpooledLane:
                 if not self._shelf.num_in_hand:
                     self._catch_up()
                 return None
-            in_hand = self._late or self._open
-            if in_hand and next(reversed(in_hand)).header.session_id != kept.header.session_id:
+            ahead = self._ahead_of_kept()
+            if ahead and ahead[-1].header.session_id != kept.header.session_id:
                 # What is sent once more after SIGKILL must be of the session that workers saw last.
                 self._shelf.give_back(kept.place)
                 self._is_rewinding = True
@@ -197,9 +197,13 @@ class SpooledLane:
         return None
 
     def _must_wait(self, now_s: float) -> bool:
-        in_hand = len(self._late) + (len(self._open) if self._options.order == "oldest-first" else 0)
-        self._is_rewinding = self._is_rewinding and in_hand > 0
-        return self._is_rewinding or in_hand >= WINDOW_FRAMES or self._pace.wait_s(now_s) > 0
+        num_ahead = len(self._ahead_of_kept())
+        self._is_rewinding = self._is_rewinding and num_ahead > 0
+        return self._is_rewinding or num_ahead >= WINDOW_FRAMES or self._pace.wait_s(now_s) > 0
+
+    def _ahead_of_kept(self) -> Sequence[Parcel]:
+        """What is on its way before the next one on disk, under the same name, in order."""
+        return [*self._late] if self._options.order == "newest-first" else [*self._open, *self._late]
 
     def _taken(self) -> KeptFrame | None:
         """The next record of the shelf; those that are damaged are lost."""
