@@ -101,6 +101,7 @@ class SpooledLane:
         parcel = Parcel(header, value, self._monotonic())
         with self._spool.lock:
             if self._goes_to_disk():
+                self._fall_behind()  # what came before it stands before it
                 self._keep_waiting(parcel)
             else:
                 self._fresh.append(parcel)

@@ -15,7 +15,7 @@ from producers.lanes import WINDOW_FRAMES
 from producers.spooled_lane import CatchUpOptions, CatchUpOrder
 from schemas.errors import BadMessageError, FatalError, TransientError
 from tests.unit.producers.memory_publisher import MemoryPublisher
-from tests.unit.producers.spools import Bench, header
+from tests.unit.producers.spools import Bench, header, jpeg
 
 AWAY = TransientError("no broker")
 MakeBench = Callable[..., Bench]
@@ -180,6 +180,27 @@ def test_newest_first_a_live_frame_without_an_answer_holds_no_earlier_session_up
     assert by_name["gate"] == [20, 21, 22]
     assert by_name["gate.late"] == list(range(len(by_name["gate.late"])))
     assert by_name["gate.late"]
+
+
+def test_newest_first_what_had_no_answer_is_late_in_order_too(make: MakeBench) -> None:
+    """A camera so quick that its window is full before the first of it is written to disk."""
+    bench = make(catch_up=CatchUpOptions("newest-first", fps=100.0))
+    bench.publisher.away = AWAY
+    bench.capture(20)
+    bench.publisher.away, bench.publisher._holds = None, True
+    for index in range(20, 30 + WINDOW_FRAMES):
+        bench.account.ledger.take_in()
+        bench.account.ledger.hand_over(100)
+        bench.lane.put(header(index), jpeg(index))
+        while bench.lane.pump() == 0:
+            pass
+    bench.publisher.records.clear()  # they did not come in
+    bench.publisher._holds = False
+    bench.publisher.finish(AWAY)
+    bench.turn(100)
+    late = [one.frame_index for one in bench.publisher.frames]
+    assert late == sorted(late)
+    assert set(late) >= set(range(20, 30 + WINDOW_FRAMES))
 
 
 def test_newest_first_sends_live_frames_at_once_and_late_ones_under_a_name_of_their_own(make: MakeBench) -> None:
