@@ -189,8 +189,8 @@ class SpooledLane:
                 self._shelf.give_back(kept.place)
                 self._is_rewinding = True
             elif kept.kept_at < self._spool.now() - self._spool.options.max_age_s:
-                self._shelf.settle(kept.place)
                 self._lose((kept,), "spool_old")
+                self._shelf.settle(kept.place)
             else:
                 if kept.header.kind == "frame":
                     self._pace.passed(now_s)
@@ -286,7 +286,7 @@ class SpooledLane:
         for record in records:
             if record.header.kind == "frame":
                 self._account.drop_spooled(record.header, cause, _WHY[cause])
-        self._outlet.gaps.save()  # what is no longer on disk is known nowhere else
+        self._outlet.gaps.save()  # what is no longer on disk will be known nowhere else
 
 
 _WHY = {
