@@ -20,7 +20,7 @@ from typing import Literal
 from producers.account import CameraAccount
 from producers.lanes import RETRY_S, WINDOW_FRAMES, Parcel, hand_over, retry_s
 from producers.outlet import Outlet
-from producers.spool.segments import KeptFrame
+from producers.spool.segments import KeptFrame, Place
 from producers.spool.spool import Spool
 from schemas.errors import BadMessageError, DamagedError, FatalError, TransientError
 from schemas.messages import FrameHeader
@@ -188,6 +188,10 @@ class SpooledLane:
                 # What is sent once more after SIGKILL must be of the session that workers saw last.
                 self._shelf.give_back(kept.place)
                 self._is_rewinding = True
+            elif self._may_be_late_before(kept.place):
+                # A live one without an answer may yet be late itself, and must be so before those behind it.
+                self._shelf.give_back(kept.place)
+                return None
             elif kept.kept_at < self._spool.now() - self._spool.options.max_age_s:
                 self._lose((kept,), "spool_old")
                 self._shelf.settle(kept.place)
@@ -201,6 +205,10 @@ class SpooledLane:
         num_ahead = len(self._ahead_of_kept())
         self._is_rewinding = self._is_rewinding and num_ahead > 0
         return self._is_rewinding or num_ahead >= WINDOW_FRAMES or self._pace.wait_s(now_s) > 0
+
+    def _may_be_late_before(self, place: Place) -> bool:
+        open_places = (one.place for one in self._open if one.place is not None)
+        return self._options.order == "newest-first" and any(one < place for one in open_places)
 
     def _ahead_of_kept(self) -> Sequence[Parcel]:
         """What is on its way before the next one on disk, under the same name, in order."""

@@ -203,6 +203,18 @@ def test_newest_first_what_had_no_answer_is_late_in_order_too(make: MakeBench) -
     assert set(late) >= set(range(20, 30 + WINDOW_FRAMES))
 
 
+def test_newest_first_no_late_frame_overtakes_a_live_one_that_may_be_late_itself(make: MakeBench) -> None:
+    bench = make(MemoryPublisher(holds=True), catch_up=CatchUpOptions("newest-first", fps=100.0))
+    bench.capture(WINDOW_FRAMES + 10)
+    assert {one.camera_id for one in bench.publisher.frames} == {"gate"}
+    bench.publisher.records.clear()  # they did not come in
+    bench.publisher._holds = False
+    bench.publisher.finish(AWAY)
+    bench.turn(100)
+    assert bench.sent == list(range(WINDOW_FRAMES + 10))
+    assert bench.lane.is_empty()
+
+
 def test_newest_first_sends_live_frames_at_once_and_late_ones_under_a_name_of_their_own(make: MakeBench) -> None:
     bench = make(catch_up=CatchUpOptions("newest-first", fps=20.0))
     bench.publisher.away = AWAY
