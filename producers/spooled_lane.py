@@ -20,7 +20,7 @@ from typing import Literal
 from producers.account import CameraAccount
 from producers.lanes import RETRY_S, WINDOW_FRAMES, Parcel, hand_over, retry_s
 from producers.outlet import Outlet
-from producers.spool.segments import KeptFrame
+from producers.spool.segments import KeptFrame, Place
 from producers.spool.spool import Spool
 from schemas.errors import BadMessageError, DamagedError, FatalError, TransientError
 from schemas.messages import FrameHeader
@@ -101,6 +101,7 @@ class SpooledLane:
         parcel = Parcel(header, value, self._monotonic())
         with self._spool.lock:
             if self._goes_to_disk():
+                self._fall_behind()  # what came before it stands before it
                 self._keep_waiting(parcel)
             else:
                 self._fresh.append(parcel)
@@ -182,14 +183,18 @@ class SpooledLane:
                 if not self._shelf.num_in_hand:
                     self._catch_up()
                 return None
-            in_hand = self._late or self._open
-            if in_hand and next(reversed(in_hand)).header.session_id != kept.header.session_id:
+            ahead = self._ahead_of_kept()
+            if ahead and ahead[-1].header.session_id != kept.header.session_id:
                 # What is sent once more after SIGKILL must be of the session that workers saw last.
                 self._shelf.give_back(kept.place)
                 self._is_rewinding = True
+            elif self._may_be_late_before(kept.place):
+                # A live one without an answer may yet be late itself, and must be so before those behind it.
+                self._shelf.give_back(kept.place)
+                return None
             elif kept.kept_at < self._spool.now() - self._spool.options.max_age_s:
-                self._shelf.settle(kept.place)
                 self._lose((kept,), "spool_old")
+                self._shelf.settle(kept.place)
             else:
                 if kept.header.kind == "frame":
                     self._pace.passed(now_s)
@@ -197,9 +202,17 @@ class SpooledLane:
         return None
 
     def _must_wait(self, now_s: float) -> bool:
-        in_hand = len(self._late) + (len(self._open) if self._options.order == "oldest-first" else 0)
-        self._is_rewinding = self._is_rewinding and in_hand > 0
-        return self._is_rewinding or in_hand >= WINDOW_FRAMES or self._pace.wait_s(now_s) > 0
+        num_ahead = len(self._ahead_of_kept())
+        self._is_rewinding = self._is_rewinding and num_ahead > 0
+        return self._is_rewinding or num_ahead >= WINDOW_FRAMES or self._pace.wait_s(now_s) > 0
+
+    def _may_be_late_before(self, place: Place) -> bool:
+        open_places = (one.place for one in self._open if one.place is not None)
+        return self._options.order == "newest-first" and any(one < place for one in open_places)
+
+    def _ahead_of_kept(self) -> Sequence[Parcel]:
+        """What is on its way before the next one on disk, under the same name, in order."""
+        return [*self._late] if self._options.order == "newest-first" else [*self._open, *self._late]
 
     def _taken(self) -> KeptFrame | None:
         """The next record of the shelf; those that are damaged are lost."""
@@ -281,7 +294,7 @@ class SpooledLane:
         for record in records:
             if record.header.kind == "frame":
                 self._account.drop_spooled(record.header, cause, _WHY[cause])
-        self._outlet.gaps.save()  # what is no longer on disk is known nowhere else
+        self._outlet.gaps.save()  # what is no longer on disk will be known nowhere else
 
 
 _WHY = {

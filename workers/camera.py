@@ -22,7 +22,7 @@ from inference.scoring import Smoothing
 from inference.standard import Standard
 from schemas.errors import BadMessageError
 from schemas.messages import READING, Count, FrameHeader, Id, UtcTime, ViewState
-from workers.continuity import Position
+from workers.continuity import Position, follows, position_of
 from workers.output import Tally
 from workers.proposals import Block, Draft
 from workers.tracker import Happening
@@ -69,6 +69,8 @@ class CameraState:
         counts: what became of the camera's records so far, whoever handled them.
         recognition: whether it is the camera its memory knows.
         trouble: the event about that, if there is one.
+        window_from: offset, in the log of frames, of the oldest record from which the window is to be filled again;
+            behind ``offset`` where it was empty. None in states of an older Engram.
     """
 
     cursor: Cursor
@@ -79,6 +81,7 @@ class CameraState:
     counts: Tally = field(default_factory=Tally)
     recognition: Recognition | None = None
     trouble: Happening | None = None
+    window_from: Count | None = None
     schema_version: Literal[1] = 1
 
 
@@ -106,6 +109,8 @@ class Camera:
         is_silent: whether it was noticed that nothing comes any more.
         replayed: sessions of the frames that an earlier owner handled and that were read again, until the first that is
             handled here.
+        refill_from: offset from which the window is filled with them, as the earlier owner said; None = it did not say,
+            or there is no more to come of them.
         is_overlooked: whether the log deleted records, perhaps of it, before they were read, since its newest one.
         twin_told_at_s: when it was last said that two send under its name.
         rate: at which its frames come.
@@ -130,6 +135,7 @@ class Camera:
     seen_at_s: float = 0.0
     is_silent: bool = False
     replayed: set[str] = field(default_factory=set)
+    refill_from: int | None = None
     is_overlooked: bool = False
     twin_told_at_s: float = float("-inf")
     rate: Rate | None = None
@@ -166,6 +172,31 @@ class Camera:
         """Whether there is no such reason."""
         return self.distrust is None
 
+    def clear_window(self) -> None:
+        """Start anew: nothing that came before is to be in a clip, whoever cuts it."""
+        self.window.clear()
+        self.refill_from = None
+
+    def was_in_window(self, header: FrameHeader, offset: int) -> bool:
+        """Whether a frame that is read again was in the window that an earlier owner had, after those that are in it.
+
+        Not those which that owner passed over, nor what came before it let go of its window.
+        """
+        if self.cursor is not None and self.cursor.session_id != header.session_id:
+            return False
+        frames = self.window.frames
+        if self.refill_from is None:  # of an older Engram it is known only that it skipped what came once more
+            return not frames or header.frame_index > frames[-1].position.frame_index
+        return offset >= self.refill_from and (not frames or follows(frames[-1].position, position_of(header)))
+
+    def _window_from(self) -> int | None:
+        needed_from = self.window.needed_from()
+        if needed_from is not None:
+            return needed_from
+        if self.refill_from is not None:  # it is yet to be filled
+            return self.refill_from
+        return None if self.offset is None else self.offset + 1
+
     def state(self) -> CameraState | None:
         """What to hand on; None before the first frame."""
         if self.cursor is None:
@@ -179,6 +210,7 @@ class Camera:
             self.counts,
             self.recognition,
             self.trouble,
+            self._window_from(),
         )
 
 
@@ -377,4 +409,5 @@ def restored(camera_id: str, state: CameraState, window: Window, now_s: float) -
         state.recognition,
         state.trouble,
         seen_at_s=now_s,
+        refill_from=state.window_from,
     )

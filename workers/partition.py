@@ -95,6 +95,7 @@ class Partition:
 
     Attributes:
         handed_over_at: when it was; a state of then accounts for nothing that was captured later.
+        replay_next: while a replay is handled, offset of the first of its records that was taken and not yet handled.
     """
 
     claim: Claim
@@ -102,6 +103,7 @@ class Partition:
     clip_format: ClipFormat
     handed_over_at: datetime = EARLIEST
     cameras: dict[str, Camera] = field(default_factory=dict)
+    replay_next: int | None = None
 
     @classmethod
     def from_assignment(
@@ -135,8 +137,13 @@ class Partition:
     def progress(self) -> Progress:
         """How far everything admitted so far has come, and from where a next owner must read to refill the windows."""
         needed = [camera.window.needed_from() for camera in self.cameras.values()]
-        oldest = min((offset for offset in needed if offset is not None), default=self.next_offset)
+        oldest = min((offset for offset in (*needed, self.replay_next) if offset is not None), default=self.next_offset)
         return Progress(self.claim, self.next_offset, min(oldest, self.next_offset))
+
+    def expect(self, delivery: Delivery) -> None:
+        """A record was taken from the log, and is admitted later. A commit in between keeps it for a next owner."""
+        if delivery.is_replay and self.replay_next is None:
+            self.replay_next = delivery.record.offset
 
     def pass_over(self, lost: Lost) -> int:
         """Go on behind records that the log no longer has; how many of them nobody had handled."""
@@ -155,8 +162,9 @@ class Partition:
         """
         delivery, header = arrival.delivery, arrival.header
         if delivery.is_replay:
-            return self._refill(arrival)
-        self.next_offset = delivery.record.offset + 1
+            self.replay_next = delivery.record.offset + 1
+            return self._refill(arrival, now_s)
+        self.next_offset, self.replay_next = delivery.record.offset + 1, None
         if header is None:
             assert arrival.error is not None, "an arrival has a header or an error"
             return Dead(delivery, None, arrival.error)
@@ -165,12 +173,13 @@ class Partition:
         is_before = camera.offset is not None and delivery.record.offset <= camera.offset
         if is_before and (skip is not None or self._is_passed(camera, header)):
             # The state accounts for it. Both are written as one, but a broker that is killed may lose the position.
-            return self._refill(arrival)
+            return self._refill(arrival, now_s)
         camera.offset = delivery.record.offset
         if skip is not None:
             return Skipped(delivery, camera, header, skip)
         camera.seen_at_s, camera.is_silent = now_s, False
         camera.replayed.clear()
+        camera.refill_from = None
         if begins_session(camera.cursor, header):
             camera.window.clear()
         camera.cursor = advanced(camera.cursor, header)
@@ -186,20 +195,18 @@ class Partition:
         """Whether the cursor that was handed over has passed the frame, wherever clocks stood."""
         return header.captured_at <= self.handed_over_at and has_passed(camera.cursor, header)
 
-    def _refill(self, arrival: Arrival) -> Skipped:
+    def _refill(self, arrival: Arrival, now_s: float) -> Skipped:
         """Rebuild a window from a record an earlier owner handled; no output, whatever is wrong was reported then."""
         header = arrival.header
         if header is not None and header.kind == "end_of_session":
             if header.camera_id in self.cameras:
                 self.cameras[header.camera_id].replayed.discard(header.session_id)
         elif header is not None:
+            is_new = header.camera_id not in self.cameras
             camera = self.camera(header.camera_id)
+            camera.seen_at_s = now_s if is_new else camera.seen_at_s
             camera.replayed.add(header.session_id)
-            cursor, frames = camera.cursor, camera.window.frames
-            is_of_session = cursor is None or cursor.session_id == header.session_id
-            # An earlier owner skipped a frame that came once more or too late.
-            is_repeat = bool(frames) and header.frame_index <= frames[-1].position.frame_index
-            if is_of_session and not is_repeat:
+            if camera.was_in_window(header, arrival.delivery.record.offset):
                 _push(camera.window, header, arrival)
         return Skipped(arrival.delivery, None, header, "replayed")
 

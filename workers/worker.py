@@ -215,6 +215,8 @@ class Worker:
         for lost in intake.lost:
             self._count_lost(lost)
         deliveries: Sequence[Delivery] = [d for d in intake.deliveries if d.claim in self._partitions]
+        for delivery in deliveries:
+            self._partitions[delivery.claim].expect(delivery)
         return self._decoder.begin(deliveries)
 
     def _count_lost(self, lost: Lost) -> None:
@@ -419,10 +421,11 @@ class Worker:
                 self._forget_camera(claim, camera, lost_by(camera))
             elif silent_s > self._options.camera_timeout_s and not camera.is_silent:
                 camera.is_silent = True
-                camera.window.clear()
+                camera.clear_window()
                 camera.smoothing = None
                 self._assessor.flush_draft(camera, self._output)
                 self._end_event(claim, camera, lost_by(camera))
+                self._output.dirty.add((claim, camera.camera_id))  # a next owner must not go on as if nothing had been
                 self._output.claims.add(claim)
 
     def _bound_cameras(self) -> None:

@@ -9,7 +9,7 @@ import os
 import struct
 import zlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,20 +174,23 @@ class Shelf:
         self._next = self._cursor
         return True
 
-    def drop_oldest(self) -> Sequence[KeptFrame]:
-        """Delete the oldest segment of which nothing is in hand, else the oldest; what is lost by it, without values.
+    def drop_oldest(self, write_down: Callable[[Sequence[KeptFrame]], None]) -> None:
+        """Delete the oldest segment of which nothing is in hand, else the oldest.
 
         What is in hand of it is not lost yet.
+
+        Args:
+            write_down: told what is lost by it, without values, before it is: who is killed in between may have named
+                what comes in after all, but loses nothing in silence.
         """
         if not self._segments:
-            return ()
+            return
         segment = self._next_to_go() or self._segments[0]
         start = self._cursor[1] if segment.number == self._cursor[0] else 0
         records = skim(self._path(segment.number), segment.number, start)
         not_lost = self._done | self._in_hand
-        lost = [record for record in records if record.place not in not_lost]
+        write_down([record for record in records if record.place not in not_lost])
         self._forget(segment)
-        return lost
 
     def clear(self) -> None:
         """Delete all; nothing may be in hand."""

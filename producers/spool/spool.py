@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from producers.spool.segments import KeptFrame, Place
@@ -32,7 +33,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _TRIES = 3
 
 OnLost = Callable[[Sequence[KeptFrame], str], None]
-"""Told, under the lock, which records of a camera were dropped, without their values, and why."""
+"""Told, under the lock, which records of a camera are about to be dropped, without their values, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ class Spool:
         with self.lock:
             for camera_id, shelf in self._shelves.items():
                 while shelf.is_outlived(limit):
-                    self._lose(camera_id, shelf.drop_oldest(), "spool_old")
+                    shelf.drop_oldest(partial(self._lose, camera_id, "spool_old"))
 
     def sync(self) -> None:
         """Make what was written outlive a power cut."""
@@ -174,10 +175,10 @@ class Spool:
         camera_id = _oldest(free) or _oldest(kept)
         if camera_id is None:
             return False
-        self._lose(camera_id, self._shelves[camera_id].drop_oldest(), cause)
+        self._shelves[camera_id].drop_oldest(partial(self._lose, camera_id, cause))
         return True
 
-    def _lose(self, camera_id: str, lost: Sequence[KeptFrame], cause: str) -> None:
+    def _lose(self, camera_id: str, cause: str, lost: Sequence[KeptFrame]) -> None:
         if camera_id in self._on_lost:
             self._on_lost[camera_id](lost, cause)
 

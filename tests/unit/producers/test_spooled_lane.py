@@ -1,6 +1,7 @@
 """Nothing within the caps is lost, and order holds, whatever the log does and whenever the process dies."""
 
 import re
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import get_args
@@ -14,10 +15,11 @@ from producers.lanes import WINDOW_FRAMES
 from producers.spooled_lane import CatchUpOptions, CatchUpOrder
 from schemas.errors import BadMessageError, FatalError, TransientError
 from tests.unit.producers.memory_publisher import MemoryPublisher
-from tests.unit.producers.spools import Bench, header
+from tests.unit.producers.spools import Bench, header, jpeg
 
 AWAY = TransientError("no broker")
 MakeBench = Callable[..., Bench]
+NAMES = ("gate", "gate.late")
 
 
 @pytest.fixture
@@ -159,6 +161,58 @@ def test_two_sessions_are_never_on_their_way_at_once(make: MakeBench) -> None:
     bench.publisher.finish()
     bench.turn(30)
     assert bench.sent == [0, 1, 2, 3, 4, 5]
+
+
+def test_newest_first_a_live_frame_without_an_answer_holds_no_earlier_session_up(make: MakeBench) -> None:
+    """They go by two names; a lane that waited for the one with the other would wait with the lock in its hand."""
+    newest_first = CatchUpOptions("newest-first", fps=100.0)
+    first = make(catch_up=newest_first)
+    first.publisher.away = AWAY
+    first.capture(20)
+    first.die()
+    second = make(MemoryPublisher(holds=True), catch_up=newest_first)
+    second.next_index = 20
+    capturing = threading.Thread(target=second.capture, args=(3, "s2"), daemon=True)
+    capturing.start()
+    capturing.join(30.0)
+    assert not capturing.is_alive(), "a lane must come to an end of its turn"
+    by_name = {name: [one.frame_index for one in second.publisher.frames if one.camera_id == name] for name in NAMES}
+    assert by_name["gate"] == [20, 21, 22]
+    assert by_name["gate.late"] == list(range(len(by_name["gate.late"])))
+    assert by_name["gate.late"]
+
+
+def test_newest_first_what_had_no_answer_is_late_in_order_too(make: MakeBench) -> None:
+    """A camera so quick that its window is full before the first of it is written to disk."""
+    bench = make(catch_up=CatchUpOptions("newest-first", fps=100.0))
+    bench.publisher.away = AWAY
+    bench.capture(20)
+    bench.publisher.away, bench.publisher._holds = None, True
+    for index in range(20, 30 + WINDOW_FRAMES):
+        bench.account.ledger.take_in()
+        bench.account.ledger.hand_over(100)
+        bench.lane.put(header(index), jpeg(index))
+        while bench.lane.pump() == 0:
+            pass
+    bench.publisher.records.clear()  # they did not come in
+    bench.publisher._holds = False
+    bench.publisher.finish(AWAY)
+    bench.turn(100)
+    late = [one.frame_index for one in bench.publisher.frames]
+    assert late == sorted(late)
+    assert set(late) >= set(range(20, 30 + WINDOW_FRAMES))
+
+
+def test_newest_first_no_late_frame_overtakes_a_live_one_that_may_be_late_itself(make: MakeBench) -> None:
+    bench = make(MemoryPublisher(holds=True), catch_up=CatchUpOptions("newest-first", fps=100.0))
+    bench.capture(WINDOW_FRAMES + 10)
+    assert {one.camera_id for one in bench.publisher.frames} == {"gate"}
+    bench.publisher.records.clear()  # they did not come in
+    bench.publisher._holds = False
+    bench.publisher.finish(AWAY)
+    bench.turn(100)
+    assert bench.sent == list(range(WINDOW_FRAMES + 10))
+    assert bench.lane.is_empty()
 
 
 def test_newest_first_sends_live_frames_at_once_and_late_ones_under_a_name_of_their_own(make: MakeBench) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Literal
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from inference.decode import DecodeLimits
@@ -131,19 +131,22 @@ def states_of(partition: Partition) -> dict[str, CameraState]:
 def log_of(steps: list[int]) -> list[tuple[int, FrameHeader]]:
     """Records with their offsets.
 
-    Steps: 0 next frame, 1 a gap, 2 a repeat, 3 a new session, 4 a pause, 5 a clock that is set back.
+    Steps: 0 next frame, 1 a gap, 2 a repeat, 3 a new session, 4 a pause, 5 a clock that is set back, 6 an index that
+    begins anew, later.
     """
     log, index, session, pause_s = list[tuple[int, FrameHeader]](), -1, 0, 0.0
     for offset, kind in enumerate(steps):
-        session, index = (session + 1, 0) if kind == 3 else (session, max(0, index + (1, 2, 0, 0, 1, 1)[kind]))
-        pause_s += {4: 7.0, 5: -50.0}.get(kind, 0.0)
+        pause_s += {4: 7.0, 5: -50.0, 6: 7.0 + max(0, index) / 10}.get(kind, 0.0)
+        session += kind == 3
+        index = 0 if kind in (3, 6) else max(0, index + (1, 2, 0, 0, 1, 1)[kind])
         log.append((offset, header(index, session=f"s{session}", pause_s=pause_s)))
     return log
 
 
-@given(st.lists(st.integers(0, 5), max_size=40), st.data())
+@settings(max_examples=200)
+@given(st.lists(st.integers(0, 6), max_size=40), st.data())
 def test_a_new_owner_goes_on_exactly_where_the_old_one_stopped(steps: list[int], data: st.DataObject) -> None:
-    """A take-over anywhere changes no outcome."""
+    """A take-over anywhere changes no outcome, whatever neighbours hold the replay back."""
     log = log_of(steps)
     undisturbed = outcomes(fresh(), *(arrival(*each) for each in log))
 
@@ -152,7 +155,7 @@ def test_a_new_owner_goes_on_exactly_where_the_old_one_stopped(steps: list[int],
     before = outcomes(first, *(arrival(*each) for each in log[:cut]))
     progress = first.progress()
     second = fresh(progress.next_offset, states_of(first))
-    replayed = log[progress.replay_from : cut]
+    replayed = log[data.draw(st.integers(0, progress.replay_from)) : cut]
     assert set(outcomes(second, *(arrival(*each, replay=True) for each in replayed))) <= {"replayed"}
     after = outcomes(second, *(arrival(*each) for each in log[cut:]))
     assert before + after == undisturbed
@@ -201,6 +204,65 @@ def test_a_frame_that_came_twice_does_not_empty_the_next_owners_window() -> None
     log = [*(arrival(index, header(index), replay=True) for index in range(3, 7)), arrival(7, header(6), replay=True)]
     assert set(outcomes(second, *log)) == {"replayed"}
     assert outcomes(second, arrival(8, header(7))) == ["clip"]
+
+
+def test_a_window_that_was_let_go_of_is_not_filled_again_by_the_next_owner() -> None:
+    """Its frames come again where a neighbour's window needs what is older."""
+    first = fresh()
+    admit(first, *(arrival(index, header(index)) for index in range(7)))
+    first.cameras["cam1"].clear_window()
+    second = fresh(7, states_of(first))
+    assert set(outcomes(second, *(arrival(index, header(index), replay=True) for index in range(7)))) == {"replayed"}
+    goes_on = [arrival(index, header(index)) for index in range(7, 12)]
+    assert outcomes(second, *goes_on) == ["warming"] * 4 + ["clip"]
+
+
+def test_frames_of_an_index_that_began_anew_are_no_repeats_to_the_next_owner() -> None:
+    log = [(offset, header(offset)) for offset in range(5)]
+    log += [(5 + index, header(index, pause_s=20.0)) for index in range(6)]
+    first = fresh()
+    assert outcomes(first, *(arrival(*each) for each in log[:8])) == ["warming"] * 4 + ["clip"] + ["warming"] * 3
+    second = fresh(8, states_of(first))
+    assert set(outcomes(second, *(arrival(*each, replay=True) for each in log[:8]))) == {"replayed"}
+    assert outcomes(second, *(arrival(*each) for each in log[8:])) == ["warming"] + ["clip"] * 2
+
+
+def test_what_was_too_old_is_not_in_the_next_owners_window_either() -> None:
+    log = [(index, header(index)) for index in range(12)]
+    first, not_before = fresh(), header(5).captured_at
+    assert [told(first.admit(arrival(*each), not_before, 0.0)) for each in log[:7]] == ["stale"] * 5 + ["warming"] * 2
+    second = fresh(7, states_of(first))
+    assert set(outcomes(second, *(arrival(*each, replay=True) for each in log[:7]))) == {"replayed"}
+    assert outcomes(second, *(arrival(*each) for each in log[7:])) == ["warming"] * 2 + ["clip"] * 3
+
+
+def test_a_state_that_is_handed_on_before_the_window_is_filled_still_says_from_where() -> None:
+    first = fresh()
+    admit(first, *(arrival(index, header(index)) for index in range(7)))
+    second = fresh(7, states_of(first))
+    third = fresh(7, states_of(second))
+    assert set(outcomes(third, *(arrival(index, header(index), replay=True) for index in range(3, 7)))) == {"replayed"}
+    assert outcomes(third, arrival(7, header(7))) == ["clip"]
+
+
+def test_what_was_taken_of_a_replay_and_not_handled_is_kept_for_a_next_owner() -> None:
+    partition = fresh(committed=7)
+    for index in range(3, 6):
+        partition.expect(delivery(index, header(index), replay=True))
+    assert partition.progress().replay_from == 3
+    admit(partition, arrival(3, header(3, session="another"), replay=True), arrival(4, header(4), replay=True))
+    admit(partition, arrival(5, header(5, kind="end_of_session"), replay=True))
+    partition.expect(delivery(7, header(0, "other")))
+    admit(partition, arrival(7, header(0, "other", kind="end_of_session")))
+    partition.cameras["cam1"].clear_window()
+    assert (partition.progress().next_offset, partition.progress().replay_from) == (8, 8)
+
+
+def test_a_camera_that_is_known_from_a_replay_alone_was_seen_just_now() -> None:
+    """Else it would be taken for one that has been silent since the machine was started, and be forgotten."""
+    partition = fresh(committed=7)
+    partition.admit(arrival(3, header(3), replay=True), None, 5000.0)
+    assert partition.cameras["cam1"].seen_at_s == 5000.0
 
 
 def test_an_unreadable_state_starts_the_camera_anew() -> None:
