@@ -13,6 +13,7 @@ The previous owner may have died with a transaction open, or while its commit wa
 """
 
 import logging
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ _log = logging.getLogger(__name__)
 
 _ANSWER_MS = 500
 """Waits are short: the poll thread has to go on polling, and asks again."""
+HANGING_S = 30.0
+"""A transaction of ours is aborted by the broker when it is open for longer than ten seconds."""
 _SLICE_S = 2.0
 """So long states are read between two polls of the group."""
 
@@ -108,6 +111,7 @@ class StateTopic:
         self._topics = topics
         self._consumer = lone_consumer(connection, SkipCount())
         self._readings: dict[Claim, _Reading] = {}
+        self._waiting: dict[Claim, float] = {}
 
     def newest(self, claims: Mapping[Claim, Checkpoint | None]) -> Mapping[Claim, StateTable]:
         """The states of the claims' partitions, as far as they have been read by now.
@@ -120,6 +124,7 @@ class StateTopic:
             claims: with what was committed of where their states begin.
         """
         self._readings = {claim: reading for claim, reading in self._readings.items() if claim in claims}
+        self._waiting = {claim: since_s for claim, since_s in self._waiting.items() if claim in claims}
         try:
             self._begin({claim: point for claim, point in claims.items() if claim not in self._readings})
             self._read_on(time.monotonic() + _SLICE_S)
@@ -144,9 +149,27 @@ class StateTopic:
         stable = self._consumer.end_offsets(list(partitions), timeout_ms=_ANSWER_MS)
         starts = self._consumer.beginning_offsets(list(partitions), timeout_ms=_ANSWER_MS)
         for partition, claim in partitions.items():
-            if stable[partition] >= ends[partition]:
+            if stable[partition] < ends[partition]:
+                self._tell_waiting(claim, stable[partition])
+            else:
+                self._waiting.pop(claim, None)
                 position = _first_to_read(claims[claim], topic_id, starts[partition], ends[partition])
                 self._readings[claim] = _Reading(StateTable(partition, topic_id, position), ends[partition])
+
+    def _tell_waiting(self, claim: Claim, offset: int) -> None:
+        """Once, where a transaction is open for longer than any of ours may be: nobody may be left to end it."""
+        now_s = time.monotonic()
+        since_s = self._waiting.setdefault(claim, now_s)
+        if now_s - since_s >= HANGING_S:
+            self._waiting[claim] = math.inf
+            _log.warning(
+                "partition %d waits for a transaction in %s, from offset %d on, that has been open for %.0f s; if it"
+                " stays, a broker was killed in it: 'kafka-transactions.sh find-hanging' names it, 'abort' ends it",
+                claim.partition,
+                self.topic,
+                offset,
+                HANGING_S,
+            )
 
     def _read_on(self, until_s: float) -> None:
         reading = {one.table.partition: one for one in self._readings.values() if not one.is_done}

@@ -200,8 +200,8 @@ def _sent_and_not_scored(scene: Scene, made: AWorker, harm: Callable[[], object]
     try:
         yield
         taps["gate"].flows.set()
+        until(lambda: producer.snapshot()["gate"].counts.sent == 10)  # the worker's turns wait for nothing
         turn_until(made.worker, received(made.worker, 10))
-        until(lambda: producer.snapshot()["gate"].counts.sent == 10)
         yield
         taps["yard"].flows.set()
         until(lambda: producer.snapshot()["yard"].counts.sent == 40)

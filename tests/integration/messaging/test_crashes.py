@@ -24,6 +24,7 @@ from tests.integration.messaging.pipeline import (
     Names,
     Worker,
     command,
+    departures,
     perfect,
     publish_frames,
     wait_for_scores,
@@ -108,7 +109,8 @@ def test_a_killed_broker_comes_back_and_nothing_is_lost_or_repeated(
         publisher.close(120)
         assert answers == [None] * KEYS * 250
         found = wait_for_scores(make_bus(), names, KEYS * 300, 120)
-    assert found == perfect(KEYS, 300), f"{worker.num_transient} transient errors"
+    told = departures(found, perfect(KEYS, 300))
+    assert found == perfect(KEYS, 300), f"{worker.num_transient} transient errors; {told}"
 
 
 @pytest.mark.parametrize("point", ["send_offsets", "commit_transaction"])
@@ -152,6 +154,35 @@ def test_a_new_owner_waits_for_the_open_transaction_of_the_old(
     assert mine.committed_offset == 10
     assert mine.states == {"camera-0": b"10"}
     assert not any(not delivery.is_replay for delivery in new.deliveries)
+
+
+def test_a_transaction_that_nobody_ends_is_told(
+    kafka: LocalKafka,
+    make_bus: MakeBus,
+    names: Names,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(handover, "HANGING_S", 0.5)
+    old_bus, new_bus = make_bus(transaction_timeout_s=60.0), make_bus()
+    publish_frames(old_bus, names, 1, range(1, 11))
+    old = Member(old_bus.subscription([names.frames], names.group, names.states)).until_received(10)
+    outbox = old_bus.outbox(old.subscription, f"old-{names.group}")
+    with stopped_before("commit_transaction") as (at_the_point, may_go_on):
+        record = OutRecord(names.states, "camera-0", b"10")
+        committing = threading.Thread(target=outbox.commit, args=([record], []), daemon=True)
+        committing.start()
+        assert at_the_point.wait(30)
+        old.subscription.close()
+        new = Member(new_bus.subscription([names.frames], names.group, names.states))
+        new.until(lambda: "kafka-transactions.sh find-hanging" in caplog.text, "it is told")
+        busy = old.deliveries[0].record.partition
+        assert (names.frames, busy) not in new.claims
+        may_go_on.set()
+        committing.join(30)
+        new.until_owning(4)
+    assert caplog.text.count("find-hanging") == 1
+    assert f"partition {busy} waits for a transaction in {names.states}, from offset 0 on" in caplog.text
 
 
 @pytest.mark.parametrize("point", ["send_offsets", "commit_transaction"])
