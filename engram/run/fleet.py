@@ -86,7 +86,10 @@ def run_worker(settings: WorkerSettings, stop: threading.Event, reload: Reload[W
                 return  # told to stop while the network was loading: joining the group would only cost the others
             _meet_store(store, settings.memory.bank_id.format(camera_id="any"))
             banks = bank_cache(store, engine, settings.memory)
-            worker = Worker(bus, engine, banks, options, utc_now, tracer=tracer)
+            # It joins its group here, and a broker that was there a moment ago may be away again.
+            worker = connected(lambda: Worker(bus, engine, banks, options, utc_now, tracer=tracer), stop)
+            if worker is None:
+                return
             desk.show(SeenWorker(worker, engine, banks, settings.worker.worker_id))
             log.info("working as %s on bundle %s", settings.worker.worker_id, engine.bundle.digest[:12])
             warn_of_thin_evidence(settings.events, engine.bundle.calibration)

@@ -1,15 +1,18 @@
 """A worker's start: what it looks at before it joins its group."""
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from bundles.bundle import save_bundle
 from engram.build import bundles
+from engram.build.topics import topic_specs
 from engram.run import fleet
 from memory_store.stores.sqlite import SqliteStore
 from messaging.inprocess.bus import InProcessBus
+from messaging.ports import Subscription
 from schemas.errors import FatalError, TransientError
 from schemas.settings import WorkerSettings
 from tests.small_bundle import small_bundle
@@ -66,3 +69,22 @@ def test_a_store_that_is_away_is_told_and_no_end(caplog: pytest.LogCaptureFixtur
 
     fleet._meet_store(Away(), "shared")  # type: ignore[arg-type]
     assert "the store is away" in caplog.text
+
+
+def test_a_broker_that_goes_away_before_the_group_is_joined_is_waited_for(
+    settings: WorkerSettings, bus: InProcessBus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bus.create_topics(topic_specs(settings.kafka, 1 << 20))
+    stop, join, asked = threading.Event(), bus.subscription, list[str]()
+
+    def joined_late(topics: Sequence[str], group: str, state_topic: str) -> Subscription:
+        asked.append(group)
+        if len(asked) == 1:
+            raise TransientError("the broker is away again")
+        stop.set()
+        return join(topics, group, state_topic)
+
+    monkeypatch.setattr(bus, "subscription", joined_late)
+    fleet.run_worker(settings, stop)
+    assert len(asked) == 2
+    assert "the broker is away again" in caplog.text
