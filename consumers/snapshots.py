@@ -2,10 +2,10 @@
 
 import base64
 import binascii
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
+from consumers.media.folder import write_whole
 from schemas.errors import FatalError
 from schemas.messages import AnomalyEvent
 
@@ -50,15 +50,7 @@ def _picture(message: AnomalyEvent) -> bytes | None:
 
 
 def _write(path: Path, picture: bytes) -> None:
-    """Whole or not at all, since others may look on, and others of our group write into the same folder."""
-    beside = path.with_suffix(f".{secrets.token_hex(4)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            beside.write_bytes(picture)
-            beside.replace(path)
-        except OSError:
-            beside.unlink(missing_ok=True)
-            raise
+        write_whole(path, picture)
     except OSError as error:
         raise FatalError(f"pictures must go into a folder that can be written, got {path.parent}: {error}") from error

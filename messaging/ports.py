@@ -12,7 +12,7 @@ have no effect. The two ways to make progress durable:
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from schemas.errors import BadMessageError
@@ -170,6 +170,10 @@ class Progress:
     claim: Claim
     next_offset: int
     replay_from: int
+
+    def keeping(self, unread_from: int | None) -> "Progress":
+        """As it is committed while its claim has been read up to ``unread_from``; None = the claim has ended."""
+        return self if unread_from is None else replace(self, replay_from=min(self.replay_from, unread_from))
 
 
 class Publisher(Protocol):

@@ -18,6 +18,23 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR}
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Whole or not at all, since others may look on; folders above are made.
+
+    Raises:
+        OSError: as writing does; nothing is left of it.
+    """
+    # No process id: in containers all have the same, and several may share a folder.
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PART}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+
+
 class FolderStore:
     """See ``store.MediaStore``.
 
@@ -41,16 +58,8 @@ class FolderStore:
     def put(self, name: str, content: bytes, content_type: str) -> None:  # noqa: ARG002 - a folder keeps no types
         """See ``store.MediaStore``."""
         path = self._path(name)
-        # No process id: in containers all have the same, and several may share a folder.
-        beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PART}")
         with self._told("take a file"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                beside.write_bytes(content)
-                beside.replace(path)
-            except OSError:
-                beside.unlink(missing_ok=True)
-                raise
+            write_whole(path, content)
 
     def get(self, name: str) -> bytes | None:
         """See ``store.MediaStore``."""

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 
 from messaging.inprocess.group import Group, Membership, TopicPartition
 from messaging.inprocess.log import PartitionLog
@@ -83,10 +82,7 @@ class InProcessSubscription:
 
     def _kept(self, progress: Sequence[Progress]) -> list[Progress]:
         """As it is committed: what has still to be read of a replay stays, see ``Progress``."""
-        return [
-            replace(item, replay_from=min(item.replay_from, self._read_from.get(item.claim, item.replay_from)))
-            for item in progress
-        ]
+        return [item.keeping(self._read_from.get(item.claim)) for item in progress]
 
     def _partition(self, where: TopicPartition) -> PartitionLog:
         return self._shared.topics[where[0]].partitions[where[1]]

@@ -130,11 +130,10 @@ class Inbox:
             claim, offset = assigned.claim, assigned.committed_offset
             left = self._left_marks.pop((claim.topic, claim.partition), None)
             is_ours = left is not None and (left.next_offset, left.attempts) == (offset, attempts)
+            first = offset if replay_from is None else replay_from
             self._committed[claim] = offset
-            self._untaken[claim] = offset if replay_from is None else replay_from
-            self._trials[claim] = Trial(
-                offset, offset if replay_from is None else replay_from, attempts - is_ours, is_marked=is_ours
-            )
+            self._untaken[claim] = first
+            self._trials[claim] = Trial(offset, first, attempts - is_ours, is_marked=is_ours)
             if not self._counts_attempts:
                 self._trials[claim].waive()
             if states is not None:
@@ -273,10 +272,7 @@ class Inbox:
     def kept(self, progress: Sequence[Progress]) -> list[Progress]:
         """As it is committed: what has still to be taken of a replay stays, see ``Progress``."""
         with self._changed:
-            known = self._untaken.get
-            return [
-                replace(one, replay_from=min(one.replay_from, known(one.claim, one.replay_from))) for one in progress
-            ]
+            return [item.keeping(self._untaken.get(item.claim)) for item in progress]
 
     def membership_for(self, progress: Sequence[Progress]) -> Any:
         """The group generation that all these claims belong to.

@@ -22,14 +22,13 @@ from inference.decode import fit
 from inference.formats import FrameFormat
 from schemas.arrays import Int64, UInt8
 from schemas.errors import FatalError
-from training.footage.sources import Hole, Source, read_frames
+from training.footage.sources import Hole, Source, listed, read_frames
 from training.footage.timing import Rate
 
 log = logging.getLogger(__name__)
 
 CONTENT_VERSION = 4
 """Counts changes of what a cache's folder holds, so that an older one is not taken for a new one."""
-MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +141,7 @@ def _fill(content: Path, sources: Sequence[Source], wanted: CacheFormat) -> None
         out.flush()
         os.fsync(out.fileno())
     if not writing.videos:
-        text = f"at least one file must be readable, got none of {len(sources)}: {_listed(writing.unreadable)}"
+        text = f"at least one file must be readable, got none of {len(sources)}: {listed(writing.unreadable)}"
         raise FatalError(f"{text}; convert them to something OpenCV can read")
     index = {"videos": [asdict(video) for video in writing.videos], "unreadable": writing.unreadable}
     (content / "index.json").write_text(json.dumps(index))
@@ -197,11 +196,7 @@ def _as_sent(image: UInt8, jpeg_quality: int | None) -> UInt8:
 
 def _warn(unreadable: Sequence[str]) -> None:
     if unreadable:
-        log.warning("left out %d that cannot be read: %s", len(unreadable), _listed(unreadable))
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
+        log.warning("left out %d that cannot be read: %s", len(unreadable), listed(unreadable))
 
 
 def _digest(sources: Sequence[Source]) -> str:

@@ -17,12 +17,11 @@ from schemas.arrays import Int64
 from schemas.errors import FatalError
 from training.footage.dataset import FrameCache, Video
 from training.footage.layouts import find_layout
-from training.footage.sources import Source
+from training.footage.sources import MOST_NAMED, Source, listed
 from training.presets import Preset
 
 log = logging.getLogger(__name__)
 
-MOST_NAMED = 5
 HELD_SHARE = 0.15
 MOST_HELD_SHARE = 0.3
 """A whole video is held back if that keeps the share below this; a larger one is cut."""
@@ -75,8 +74,7 @@ def long_enough(videos: Sequence[Video], clip: ClipFormat) -> list[Video]:
         FatalError: none does.
     """
     short = [video for video in videos if video.num_frames < clip.span]
-    told = ", ".join(f"'{video.name}' has {video.num_frames}" for video in short[:MOST_NAMED])
-    told += ", …" if len(short) > MOST_NAMED else ""
+    told = listed([f"'{video.name}' has {video.num_frames}" for video in short])
     if len(short) == len(videos):
         text = f"a video must have at least {clip.span} frames, which make one clip; {told}"
         raise FatalError(f"{text}; give longer videos")

@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from schemas.errors import FatalError
 
 log = logging.getLogger(__name__)
 
-NAMES_TOLD = 5
+MOST_NAMED = 5
 MASK_FOLDER_ENDING = "_gt"
 """UCSD keeps ``Test001_gt``, a folder of masks, beside ``Test001``."""
 GREY_TOLERANCE = 2
@@ -75,8 +75,8 @@ def sources_under(folder: Path) -> tuple[Source, ...]:
     files = [path for path in entries if path.is_file() and _is_footage(path, folder)]
     empty = [path for path in entries if path.is_dir() and _is_footage(path, folder) and not any(path.iterdir())]
     if empty:
-        names = ", ".join(path.name for path in empty[:NAMES_TOLD]) + (", …" if len(empty) > NAMES_TOLD else "")
-        log.warning("'%s': %d folders are empty and passed over, were they copied? %s", folder, len(empty), names)
+        told = listed([path.name for path in empty])
+        log.warning("'%s': %d folders are empty and passed over, were they copied? %s", folder, len(empty), told)
     videos = [path for path in files if path.suffix.lower() in FILM_SUFFIXES]
     sources = [Source(path.relative_to(folder).as_posix(), (path,)) for path in videos]
     images: dict[Path, list[Path]] = {}
@@ -87,6 +87,11 @@ def sources_under(folder: Path) -> tuple[Source, ...]:
         name = parent.relative_to(folder).as_posix() if parent != folder else folder.resolve().name
         sources.append(Source(name, tuple(sorted(members, key=in_natural_order))))
     return tuple(sorted(sources, key=lambda source: source.name))
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of them, for a message; an ellipsis stands for more."""
+    return ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
 
 
 SAMPLE_FRAMES = 50
