@@ -62,6 +62,11 @@ class GapBook:
             else:
                 growing.gap, growing.touched_s = _extended(growing.gap, header), now_s
 
+    def names(self, header: FrameHeader, cause: str) -> bool:
+        """Whether a frame lies within a gap of this cause that is over, or was found in the file, and not told yet."""
+        with self._lock:
+            return any(_holds(gap, header, cause) for gap in self._over)
+
     def take(self, is_last: bool = False) -> Sequence[CameraGap]:
         """Gaps that are over, in order; all of them if no more losses come. What cannot be told comes ``back``."""
         now_s = self._monotonic()
@@ -124,6 +129,11 @@ def _gap(header: FrameHeader, cause: str) -> CameraGap:
         cause=cause,
         num_frames=1,
     )
+
+
+def _holds(gap: CameraGap, header: FrameHeader, cause: str) -> bool:
+    is_of = (gap.camera_id, gap.session_id, gap.cause) == (header.camera_id, header.session_id, cause)
+    return is_of and gap.first_frame <= header.frame_index <= gap.last_frame
 
 
 def _joins(gap: CameraGap, header: FrameHeader) -> bool:

@@ -92,6 +92,7 @@ class SpooledLane:
         self._is_rewinding = self._is_closed = False
         self._num_late = 0
         self._shelf = spool.shelf(self._camera_id, self._lose)
+        self._lose_half_gone()
         self._is_behind = self._shelf.oldest_kept_at is not None
         if self._is_behind:
             self._recover()
@@ -289,6 +290,14 @@ class SpooledLane:
     def _leave(self, parcel: Parcel) -> None:
         self._open.pop(parcel, None)
         self._late.pop(parcel, None)
+
+    def _lose_half_gone(self) -> None:
+        """Write down what an earlier run had no time to: what the caps took when it was killed."""
+        for cause, records in self._shelf.half_gone:
+            unnamed = [record for record in records if not self._outlet.gaps.names(record.header, cause)]
+            self._account.ledger.recover(sum(record.header.kind == "frame" for record in unnamed))
+            self._lose(unnamed, cause)
+        self._shelf.forget_half_gone()
 
     def _lose(self, records: Sequence[KeptFrame], cause: str) -> None:
         for record in records:

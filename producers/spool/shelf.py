@@ -19,6 +19,8 @@ from schemas.errors import DamagedError
 from schemas.messages import FrameHeader
 
 _SUFFIX = ".segment"
+_GOING = (".spool_full", ".spool_old")
+"""Of a segment that is being let go of: why."""
 _CURSOR = struct.Struct("<QQ")
 _SUM = struct.Struct("<I")
 
@@ -39,6 +41,8 @@ class Shelf:
     Attributes:
         num_found: frames that were there when it was opened.
         num_torn_bytes: what was cut off then, because its writing had not come to an end.
+        half_gone: what an earlier run was letting go of when it was killed, with the cause and without values; some of
+            it may have been written down.
         last_found: header of the last record there was, if there was one.
     """
 
@@ -62,6 +66,7 @@ class Shelf:
         self._passed: deque[Place] = deque()  # from the cursor to where reading stands
         self._cursor_file = os.open(folder / "cursor", os.O_RDWR | os.O_CREAT, 0o644)
         self._cursor = self._read_cursor()
+        self.half_gone = tuple((path.suffix[1:], self._left_of(path)) for path in self._leaving())
         paths = sorted(folder.glob(f"*{_SUFFIX}"))
         for path in paths:
             # Only what was written last can be cut off; the sums of the others are looked at when they are read.
@@ -174,23 +179,32 @@ class Shelf:
         self._next = self._cursor
         return True
 
-    def drop_oldest(self, write_down: Callable[[Sequence[KeptFrame]], None]) -> None:
+    def drop_oldest(self, cause: str, write_down: Callable[[Sequence[KeptFrame]], None]) -> None:
         """Delete the oldest segment of which nothing is in hand, else the oldest.
 
-        What is in hand of it is not lost yet.
+        What is in hand of it is not lost yet. The segment bears the cause as long as it is going: who is killed in
+        between leaves it ``half_gone``, so that nothing of it is lost in silence, or named twice.
 
         Args:
-            write_down: told what is lost by it, without values, before it is: who is killed in between may have named
-                what comes in after all, but loses nothing in silence.
+            cause: "spool_full" or "spool_old".
+            write_down: told what is lost by it, without values, before it is.
         """
         if not self._segments:
             return
         segment = self._next_to_go() or self._segments[0]
-        start = self._cursor[1] if segment.number == self._cursor[0] else 0
-        records = skim(self._path(segment.number), segment.number, start)
+        path = self._path(segment.number)
+        with suppress(OSError):  # a disk that does not even do that: it goes under its own name
+            path = path.rename(path.with_suffix(f".{cause}"))
         not_lost = self._done | self._in_hand
-        write_down([record for record in records if record.place not in not_lost])
-        self._forget(segment)
+        write_down([record for record in self._left_of(path) if record.place not in not_lost])
+        self._forget(segment, path)
+
+    def forget_half_gone(self) -> None:
+        """All of what was ``half_gone`` is written down."""
+        self.half_gone = ()
+        for path in self._leaving():
+            with suppress(OSError):
+                path.unlink()
 
     def clear(self) -> None:
         """Delete all; nothing may be in hand."""
@@ -211,6 +225,16 @@ class Shelf:
     def _next_to_go(self) -> _Segment | None:
         busy = {place.segment for place in self._in_hand}
         return next((segment for segment in self._segments if segment.number not in busy), None)
+
+    def _leaving(self) -> Sequence[Path]:
+        return sorted(path for path in self.folder.iterdir() if path.suffix in _GOING and path.stem.isdecimal())
+
+    def _left_of(self, path: Path) -> Sequence[KeptFrame]:
+        """The records of a segment that the log does not have, without values."""
+        number = int(path.stem)
+        if number < self._cursor[0]:
+            return ()
+        return list(skim(path, number, self._cursor[1] if number == self._cursor[0] else 0))
 
     def _load(self, path: Path, end: int) -> None:
         number = int(path.name.removesuffix(_SUFFIX))
@@ -266,13 +290,13 @@ class Shelf:
             while self._segments and self._segments[0].number < self._cursor[0]:
                 self._forget(self._segments[0])
 
-    def _forget(self, segment: _Segment) -> None:
+    def _forget(self, segment: _Segment, path: Path | None = None) -> None:
         if segment is self._segments[-1]:
             self._close_writing()
         if self._reading is not None and self._reading[0] == segment.number:
             self._close_reading()
         with suppress(OSError):  # it stays where it is, and the cursor says that it is done with
-            self._path(segment.number).unlink()
+            (path or self._path(segment.number)).unlink()
         behind, is_oldest = (segment.number + 1, 0), segment is self._segments[0]
         self._segments.remove(segment)
         self._done = {place for place in self._done if place.segment != segment.number}
