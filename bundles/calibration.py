@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.arrays import Float64
 from schemas.errors import BundleError
+from schemas.messages import FIRST_FORM
 
 TAIL_SHARE = 0.05
 """The share of normal frames that the exponential tail describes; below, the empirical quantiles do."""
@@ -54,19 +55,20 @@ class NormalCounts(_Frozen):
         rows, columns: of cells of an image.
         at_s: capture time they refer to, seconds since 1970; footage without a date has 0.
         values: base64 of float64, little-endian.
+        form: of the score that some of them were counted by.
     """
 
     rows: Annotated[int, Field(ge=4, le=16384)]
     columns: Annotated[int, Field(ge=4, le=16384)]
     at_s: float
     values: str
+    form: Annotated[int, Field(ge=FIRST_FORM)] = FIRST_FORM
 
     @classmethod
-    def of(cls, rows: int, columns: int, at_s: float, values_N: Float64) -> "NormalCounts":
+    def of(cls, rows: int, columns: int, at_s: float, values_N: Float64, form: int) -> "NormalCounts":
         """Pack numbers."""
-        return cls(
-            rows=rows, columns=columns, at_s=at_s, values=base64.b64encode(values_N.astype("<f8").tobytes()).decode()
-        )
+        packed = base64.b64encode(values_N.astype("<f8").tobytes()).decode()
+        return cls(rows=rows, columns=columns, at_s=at_s, values=packed, form=form)
 
     def array(self) -> Float64:
         """Unpack them, (N,).

@@ -3,19 +3,22 @@
 Three questions are asked of each frame, each against the counts of ``memory_store.normality``:
 
     motion       what was not foreseen, and how rare it is that something moves so fast in this row of the image:
-                 m = ln max over patches of  sqrt(mean(y) mean'(y)),    y = (1 + u) e^w,  u = -ln P(speed >= v | row)
+                 m = ln max over patches of  mean(y),    y = (1 + u) e^w,    u = -ln P(speed >= v | row)
     place        is the error large for this place:          (ln e - mean) / spread, the most
     background   is something here that is not here else:    |d - median of d| / spread,  d = grey - mean, the most
 
-with e the squared error of a cell, v its speed, mean' that of a patch of twice the size around the patch (what is near
-the camera is large: its parts belong together), and "the most" the mean of the ``NUM_MOST`` places that say most. The
+with e the squared error of a cell, v its speed, and "the most" the mean of the ``NUM_MOST`` places that say most. The
 median over the image takes out what changes everywhere: a cloud, a lamp, the camera's own gain.
+
+Patches are as large as what moves here: a smaller one takes a part for the whole, in a larger one a cyclist is lost
+among those who walk. How large things are is told by how fast they go, since both grow as the lens comes nearer: the
+patch is as wide as the way that they make in ``THING_S`` (``size_of_things``).
 
 P is counted, row by row; a row that has seen little answers as the whole camera, and a camera that has seen little
 answers as its parent, which counts as ``PARENT_FRAMES`` frames of its own (``with_parent``). So a place where nobody
 walks does not amplify noise, and a cold memory is its parent's.
 
-Dimensions: F frames, R x S cells, B speed bins, P x Q places.
+Dimensions: F frames, R x S cells, U x V patches, B speed bins, P x Q places.
 """
 
 from dataclasses import dataclass
@@ -24,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memory_store.normality import (
+    FLOOR_BIN_EDGES,
     LEVEL_FROM,
     LEVEL_TO,
     NUM_LEVEL_BINS,
@@ -34,12 +38,14 @@ from memory_store.normality import (
     Grid,
     Normality,
 )
+from networks.measures import CELL_PX
 from schemas.arrays import Float32, Float64, Int64
 
-ERROR_POWER = 0.2
+ERROR_POWER = 0.25
 """w: the score is about how fast for here, and only then about how badly foreseen."""
-PATCH_CELLS = 4
-"""Patches of 16 pixels, at every cell, and of 32 around them."""
+THING_S = 2.8
+PATCH_CELLS, LARGEST_CELLS = 4, 12
+"""Patches lie 16 pixels at every cell, and are at least so wide, 48 at most."""
 ROW_CELLS = 100.0
 """Moving cells at which a row's own counts weigh as much as the camera's."""
 PARENT_FRAMES = 20.0
@@ -53,6 +59,8 @@ MIN_ERROR = 1e-8
 MIN_LOG_SPREAD = 0.25
 """Least spread of ln e: what is foreseen to the last bit must not make noise an anomaly."""
 MIN_GREY_SPREAD = 5.0
+BIN_MIDDLES = FLOOR_BIN_EDGES * 2.0 ** (0.5 / SPEED_BINS_PER_OCTAVE)
+"""Speeds that the bins stand for, pixels a frame."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,11 +106,13 @@ class Expectation:
 
     Attributes:
         surprise_RB: u at the lower edge of each speed bin and beyond the last; rises along B.
+        patch_cells: how wide patches are.
         error_mean_PQ, error_spread_PQ: of ln e.
         grey_mean_PQ, grey_spread_PQ: of the grey level.
     """
 
     surprise_RB: Float64
+    patch_cells: float
     error_mean_PQ: Float64
     error_spread_PQ: Float64
     grey_mean_PQ: Float64
@@ -130,39 +140,64 @@ def with_parent(
 ) -> Normality:
     """A memory that its parent's counts stand behind, as so many frames: alone where it has seen nothing.
 
+    What was counted for another form of the score is left out.
+
     Args:
         own: of the camera.
         parent: of others, or of its footage.
         frames: that the parent counts as.
         trusted: share of that for what the parent's frames scored, see ``inference.rarity.trust``.
     """
+    own = own.in_form()
     if parent is None or parent.num_frames == 0:
         return own
-    behind = parent.scaled(frames / parent.num_frames)
+    behind = parent.in_form().scaled(frames / parent.num_frames)
     for name in ("evidence", "levels", "peaks"):
         behind.field(name)[...] *= trusted
     return Normality(own.grid, own.at_s, own.values_N + behind.values_N)
 
 
-def expectation(memory: Normality) -> Expectation:
-    """Make a memory ready to be asked; one that has seen nothing calls nothing rare."""
-    errors = memory.field("errors")
-    error_mean, error_spread = _shrunk(errors[..., 0], errors[..., 1], errors[..., 2], MIN_LOG_SPREAD)
+def expectation(memory: Normality, fps: float, thing_s: float = THING_S) -> Expectation:
+    """Make a memory ready to be asked; one that has seen nothing calls nothing rare.
+
+    Args:
+        memory: what is normal.
+        fps: frames a second of what it has seen.
+        thing_s: a parameter for whoever compares them.
+    """
     frames_PQ = np.full(memory.grid.places, memory.num_frames)
     background = memory.field("background")
     grey_mean, grey_spread = _shrunk(frames_PQ, background[..., 0], background[..., 1], MIN_GREY_SPREAD)
-    return Expectation(_surprises(memory.field("speeds")), error_mean, error_spread, grey_mean, grey_spread)
+    surprises, size = _surprises(memory.field("speeds")), size_of_things(memory, fps, thing_s)
+    return Expectation(surprises, size, *usual_errors(memory), grey_mean, grey_spread)
 
 
-def ask(
-    seen: Seen, expected: Expectation, error_power: float = ERROR_POWER, patch_cells: int = PATCH_CELLS
-) -> Evidence:
-    """Hold frames against a memory; the constants are parameters for whoever compares them."""
-    return ask_by_patches(seen, expected, motion_patches(motion_map(seen, expected, error_power), patch_cells))
+def usual_errors(memory: Normality) -> tuple[Float64, Float64]:
+    """Mean and spread of ln e at each place, (P, Q)."""
+    errors = memory.field("errors")
+    return _shrunk(errors[..., 0], errors[..., 1], errors[..., 2], MIN_LOG_SPREAD)
+
+
+def size_of_things(memory: Normality, fps: float, thing_s: float = THING_S) -> float:
+    """How wide what moves here is, in cells: the way that it makes in ``thing_s``, within bounds.
+
+    Its speed is the mean over moving cells, each with its own speed as its weight: flow is smooth, and what surrounds a
+    mover, or is noise, is slow.
+    """
+    way_B = memory.field("speeds").sum(axis=0) * BIN_MIDDLES
+    if not way_B.any():
+        return PATCH_CELLS
+    speed_px = float((way_B * BIN_MIDDLES).sum() / way_B.sum())
+    return min(max(thing_s * fps * speed_px / CELL_PX, PATCH_CELLS), LARGEST_CELLS)
+
+
+def ask(seen: Seen, expected: Expectation, error_power: float = ERROR_POWER) -> Evidence:
+    """Hold frames against a memory; the constant is a parameter for whoever compares them."""
+    return ask_by_patches(seen, expected, motion_patches(motion_map(seen, expected, error_power), expected.patch_cells))
 
 
 def ask_by_patches(
-    seen: Seen, expected: Expectation, patches_FRS: Float64, as_usual_PQ: NDArray[np.bool_] | None = None
+    seen: Seen, expected: Expectation, patches_FUV: Float64, as_usual_PQ: NDArray[np.bool_] | None = None
 ) -> Evidence:
     """As ``ask``, for whoever has the ``motion_patches`` already, and knows places that say nothing."""
     place_FPQ = (log_place_errors(seen.errors_FRS) - expected.error_mean_PQ) / expected.error_spread_PQ
@@ -171,7 +206,7 @@ def ask_by_patches(
     if as_usual_PQ is not None:
         place_FPQ, away_FPQ = (np.where(as_usual_PQ, 0.0, values_FPQ) for values_FPQ in (place_FPQ, away_FPQ))
     return Evidence(
-        np.log(patches_FRS.max(axis=(1, 2))),
+        np.log(patches_FUV.max(axis=(1, 2))),
         _most(place_FPQ),
         _most(away_FPQ),
     )
@@ -183,12 +218,28 @@ def motion_map(seen: Seen, expected: Expectation, error_power: float = ERROR_POW
     return np.asarray((1.0 + speed_surprise(seen.speeds_FRS, expected)) * errors_FRS**error_power)
 
 
-def motion_patches(cells_FRS: Float64, size: int = PATCH_CELLS) -> Float64:
-    """sqrt(mean mean') of each patch of a ``motion_map``; at the edges of the image the larger patch ends there."""
-    small_FRS, large_FRS = patch_means(cells_FRS, size), patch_means(cells_FRS, 2 * size)
-    missing = (small - large for small, large in zip(small_FRS.shape[1:], large_FRS.shape[1:], strict=True))
-    around_FRS = np.pad(large_FRS, ((0, 0), *((each // 2, each - each // 2) for each in missing)), mode="edge")
-    return np.asarray(np.sqrt(small_FRS * around_FRS))
+def motion_patches(cells_FRS: Float64, size: float) -> Float64:
+    """Means of a ``motion_map`` over squares ``size`` cells wide, one around each 16 pixels, (F, U, V).
+
+    A cell that is cut counts in part. At the edge of the image squares are moved inside; where the image is smaller,
+    they are all of it.
+    """
+    rows_FUS = _means_along(cells_FRS.swapaxes(1, 2), size).swapaxes(1, 2)
+    return _means_along(rows_FUS, size)
+
+
+def _means_along(cells_FRS: Float64, size: float) -> Float64:
+    """Means over stretches of the last axis, around each ``PATCH_CELLS`` of it."""
+    length = cells_FRS.shape[-1]
+    patch, size = min(PATCH_CELLS, length), min(size, length)
+    from_V = np.clip(np.arange(length - patch + 1) + (patch - size) / 2, 0.0, length - size)
+    sums_FRS = np.pad(cells_FRS.cumsum(axis=-1), ((0, 0), (0, 0), (1, 0)))
+
+    def up_to(ends_V: Float64) -> Float64:
+        whole_V = np.minimum(ends_V.astype(np.int64), length - 1)
+        return np.asarray(sums_FRS[..., whole_V] + (ends_V - whole_V) * cells_FRS[..., whole_V])
+
+    return (up_to(from_V + size) - up_to(from_V)) / size
 
 
 def speed_surprise(speeds_FRS: Float32, expected: Expectation) -> Float64:

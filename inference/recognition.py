@@ -26,7 +26,7 @@ import numpy as np
 from pydantic import Field
 
 from inference.engine import ClipResult
-from inference.evidence import MIN_GREY_SPREAD, expectation, log_place_errors
+from inference.evidence import MIN_GREY_SPREAD, log_place_errors, usual_errors
 from inference.scoring import smoothing_weight
 from inference.steadiness import LEAST_LIGHT, Change
 from memory_store.normality import Normality
@@ -134,8 +134,7 @@ class Likeness:
         grey_PQ = sums / frames
         least = MIN_GREY_SPREAD**2 * (1.0 + YOUNG_FRAMES / frames)
         spread_PQ = np.sqrt(np.maximum(squares / frames - grey_PQ**2, 0.0) + least)
-        expected = expectation(memory)
-        return cls(grey_PQ, spread_PQ, expected.error_mean_PQ, expected.error_spread_PQ, memory.num_frames)
+        return cls(grey_PQ, spread_PQ, *usual_errors(memory), memory.num_frames)
 
     def ask(self, errors_RS: Float32, grey_PQ: Float32, change: Change) -> Whole:
         """Of one frame: errors of cells, grey levels of places, and what happened to all of it."""

@@ -4,6 +4,7 @@ Both turn what was measured on a frame into the numbers of its score and the map
 anomaly score, and a rate of false alarms into bounds on it. A worker and the evaluation judge by the same one.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -41,8 +42,10 @@ from inference.scoring import (
 )
 from inference.taught import Usual, passed
 from memory_store.exemplar import Exemplar, Taught
-from memory_store.normality import Grid, Normality
+from memory_store.normality import FORM, Grid, Normality
 from schemas.errors import BadMessageError, BundleError
+
+log = logging.getLogger(__name__)
 
 USUAL = Smoothing(0.0)
 """What goes before a session's first frame: one value alone, not smoothed yet, would pass for rare too often."""
@@ -111,6 +114,13 @@ class Standards:
     def __init__(self, calibration: Calibration) -> None:
         self._calibration = calibration
         self._parent = None if calibration.memory is None else normality_of(calibration.memory)
+        if self._parent is not None and self._parent.form != FORM:
+            log.warning(
+                "the bundle was calibrated by form %d of the score, this is form %d: cameras learn what is usual to"
+                " score anew, which takes a minute of normal video; 'engram calibrate' makes a bundle that knows it",
+                self._parent.form,
+                FORM,
+            )
         self._made: dict[tuple[str, str], Standard] = {}
 
     @property
@@ -153,11 +163,15 @@ def standard_of(calibration: Calibration) -> Standard:
     """Make a calibration ready to judge by, all by itself; made once for each.
 
     Raises:
-        BundleError: it holds counts that cannot be what frames gave.
+        BundleError: it holds counts that cannot be what frames gave, or of another form of the score.
     """
     if calibration.memory is None:
         return ByLine(calibration)
-    return ByMemory.of(normality_of(calibration.memory), calibration.fps)
+    memory = normality_of(calibration.memory)
+    if memory.form != FORM:
+        text = f"a calibration must be of form {FORM} of the score, this one is of form {memory.form}"
+        raise BundleError(f"{text}; 'engram calibrate --bundle DIR --data VIDEO --out DIR' makes one, without training")
+    return ByMemory.of(memory, calibration.fps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,20 +225,20 @@ class ByMemory:
     @classmethod
     def of(cls, memory: Normality, fps: float) -> "ByMemory":
         """Ask a memory about frames that come ``fps`` times a second."""
-        return cls(memory, expectation(memory), Likeness.of(memory), Levels.of(memory), Usual.of(memory), fps)
+        return cls(memory, expectation(memory, fps), Likeness.of(memory), Levels.of(memory), Usual.of(memory), fps)
 
     def look(self, result: ClipResult) -> Irregularity:
         """See ``Standard``. The map has the patches of ``inference.error_map``; the score is of all there are."""
         seen = seen_of([result])
-        patches_FRS = motion_patches(motion_map(seen, self.expected))
+        patches_FUV = motion_patches(motion_map(seen, self.expected), self.expected.patch_cells)
         as_usual_PQ, teaches = None, True
         if self.taught is not None:
-            spreads_RS = self.usual.spreads_of(patches_FRS[0, ::PATCH_STEP, ::PATCH_STEP])
+            spreads_RS = self.usual.spreads_of(patches_FUV[0, ::PATCH_STEP, ::PATCH_STEP])
             known = passed(spreads_RS, self.usual.half, self.taught, seen.grid)
-            patches_FRS = np.where(known.covered_UV, np.minimum(patches_FRS, self.usual.worst), patches_FRS)
+            patches_FUV = np.where(known.covered_UV, np.minimum(patches_FUV, self.usual.worst), patches_FUV)
             as_usual_PQ, teaches = known.covered_PQ, known.teaches
-        evidence = ask_by_patches(seen, self.expected, patches_FRS, as_usual_PQ)
-        map_RS = patches_FRS[0, ::PATCH_STEP, ::PATCH_STEP].astype(np.float32)
+        evidence = ask_by_patches(seen, self.expected, patches_FUV, as_usual_PQ)
+        map_RS = patches_FUV[0, ::PATCH_STEP, ::PATCH_STEP].astype(np.float32)
         measures = FrameMeasures(
             result.psnr_db,
             result.feature_distance,
@@ -328,7 +342,7 @@ def normality_of(counts: NormalCounts) -> Normality:
         BundleError: it cannot be what frames gave.
     """
     try:
-        memory = Normality(Grid(counts.rows, counts.columns), counts.at_s, counts.array())
+        memory = Normality(Grid(counts.rows, counts.columns), counts.at_s, counts.array(), counts.form)
         memory.check()
     except BadMessageError as error:
         raise BundleError(f"counts of a calibration: {error}; train the bundle again") from error
@@ -337,4 +351,4 @@ def normality_of(counts: NormalCounts) -> Normality:
 
 def counts_of(memory: Normality) -> NormalCounts:
     """The inverse of ``normality_of``."""
-    return NormalCounts.of(memory.grid.rows, memory.grid.columns, memory.at_s, memory.values_N)
+    return NormalCounts.of(memory.grid.rows, memory.grid.columns, memory.at_s, memory.values_N, memory.form)

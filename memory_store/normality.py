@@ -11,6 +11,9 @@ half-life. Kept is the pair (t_ref, S = sum_i 2^((t_i - t_ref) / h) x_i), t_ref 
 merge by bringing both to the later t_ref and adding (forward decay, Cormode et al., ICDE 2009). That is the monoid of
 ``proposal.py`` with capture time in place of similarity.
 
+Three fields are of what frames *scored*, and the score may be another one in a later Engram. So counts say of which
+form they are; where forms meet, those of the older one are left out, and the camera learns them anew in a minute.
+
 Numbers are float64: in float32 a count stops growing at 2^24, which a week of one camera passes.
 
 Dimensions: R rows of cells, B speed bins, P x Q places, L level bins, N numbers in all.
@@ -18,7 +21,7 @@ Dimensions: R rows of cells, B speed bins, P x Q places, L level bins, N numbers
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
 
@@ -28,6 +31,10 @@ from schemas.arrays import Float64
 from schemas.errors import BadMessageError
 from schemas.messages import NormalityHeader
 
+FORM = 2
+"""Of the score whose ``BY_SCORE`` we count: one more whenever the same frame gives other evidences or levels."""
+BY_SCORE = ("evidence", "levels", "peaks")
+"""What another form's score would have counted otherwise; the other fields are of the frames alone."""
 NUM_SPEED_BINS = 18
 SPEED_FLOOR_PX = 0.25
 """Pixels a frame; slower cells are optical flow's noise, and are not counted."""
@@ -110,11 +117,13 @@ class Normality:
         grid: of the image.
         at_s: capture time that the weights refer to, seconds since 1970; -inf if nothing was ever seen.
         values_N: all fields, end to end, float64.
+        form: of the score that ``BY_SCORE`` were counted by.
     """
 
     grid: Grid
     at_s: float
     values_N: Float64
+    form: int = FORM
 
     def __post_init__(self) -> None:
         if self.values_N.shape != (self.grid.size,):
@@ -152,14 +161,15 @@ class Normality:
         if len(value) != 8 * grid.size:
             text = f"counts of a grid of {grid.rows} x {grid.columns} must be {8 * grid.size} bytes, got {len(value)}"
             raise BadMessageError("bad_payload", text)
-        found = cls(grid, -math.inf if header.at_s is None else header.at_s, np.frombuffer(value, "<f8"))
+        at_s = -math.inf if header.at_s is None else header.at_s
+        found = cls(grid, at_s, np.frombuffer(value, "<f8"), header.form)
         found.check()
         return found
 
     def to_wire(self) -> tuple[NormalityHeader, bytes]:
         """What they are of, and the numbers as float64, little-endian."""
         at_s = None if self.at_s == -math.inf else self.at_s
-        header = NormalityHeader(rows=self.grid.rows, columns=self.grid.columns, at_s=at_s)
+        header = NormalityHeader(rows=self.grid.rows, columns=self.grid.columns, at_s=at_s, form=self.form)
         return header, np.ascontiguousarray(self.values_N, "<f8").tobytes()
 
     def field(self, name: str) -> Float64:
@@ -180,7 +190,7 @@ class Normality:
         """
         if at_s < self.at_s:
             raise ValueError(f"statistics as of {self.at_s} cannot be taken back to {at_s}")
-        return Normality(self.grid, at_s, self.values_N * _weight(self.at_s, at_s, half_life_s))
+        return replace(self, at_s=at_s, values_N=self.values_N * _weight(self.at_s, at_s, half_life_s))
 
     def merge(self, other: "Normality", half_life_s: float) -> "Normality":
         """Both; commutative, and associative up to rounding."""
@@ -188,7 +198,16 @@ class Normality:
 
     def scaled(self, weight: float) -> "Normality":
         """Every count times ``weight``, as of the same time."""
-        return Normality(self.grid, self.at_s, self.values_N * weight)
+        return replace(self, values_N=self.values_N * weight)
+
+    def in_form(self, form: int = FORM) -> "Normality":
+        """The same for a score of another form: what frames were stays, what they scored has to be counted anew."""
+        if form == self.form:
+            return self
+        kept = replace(self, values_N=self.values_N.copy(), form=form)
+        for name in BY_SCORE:
+            kept.field(name)[...] = 0.0
+        return kept
 
     def check(self) -> None:
         """Raise unless this can be what frames gave.
@@ -213,7 +232,7 @@ class Normality:
 
 
 def merge_all(parts: Iterable[Normality], half_life_s: float) -> Normality:
-    """Merge one or more, of one grid.
+    """Merge one or more, of one grid. Of several forms the newest one's score counts.
 
     Args:
         parts: in any order.
@@ -227,8 +246,9 @@ def merge_all(parts: Iterable[Normality], half_life_s: float) -> Normality:
     if any(part.grid != grid for part in all_parts):
         raise ValueError(f"statistics must be of one grid, got {sorted({str(part.grid) for part in all_parts})}")
     weights = [_weight(part.at_s, at_s, half_life_s) for part in all_parts]
-    values_PN = np.stack([part.values_N for part in all_parts])
-    return Normality(grid, at_s, np.asarray(weights) @ values_PN)
+    form = max((part.form for part in all_parts if part.at_s > -math.inf), default=FORM)
+    values_PN = np.stack([part.in_form(form).values_N for part in all_parts])
+    return Normality(grid, at_s, np.asarray(weights) @ values_PN, form)
 
 
 def _weight(from_s: float, to_s: float, half_life_s: float) -> float:

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from schemas.arrays import Float32
 from schemas.errors import BadMessageError
-from schemas.messages import READING, BankHeader, Message, NormalityHeader, ProposalHeader, versioned
+from schemas.messages import FIRST_FORM, READING, BankHeader, Message, NormalityHeader, ProposalHeader, versioned
 
 HEADER = "engram"
 EVENT_HEADERS: tuple[tuple[str, bytes], ...] = (("content-type", b"application/cloudevents+json"),)
@@ -124,7 +124,10 @@ def content_digest(items: bytes, counts: bytes = b"", of: NormalityHeader | None
 
     Without counts and exemplars it is the ``items_digest``.
     """
-    return hashlib.sha256(items + counts + (b"" if of is None else encode_message(of)) + exemplars).hexdigest()
+    told = b"" if of is None else encode_message(of)
+    if of is not None and of.form == FIRST_FORM:  # what was written before it was told keeps its digest
+        told = of.model_dump_json(exclude={"form"}).encode()
+    return hashlib.sha256(items + counts + told + exemplars).hexdigest()
 
 
 def encode_items(items_MC: Float32) -> bytes:

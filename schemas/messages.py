@@ -425,6 +425,10 @@ class AnomalyEvent(Message):
     data: EventData
 
 
+FIRST_FORM = 1
+"""Of the score, in what was written before it was told."""
+
+
 class NormalityHeader(Message):
     """What the counts behind a bank's or a proposal's items are of, see ``memory_store.normality``."""
 
@@ -435,12 +439,15 @@ class NormalityHeader(Message):
         lt=LATEST.timestamp(),
         description="capture time that weights refer to, seconds since 1970; null if nothing was seen yet",
     )
+    form: int = Field(
+        default=FIRST_FORM, ge=FIRST_FORM, description="of the score that evidences, levels and peaks are counted by"
+    )
 
 
 class ProposalHeader(Message):
     """Header of an update proposal; the value holds running_max (M), sums (M, C), counts (M), and normality."""
 
-    minor: ClassVar[int] = 1
+    minor: ClassVar[int] = 2
     schema_version: Literal[1] = 1
     proposal_id: DerivedId = Field(description="<camera>:<session>:<first frame>-<last frame>; the same after a re-run")
     bank_id: Id
@@ -457,14 +464,14 @@ class ProposalHeader(Message):
     num_items: int = Field(ge=0, le=65536)
     item_dim: int = Field(ge=0, le=65536)
     normality: NormalityHeader | None = Field(
-        default=None, description="of the counts behind the items; null = none; since 1.1"
+        default=None, description="of the counts behind the items; null = none; since 1.1, its form since 1.2"
     )
 
 
 class BankHeader(Message):
     """Header of one committed bank version; the value holds items, float32 (M, C), counts of normality, exemplars."""
 
-    minor: ClassVar[int] = 3
+    minor: ClassVar[int] = 4
     schema_version: Literal[1] = 1
     bank_id: Id
     version: Count
@@ -475,7 +482,7 @@ class BankHeader(Message):
     num_items: int = Field(ge=0, le=65536)
     item_dim: int = Field(ge=0, le=65536)
     normality: NormalityHeader | None = Field(
-        default=None, description="of the counts behind the items; null = none; since 1.1"
+        default=None, description="of the counts behind the items; null = none; since 1.1, its form since 1.4"
     )
     exemplar_bytes: Count = Field(
         default=0, description="at the end of the value: what operators said of events, JSON; since 1.2"

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from inference.error_map import line_of, weighed
-from inference.evidence import expectation, patch_means, with_parent
+from inference.evidence import patch_means, with_parent
 from inference.rarity import level_for, log10_p, rate_of
 from inference.scoring import EXIT_SHARE, SECONDS_PER_DAY
 from memory_store.normality import Normality, merge_all
@@ -33,11 +33,11 @@ FADED = 0.25
 LEAST_LOSS = 0.2
 """Points of AUC; of less, shares say nothing."""
 FORMS: Mapping[str, Form] = {
-    f"e^{power:g}, sides {side:g}, {smoothing:g} s, {4 * cells} px": Form(power, cells, side, smoothing)
+    f"e^{power:g}, sides {side:g}, {smoothing:g} s, things {thing:g} s": Form(power, thing, side, smoothing)
     for power in (0.15, 0.25)
     for side in (0.0, 0.25, 0.5)
     for smoothing in (0.3, 0.5)
-    for cells in (4, 6)
+    for thing in (2.0, 2.8, 4.0)
 }
 """What leaving one scene out chooses from."""
 
@@ -255,13 +255,13 @@ def _speed_by_row(scene: Scene) -> Scores:
 
 
 def _by_place(scene: Scene) -> Scores:
-    expected = expectation(learn(scene.normal))
-    return [smoothed(SHIPPED.ask(take, expected).place_F, take.fps) for take in scene.test]
+    memory = learn(scene.normal)
+    return [smoothed(SHIPPED.ask(take, memory).place_F, take.fps) for take in scene.test]
 
 
 def _background(scene: Scene) -> Scores:
-    expected = expectation(learn(scene.normal))
-    return [smoothed(SHIPPED.ask(take, expected).background_F, take.fps) for take in scene.test]
+    memory = learn(scene.normal)
+    return [smoothed(SHIPPED.ask(take, memory).background_F, take.fps) for take in scene.test]
 
 
 _SINGLES: Mapping[str, Callable[[Scene], Scores]] = {

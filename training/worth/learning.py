@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from inference.evidence import ERROR_POWER, PATCH_CELLS, Evidence, Expectation, ask, expectation, remember, with_parent
+from inference.evidence import ERROR_POWER, THING_S, Evidence, ask, expectation, remember, with_parent
 from inference.rarity import (
     SIDE_WEIGHT,
     SMOOTHING_S,
@@ -41,13 +41,13 @@ class Form:
     """The constants of the score; as shipped unless said otherwise. See ``inference.evidence`` and ``rarity``."""
 
     error_power: float = ERROR_POWER
-    patch_cells: int = PATCH_CELLS
+    thing_s: float = THING_S
     side_weight: float = SIDE_WEIGHT
     smoothing_s: float = SMOOTHING_S
 
-    def ask(self, take: Take, expected: Expectation) -> Evidence:
+    def ask(self, take: Take, memory: Normality) -> Evidence:
         """Hold a video against a memory."""
-        return ask(take.seen, expected, self.error_power, self.patch_cells)
+        return ask(take.seen, expectation(memory, take.fps, self.thing_s), self.error_power)
 
     def levels(self, evidence: Evidence, memory: Normality, fps: float) -> Float64:
         """Level of each frame, (F,)."""
@@ -76,8 +76,7 @@ def learn(takes: Sequence[Take], parent: Normality | None = None, form: Form = S
     evidence = []
     for index, part in enumerate(parts):
         others = [other for number, other in enumerate(counts) if number != index] or counts
-        expected = expectation(with_parent(merge_all(others, FOR_EVER), parent))
-        evidence.append(form.ask(part.piece, expected))
+        evidence.append(form.ask(part.piece, with_parent(merge_all(others, FOR_EVER), parent)))
     memory = merge_all(counts, FOR_EVER)
     memory.field("evidence")[...] = sum(evidence_moments(found) for found in evidence)
     for number, take in enumerate(takes):
@@ -90,7 +89,7 @@ def learn(takes: Sequence[Take], parent: Normality | None = None, form: Form = S
 
 def levels_of(take: Take, memory: Normality, form: Form = SHIPPED) -> Float64:
     """Level of each frame of a video, (F,), high = irregular; see ``inference.rarity``."""
-    return form.levels(form.ask(take, expectation(memory)), memory, take.fps)
+    return form.levels(form.ask(take, memory), memory, take.fps)
 
 
 def rarities_of(levels_F: Float64, memory: Normality, per_day: float) -> tuple[Float64, float]:

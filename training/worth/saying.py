@@ -58,13 +58,13 @@ class Judge:
     usual: Usual
 
     @classmethod
-    def of(cls, memory: Normality) -> "Judge":
+    def of(cls, memory: Normality, fps: float) -> "Judge":
         """Make a memory ready."""
-        return cls(memory, expectation(memory), Usual.of(memory))
+        return cls(memory, expectation(memory, fps), Usual.of(memory))
 
     def see(self, take: Take, exemplars: Sequence[Exemplar] = ()) -> Seen:
         """Judge a video, by what was said as well."""
-        patches_FUV = motion_patches(motion_map(take.seen, self.expected))
+        patches_FUV = motion_patches(motion_map(take.seen, self.expected), self.expected.patch_cells)
         taught = Taught.of(exemplars, CAMERA, take.seen.grid)
         found = ask_by_patches(take.seen, self.expected, patches_FUV)
         if taught is not None:
@@ -93,7 +93,7 @@ class Judge:
 def verdict(scenes: Sequence[Scene]) -> Iterator[Row]:
     """One part of the test clips taught, the others judged, in turns."""
     for scene in scenes:
-        judge = Judge.of(learn(scene.normal))
+        judge = Judge.of(learn(scene.normal), scene.normal[0].fps)
         before = [judge.see(take) for take in scene.test]
         size = max(1, round(TAUGHT_SHARE * len(before)))
         turns = [range(first, min(first + size, len(before))) for first in range(0, len(before), size)]

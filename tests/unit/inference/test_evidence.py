@@ -1,6 +1,7 @@
 """Each evidence against a memory of plain numbers: what is counted, what is rare, who answers where little was seen."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,9 @@ from hypothesis import strategies as st
 
 from inference.evidence import (
     BEYOND,
+    LARGEST_CELLS,
+    PATCH_CELLS,
+    THING_S,
     Seen,
     ask,
     expectation,
@@ -18,11 +22,14 @@ from inference.evidence import (
     patch_means,
     place_means,
     remember,
+    size_of_things,
     speed_surprise,
     with_parent,
 )
 from memory_store.normality import (
+    BY_SCORE,
     FLOOR_BIN_EDGES,
+    FORM,
     LEVEL_FROM,
     LEVEL_TO,
     NUM_LEVEL_BINS,
@@ -31,9 +38,11 @@ from memory_store.normality import (
     Grid,
     Normality,
 )
+from networks.measures import CELL_PX
 
 R, S = 8, 12
 GRID = Grid(R, S)
+FPS = 10.0
 
 
 def seen(num_frames=40, seed=0, speed=1.0, error=1e-3, grey=100.0):
@@ -87,7 +96,7 @@ def test_speeds_are_counted_in_their_row_and_bin():
 def test_surprise_is_the_logarithm_of_the_share_as_fast():
     speeds = np.full((1, R, S), FLOOR_BIN_EDGES[2] * 1.001, np.float32)
     speeds[0, :, :3] = FLOOR_BIN_EDGES[6] * 1.001  # a quarter of each row
-    expected = expectation(remember(changed(seen(1), speeds_FRS=speeds), 0.0))
+    expected = expectation(remember(changed(seen(1), speeds_FRS=speeds), 0.0), FPS)
     at_edge = np.full((1, R, S), FLOOR_BIN_EDGES[6], np.float32)
     np.testing.assert_allclose(speed_surprise(at_edge, expected), math.log(4), rtol=1e-4)
     assert speed_surprise(np.full((1, R, S), SPEED_FLOOR_PX, np.float32), expected).max() == pytest.approx(0, abs=1e-9)
@@ -95,7 +104,7 @@ def test_surprise_is_the_logarithm_of_the_share_as_fast():
 
 
 def test_beyond_the_fastest_each_bin_is_rarer_still():
-    expected = expectation(remember(seen(), 0.0))
+    expected = expectation(remember(seen(), 0.0), FPS)
     speeds = np.broadcast_to(FLOOR_BIN_EDGES[:, None, None], (NUM_SPEED_BINS, R, S)).astype(np.float32)
     rising = speed_surprise(speeds, expected)
     assert (np.diff(rising, axis=0) >= -1e-9).all()
@@ -106,7 +115,7 @@ def test_beyond_the_fastest_each_bin_is_rarer_still():
 def test_a_row_is_asked_before_the_camera():
     speeds = np.full((500, R, S), 0.5, np.float32)
     speeds[:, R // 2 :] = 4.0
-    expected = expectation(remember(changed(seen(500), speeds_FRS=speeds), 0.0))
+    expected = expectation(remember(changed(seen(500), speeds_FRS=speeds), 0.0), FPS)
     fast = speed_surprise(np.full((1, R, S), 3.9, np.float32), expected)[0]
     assert fast[: R // 2].min() > 3.0, "where things are slow, this is fast"
     assert fast[R // 2 :].max() < 0.2, "where things are fast, it is not"
@@ -115,14 +124,14 @@ def test_a_row_is_asked_before_the_camera():
 def test_a_row_without_counts_answers_as_the_camera_and_amplifies_nothing():
     speeds = np.full((50, R, S), 2.0, np.float32)
     speeds[:, 0] = 0.0
-    expected = expectation(remember(changed(seen(50), speeds_FRS=speeds), 0.0))
+    expected = expectation(remember(changed(seen(50), speeds_FRS=speeds), 0.0), FPS)
     slow = speed_surprise(np.full((1, R, S), 1.0, np.float32), expected)[0]
     np.testing.assert_allclose(slow[0], slow[1], atol=1e-6)
     assert slow.max() < 0.01
 
 
 def test_an_empty_memory_calls_nothing_rare():
-    expected = expectation(Normality.empty(GRID))
+    expected = expectation(Normality.empty(GRID), FPS)
     assert speed_surprise(np.full((1, R, S), 50.0, np.float32), expected).max() == 0
     evidence = ask(seen(), expected)
     assert all(np.isfinite(values).all() for values in (evidence.motion_F, evidence.place_F, evidence.background_F))
@@ -133,7 +142,7 @@ def test_a_cold_memory_answers_as_its_parent_and_a_warm_one_as_itself():
     probe = np.full((1, R, S), 2.0, np.float32)
 
     def surprise(memory):
-        return float(speed_surprise(probe, expectation(memory)).mean())
+        return float(speed_surprise(probe, expectation(memory, FPS)).mean())
 
     cold = with_parent(Normality.empty(GRID), parent)
     assert surprise(cold) == pytest.approx(surprise(parent), abs=0.5)
@@ -144,7 +153,7 @@ def test_a_cold_memory_answers_as_its_parent_and_a_warm_one_as_itself():
 
 def test_each_question_is_answered_by_its_own_evidence():
     base = seen(200)
-    expected = expectation(remember(base, 0.0))
+    expected = expectation(remember(base, 0.0), FPS)
     usual = ask(base, expected)
     fast, wrong, odd = base.speeds_FRS[:1].copy(), base.errors_FRS[:1].copy(), base.grey_FPQ[:1].copy()
     fast[0, :4, :4] *= 8
@@ -164,7 +173,7 @@ def test_each_question_is_answered_by_its_own_evidence():
 
 
 def test_frames_are_judged_one_by_one():
-    base, expected = seen(30), expectation(remember(seen(100, 3), 0.0))
+    base, expected = seen(30), expectation(remember(seen(100, 3), 0.0), FPS)
     together = ask(base, expected)
     alone = [ask(base[index : index + 1], expected) for index in range(30)]
     for name in ("motion_F", "place_F", "background_F"):
@@ -173,32 +182,84 @@ def test_frames_are_judged_one_by_one():
 
 
 def test_the_map_shows_what_is_fast_or_wrong():
-    base, expected = seen(1), expectation(remember(seen(100), 0.0))
+    base, expected = seen(1), expectation(remember(seen(100), 0.0), FPS)
     fast = base.speeds_FRS.copy()
     fast[0, 5, 7] *= 10
     usual, moved = motion_map(base, expected)[0], motion_map(changed(base, speeds_FRS=fast), expected)[0]
     assert int(np.argmax(moved - usual)) == 5 * S + 7
 
 
-@pytest.mark.parametrize("size", [2, 3])
-def test_a_patch_counts_with_what_is_around_it(size):
-    cells = np.ones((1, 12, 17))
-    inside, alone = cells.copy(), cells.copy()
-    inside[0, 4:9, 6:12] = 9.0
-    alone[0, 5 : 5 + size, 8 : 8 + size] = 9.0
-    assert motion_patches(cells, size) == pytest.approx(np.ones((1, 13 - size, 18 - size)))
-    assert motion_patches(alone, size).max() < motion_patches(inside, size).max() <= 9.0
-    row, column = np.unravel_index(motion_patches(alone, size)[0].argmax(), (13 - size, 18 - size))
-    assert (row, column) == (5, 8)
-    around = (9.0 * size**2 + 3 * size**2) / (4 * size**2)
-    assert motion_patches(alone, size).max() == pytest.approx(np.sqrt(9.0 * around))
+@pytest.mark.parametrize("size", [4.0, 4.5, 6.25, 7.0])
+def test_a_patch_is_the_mean_of_so_much_around_each_sixteen_pixels(size):
+    cells = np.random.default_rng(0).uniform(1, 2, (2, R, S))
+    patches = motion_patches(cells, size)
+    assert patches.shape == (2, R - 3, S - 3)
+    finely = cells.repeat(8, axis=1).repeat(8, axis=2)
+    wide = round(8 * size)
+    for u, v in ((0, 0), (2, 3), (R - 4, S - 4), (1, S - 4)):
+        row, column = (min(max(8 * (at + 2) - wide // 2, 0), 8 * all_ - wide) for at, all_ in ((u, R), (v, S)))
+        np.testing.assert_allclose(
+            patches[:, u, v], finely[:, row : row + wide, column : column + wide].mean(axis=(1, 2))
+        )
 
 
-def test_at_the_edge_the_patch_around_ends_with_the_image_and_a_small_image_is_one_patch():
-    cells = np.random.default_rng(0).uniform(1, 2, (2, 10, 9))
-    corner = np.sqrt(cells[:, :4, :4].mean(axis=(1, 2)) * cells[:, :8, :8].mean(axis=(1, 2)))
-    np.testing.assert_allclose(motion_patches(cells, 4)[:, 0, 0], corner)
-    np.testing.assert_allclose(motion_patches(cells, 99)[:, 0, 0], cells.mean(axis=(1, 2)))
+def test_where_the_image_is_smaller_a_patch_is_all_of_it():
+    cells = np.random.default_rng(0).uniform(1, 2, (2, 3, 9))
+    assert motion_patches(cells, 4.0).shape == (2, 1, 6)
+    np.testing.assert_allclose(motion_patches(cells, 4.0)[:, 0, 2], cells[:, :, 2:6].mean(axis=(1, 2)))
+    np.testing.assert_allclose(motion_patches(cells, 12.0)[:, 0], cells.mean(axis=(1, 2))[:, None].repeat(6, 1))
+
+
+def test_a_patch_that_fits_tells_a_mover_from_the_crowd_and_one_that_does_not_hides_it():
+    crowd = np.where(np.arange(S) % 4 < 2, 2.0, 1.0) * np.ones((1, R, 1))
+    alone = np.ones((1, R, S))
+    alone[0, 2:6, 4:8] = 2.0
+    assert motion_patches(alone, 4.0).max() > 1.9 > motion_patches(crowd, 4.0).max()
+    assert motion_patches(alone, 8.0).max() < motion_patches(crowd, 8.0).max()
+
+
+def at_speed(px, share=1.0):
+    """A memory of frames in which the first columns move so fast, and the others as slow as flow's noise."""
+    speeds = np.full((50, R, S), SPEED_FLOOR_PX, np.float32)
+    speeds[:, :, : round(share * S)] = px
+    return remember(changed(seen(50), speeds_FRS=speeds), 0.0)
+
+
+@given(st.floats(0.5, 1.2))
+def test_what_moves_twice_as_fast_is_twice_as_large(px):
+    once, twice = size_of_things(at_speed(px), FPS), size_of_things(at_speed(2 * px), FPS)
+    assert once == pytest.approx(THING_S * FPS * px / CELL_PX, rel=0.2), "as exact as bins are narrow"
+    assert twice == pytest.approx(min(2 * once, LARGEST_CELLS))
+    assert size_of_things(at_speed(px), 2 * FPS) == pytest.approx(min(2 * once, LARGEST_CELLS)), (
+        "by time, not by frames"
+    )
+
+
+def test_what_surrounds_a_mover_makes_it_little_smaller():
+    assert size_of_things(at_speed(1.5, 1 / 4), FPS) > 0.7 * size_of_things(at_speed(1.5), FPS)
+
+
+def test_the_size_of_things_has_bounds_and_an_empty_memory_the_least():
+    assert size_of_things(at_speed(SPEED_FLOOR_PX), FPS) == PATCH_CELLS
+    assert size_of_things(at_speed(80.0), FPS) == LARGEST_CELLS
+    assert size_of_things(Normality.empty(GRID), FPS) == PATCH_CELLS
+    assert expectation(at_speed(1.0), FPS).patch_cells == size_of_things(at_speed(1.0), FPS)
+
+
+def test_the_score_of_another_form_stands_behind_nothing():
+    parent, own = remember(seen(400, 1), 0.0), remember(seen(100, 2), 0.0)
+    for memory in (parent, own):
+        for name in BY_SCORE:
+            memory.field(name)[...] = 1.0
+    old_parent, old = replace(parent, form=FORM - 1), replace(own, form=FORM - 1)
+    for made, scored in (
+        (with_parent(own, old_parent), 1.0),
+        (with_parent(old, old_parent), 0.0),
+        (with_parent(old, None), 0.0),
+    ):
+        assert made.form == FORM
+        assert all((made.field(name) == scored).all() for name in BY_SCORE)
+    np.testing.assert_allclose(with_parent(old, old_parent).field("speeds"), with_parent(own, parent).field("speeds"))
 
 
 def test_patches_are_means_at_every_cell():

@@ -1,5 +1,7 @@
 """What a frame is judged by: a line as bundles have had it, or a memory; and how a memory lies in a calibration."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,8 +12,8 @@ from inference.engine import ClipResult, place_greys
 from inference.error_map import weigh_errors
 from inference.scoring import EXIT_SHARE, StatisticOptions, fit_calibration, live_score, score_of, speed_of
 from inference.scoring import thresholds_for as line_thresholds
-from inference.standard import ByLine, ByMemory, counts_of, normality_of, seen_of, standard_of
-from memory_store.normality import Grid, Normality
+from inference.standard import ByLine, ByMemory, Stage, Standards, counts_of, normality_of, seen_of, standard_of
+from memory_store.normality import FORM, Grid, Normality
 from schemas.errors import BundleError
 from tests.looks import CALM, FPS, R, S, odd, remembered, results
 from training.evaluation.measuring import calibrate
@@ -144,6 +146,28 @@ def broken(calibration: Calibration, **changes: object) -> Calibration:
 def test_counts_that_are_none_are_refused(calibration: Calibration, changes: dict[str, object], said: str) -> None:
     with pytest.raises(BundleError, match=said):
         standard_of(broken(calibration, **changes))
+
+
+def test_a_calibration_of_another_form_says_how_to_make_one(calibration: Calibration) -> None:
+    with pytest.raises(
+        BundleError, match=f"form {FORM} of the score, this one is of form {FORM - 1}; 'engram calibrate"
+    ):
+        standard_of(broken(calibration, form=FORM - 1))
+
+
+def test_by_a_parent_of_another_form_a_camera_learns_what_is_usual_to_score(
+    calibration: Calibration, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = Standards(broken(calibration, form=FORM - 1))
+    assert f"calibrated by form {FORM - 1}" in caplog.text
+    learn_s = 20.0
+    assert old.of("d", None).stage(learn_s) is Stage.EVIDENCE, "what there is it knows"
+    own = normality_of(counts_of(learn([Take("a", FPS, seen_of(results(600, 1)))])))
+    assert old.of("e", own).stage(learn_s) is Stage.KNOWN
+    assert old.of("f", replace(own, form=FORM - 1)).stage(learn_s) is Stage.EVIDENCE
+    new = Standards(calibration)
+    assert new.of("d", None).stage(learn_s) is Stage.KNOWN
+    assert caplog.text.count("calibrated by form") == 1
 
 
 def test_counts_that_no_frames_gave_are_refused(calibration: Calibration) -> None:

@@ -13,6 +13,7 @@ from memory_store.exemplar import in_order
 from memory_store.views import InitialBank
 from schemas.codec import content_digest, encode_items
 from schemas.errors import BadMessageError
+from schemas.messages import NormalityHeader
 from tests.unit.memory_store.counted import GRID, counting_bank, counts
 from tests.unit.memory_store.proposals import BUNDLE, a_bank
 from tests.unit.memory_store.said import WIDE, a_map, exemplar, small_exemplar
@@ -34,6 +35,13 @@ def test_a_bank_that_nobody_spoke_about_has_the_digest_it_always_had() -> None:
     of, numbers = counts(7).to_wire()
     assert bank.digest == content_digest(encode_items(bank.items_MC), numbers, of)
     assert a_bank().digest == content_digest(encode_items(a_bank().items_MC)) == a_bank().items_digest
+
+
+def test_counts_written_before_forms_were_told_keep_their_digest_and_others_have_another() -> None:
+    of = NormalityHeader(rows=4, columns=8, at_s=1772352000.0)
+    before = "3a67a9da38539fda3fa6b66bdfeb6f575bfb02889fc9214b88c544fe4485b82f"
+    assert content_digest(bytes(8), b"\1" * 16, of, b"[]") == before
+    assert content_digest(bytes(8), b"\1" * 16, of.model_copy(update={"form": 2}), b"[]") != before
 
 
 def test_what_was_said_is_part_of_the_content() -> None:

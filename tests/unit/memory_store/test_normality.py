@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memory_store.normality import (
+    BY_SCORE,
     FLOOR_BIN_EDGES,
+    FORM,
     NUM_LEVEL_BINS,
     NUM_SPEED_BINS,
     SPEED_FLOOR_PX,
@@ -18,6 +21,7 @@ from memory_store.normality import (
     merge_all,
 )
 from schemas.errors import BadMessageError
+from schemas.messages import FIRST_FORM, NormalityHeader
 
 GRID = Grid(8, 12)
 HOUR = 3600.0
@@ -42,18 +46,20 @@ def seen(at_s: float, seed: int = 0, frames: float = 3.0) -> Normality:
 
 
 seconds = st.floats(NOW - 100 * HOUR, NOW)
-parts = st.lists(st.tuples(seconds, st.integers(0, 99)), min_size=1, max_size=5)
+forms = st.integers(FORM - 1, FORM + 1)
+parts = st.lists(st.tuples(seconds, st.integers(0, 99), forms), min_size=1, max_size=5)
 
 
 @given(parts, st.randoms(use_true_random=False), st.sampled_from([60.0, HOUR, math.inf]))
 def test_any_order_and_any_grouping_gives_the_same(drawn, random, half_life_s):
-    all_parts = [seen(at_s, seed) for at_s, seed in drawn]
+    all_parts = [replace(seen(at_s, seed), form=form) for at_s, seed, form in drawn]
     at_once = merge_all(all_parts, half_life_s)
     random.shuffle(all_parts)
     one_by_one = Normality.empty(GRID)
     for part in all_parts:
         one_by_one = part.merge(one_by_one, half_life_s)
     assert one_by_one.at_s == at_once.at_s == max(part.at_s for part in all_parts)
+    assert one_by_one.form == at_once.form == max(part.form for part in all_parts)
     np.testing.assert_allclose(one_by_one.values_N, at_once.values_N, rtol=1e-9, atol=1e-12)
 
 
@@ -63,6 +69,25 @@ def test_pairs_group_either_way():
         left = one.merge(two, HOUR).merge(three, HOUR)
         right = one.merge(two.merge(three, HOUR), HOUR)
         np.testing.assert_allclose(left.values_N, right.values_N, rtol=1e-12)
+
+
+def test_where_forms_meet_the_newest_ones_score_counts_and_all_that_was_seen():
+    old, new = replace(seen(NOW, 1), form=FORM - 1), seen(NOW, 2)
+    both, as_if = old.merge(new, HOUR), seen(NOW, 1).merge(new, HOUR)
+    for name in GRID.shapes:
+        wanted = new if name in BY_SCORE else as_if
+        np.testing.assert_allclose(both.field(name), wanted.field(name))
+    assert old.field("levels").any(), "the parts stay as they are"
+    assert old.merge(Normality.empty(GRID), HOUR).form == old.form
+
+
+def test_a_form_goes_where_the_counts_go():
+    old = replace(seen(NOW), form=FORM + 1)
+    assert old.scaled(2.0).form == old.at(NOW + 1, HOUR).form == old.in_form(FORM + 1).form == FORM + 1
+    header, value = old.to_wire()
+    assert Normality.from_wire(header, value).form == FORM + 1
+    assert (seen(NOW).form, old.in_form().form) == (FORM, FORM)
+    assert NormalityHeader(rows=8, columns=12, at_s=None).form == FIRST_FORM < FORM
 
 
 @pytest.mark.parametrize("half_life_s", [60.0, math.inf])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from inference.evidence import expectation, remember
+from inference.evidence import remember
 from inference.rarity import level_for, log10_p
 from inference.scoring import Smoothing, smoothing_weight
 from inference.scoring import smoothed as smoothed_one
@@ -65,10 +65,9 @@ def test_no_smoothing_leaves_values_alone():
 def test_a_form_changes_what_it_names():
     clip = scene("a", 1.0, 0).test[0]
     memory = learn(scene("a", 1.0, 0).normal)
-    expected = expectation(memory)
-    plain = Form().ask(clip, expected)
-    assert not np.allclose(Form(error_power=0.5).ask(clip, expected).motion_F, plain.motion_F)
-    assert not np.allclose(Form(patch_cells=8).ask(clip, expected).motion_F, plain.motion_F)
+    plain = Form().ask(clip, memory)
+    assert not np.allclose(Form(error_power=0.5).ask(clip, memory).motion_F, plain.motion_F)
+    assert not np.allclose(Form(thing_s=4.5).ask(clip, memory).motion_F, plain.motion_F)
     levels = Form().levels(plain, memory, FPS)
     assert not np.allclose(Form(side_weight=1.0).levels(plain, memory, FPS), levels)
     assert not np.allclose(Form(smoothing_s=2.0).levels(plain, memory, FPS), levels)
