@@ -54,8 +54,9 @@ PRIOR_TAIL = 10.0
 NEIGHBOURS = 5.0
 """Frames that go up and down together, about ``SMOOTHING_S`` of them."""
 LN_10 = math.log(10.0)
-MIN_TAIL = 0.05
-"""Least mean excess of a tail, in spreads: few frames may show none."""
+USUAL_SCALE, USUAL_COUNT = 0.2, 2.0
+"""Mean excess of a tail, in spreads, as cameras show it that are known for minutes; counts as so many observations
+where less is seen: a few frames may lie close together by chance. What is seen to reach further is believed at once."""
 ONE_SIDED_95 = 1.645
 BIN = (LEVEL_TO - LEVEL_FROM) / NUM_LEVEL_BINS
 EDGES = LEVEL_FROM + np.arange(NUM_LEVEL_BINS + 1) * BIN
@@ -179,8 +180,10 @@ def tail_of(counts_L: Float64, share: float, neighbours: float = 1.0) -> Tail:
     excess = float(((middles_L - start) * counts_L)[first:].sum())
     # All that is known of what lies in the last bin is that it lies there or beyond, so it tells no scale (censored).
     told = max(count - float(counts_L[-1]), LEAST_TOLD * count)
-    scale, known = max(excess / max(told, 1e-9), MIN_TAIL), PRIOR_TAIL + told / neighbours
-    return Tail(start, count / total if total else 1.0, scale, count, known)
+    independent = told / neighbours
+    at_least = (excess / neighbours + USUAL_COUNT * USUAL_SCALE) / (independent + USUAL_COUNT)
+    scale = max(excess / max(told, 1e-9), at_least)
+    return Tail(start, count / total if total else 1.0, scale, count, PRIOR_TAIL + independent)
 
 
 def frame_tail(memory: Normality) -> Tail:

@@ -16,6 +16,7 @@ from inference.rarity import (
     NEIGHBOURS,
     PLACES_S,
     PRIOR_TAIL,
+    USUAL_SCALE,
     block_peaks,
     block_tails,
     evidence_moments,
@@ -115,6 +116,22 @@ def test_of_few_observations_a_tail_is_heavier_and_of_many_an_exponential():
     for tail in (few, many):
         for p in (0.4, 1e-3, 1e-6):
             assert 10 ** tail.log10_p(np.array([tail.level_at(p)]))[0] == pytest.approx(p)
+
+
+def with_tail(*levels):
+    """One frame in twenty has these levels, and all others one just below them."""
+    body = np.full(19 * len(levels), min(levels) - BIN)
+    return tail_of(histogram(np.concatenate([body, levels])), FRAME_TAIL, NEIGHBOURS)
+
+
+def test_a_few_frames_that_lie_close_together_by_chance_make_no_low_threshold():
+    assert with_tail(*[1.0] * 6).scale > 0.6 * USUAL_SCALE
+    assert with_tail(*[1.0] * 6000).scale < 0.3 * USUAL_SCALE, "of many it is no chance"
+
+
+@pytest.mark.parametrize("count", [3, 30, 3000])
+def test_what_is_seen_to_reach_far_is_believed_at_once(count):
+    assert with_tail(*[1.0, 5.0] * count).scale == pytest.approx(2.0, abs=2 * BIN)
 
 
 def test_counts_that_weigh_little_have_a_tail_all_the_same():
