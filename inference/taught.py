@@ -53,10 +53,7 @@ class Usual:
 
     @property
     def half(self) -> float:
-        """Spreads between the worst patch and the least that is about as irregular.
-
-        The map is the root of a patch's own irregularity times that around it, so half of the former is this far.
-        """
+        """Spreads between the worst patch and the least that is about as irregular: seven tenths of it."""
         return 0.5 * math.log(2.0) / self.spread
 
 
