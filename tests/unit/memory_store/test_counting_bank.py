@@ -20,7 +20,7 @@ from memory_store.coordinator.guards import (
 )
 from memory_store.coordinator.options import CLOCK_SLACK, ChangeLimits
 from memory_store.coordinator.settling import settle
-from memory_store.normality import Grid, Normality, merge_all
+from memory_store.normality import BY_SCORE, FORM, Grid, Normality, merge_all
 from memory_store.proposal import ItemSums
 from memory_store.views import InitialBank
 from schemas.codec import decode_message, encode_message
@@ -216,6 +216,19 @@ def test_counts_merge_whatever_the_order_and_the_version_they_were_made_with() -
     expected = merge_all([held.normality for held in round_ if held.normality], HOUR_S)
     assert found[0].normality is not None
     np.testing.assert_allclose(found[0].normality.values_N, expected.values_N, rtol=1e-12)
+
+
+def test_a_bank_of_an_older_form_goes_on_and_counts_anew_what_frames_score() -> None:
+    old = from_wire(*wire(replace(counting_bank(), normality=replace(counts(70, seed=1), form=FORM - 1))))
+    proposals = [counted_for(old, first=first) for first in (0, 10, 20)]
+    settled = settle(old, old.items_MC, proposals, ANY, HOUR_S)
+    found = from_wire(*wire(old.followed_by(settled.items_MC, NOW, settled.normality))).normality
+    assert found is not None
+    assert found.form == FORM
+    assert found.num_frames == pytest.approx(100.0)
+    new = merge_all([one.normality for one in proposals if one.normality], HOUR_S)
+    for name in BY_SCORE:
+        np.testing.assert_allclose(found.field(name), new.field(name))
 
 
 def test_what_was_counted_before_fades() -> None:
