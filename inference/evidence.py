@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memory_store.normality import (
+    BY_SCORE,
     FLOOR_BIN_EDGES,
     LEVEL_FROM,
     LEVEL_TO,
@@ -43,9 +44,10 @@ from schemas.arrays import Float32, Float64, Int64
 
 ERROR_POWER = 0.25
 """w: the score is about how fast for here, and only then about how badly foreseen."""
-THING_S = 2.8
 PATCH_CELLS, LARGEST_CELLS = 4, 12
-"""Patches lie 16 pixels at every cell, and are at least so wide, 48 at most."""
+"""Patches lie around 16 pixels at every cell, and are 16 to 48 wide:"""
+THING_S = 2.8
+"""as wide as the way of what moves in so many seconds."""
 ROW_CELLS = 100.0
 """Moving cells at which a row's own counts weigh as much as the camera's."""
 PARENT_FRAMES = 20.0
@@ -152,7 +154,7 @@ def with_parent(
     if parent is None or parent.num_frames == 0:
         return own
     behind = parent.in_form().scaled(frames / parent.num_frames)
-    for name in ("evidence", "levels", "peaks"):
+    for name in BY_SCORE:
         behind.field(name)[...] *= trusted
     return Normality(own.grid, own.at_s, own.values_N + behind.values_N)
 

@@ -30,7 +30,7 @@ from memory_store.normality import LEVEL_FROM, LEVEL_TO, NUM_LEVEL_BINS, Normali
 from schemas.arrays import Float64
 
 SIDE_WEIGHT = 0.4
-"""w where places are known: what is out of place, or new, counts half of what moves too fast for here."""
+"""w where places are known: what is out of place, or new, counts two fifths of what moves too fast for here."""
 YOUNG_SHARE, PLACES_S = 0.2, 1200.0
 """Of it where they are not, and seconds of normal video by which they are."""
 CALM = 0.1

@@ -44,7 +44,8 @@ class GapBook:
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._growing: dict[tuple[str, str, str], _Growing] = {}
-        self._over: list[CameraGap] = list(_read(file))
+        self._found = _read(file)
+        self._over: list[CameraGap] = list(self._found)
         self._open: dict[int, CameraGap] = {}  # taken, and neither told nor back
         self._is_changed = False
 
@@ -62,10 +63,9 @@ class GapBook:
             else:
                 growing.gap, growing.touched_s = _extended(growing.gap, header), now_s
 
-    def names(self, header: FrameHeader, cause: str) -> bool:
-        """Whether a frame lies within a gap of this cause that is over, or was found in the file, and not told yet."""
-        with self._lock:
-            return any(_holds(gap, header, cause) for gap in self._over)
+    def was_named(self, header: FrameHeader, cause: str) -> bool:
+        """Whether an earlier run wrote down a gap of this cause, not told by then, that reaches over a frame."""
+        return any(_holds(gap, header, cause) for gap in self._found)
 
     def take(self, is_last: bool = False) -> Sequence[CameraGap]:
         """Gaps that are over, in order; all of them if no more losses come. What cannot be told comes ``back``."""

@@ -294,7 +294,7 @@ class SpooledLane:
     def _lose_half_gone(self) -> None:
         """Write down what an earlier run had no time to: what the caps took when it was killed."""
         for cause, records in self._shelf.half_gone:
-            unnamed = [record for record in records if not self._outlet.gaps.names(record.header, cause)]
+            unnamed = [record for record in records if not self._outlet.gaps.was_named(record.header, cause)]
             self._account.ledger.recover(sum(record.header.kind == "frame" for record in unnamed))
             self._lose(unnamed, cause)
         self._shelf.forget_half_gone()
