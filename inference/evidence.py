@@ -21,6 +21,7 @@ walks does not amplify noise, and a cold memory is its parent's.
 Dimensions: F frames, R x S cells, U x V patches, B speed bins, P x Q places.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -159,19 +160,20 @@ def with_parent(
     return Normality(own.grid, own.at_s, own.values_N + behind.values_N)
 
 
-def expectation(memory: Normality, fps: float, thing_s: float = THING_S) -> Expectation:
+def expectation(memory: Normality, fps: float, thing_s: float = THING_S, size: float | None = None) -> Expectation:
     """Make a memory ready to be asked; one that has seen nothing calls nothing rare.
 
     Args:
         memory: what is normal.
         fps: frames a second of what it has seen.
         thing_s: a parameter for whoever compares them.
+        size: how wide what moves here is, for whoever knows it better than by all that the memory has counted.
     """
     frames_PQ = np.full(memory.grid.places, memory.num_frames)
     background = memory.field("background")
     grey_mean, grey_spread = _shrunk(frames_PQ, background[..., 0], background[..., 1], MIN_GREY_SPREAD)
-    surprises, size = _surprises(memory.field("speeds")), size_of_things(memory, fps, thing_s)
-    return Expectation(surprises, size, *usual_errors(memory), grey_mean, grey_spread)
+    size = size_of_things(memory, fps, thing_s=thing_s) if size is None else size
+    return Expectation(_surprises(memory.field("speeds")), size, *usual_errors(memory), grey_mean, grey_spread)
 
 
 def usual_errors(memory: Normality) -> tuple[Float64, Float64]:
@@ -180,17 +182,35 @@ def usual_errors(memory: Normality) -> tuple[Float64, Float64]:
     return _shrunk(errors[..., 0], errors[..., 1], errors[..., 2], MIN_LOG_SPREAD)
 
 
-def size_of_things(memory: Normality, fps: float, thing_s: float = THING_S) -> float:
+def size_of_things(
+    own: Normality,
+    fps: float,
+    parent: Normality | None = None,
+    frames: float = PARENT_FRAMES,
+    thing_s: float = THING_S,
+) -> float:
     """How wide what moves here is, in cells: the way that it makes in ``thing_s``, within bounds.
 
-    Its speed is the mean over moving cells, each with its own speed as its weight: flow is smooth, and what surrounds a
-    mover, or is noise, is slow.
+    A parent counts as so many frames, by the logarithm of its speed: its counts as they are would say more than the
+    camera's for minutes, if things are larger there, and so faster.
+    """
+    speeds_px = [(own.num_frames, _speed_of_things(own))]
+    if parent is not None:
+        speeds_px.append((frames, _speed_of_things(parent)))
+    known = [(weight, math.log(speed)) for weight, speed in speeds_px if weight > 0 and speed > 0]
+    if not known:
+        return PATCH_CELLS
+    speed_px = math.exp(sum(weight * log for weight, log in known) / sum(weight for weight, _ in known))
+    return min(max(thing_s * fps * speed_px / CELL_PX, PATCH_CELLS), LARGEST_CELLS)
+
+
+def _speed_of_things(memory: Normality) -> float:
+    """Mean speed of moving cells, each with its own speed as its weight; 0 where nothing has moved.
+
+    Flow is smooth: what surrounds a mover, or is noise, is slow.
     """
     way_B = memory.field("speeds").sum(axis=0) * BIN_MIDDLES
-    if not way_B.any():
-        return PATCH_CELLS
-    speed_px = float((way_B * BIN_MIDDLES).sum() / way_B.sum())
-    return min(max(thing_s * fps * speed_px / CELL_PX, PATCH_CELLS), LARGEST_CELLS)
+    return float((way_B * BIN_MIDDLES).sum() / way_B.sum()) if way_B.any() else 0.0
 
 
 def ask(seen: Seen, expected: Expectation, error_power: float = ERROR_POWER) -> Evidence:

@@ -25,6 +25,7 @@ from inference.evidence import (
     motion_map,
     motion_patches,
     remember,
+    size_of_things,
     with_parent,
 )
 from inference.rarity import SMOOTHING_S, Levels, evidence_moments, histogram, joint, level_for, trust
@@ -155,7 +156,8 @@ class Standards:
         own = Normality.empty(self._parent.grid) if counted is None else counted
         frames, fps = self._calibration.memory_frames, self._calibration.fps
         as_many = self._parent.num_frames if frames is None else frames
-        return ByMemory.of(with_parent(own, self._parent, as_many, trust(as_many / fps)), fps)
+        size = size_of_things(own, fps, self._parent, as_many)
+        return ByMemory.of(with_parent(own, self._parent, as_many, trust(as_many / fps)), fps, size)
 
 
 @lru_cache(maxsize=16)
@@ -223,9 +225,10 @@ class ByMemory:
     taught: Taught | None = None
 
     @classmethod
-    def of(cls, memory: Normality, fps: float) -> "ByMemory":
-        """Ask a memory about frames that come ``fps`` times a second."""
-        return cls(memory, expectation(memory, fps), Likeness.of(memory), Levels.of(memory), Usual.of(memory), fps)
+    def of(cls, memory: Normality, fps: float, size: float | None = None) -> "ByMemory":
+        """Ask a memory about frames that come ``fps`` times a second; ``size`` see ``inference.evidence``."""
+        expected = expectation(memory, fps, size=size)
+        return cls(memory, expected, Likeness.of(memory), Levels.of(memory), Usual.of(memory), fps)
 
     def look(self, result: ClipResult) -> Irregularity:
         """See ``Standard``. The map has the patches of ``inference.error_map``; the score is of all there are."""

@@ -133,11 +133,12 @@ def adaptation(scenes: Sequence[Scene]) -> Iterator[Row]:
             takes, after = split_at(scene.normal, seconds)
             own = learn(takes, parent) if takes else Normality.empty(parent.grid)
             memory = with_parent(own, parent)
-            scores = [levels_of(take, memory) for take in scene.test]
+            scores = [levels_of(take, own, parent=parent) for take in scene.test]
             what = "all" if seconds == FOR_EVER else f"{seconds:g} s"
             yield Row("adaptation", scene.name, what, "AUC", auc(scene, scores), *interval(scene, scores))
             if after:
-                rare = np.concatenate([levels_of(take, memory) for take in after]) >= level_for(TARGET_PER_DAY, memory)
+                levels = [levels_of(take, own, parent=parent) for take in after]
+                rare = np.concatenate(levels) >= level_for(TARGET_PER_DAY, memory)
                 note = f"at {TARGET_PER_DAY:g} alarm a day, of {len(rare)} later frames"
                 yield Row(
                     "adaptation", scene.name, what, "% of normal frames over", 100 * float(rare.mean()), note=note

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from inference.evidence import ERROR_POWER, THING_S, Evidence, ask, expectation, remember, with_parent
+from inference.evidence import ERROR_POWER, THING_S, Evidence, ask, expectation, remember, size_of_things, with_parent
 from inference.rarity import (
     SIDE_WEIGHT,
     SMOOTHING_S,
@@ -45,9 +45,10 @@ class Form:
     side_weight: float = SIDE_WEIGHT
     smoothing_s: float = SMOOTHING_S
 
-    def ask(self, take: Take, memory: Normality) -> Evidence:
-        """Hold a video against a memory."""
-        return ask(take.seen, expectation(memory, take.fps, self.thing_s), self.error_power)
+    def ask(self, take: Take, own: Normality, parent: Normality | None = None) -> Evidence:
+        """Hold a video against a memory, and what stands behind it."""
+        size = size_of_things(own, take.fps, parent, thing_s=self.thing_s)
+        return ask(take.seen, expectation(with_parent(own, parent), take.fps, size=size), self.error_power)
 
     def levels(self, evidence: Evidence, memory: Normality, fps: float) -> Float64:
         """Level of each frame, (F,)."""
@@ -76,7 +77,7 @@ def learn(takes: Sequence[Take], parent: Normality | None = None, form: Form = S
     evidence = []
     for index, part in enumerate(parts):
         others = [other for number, other in enumerate(counts) if number != index] or counts
-        evidence.append(form.ask(part.piece, with_parent(merge_all(others, FOR_EVER), parent)))
+        evidence.append(form.ask(part.piece, merge_all(others, FOR_EVER), parent))
     memory = merge_all(counts, FOR_EVER)
     memory.field("evidence")[...] = sum(evidence_moments(found) for found in evidence)
     for number, take in enumerate(takes):
@@ -87,9 +88,9 @@ def learn(takes: Sequence[Take], parent: Normality | None = None, form: Form = S
     return memory
 
 
-def levels_of(take: Take, memory: Normality, form: Form = SHIPPED) -> Float64:
+def levels_of(take: Take, own: Normality, form: Form = SHIPPED, parent: Normality | None = None) -> Float64:
     """Level of each frame of a video, (F,), high = irregular; see ``inference.rarity``."""
-    return form.levels(form.ask(take, memory), memory, take.fps)
+    return form.levels(form.ask(take, own, parent), with_parent(own, parent), take.fps)
 
 
 def rarities_of(levels_F: Float64, memory: Normality, per_day: float) -> tuple[Float64, float]:
