@@ -239,6 +239,20 @@ def test_what_surrounds_a_mover_makes_it_little_smaller():
     assert size_of_things(at_speed(1.5, 1 / 4), FPS) > 0.7 * size_of_things(at_speed(1.5), FPS)
 
 
+def test_a_parent_of_other_sizes_says_as_much_of_them_as_so_many_frames():
+    own, parent = at_speed(0.6), at_speed(2.4)
+    alone = size_of_things(own, FPS)
+    after = [size_of_things(own, FPS, parent, frames) for frames in (0.0, 1.0, 50.0, 1e9)]
+    assert after[0] == alone
+    assert after[1] == pytest.approx(alone, rel=0.05), "50 frames of its own know better than one of others"
+    assert after[2] == pytest.approx(2 * alone, rel=0.01), "as many of both: half way, by octaves"
+    assert after[3] == pytest.approx(min(4 * alone, LARGEST_CELLS), rel=0.01)
+    assert size_of_things(Normality.empty(GRID), FPS, parent) == size_of_things(parent, FPS)
+    assert size_of_things(own, FPS, Normality.empty(GRID)) == alone
+    merged = size_of_things(with_parent(own, parent, 10.0), FPS)
+    assert size_of_things(own, FPS, parent, 10.0) < 0.8 * merged, "by their counts the fast outweigh the slow"
+
+
 def test_the_size_of_things_has_bounds_and_an_empty_memory_the_least():
     assert size_of_things(at_speed(SPEED_FLOOR_PX), FPS) == PATCH_CELLS
     assert size_of_things(at_speed(80.0), FPS) == LARGEST_CELLS

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bundles.calibration import Calibration, NormalCounts
 from inference.engine import ClipResult, place_greys
 from inference.error_map import weigh_errors
+from inference.evidence import size_of_things
 from inference.scoring import EXIT_SHARE, StatisticOptions, fit_calibration, live_score, score_of, speed_of
 from inference.scoring import thresholds_for as line_thresholds
 from inference.standard import ByLine, ByMemory, Stage, Standards, counts_of, normality_of, seen_of, standard_of
@@ -168,6 +169,19 @@ def test_by_a_parent_of_another_form_a_camera_learns_what_is_usual_to_score(
     new = Standards(calibration)
     assert new.of("d", None).stage(learn_s) is Stage.KNOWN
     assert caplog.text.count("calibrated by form") == 1
+
+
+def test_a_camera_is_asked_by_patches_of_its_own_size_soon(calibration: Calibration) -> None:
+    few = calibration.model_copy(update={"memory_frames": 20.0})
+    near, far = (learn([Take("a", FPS, seen_of(results(200, 1, speed=speed)))]) for speed in (1.0, 0.55))
+    sizes = []
+    for own in (None, near, far):
+        standard = Standards(few).of("d", own)
+        assert isinstance(standard, ByMemory)
+        sizes.append(standard.expected.patch_cells)
+    of_parent = size_of_things(normality_of(counts_of(near)), FPS)
+    assert sizes[:2] == pytest.approx([of_parent] * 2, rel=0.05)
+    assert sizes[2] == pytest.approx(size_of_things(far, FPS), rel=0.1)
 
 
 def test_counts_that_no_frames_gave_are_refused(calibration: Calibration) -> None:
