@@ -37,7 +37,7 @@ FORMS: Mapping[str, Form] = {
     for power in (0.15, 0.25)
     for side in (0.0, 0.25, 0.5)
     for smoothing in (0.3, 0.5)
-    for thing in (2.0, 2.8, 4.0)
+    for thing in (2.4, 3.2, 4.8)
 }
 """What leaving one scene out chooses from."""
 
