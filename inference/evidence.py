@@ -214,7 +214,7 @@ def _speed_of_things(memory: Normality) -> float:
     if not way_B.any():
         return 0.0
     bins = np.interp(0.5, np.append(0.0, way_B.cumsum() / way_B.sum()), np.arange(NUM_SPEED_BINS + 1))
-    return SPEED_FLOOR_PX * 2.0 ** (float(bins) / SPEED_BINS_PER_OCTAVE)
+    return float(SPEED_FLOOR_PX * 2.0 ** (bins / SPEED_BINS_PER_OCTAVE))
 
 
 def ask(seen: Seen, expected: Expectation, error_power: float = ERROR_POWER) -> Evidence:

@@ -34,30 +34,35 @@ def stop_on_signals() -> Iterator[threading.Event]:
     """
     stop = threading.Event()
     reads, writes = os.pipe()
+    os.set_blocking(writes, False)  # the interpreter asks for it
 
-    def set_stop() -> None:
-        if os.read(reads, 1):
+    def listen() -> None:
+        signalled = False
+        while told := os.read(reads, 1):
+            if (number := told[0]) not in SIGNALS:
+                continue
+            if signalled:
+                os._exit(128 + number)
+            signalled = True
+            os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"stopping; once more to leave at once\n")
             stop.set()
 
-    def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - given by the system
-        # Nothing here may take a lock: what the signal interrupted may hold it, ``stop``'s own among them.
-        if signalled:
-            os._exit(128 + number)
-        signalled.append(number)
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"stopping; once more to leave at once\n")
-        os.write(writes, b"!")
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        """Nothing: it may take no lock, since what it interrupts may hold it, and may come when a wait has ended."""
 
-    signalled: list[int] = []
-    setter = threading.Thread(target=set_stop, name="signals", daemon=True)
-    setter.start()
+    listener = threading.Thread(target=listen, name="signals", daemon=True)
+    listener.start()
+    # Written to in the very moment of the signal, whichever thread it met and wherever the main thread waits.
+    waked = signal.set_wakeup_fd(writes, warn_on_full_buffer=False)
     before = {number: signal.signal(number, on_signal) for number in SIGNALS}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(waked)
         os.close(writes)  # wakes the thread if no signal came
-        setter.join()
+        listener.join()
         os.close(reads)
 
 

@@ -59,3 +59,20 @@ def test_the_second_signal_leaves_at_once(children: list[subprocess.Popen[str]],
     assert child.stdout.readline() == "draining\n"
     child.send_signal(second)
     assert child.wait(30) == 128 + second
+
+
+MEETS_ANOTHER_THREAD = """
+import signal, threading, time
+from engram.run.process import stop_on_signals
+with stop_on_signals() as stop:
+    tell = lambda: (time.sleep(0.2), signal.pthread_kill(threading.get_ident(), signal.SIGTERM))
+    threading.Thread(target=tell).start()
+    print("told" if stop.wait(20) else "waited in vain", flush=True)
+"""
+
+
+def test_a_signal_that_does_not_wake_the_main_thread_is_heard_all_the_same() -> None:
+    """As one is that comes between the last look at signals and the wait."""
+    command = [sys.executable, "-c", MEETS_ANOTHER_THREAD]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "told\n")
