@@ -160,19 +160,18 @@ def with_parent(
     return Normality(own.grid, own.at_s, own.values_N + behind.values_N)
 
 
-def expectation(memory: Normality, fps: float, thing_s: float = THING_S, size: float | None = None) -> Expectation:
+def expectation(memory: Normality, fps: float, size: float | None = None) -> Expectation:
     """Make a memory ready to be asked; one that has seen nothing calls nothing rare.
 
     Args:
         memory: what is normal.
         fps: frames a second of what it has seen.
-        thing_s: a parameter for whoever compares them.
         size: how wide what moves here is, for whoever knows it better than by all that the memory has counted.
     """
     frames_PQ = np.full(memory.grid.places, memory.num_frames)
     background = memory.field("background")
     grey_mean, grey_spread = _shrunk(frames_PQ, background[..., 0], background[..., 1], MIN_GREY_SPREAD)
-    size = size_of_things(memory, fps, thing_s=thing_s) if size is None else size
+    size = size_of_things(memory, fps) if size is None else size
     return Expectation(_surprises(memory.field("speeds")), size, *usual_errors(memory), grey_mean, grey_spread)
 
 
@@ -192,7 +191,7 @@ def size_of_things(
     """How wide what moves here is, in cells: the way that it makes in ``thing_s``, within bounds.
 
     A parent counts as so many frames, by the logarithm of its speed: its counts as they are would say more than the
-    camera's for minutes, if things are larger there, and so faster.
+    camera's for minutes, if things are larger there, and so faster. ``thing_s`` is a parameter for whoever compares.
     """
     speeds_px = [(own.num_frames, _speed_of_things(own))]
     if parent is not None:

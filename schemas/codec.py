@@ -124,9 +124,9 @@ def content_digest(items: bytes, counts: bytes = b"", of: NormalityHeader | None
 
     Without counts and exemplars it is the ``items_digest``.
     """
-    told = b"" if of is None else encode_message(of)
-    if of is not None and of.form == FIRST_FORM:  # what was written before it was told keeps its digest
-        told = of.model_dump_json(exclude={"form"}).encode()
+    # What was written before forms were told keeps its digest.
+    untold = {"form"} if of is not None and of.form == FIRST_FORM else None
+    told = b"" if of is None else of.model_dump_json(exclude=untold).encode()
     return hashlib.sha256(items + counts + told + exemplars).hexdigest()
 
 

@@ -179,7 +179,7 @@ class Shelf:
         self._next = self._cursor
         return True
 
-    def drop_oldest(self, cause: str, write_down: Callable[[Sequence[KeptFrame]], None]) -> None:
+    def drop_oldest(self, cause: str, write_down: Callable[[str, Sequence[KeptFrame]], None]) -> None:
         """Delete the oldest segment of which nothing is in hand, else the oldest.
 
         What is in hand of it is not lost yet. The segment bears the cause as long as it is going: who is killed in
@@ -187,7 +187,7 @@ class Shelf:
 
         Args:
             cause: "spool_full" or "spool_old".
-            write_down: told what is lost by it, without values, before it is.
+            write_down: told why and what is lost by it, without values, before it is.
         """
         if not self._segments:
             return
@@ -196,7 +196,7 @@ class Shelf:
         with suppress(OSError):  # a disk that does not even do that: it goes under its own name
             path = path.rename(path.with_suffix(f".{cause}"))
         not_lost = self._done | self._in_hand
-        write_down([record for record in self._left_of(path) if record.place not in not_lost])
+        write_down(cause, [record for record in self._left_of(path) if record.place not in not_lost])
         self._forget(segment, path)
 
     def forget_half_gone(self) -> None:

@@ -137,7 +137,7 @@ class Spool:
         with self.lock:
             for camera_id, shelf in self._shelves.items():
                 while shelf.is_outlived(limit):
-                    shelf.drop_oldest("spool_old", partial(self._lose, camera_id, "spool_old"))
+                    shelf.drop_oldest("spool_old", partial(self._lose, camera_id))
 
     def sync(self) -> None:
         """Make what was written outlive a power cut."""
@@ -175,7 +175,7 @@ class Spool:
         camera_id = _oldest(free) or _oldest(kept)
         if camera_id is None:
             return False
-        self._shelves[camera_id].drop_oldest(cause, partial(self._lose, camera_id, cause))
+        self._shelves[camera_id].drop_oldest(cause, partial(self._lose, camera_id))
         return True
 
     def _lose(self, camera_id: str, cause: str, lost: Sequence[KeptFrame]) -> None:

@@ -19,23 +19,7 @@ class Killed(BaseException):
 def test_who_is_killed_once_a_segment_is_gone_has_named_what_was_in_it(
     cause: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = Bench(tmp_path / "spool", MemoryPublisher(), max_bytes=64_000, max_age_s=60.0)
-    bench.publisher.away = TransientError("no broker")
-    bench.capture(40, num_bytes=1000)
-    unlink = os.unlink
-
-    def unlink_and_die(path: str) -> None:
-        unlink(path)
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr("os.unlink", unlink_and_die)
-        with pytest.raises(Killed):
-            if cause == "spool_full":
-                bench.capture(40, num_bytes=1000)
-            bench.now_s += 100.0
-            bench.spool.drop_old()
-    bench.die()
+    bench = killed_while_letting_go(cause, tmp_path, monkeypatch, "unlink", True, 1)
     (gap,) = GapBook(bench.folder / "gaps.json").take(is_last=True)
     assert (gap.cause, gap.first_frame) == (cause, 0)
     after = Bench(bench.folder, MemoryPublisher(), max_bytes=64_000, now_s=bench.now_s - 100.0)
@@ -50,17 +34,7 @@ def test_who_is_killed_once_a_segment_is_gone_has_named_what_was_in_it(
 def test_whenever_a_spool_is_killed_while_it_lets_go_each_frame_is_named_once_or_sent(
     cause: str, call: str, is_done: bool, time: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = Bench(tmp_path / "spool", MemoryPublisher(), max_bytes=64_000, max_age_s=60.0)
-    bench.publisher.away = TransientError("no broker")
-    bench.capture(40, num_bytes=1000)
-    die_at(monkeypatch, call, is_done, time)
-    with pytest.raises(Killed):
-        if cause == "spool_full":
-            bench.capture(40, num_bytes=1000)
-        bench.now_s += 100.0
-        bench.spool.drop_old()
-    monkeypatch.undo()
-    bench.die()
+    bench = killed_while_letting_go(cause, tmp_path, monkeypatch, call, is_done, time)
     found = GapBook(bench.folder / "gaps.json").take()
     after = Bench(bench.folder, MemoryPublisher(), max_bytes=64_000, now_s=bench.now_s - 100.0)
     after.turn(100)
@@ -71,6 +45,24 @@ def test_whenever_a_spool_is_killed_while_it_lets_go_each_frame_is_named_once_or
     assert sorted(named + after.sent) == list(range(len(named) + len(after.sent))), "all that was ever on disk"
     assert after.counts.num_dropped == len(named) - sum(gap.num_frames for gap in found)
     assert not list(bench.folder.rglob("*.spool_*"))
+
+
+def killed_while_letting_go(
+    cause: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, is_done: bool, time: int
+) -> Bench:
+    """By its caps, while the log is away; see ``die_at``."""
+    bench = Bench(tmp_path / "spool", MemoryPublisher(), max_bytes=64_000, max_age_s=60.0)
+    bench.publisher.away = TransientError("no broker")
+    bench.capture(40, num_bytes=1000)
+    with monkeypatch.context() as patch:
+        die_at(patch, call, is_done, time)
+        with pytest.raises(Killed):
+            if cause == "spool_full":
+                bench.capture(40, num_bytes=1000)
+            bench.now_s += 100.0
+            bench.spool.drop_old()
+    bench.die()
+    return bench
 
 
 def die_at(monkeypatch: pytest.MonkeyPatch, call: str, is_done: bool, time: int) -> None:
